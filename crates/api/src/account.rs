@@ -1,0 +1,161 @@
+//! Accounts, sessions, devices and key packages.
+
+use crate::bytes::Base64;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use tertulia_domain::{DeviceId, UserId};
+use utoipa::ToSchema;
+
+/// A handle with its password: the body of sign-up and log-in.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct Credentials {
+    /// 2–32 characters of `a-z 0-9 _ . -`.
+    #[schema(example = "alice")]
+    pub handle: String,
+    /// 8–1024 bytes of UTF-8.
+    #[schema(format = Password)]
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+/// A session that was opened by sign-up or log-in.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// The opaque token; sent as `Authorization: Bearer <token>`.
+    pub token: String,
+    /// The user.
+    #[schema(value_type = String, format = Uuid)]
+    pub user: UserId,
+    /// The handle as the hub keeps it.
+    pub handle: String,
+    /// The hub's domain, which completes ids outside this hub.
+    #[schema(example = "chat.example.org")]
+    pub domain: String,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("user", &self.user.short()).finish_non_exhaustive()
+    }
+}
+
+/// Who the caller is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Me {
+    /// The user.
+    #[schema(value_type = String, format = Uuid)]
+    pub user: UserId,
+    /// The user's handle.
+    pub handle: String,
+    /// The hub's domain.
+    pub domain: String,
+    /// The session's device, once it has registered one.
+    #[schema(value_type = Option<String>)]
+    pub device: Option<DeviceId>,
+}
+
+/// A user as others see them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct User {
+    /// The user.
+    #[schema(value_type = String, format = Uuid)]
+    pub user: UserId,
+    /// The user's handle.
+    pub handle: String,
+}
+
+/// Registers the session's device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewDevice {
+    /// The device's id, chosen at random by the device itself: 16 hexadecimal digits. The MLS credential names it, so it
+    /// must be known before key packages can be made.
+    #[schema(value_type = String, example = "00c0ffee00c0ffee")]
+    pub device: DeviceId,
+    /// A name for people, at most 64 characters: "laptop".
+    pub label: String,
+    /// The device's MLS signature key, an Ed25519 public key of 32 bytes. Every leaf of the device must use it.
+    pub signature_key: Base64,
+    /// The first key packages (RFC 9420 §10), each an `MLSMessage` or a bare `KeyPackage`.
+    pub key_packages: Vec<Base64>,
+    /// The key package that is given out, as often as needed, once the others are used up.
+    pub last_resort: Option<Base64>,
+}
+
+/// A device of the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Device {
+    /// The device's id.
+    #[schema(value_type = String)]
+    pub device: DeviceId,
+    /// Its name for people.
+    pub label: String,
+    /// When it was registered, milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// All devices of the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Devices {
+    /// In the order in which they were registered.
+    pub devices: Vec<Device>,
+}
+
+/// More key packages for the calling device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyPackageUpload {
+    /// Key packages that are each handed out once.
+    pub key_packages: Vec<Base64>,
+    /// Replaces the last-resort key package.
+    #[serde(default)]
+    pub last_resort: Option<Base64>,
+}
+
+/// How many key packages of the calling device can still be handed out, without the last-resort one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyPackageCount {
+    /// Unexpired, unclaimed key packages.
+    pub count: u32,
+}
+
+/// Asks for one key package of each device of these users, other than the calling device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyPackageClaim {
+    /// The users, at most 100 in one request. Each must be the caller, or connected with the caller.
+    #[schema(value_type = Vec<String>)]
+    pub users: Vec<UserId>,
+}
+
+/// A key package that was handed out. It is given to nobody else, unless it is the last-resort one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClaimedKeyPackage {
+    /// The user.
+    #[schema(value_type = String, format = Uuid)]
+    pub user: UserId,
+    /// The user's device.
+    #[schema(value_type = String)]
+    pub device: DeviceId,
+    /// Its key package, as it was uploaded.
+    pub key_package: Base64,
+}
+
+/// What was claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClaimedKeyPackages {
+    /// One for each device that had one.
+    pub key_packages: Vec<ClaimedKeyPackage>,
+}
+
+/// The hub's public keys for MLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HubKeys {
+    /// The Ed25519 key, 32 bytes, with which the hub signs proposals as external sender 0 (RFC 9420 §12.1.8.1). Every group
+    /// names it in its `external_senders` extension.
+    pub external_sender: Base64,
+    /// The identity in the external sender's basic credential.
+    pub external_sender_identity: String,
+}

@@ -1,0 +1,95 @@
+//! Conversations, and the answers to what is sent into them.
+
+use crate::bytes::Base64;
+use serde::{Deserialize, Serialize};
+use tertulia_domain::{ConversationId, ConversationType, UserId, role::Role};
+use utoipa::ToSchema;
+
+/// The media type of MLS messages (RFC 9420 §17.8). A body of several messages is their concatenation; each `MLSMessage`
+/// says where it ends.
+pub const MLS_MEDIA_TYPE: &str = "message/mls";
+
+/// A member of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Member {
+    /// The user.
+    #[schema(value_type = String, format = Uuid)]
+    pub user: UserId,
+    /// The user's handle.
+    pub handle: String,
+    /// What the user may do: `admin` or `member`.
+    #[schema(value_type = String, example = "member")]
+    pub role: Role,
+}
+
+/// A conversation as one of its members sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Conversation {
+    /// The conversation.
+    #[schema(value_type = String, format = Uuid)]
+    pub conversation: ConversationId,
+    /// `connection`, `one_to_one` or `group`.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "group")]
+    pub kind: ConversationType,
+    /// The members, in the order in which they joined.
+    pub members: Vec<Member>,
+    /// The id of the MLS group that carries the conversation.
+    pub group_id: Base64,
+    /// The MLS group's epoch; 0 until the first commit was accepted.
+    pub epoch: u64,
+    /// When it was created, milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// All conversations of the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Conversations {
+    /// Ordered by creation.
+    pub conversations: Vec<Conversation>,
+}
+
+/// Creates a group. Its members come with its first commit, its name is announced inside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewConversation {
+    /// Chosen at random by the client, so that a repeated request creates nothing twice.
+    #[schema(value_type = String, format = Uuid)]
+    pub conversation: ConversationId,
+}
+
+/// Changes a member's role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoleUpdate {
+    /// `admin` or `member`; `wire_admin` and `wire_member` are taken too.
+    #[schema(example = "admin")]
+    pub role: String,
+}
+
+/// Leaves a conversation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Leave {
+    /// Who becomes admin, when the last one leaves.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub successor: Option<UserId>,
+}
+
+/// An application message was accepted. Sending the same bytes again gives the same answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MessageAccepted {
+    /// The message's number in the conversation's log.
+    pub sequence: u64,
+    /// When the hub accepted it, milliseconds since 1970.
+    pub sent_at: i64,
+}
+
+/// A commit was accepted. Sending the same bytes again gives the same answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CommitAccepted {
+    /// The commit's number in the conversation's log.
+    pub sequence: u64,
+    /// The epoch that the commit made.
+    pub epoch: u64,
+    /// When the hub accepted it, milliseconds since 1970.
+    pub sent_at: i64,
+}

@@ -1,0 +1,238 @@
+//! Stable error codes and the problem document that carries them (RFC 9457).
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+use tertulia_domain::{DeviceId, UserId};
+
+/// What a client does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The request is wrong as it stands; sending it again changes nothing.
+    Correct,
+    /// Log in again, then repeat.
+    LogIn,
+    /// Catch up with the event stream, make the change again on the new state, and repeat.
+    CatchUp,
+    /// Wait (as long as `Retry-After` says, where given) and repeat the same request.
+    Wait,
+    /// The rules forbid it for this user at this time.
+    Accept,
+}
+
+impl Remedy {
+    /// One sentence for the table of codes.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Correct => "Correct the request; repeating it as it is changes nothing.",
+            Self::LogIn => "Log in again, then repeat the request.",
+            Self::CatchUp => "Catch up with the events, make the change again on the new state, and repeat.",
+            Self::Wait => "Wait, as long as `Retry-After` says where it is given, and repeat the same request.",
+            Self::Accept => "Tell the person; the rules do not allow it as things are.",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal, $remedy:ident, $title:literal;)*) => {
+        /// A stable error code. The names never change their meaning; new ones may be added.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Code { $(#[doc = $title] $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name on the wire.
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name,)* } }
+
+            /// The HTTP status that this code comes with.
+            pub const fn status(self) -> u16 { match self { $(Self::$variant => $status,)* } }
+
+            /// What it means, a sentence for a person.
+            pub const fn title(self) -> &'static str { match self { $(Self::$variant => $title,)* } }
+
+            /// What a client does about it.
+            pub const fn remedy(self) -> Remedy { match self { $(Self::$variant => Remedy::$remedy,)* } }
+        }
+    };
+}
+
+codes! {
+    BadRequest = "bad-request", 400, Correct, "The request is not of the documented form.";
+    MalformedMls = "malformed-mls-message", 400, Correct, "The bytes are not the MLS messages that belong here.";
+    UnsupportedMediaType = "unsupported-media-type", 415, Correct, "The body's media type is not the documented one.";
+    PayloadTooLarge = "payload-too-large", 413, Correct, "The body is larger than this hub accepts.";
+    NotFound = "not-found", 404, Correct, "There is nothing at this address.";
+    MethodNotAllowed = "method-not-allowed", 405, Correct, "This address does not take that method.";
+    Unauthenticated = "unauthenticated", 401, LogIn, "The request carries no valid session token.";
+    InvalidCredentials = "invalid-credentials", 401, Correct, "The handle or the password is wrong.";
+    NoDevice = "no-device", 403, Correct, "This session has not registered a device yet.";
+    InvalidHandle = "invalid-handle", 400, Correct, "The handle has characters or a length that handles cannot have.";
+    HandleTaken = "handle-taken", 409, Correct, "Somebody else has this handle.";
+    InvalidPassword = "invalid-password", 400, Correct, "The password is shorter or longer than this hub allows.";
+    UnknownUser = "unknown-user", 404, Correct, "There is no such user.";
+    InvalidUser = "invalid-user", 400, Correct, "One cannot connect with this user: it is oneself, or nobody.";
+    SameTeam = "same-team", 403, Accept, "Members of one team are always connected.";
+    BadConnectionUpdate = "bad-connection-update", 403, Accept, "The connection cannot change to that state from the one it is in.";
+    NotConnected = "not-connected", 403, Accept, "The two users are not connected.";
+    ConnectionLimit = "connection-limit", 403, Accept, "The user has as many connections and open requests as this hub allows.";
+    DeviceLimit = "device-limit", 403, Accept, "The user has as many devices as this hub allows.";
+    InvalidKeyPackage = "invalid-key-package", 400, Correct, "A key package is not valid for this device.";
+    KeyPackageLimit = "key-package-limit", 403, Accept, "The device has as many key packages here as this hub keeps.";
+    NoConversation = "no-conversation", 404, Accept, "There is no such conversation, or the user is not a member of it.";
+    ActionDenied = "action-denied", 403, Accept, "The user's role in this conversation does not allow it.";
+    InvalidOperation = "invalid-operation", 403, Correct, "A conversation of this type cannot do that.";
+    LastAdmin = "last-admin", 403, Accept, "A conversation cannot be left without an admin.";
+    RoleElevation = "role-elevation", 403, Accept, "One cannot grant a role that may do more than one's own, nor change one's own.";
+    UnknownRole = "unknown-role", 400, Correct, "There is no such role.";
+    StaleEpoch = "stale-epoch", 409, CatchUp, "The group has moved on to another epoch.";
+    DeviceMismatch = "device-mismatch", 409, CatchUp, "The change does not cover all devices of a user that it adds or removes.";
+    ProposalNotFound = "proposal-not-found", 404, CatchUp, "The commit refers to a proposal that the hub does not hold.";
+    MissingProposals = "missing-proposals", 400, CatchUp, "The commit leaves out a pending proposal.";
+    InvalidCommit = "invalid-commit", 400, CatchUp, "The commit is not valid for the group.";
+    InconsistentGroupInfo = "inconsistent-group-info", 400, Correct, "The GroupInfo does not describe the group after the commit.";
+    EventsMissed = "events-missed", 410, CatchUp, "Events after this cursor are no longer kept, or the cursor is not one of this hub's.";
+    RateLimited = "rate-limited", 429, Wait, "Too many requests of this kind in a short time.";
+    StorageFull = "storage-full", 507, Wait, "The hub's storage is full.";
+    Unavailable = "unavailable", 503, Wait, "The hub cannot answer at the moment.";
+    Internal = "internal", 500, Wait, "The hub failed; its operator finds the cause in its log.";
+}
+
+impl Code {
+    /// Whether the same request can succeed later without being changed.
+    pub const fn retryable(self) -> bool {
+        matches!(self.remedy(), Remedy::Wait)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name that is not a code known to this version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown error code")]
+pub struct UnknownCode;
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name).ok_or(UnknownCode)
+    }
+}
+
+/// A device of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct UserDevice {
+    /// The user.
+    #[schema(value_type = String, format = Uuid)]
+    pub user: UserId,
+    /// One of the user's devices, 16 hexadecimal digits.
+    #[schema(value_type = String, example = "00c0ffee00c0ffee")]
+    pub device: DeviceId,
+}
+
+/// The body of every error answer, `application/problem+json` (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// A URI reference for the kind of problem: `/errors#<code>` in the documentation.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What the code means.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was wrong with this request, a sentence for a person.
+    pub detail: String,
+    /// The stable code.
+    #[schema(example = "stale-epoch")]
+    pub code: String,
+    /// Whether the same request can succeed later without being changed.
+    pub retryable: bool,
+    /// `stale-epoch`: the group's current epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_epoch: Option<u64>,
+    /// `device-mismatch`: the devices that the change must cover too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<UserDevice>,
+    /// `rate-limited`: after how many seconds to try again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// The media type of a problem document.
+    pub const MEDIA_TYPE: &str = "application/problem+json";
+
+    /// A problem with this code; `detail` says what was wrong with this request.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("/errors#{code}"),
+            title: code.title().to_owned(),
+            status: code.status(),
+            detail: detail.into(),
+            code: code.as_str().to_owned(),
+            retryable: code.retryable(),
+            current_epoch: None,
+            missing: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// The code, if this version knows it.
+    pub fn known_code(&self) -> Option<Code> {
+        self.code.parse().ok()
+    }
+}
+
+/// The table of all codes as Markdown, for the documentation.
+pub fn table() -> String {
+    use fmt::Write as _;
+    let mut out = String::from("| code | status | meaning | what a client does |\n|---|---|---|---|\n");
+    for code in Code::ALL {
+        writeln!(out, "| `{code}` | {} | {} | {} |", code.status(), code.title(), code.remedy().sentence())
+            .expect("writing to a string cannot fail");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_parse_back() {
+        for code in Code::ALL {
+            assert_eq!(code.as_str().parse(), Ok(*code));
+        }
+        let names: std::collections::BTreeSet<_> = Code::ALL.iter().map(|c| c.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn a_problem_keeps_its_form() {
+        let mut problem = Problem::new(Code::StaleEpoch, "The group is at epoch 7.");
+        problem.current_epoch = Some(7);
+        insta::assert_json_snapshot!(problem, @r###"
+        {
+          "type": "/errors#stale-epoch",
+          "title": "The group has moved on to another epoch.",
+          "status": 409,
+          "detail": "The group is at epoch 7.",
+          "code": "stale-epoch",
+          "retryable": false,
+          "current_epoch": 7
+        }
+        "###);
+    }
+
+    #[test]
+    fn the_documented_table_is_the_one_in_the_source() {
+        let documented = include_str!("../../../docs/errors.md");
+        assert!(documented.contains(&table()), "docs/errors.md is out of date; it must contain:\n{}", table());
+    }
+}

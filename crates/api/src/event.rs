@@ -1,0 +1,186 @@
+//! The event stream of a device.
+//!
+//! A device's stream is its user's own events and the logs of the conversations that the user is in, merged in the order in
+//! which the hub accepted them. Delivery is at least once; a device drops what it has seen by its cursor.
+
+use crate::{bytes::Base64, connection::Connection, conversation::Member, error::UserDevice};
+use serde::{Deserialize, Serialize};
+use tertulia_domain::{ConversationId, DeviceId, UserId, role::Role};
+use utoipa::{IntoParams, ToSchema};
+
+/// An event with its place in the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// The cursor after this event. Opaque: it is given back, never looked into.
+    pub cursor: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// What stands at the head of every entry of a conversation's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogEntry {
+    /// The conversation.
+    #[schema(value_type = String, format = Uuid)]
+    pub conversation: ConversationId,
+    /// The entry's number in the conversation's log; rises, and may skip numbers.
+    pub sequence: u64,
+    /// When the hub accepted it, milliseconds since 1970.
+    pub sent_at: i64,
+    /// The device that sent it; absent where the hub itself is the sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<UserDevice>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type")]
+#[non_exhaustive]
+pub enum EventBody {
+    /// The user's side of a connection is now this.
+    #[serde(rename = "connection.updated")]
+    ConnectionUpdated {
+        /// The connection.
+        connection: Connection,
+    },
+    /// The user has a further device.
+    #[serde(rename = "device.added")]
+    DeviceAdded {
+        /// The new device.
+        #[schema(value_type = String)]
+        device: DeviceId,
+        /// Its name for people.
+        label: String,
+    },
+    /// The user is now a member of this conversation. The conversation itself is fetched.
+    #[serde(rename = "conversation.joined")]
+    ConversationJoined {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+    },
+    /// An application message.
+    #[serde(rename = "conversation.message")]
+    Message {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// The `MLSMessage` (a `PrivateMessage`).
+        message: Base64,
+    },
+    /// An application message that announces the conversation's name; the hub checked that its sender may.
+    #[serde(rename = "conversation.name")]
+    Name {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// The `MLSMessage` (a `PrivateMessage`).
+        message: Base64,
+    },
+    /// A commit that the hub accepted.
+    #[serde(rename = "conversation.commit")]
+    Commit {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// The epoch that the commit made.
+        epoch: u64,
+        /// The `MLSMessage` with the commit.
+        commit: Base64,
+        /// The `MLSMessage` with the Welcome, when this commit added the receiving device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        welcome: Option<Base64>,
+        /// The bundle's application message for the new epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<Base64>,
+    },
+    /// A proposal, by the hub as external sender 0 or by a member.
+    #[serde(rename = "conversation.proposal")]
+    Proposal {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// The `MLSMessage` with the proposal.
+        proposal: Base64,
+    },
+    /// Users joined or left.
+    #[serde(rename = "conversation.members")]
+    Members {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// Those who joined.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        joined: Vec<Member>,
+        /// Those who left or were removed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schema(value_type = Vec<String>)]
+        left: Vec<UserId>,
+    },
+    /// A member's role changed.
+    #[serde(rename = "conversation.role")]
+    Role {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// The member.
+        #[schema(value_type = String, format = Uuid)]
+        user: UserId,
+        /// The new role.
+        #[schema(value_type = String)]
+        role: Role,
+    },
+}
+
+impl EventBody {
+    /// The place in a conversation's log, for the events that have one.
+    pub fn entry(&self) -> Option<&LogEntry> {
+        match self {
+            Self::ConnectionUpdated { .. } | Self::DeviceAdded { .. } => None,
+            Self::ConversationJoined { entry }
+            | Self::Message { entry, .. }
+            | Self::Name { entry, .. }
+            | Self::Commit { entry, .. }
+            | Self::Proposal { entry, .. }
+            | Self::Members { entry, .. }
+            | Self::Role { entry, .. } => Some(entry),
+        }
+    }
+}
+
+/// Where to go on reading.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// Events after this cursor; without it, after the last one that the device acknowledged.
+    pub since: Option<String>,
+    /// At most so many events (1–1000, 200 unless given).
+    pub limit: Option<u32>,
+    /// Wait up to so many seconds (0–60, 0 unless given) for a first event.
+    pub wait: Option<u32>,
+}
+
+/// A page of events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventPage {
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+    /// Where the next page begins.
+    pub cursor: String,
+    /// Whether there were more when the page was made.
+    pub more: bool,
+}
+
+/// What a device says over the WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type")]
+#[non_exhaustive]
+pub enum ClientFrame {
+    /// All events up to this cursor are safe on the device; they are not sent again.
+    #[serde(rename = "ack")]
+    Acknowledge {
+        /// A cursor that the hub gave.
+        cursor: String,
+    },
+}

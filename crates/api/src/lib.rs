@@ -1,0 +1,23 @@
+//! What a hub and its clients say to each other over HTTP: bodies, events, error codes.
+//!
+//! Owns the shapes on the wire and the table of error codes. Leaves to others: the rules (`tertulia-domain`), the transport
+//! (`tertulia-transport`), and everything inside the MLS messages, which are opaque bytes here.
+//!
+//! ```
+//! use tertulia_api::{Code, Problem};
+//!
+//! let problem = Problem::new(Code::NotConnected, "alice and bob are not connected.");
+//! assert_eq!(problem.status, 403);
+//! assert_eq!(serde_json::to_value(&problem)?["code"], "not-connected");
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+pub mod account;
+mod bytes;
+pub mod connection;
+pub mod conversation;
+pub mod error;
+pub mod event;
+
+pub use bytes::Base64;
+pub use error::{Code, Problem, UserDevice};

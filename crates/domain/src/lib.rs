@@ -1,0 +1,44 @@
+//! The rules of Tertulia, as types and pure functions: what things are called, who is connected with whom, who may do what.
+//!
+//! This crate **owns** the [ids](ids) of users, devices, conversations and hubs; the [types and names of
+//! conversations](conversation); [roles](role) and the [checks](permission) that follow from them; the [connection](connection)
+//! state machine; and the [limits](limits) that both sides keep. The server and the client use the same ones.
+//!
+//! It **leaves to others** everything that happens: storage, network, clocks, encryption, HTTP statuses. Nothing here does
+//! I/O; the functions are given facts and answer with what is to be done, or with an error that has a stable code.
+//! Randomness is only in the constructors of random ids.
+//!
+//! ```
+//! use tertulia_domain::{
+//!     ConversationId, Domain, UserId,
+//!     connection::{Action, Status, connected, transition},
+//! };
+//!
+//! // Ana asks Bruno for a connection, and Bruno accepts.
+//! let asked = transition(Action::Connect, None, None)?;
+//! assert_eq!((asked.mine, asked.theirs), (Status::Sent, Status::Pending));
+//!
+//! let accepted = transition(Action::Set(Status::Accepted), Some(asked.theirs), Some(asked.mine))?;
+//! assert!(connected(Some(accepted.mine), Some(accepted.theirs)));
+//!
+//! // Their conversation has the same id on both sides, without asking anyone.
+//! let (ana, bruno, hub) = (UserId::random(), UserId::random(), "hub.example".parse::<Domain>()?);
+//! assert_eq!(
+//!     ConversationId::one_to_one((&ana, &hub), (&bruno, &hub)),
+//!     ConversationId::one_to_one((&bruno, &hub), (&ana, &hub)),
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod connection;
+pub mod conversation;
+pub mod ids;
+pub mod limits;
+pub mod permission;
+pub mod role;
+mod text;
+
+pub use conversation::{ConversationName, ConversationNameError, ConversationType};
+pub use ids::{ConversationId, DeviceAddress, DeviceId, Domain, Handle, OneToOne, Sequence, UserId};
+pub use role::Role;
+pub use text::UnknownName;

@@ -1,0 +1,55 @@
+//! Bounds that clients keep and hubs enforce, each with its reason. A hub may be configured to allow less.
+//!
+//! Lengths of names are with their types: [`Handle`](crate::ids::Handle), [`Domain`](crate::ids::Domain),
+//! [`ConversationName`](crate::conversation::ConversationName).
+
+use std::ops::RangeInclusive;
+
+/// Longest application message (an MLS `PrivateMessage`), in bytes.
+///
+/// Room for any text; files go separately, encrypted, and the message carries their key. A hub stores and sends each
+/// message whole, and a client that catches up holds many at a time.
+pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+
+/// Longest commit bundle (commit, Welcome and `GroupInfo`), in bytes.
+///
+/// `GroupInfo` and Welcome each carry the ratchet tree, a few hundred bytes for a leaf with its share of the parents:
+/// enough for groups of several thousand devices.
+pub const MAX_COMMIT_BUNDLE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Longest key package, in bytes.
+///
+/// One with a basic credential has a few hundred; a chain of X.509 certificates takes a few thousand.
+pub const MAX_KEY_PACKAGE_BYTES: usize = 16 * 1024;
+
+/// Most key packages in one upload, and most that a hub keeps for a device.
+///
+/// Each is used once, by somebody who adds the device to a group: enough for two hundred invitations between two visits.
+pub const MAX_KEY_PACKAGES: usize = 200;
+
+/// Most devices of one user.
+///
+/// Every device is a leaf in every group of the user, and every change of a group costs by its leaves.
+pub const MAX_DEVICES_PER_USER: usize = 8;
+
+/// Most rows of one user that are `accepted` or `sent`.
+///
+/// It bounds how many strangers one account can write to, and the list that every device of the user loads.
+pub const MAX_CONNECTIONS: usize = 1000;
+
+/// Length of a password, in bytes of UTF-8.
+///
+/// Below 8 a password can be guessed however well it is hashed (NIST SP 800-63B, section 5.1.1.1). The upper bound
+/// leaves room for any passphrase and keeps a log-in from being made costly by its length.
+pub const PASSWORD_BYTES: RangeInclusive<usize> = 8..=1024;
+
+/// Longest request body that is neither a message nor a commit bundle nor key packages, in bytes.
+///
+/// The largest such body names a few hundred users.
+pub const MAX_JSON_BYTES: usize = 64 * 1024;
+
+/// Most users named in one request, as when a group is made or members are added.
+///
+/// Adding costs the committer a seal for each new device, and large additions in one commit cost more than by their
+/// number; a larger group is made by several.
+pub const MAX_USERS_PER_REQUEST: usize = 500;

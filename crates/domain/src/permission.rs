@@ -1,0 +1,353 @@
+//! Who may do what to a conversation: the checks that the hub makes before it changes one.
+//!
+//! They run in a fixed order, and the first that fails is the answer:
+//!
+//! 1. **membership**: to who is not in it, a conversation is as if it did not exist;
+//! 2. **action**: the role of the acting member allows it;
+//! 3. **type**: only groups and channels can be changed, left, renamed or added to;
+//! 4. **the action's own checks**, in the order of the code below.
+//!
+//! The functions take facts and look nothing up. [`authorise`] is the first three steps, for actions that have no
+//! checks of their own.
+
+use crate::{
+    conversation::ConversationType,
+    ids::UserId,
+    role::{Action, Role, UnknownRole},
+};
+
+/// Why a change of a conversation is refused. Each variant has its stable code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PermissionError {
+    /// There is no such conversation, or the acting user is not in it, which must look the same.
+    #[error("there is no such conversation")]
+    NoConversation,
+    /// The role of the acting user does not allow it.
+    #[error("your role does not allow {action}")]
+    ActionDenied {
+        /// What was to be done.
+        action: Action,
+    },
+    /// Conversations of this type cannot be changed.
+    #[error("this cannot be done to a conversation of type {conversation_type}")]
+    InvalidOperation {
+        /// The conversation's type.
+        conversation_type: ConversationType,
+    },
+    /// Members would remain without an admin. Name a successor.
+    #[error("the last admin cannot go while others remain; name a successor")]
+    LastAdmin,
+    /// The role to be given has an action that the giver's lacks, or it is to be the giver's own.
+    #[error("you cannot give the role {granted}: it allows more than yours, or it is for yourself")]
+    RoleElevation {
+        /// The role to be given.
+        granted: Role,
+    },
+    /// The acting user is not connected with a user to be added or written to.
+    #[error("you are not connected with this user")]
+    NotConnected {
+        /// The user, where the check knows who it is.
+        user: Option<UserId>,
+    },
+    /// There is no such role.
+    #[error(transparent)]
+    UnknownRole(#[from] UnknownRole),
+}
+
+impl PermissionError {
+    /// The stable code of the error.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoConversation => "no-conversation",
+            Self::ActionDenied { .. } => "action-denied",
+            Self::InvalidOperation { .. } => "invalid-operation",
+            Self::LastAdmin => "last-admin",
+            Self::RoleElevation { .. } => "role-elevation",
+            Self::NotConnected { .. } => "not-connected",
+            Self::UnknownRole(_) => "unknown-role",
+        }
+    }
+}
+
+/// The place of the acting user in the conversation. Who has none, because there is no such conversation or they are
+/// not in it, is passed as `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// The conversation's type.
+    pub conversation_type: ConversationType,
+    /// The acting user's role in it.
+    pub role: Role,
+}
+
+/// How many users are in the conversation before the change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roster {
+    /// All of them.
+    pub members: usize,
+    /// Those whose role is [`Role::Admin`].
+    pub admins: usize,
+}
+
+/// A user to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// The user.
+    pub user: UserId,
+    /// Whether the acting user is connected with them ([`connection::connected`](crate::connection::connected), which
+    /// excludes that either blocks the other) or in their team.
+    pub connected: bool,
+}
+
+/// Whose role is to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The acting user's own, which is never allowed.
+    Myself,
+    /// Another member's, who has this role now.
+    Other(Role),
+}
+
+/// Membership, action and type: the checks that every change begins with.
+pub fn authorise(actor: Option<Membership>, action: Action) -> Result<Membership, PermissionError> {
+    let actor = actor.ok_or(PermissionError::NoConversation)?;
+    if !actor.role.allows(action) {
+        return Err(PermissionError::ActionDenied { action });
+    }
+    if !actor.conversation_type.is_managed() {
+        return Err(PermissionError::InvalidOperation { conversation_type: actor.conversation_type });
+    }
+    Ok(actor)
+}
+
+/// Adding members, all of whom get the role `granted`.
+pub fn check_add_members(
+    actor: Option<Membership>,
+    granted: Role,
+    candidates: impl IntoIterator<Item = Candidate>,
+) -> Result<(), PermissionError> {
+    let actor = authorise(actor, Action::AddMember)?;
+    check_grant(actor.role, granted)?;
+    match candidates.into_iter().find(|candidate| !candidate.connected) {
+        Some(Candidate { user, .. }) => Err(PermissionError::NotConnected { user: Some(user) }),
+        None => Ok(()),
+    }
+}
+
+/// Removing another member, whose role is `target`. Removing oneself is leaving: [`check_leave`].
+pub fn check_remove_member(
+    actor: Option<Membership>,
+    target: Role,
+    roster: Roster,
+) -> Result<(), PermissionError> {
+    authorise(actor, Action::RemoveMember)?;
+    check_admin_remains(target, roster, None)
+}
+
+/// Leaving. `successor` is the present role of another member who is named to become an admin, if one is.
+pub fn check_leave(
+    actor: Option<Membership>,
+    roster: Roster,
+    successor: Option<Role>,
+) -> Result<(), PermissionError> {
+    let actor = authorise(actor, Action::Leave)?;
+    check_admin_remains(actor.role, roster, successor)
+}
+
+/// Giving a member the role `granted`. `successor` is as for [`check_leave`], a member other than the target.
+pub fn check_change_role(
+    actor: Option<Membership>,
+    target: Target,
+    granted: Role,
+    roster: Roster,
+    successor: Option<Role>,
+) -> Result<(), PermissionError> {
+    let actor = authorise(actor, Action::ModifyOtherMember)?;
+    let Target::Other(present) = target else {
+        return Err(PermissionError::RoleElevation { granted });
+    };
+    check_grant(actor.role, granted)?;
+    if granted == Role::Admin {
+        return Ok(());
+    }
+    check_admin_remains(present, roster, successor)
+}
+
+/// Renaming.
+pub fn check_rename(actor: Option<Membership>) -> Result<(), PermissionError> {
+    authorise(actor, Action::ModifyName).map(|_| ())
+}
+
+/// Sending a message, which every member may in every type of conversation but one: a request that is not accepted yet.
+///
+/// Whether the other in a 1:1 blocks the sender is not asked. The blocking user has left the 1:1, so nothing reaches
+/// them, and an error would tell the sender.
+pub fn check_send(actor: Option<Membership>) -> Result<(), PermissionError> {
+    match actor.ok_or(PermissionError::NoConversation)?.conversation_type {
+        ConversationType::Connection => Err(PermissionError::NotConnected { user: None }),
+        _ => Ok(()),
+    }
+}
+
+const fn check_grant(own: Role, granted: Role) -> Result<(), PermissionError> {
+    if own.may_grant(granted) { Ok(()) } else { Err(PermissionError::RoleElevation { granted }) }
+}
+
+/// Refuses that the last admin goes, or is one no more, while others remain and none of them is to follow.
+const fn check_admin_remains(
+    going: Role,
+    roster: Roster,
+    successor: Option<Role>,
+) -> Result<(), PermissionError> {
+    let last_admin = matches!(going, Role::Admin) && roster.admins <= 1;
+    if last_admin && roster.members > 1 && successor.is_none() {
+        return Err(PermissionError::LastAdmin);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GROUP_OF_THREE: Roster = Roster { members: 3, admins: 1 };
+
+    const ADMIN: Membership = admin_of(ConversationType::Group);
+    const MEMBER: Membership = Membership { role: Role::Member, ..ADMIN };
+
+    const fn admin_of(conversation_type: ConversationType) -> Membership {
+        Membership { conversation_type, role: Role::Admin }
+    }
+
+    fn candidate(connected: bool) -> Candidate {
+        Candidate { user: UserId::from_bytes([7; 16]), connected }
+    }
+
+    /// Every check, with facts that let it pass for the right actor.
+    fn every_check(actor: Option<Membership>) -> [Result<(), PermissionError>; 5] {
+        [
+            check_add_members(actor, Role::Member, [candidate(true)]),
+            check_remove_member(actor, Role::Member, GROUP_OF_THREE),
+            check_change_role(actor, Target::Other(Role::Member), Role::Admin, GROUP_OF_THREE, None),
+            check_leave(actor, GROUP_OF_THREE, Some(Role::Member)),
+            check_rename(actor),
+        ]
+    }
+
+    #[test]
+    fn an_admin_manages_groups_and_channels() {
+        assert_eq!(every_check(Some(ADMIN)), [Ok(()); 5]);
+        assert_eq!(every_check(Some(admin_of(ConversationType::Channel))), [Ok(()); 5]);
+    }
+
+    #[test]
+    fn to_a_stranger_there_is_no_conversation() {
+        assert_eq!(every_check(None), [Err(PermissionError::NoConversation); 5]);
+        assert_eq!(check_send(None), Err(PermissionError::NoConversation));
+    }
+
+    #[test]
+    fn a_member_may_leave_and_nothing_else() {
+        let denied = |action| Err(PermissionError::ActionDenied { action });
+        assert_eq!(
+            every_check(Some(MEMBER)),
+            [
+                denied(Action::AddMember),
+                denied(Action::RemoveMember),
+                denied(Action::ModifyOtherMember),
+                Ok(()),
+                denied(Action::ModifyName),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_group_cannot_be_changed_even_by_an_admin() {
+        for conversation_type in
+            [ConversationType::SelfConversation, ConversationType::Connection, ConversationType::OneToOne]
+        {
+            assert_eq!(
+                every_check(Some(admin_of(conversation_type))),
+                [Err(PermissionError::InvalidOperation { conversation_type }); 5]
+            );
+        }
+    }
+
+    #[test]
+    fn the_action_is_checked_before_the_type_and_the_type_before_the_rest() {
+        let conversation_type = ConversationType::OneToOne;
+        let member = Some(Membership { conversation_type, role: Role::Member });
+        assert_eq!(check_rename(member), Err(PermissionError::ActionDenied { action: Action::ModifyName }));
+        assert_eq!(
+            check_add_members(Some(admin_of(conversation_type)), Role::Admin, [candidate(false)]),
+            Err(PermissionError::InvalidOperation { conversation_type })
+        );
+    }
+
+    #[test]
+    fn one_who_is_not_connected_cannot_be_added() {
+        let stranger = Candidate { user: UserId::from_bytes([9; 16]), connected: false };
+        assert_eq!(
+            check_add_members(Some(ADMIN), Role::Member, [candidate(true), stranger]),
+            Err(PermissionError::NotConnected { user: Some(stranger.user) })
+        );
+    }
+
+    #[test]
+    fn nobody_changes_their_own_role() {
+        for granted in [Role::Admin, Role::Member] {
+            assert_eq!(
+                check_change_role(Some(ADMIN), Target::Myself, granted, GROUP_OF_THREE, Some(Role::Member)),
+                Err(PermissionError::RoleElevation { granted })
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_admin_leaves_alone_or_names_a_successor() {
+        let last = Err(PermissionError::LastAdmin);
+        assert_eq!(check_leave(Some(ADMIN), GROUP_OF_THREE, None), last);
+        assert_eq!(check_leave(Some(ADMIN), GROUP_OF_THREE, Some(Role::Member)), Ok(()));
+        assert_eq!(check_leave(Some(ADMIN), Roster { members: 3, admins: 2 }, None), Ok(()));
+        assert_eq!(check_leave(Some(ADMIN), Roster { members: 1, admins: 1 }, None), Ok(()));
+        assert_eq!(check_leave(Some(MEMBER), GROUP_OF_THREE, None), Ok(()));
+    }
+
+    #[test]
+    fn the_last_admin_is_neither_removed_nor_demoted() {
+        let last = Err(PermissionError::LastAdmin);
+        let target = Target::Other(Role::Admin);
+        assert_eq!(check_remove_member(Some(ADMIN), Role::Admin, GROUP_OF_THREE), last);
+        assert_eq!(check_change_role(Some(ADMIN), target, Role::Member, GROUP_OF_THREE, None), last);
+        assert_eq!(
+            check_change_role(Some(ADMIN), target, Role::Member, GROUP_OF_THREE, Some(Role::Member)),
+            Ok(())
+        );
+        let two = Roster { members: 3, admins: 2 };
+        assert_eq!(check_remove_member(Some(ADMIN), Role::Admin, two), Ok(()));
+        assert_eq!(check_change_role(Some(ADMIN), target, Role::Member, two, None), Ok(()));
+        assert_eq!(check_change_role(Some(ADMIN), target, Role::Admin, GROUP_OF_THREE, None), Ok(()));
+    }
+
+    #[test]
+    fn a_role_that_allows_more_is_not_given() {
+        assert_eq!(check_grant(Role::Admin, Role::Admin), Ok(()));
+        assert_eq!(
+            check_grant(Role::Member, Role::Admin),
+            Err(PermissionError::RoleElevation { granted: Role::Admin })
+        );
+    }
+
+    #[test]
+    fn every_member_sends_but_not_before_the_request_is_accepted() {
+        for &conversation_type in ConversationType::ALL {
+            let sent = check_send(Some(Membership { conversation_type, role: Role::Member }));
+            match conversation_type {
+                ConversationType::Connection => {
+                    assert_eq!(sent, Err(PermissionError::NotConnected { user: None }));
+                }
+                _ => assert_eq!(sent, Ok(())),
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The way from a device to where its conversations are carried.
+//!
+//! Owns the requests to a hub (HTTP) and the live stream of its events (WebSocket): addresses, tokens, time limits, size
+//! limits, retries of passing faults. Leaves to others what the bytes mean (`tertulia-mls`, `tertulia-content`) and what is
+//! kept (`tertulia-store`).
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), tertulia_transport::TransportError> {
+//! use tertulia_transport::Hub;
+//!
+//! let hub = Hub::new("https://chat.example.org")?;
+//! let session = hub.log_in("alice", "correct horse battery").await?;
+//! let hub = hub.with_token(session.token);
+//! println!("{}", hub.me().await?.user);
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod hub;
+mod requests;
+mod socket;
+
+pub use error::TransportError;
+pub use hub::{Hub, Token};
+pub use socket::EventSocket;

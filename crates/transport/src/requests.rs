@@ -1,0 +1,155 @@
+//! The hub's requests, one function each. Errors are those of [`TransportError`] throughout.
+
+use crate::{Hub, TransportError};
+use reqwest::Method;
+use tertulia_api::{
+    account::{
+        ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount, KeyPackageUpload, Me,
+        NewDevice, Session, User,
+    },
+    connection::{ConnectRequest, Connection, ConnectionUpdate, Connections},
+    conversation::{
+        CommitAccepted, Conversation, Conversations, Leave, MessageAccepted, NewConversation, RoleUpdate,
+    },
+    event::{EventPage, EventQuery},
+};
+use tertulia_domain::{ConversationId, Handle, UserId, connection::Status};
+
+type Result<T> = std::result::Result<T, TransportError>;
+
+/// Accounts, devices, key packages.
+impl Hub {
+    /// Creates an account and opens a session.
+    pub async fn sign_up(&self, handle: &str, password: &str) -> Result<Session> {
+        self.send(Method::POST, "v1/accounts", &credentials(handle, password)).await
+    }
+
+    /// Opens a session.
+    pub async fn log_in(&self, handle: &str, password: &str) -> Result<Session> {
+        self.send(Method::POST, "v1/sessions", &credentials(handle, password)).await
+    }
+
+    /// Who the session belongs to.
+    pub async fn me(&self) -> Result<Me> {
+        self.get("v1/self").await
+    }
+
+    /// A user by id.
+    pub async fn user(&self, user: UserId) -> Result<User> {
+        self.get(&format!("v1/users/{user}")).await
+    }
+
+    /// A user by handle.
+    pub async fn user_by_handle(&self, handle: &Handle) -> Result<User> {
+        self.read(self.request(Method::GET, "v1/users")?.query(&[("handle", handle.as_str())])).await
+    }
+
+    /// Registers the session's device.
+    pub async fn register_device(&self, device: &NewDevice) -> Result<Device> {
+        self.send(Method::POST, "v1/devices", device).await
+    }
+
+    /// The user's devices.
+    pub async fn devices(&self) -> Result<Devices> {
+        self.get("v1/devices").await
+    }
+
+    /// Adds key packages of this device.
+    pub async fn upload_key_packages(&self, upload: &KeyPackageUpload) -> Result<KeyPackageCount> {
+        self.send(Method::POST, "v1/key-packages", upload).await
+    }
+
+    /// How many key packages of this device can still be handed out.
+    pub async fn key_package_count(&self) -> Result<KeyPackageCount> {
+        self.get("v1/key-packages/count").await
+    }
+
+    /// Claims one key package for each device of these users.
+    pub async fn claim_key_packages(&self, users: Vec<UserId>) -> Result<ClaimedKeyPackages> {
+        self.send(Method::POST, "v1/key-packages/claims", &KeyPackageClaim { users }).await
+    }
+
+    /// The hub's public keys.
+    pub async fn keys(&self) -> Result<HubKeys> {
+        self.get("v1/mls/keys").await
+    }
+}
+
+/// Connections.
+impl Hub {
+    /// All connections of the user.
+    pub async fn connections(&self) -> Result<Connections> {
+        self.get("v1/connections").await
+    }
+
+    /// Asks somebody to connect.
+    pub async fn connect(&self, handle: &Handle) -> Result<Connection> {
+        let request = ConnectRequest { handle: handle.to_string() };
+        self.send(Method::POST, "v1/connections", &request).await
+    }
+
+    /// Changes the user's side of a connection.
+    pub async fn update_connection(&self, user: UserId, status: Status) -> Result<Connection> {
+        self.send(Method::PUT, &format!("v1/connections/{user}"), &ConnectionUpdate { status }).await
+    }
+}
+
+/// Conversations and what is sent into them.
+impl Hub {
+    /// All conversations of the user.
+    pub async fn conversations(&self) -> Result<Conversations> {
+        self.get("v1/conversations").await
+    }
+
+    /// One conversation of the user.
+    pub async fn conversation(&self, id: ConversationId) -> Result<Conversation> {
+        self.get(&format!("v1/conversations/{id}")).await
+    }
+
+    /// Creates a group with the user as its admin.
+    pub async fn create_conversation(&self, conversation: ConversationId) -> Result<Conversation> {
+        self.send(Method::POST, "v1/conversations", &NewConversation { conversation }).await
+    }
+
+    /// Changes a member's role.
+    pub async fn set_role(&self, id: ConversationId, user: UserId, role: &str) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("v1/conversations/{id}/members/{user}/role"))?;
+        self.bytes(request.json(&RoleUpdate { role: role.to_owned() })).await.map(drop)
+    }
+
+    /// Leaves a conversation.
+    pub async fn leave(&self, id: ConversationId, successor: Option<UserId>) -> Result<()> {
+        let request = self.request(Method::POST, &format!("v1/conversations/{id}/leave"))?;
+        self.bytes(request.json(&Leave { successor })).await.map(drop)
+    }
+
+    /// Sends an application message: the bytes of one `MLSMessage`.
+    pub async fn send_message(&self, id: ConversationId, message: Vec<u8>) -> Result<MessageAccepted> {
+        self.send_mls(Method::POST, &format!("v1/conversations/{id}/messages"), message).await
+    }
+
+    /// Sends the announcement of a new name: the bytes of one `MLSMessage`.
+    pub async fn send_name(&self, id: ConversationId, message: Vec<u8>) -> Result<MessageAccepted> {
+        self.send_mls(Method::PUT, &format!("v1/conversations/{id}/name"), message).await
+    }
+
+    /// Sends a commit bundle: the concatenated bytes of the commit, the `GroupInfo`, the Welcome if there is one, and the
+    /// application message for the new epoch if there is one.
+    pub async fn send_commit(&self, id: ConversationId, bundle: Vec<u8>) -> Result<CommitAccepted> {
+        self.send_mls(Method::POST, &format!("v1/conversations/{id}/commits"), bundle).await
+    }
+
+    /// The group's current `GroupInfo`, an `MLSMessage`, for an external commit.
+    pub async fn group_info(&self, id: ConversationId) -> Result<Vec<u8>> {
+        self.bytes(self.request(Method::GET, &format!("v1/conversations/{id}/group-info"))?).await
+    }
+
+    /// A page of the device's events.
+    pub async fn events(&self, query: &EventQuery) -> Result<EventPage> {
+        self.read(self.request(Method::GET, "v1/events")?.query(query)).await
+    }
+}
+
+fn credentials(handle: &str, password: &str) -> Credentials {
+    Credentials { handle: handle.to_owned(), password: password.to_owned() }
+}

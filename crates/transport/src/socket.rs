@@ -1,0 +1,101 @@
+//! The live stream of a device's events.
+
+use crate::{Hub, TransportError};
+use futures::{SinkExt as _, StreamExt as _};
+use std::time::Duration;
+use tertulia_api::{
+    Problem,
+    event::{ClientFrame, Event},
+};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{
+        Error as SocketError, Message,
+        client::ClientRequestBuilder,
+        http::{Uri, header},
+        protocol::WebSocketConfig,
+    },
+};
+
+/// The hub sends a ping every 30 s; a connection that is silent for longer than two of them is dead.
+const SILENCE: Duration = Duration::from_secs(75);
+/// The largest frame that is taken: a commit bundle of 8 MiB in Base64, and what stands around it.
+const MAX_FRAME: usize = 16 << 20;
+
+/// A WebSocket on which the hub sends the device's events as they happen.
+#[derive(Debug)]
+pub struct EventSocket {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    hub: Hub,
+}
+
+impl Hub {
+    /// Opens the live stream of events after `since`, or after the last acknowledged one.
+    ///
+    /// # Errors
+    ///
+    /// Those of every request: see [`TransportError`].
+    pub async fn event_socket(&self, since: Option<&str>) -> Result<EventSocket, TransportError> {
+        let mut url = self.url("v1/events/stream")?;
+        let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
+        url.set_scheme(scheme).map_err(|()| self.protocol("its address has no WebSocket form".to_owned()))?;
+        if let Some(since) = since {
+            url.query_pairs_mut().append_pair("since", since);
+        }
+        let uri: Uri = url.as_str().parse().map_err(|error| self.protocol(format!("{error}")))?;
+        let mut request = ClientRequestBuilder::new(uri);
+        if let Some(token) = self.token() {
+            request = request.with_header(header::AUTHORIZATION.as_str(), format!("Bearer {}", token.expose()));
+        }
+        let config = WebSocketConfig::default().max_message_size(Some(MAX_FRAME)).max_frame_size(Some(MAX_FRAME));
+        match connect_async_with_config(request, Some(config), true).await {
+            Ok((socket, _)) => Ok(EventSocket { socket, hub: self.clone() }),
+            Err(SocketError::Http(response)) => {
+                let problem = response.body().as_deref().and_then(|body| serde_json::from_slice::<Problem>(body).ok());
+                Err(problem.map_or_else(
+                    || self.protocol(format!("status {} to a WebSocket request", response.status())),
+                    |problem| TransportError::Refused(Box::new(problem)),
+                ))
+            }
+            Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+}
+
+impl EventSocket {
+    /// The next event; `None` when the hub closed the stream. Safe to cancel.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Unreachable`] when the connection broke or fell silent, [`TransportError::Protocol`] when what came is
+    /// not an event.
+    pub async fn next(&mut self) -> Result<Option<Event>, TransportError> {
+        loop {
+            let frame = tokio::time::timeout(SILENCE, self.socket.next()).await.map_err(|_| TransportError::Unreachable {
+                hub: self.hub.address().to_string(),
+                reason: "the connection fell silent".to_owned(),
+            })?;
+            match frame {
+                None | Some(Ok(Message::Close(_))) => return Ok(None),
+                Some(Ok(Message::Text(text))) => {
+                    return serde_json::from_str(&text).map(Some).map_err(|error| self.hub.protocol(format!("{error}")));
+                }
+                // Pings are answered by the library.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(self.hub.unreachable(&error)),
+            }
+        }
+    }
+
+    /// Tells the hub that everything up to this cursor is safe on the device.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Unreachable`] when the connection broke.
+    pub async fn acknowledge(&mut self, cursor: &str) -> Result<(), TransportError> {
+        let frame = serde_json::to_string(&ClientFrame::Acknowledge { cursor: cursor.to_owned() })
+            .expect("a frame of strings is always JSON");
+        self.socket.send(Message::text(frame)).await.map_err(|error| self.hub.unreachable(&error))
+    }
+}
