@@ -1,0 +1,142 @@
+//! What can go wrong with the store.
+
+use std::{io, path::PathBuf};
+
+/// Who can do something about a [`StoreError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The call was wrong: another home, another key, another version of the program.
+    Misuse,
+    /// What is on the disk cannot be read. Restore it from a backup, or log in with a new home.
+    Damage,
+    /// It can work later: the disk is full, or another process is slow.
+    Transient,
+}
+
+/// An error of the store. A failed write has written nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no store in this directory.
+    #[error("there is no store in {}", home.display())]
+    NotInitialised {
+        /// The directory.
+        home: PathBuf,
+    },
+    /// There is a store in this directory already.
+    #[error("there is a store in {} already", home.display())]
+    AlreadyInitialised {
+        /// The directory.
+        home: PathBuf,
+    },
+    /// The passphrase or the key file is not the one that the store was made with.
+    #[error("the passphrase or the key does not open the store in {}", home.display())]
+    WrongKey {
+        /// The directory.
+        home: PathBuf,
+    },
+    /// The store was made with a passphrase, and none was given.
+    #[error("the store in {} is protected by a passphrase", home.display())]
+    PassphraseNeeded {
+        /// The directory.
+        home: PathBuf,
+    },
+    /// The store's key is in a file, and a passphrase was given.
+    #[error("the store in {} is opened by its key file, not by a passphrase", home.display())]
+    NoPassphraseWanted {
+        /// The directory.
+        home: PathBuf,
+    },
+    /// The key file is missing or is not one.
+    #[error("the key of the store in {} cannot be read: {reason}", home.display())]
+    DamagedKey {
+        /// The directory.
+        home: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The store was written by a later version of the program. Use that one.
+    #[error("the store was written by a later version of the program")]
+    NewerSchema,
+    /// A stored value is not of its form.
+    #[error("the store is damaged: {what} cannot be read")]
+    Damaged {
+        /// Which value.
+        what: &'static str,
+    },
+    /// The disk is full. Nothing was written.
+    #[error("the disk is full")]
+    DiskFull,
+    /// Another process kept the database busy for too long.
+    #[error("the store is busy in another process")]
+    Busy,
+    /// The operating system refused an operation on a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Its answer.
+        source: io::Error,
+    },
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Database(#[source] Opaque),
+}
+
+/// An error of the underlying library: readable, printable, and of no promised type.
+pub type Opaque = Box<dyn std::error::Error + Send + Sync>;
+
+impl StoreError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotInitialised { .. }
+            | Self::AlreadyInitialised { .. }
+            | Self::WrongKey { .. }
+            | Self::PassphraseNeeded { .. }
+            | Self::NoPassphraseWanted { .. }
+            | Self::NewerSchema => ErrorKind::Misuse,
+            Self::DamagedKey { .. } | Self::Damaged { .. } | Self::Database(_) => ErrorKind::Damage,
+            Self::DiskFull | Self::Busy => ErrorKind::Transient,
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Transient,
+                _ => ErrorKind::Misuse,
+            },
+        }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotInitialised { .. } => "no-home",
+            Self::AlreadyInitialised { .. } => "home-in-use",
+            Self::WrongKey { .. } => "wrong-key",
+            Self::PassphraseNeeded { .. } => "passphrase-needed",
+            Self::NoPassphraseWanted { .. } => "no-passphrase-wanted",
+            Self::DamagedKey { .. } => "damaged-key",
+            Self::NewerSchema => "newer-home",
+            Self::Damaged { .. } | Self::Database(_) => "damaged-home",
+            Self::DiskFull => "disk-full",
+            Self::Busy => "home-busy",
+            Self::Io { .. } => "home-io",
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { what: "the database file" },
+            _ => Self::Database(Box::new(error)),
+        }
+    }
+}
+
+pub(crate) fn io_error(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.into();
+    |source| StoreError::Io { path, source }
+}

@@ -1,0 +1,39 @@
+//! The store of a device: one encrypted SQLite database for everything that it must not lose.
+//!
+//! Owns the database file and its key, the order among its writers, and the operations on what is stored: the records of
+//! the MLS engine, the event cursor, connections, conversations, messages, the outbox. One [`WriteTx`] is one durable
+//! transaction over all of them, which is what lets a decrypted message, the key that was used up for it and the cursor
+//! move together. Leaves to others what the records of the engine mean (`tertulia-mls`) and when anything is written
+//! (`tertulia`).
+//!
+//! The file is encrypted with SQLCipher. Its 32-byte key is in a file beside it with mode 0600, or derived from a passphrase
+//! and stored nowhere ([`KeySource`]).
+//!
+//! ```
+//! use tertulia_store::{KeySource, Setting, Store, StoreError};
+//!
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let home = dir.path().join("home");
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let store = Store::create(&home, &KeySource::File)?;
+//! let writer = store.lock().await?;
+//! store.write(&writer, |w| w.put_setting(Setting::Handle, "alice"))?;
+//! assert_eq!(store.read(|r| r.setting(Setting::Handle))?.as_deref(), Some("alice"));
+//! # Ok::<(), StoreError>(())
+//! # }).unwrap();
+//! ```
+
+mod error;
+mod key;
+mod lock;
+mod store;
+mod tables;
+
+pub use error::{ErrorKind, Opaque, StoreError};
+pub use key::KeySource;
+pub use lock::WriterGuard;
+pub use store::{ReadTx, Store, WriteTx};
+pub use tables::{
+    ConnectionRecord, ConversationRecord, ConversationRow, CredentialRecord, KeyPackageRecord, MemberRecord, MessageRow,
+    NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, Setting,
+};

@@ -1,0 +1,155 @@
+//! Conversations and their members.
+
+use super::{all, execute, first, from_sql, named, to_sql, uuid};
+use crate::{ReadTx, StoreError, WriteTx};
+use rusqlite::Row;
+use tertulia_domain::{ConversationId, ConversationType, Role, UserId};
+
+/// A conversation as the hub describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConversationRecord {
+    /// Its id.
+    pub id: ConversationId,
+    /// What it is.
+    pub kind: ConversationType,
+    /// The epoch of its group at the hub; 0 while there is no group.
+    pub epoch: u64,
+    /// When it was made, milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// A conversation with what only this home knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversationRow {
+    /// As the hub describes it.
+    pub record: ConversationRecord,
+    /// Its name, if one was announced.
+    pub name: Option<String>,
+    /// Whether this device is in its MLS group.
+    pub joined: bool,
+    /// Whether the user is a member.
+    pub active: bool,
+    /// Messages of others after the last one that was read.
+    pub unread: u64,
+}
+
+/// A member of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// The user.
+    pub user: UserId,
+    /// What the user may do.
+    pub role: Role,
+}
+
+/// The messages of the user of this home are never unread.
+const CONVERSATION: &str = "SELECT c.id, c.kind, c.epoch, c.created_at, c.name, c.joined, c.active, \
+     (SELECT count(*) FROM messages m WHERE m.conversation = c.id AND m.sequence > c.last_read \
+      AND m.text IS NOT NULL AND m.sender <> (SELECT unhex(replace(value, '-', '')) FROM settings WHERE name = 'user')) \
+     FROM conversations c";
+
+fn conversation(row: &Row<'_>) -> rusqlite::Result<ConversationRow> {
+    Ok(ConversationRow {
+        record: ConversationRecord {
+            id: uuid(row, 0)?,
+            kind: named(row, 1)?,
+            epoch: from_sql(row.get(2)?),
+            created_at: row.get(3)?,
+        },
+        name: row.get(4)?,
+        joined: row.get(5)?,
+        active: row.get(6)?,
+        unread: from_sql(row.get(7)?),
+    })
+}
+
+impl ReadTx<'_> {
+    /// A conversation.
+    pub fn conversation(&self, id: ConversationId) -> Result<Option<ConversationRow>, StoreError> {
+        first(&self.tx, &format!("{CONVERSATION} WHERE c.id = ?1"), [id.as_uuid()], conversation)
+    }
+
+    /// All conversations, the oldest first.
+    pub fn conversations(&self) -> Result<Vec<ConversationRow>, StoreError> {
+        all(&self.tx, &format!("{CONVERSATION} ORDER BY c.created_at, c.id"), [], conversation)
+    }
+
+    /// The conversations that have a group, with the user as a member, without this device in it.
+    pub fn conversations_to_join(&self) -> Result<Vec<ConversationId>, StoreError> {
+        let sql = "SELECT id FROM conversations WHERE active AND NOT joined AND epoch > 0";
+        all(&self.tx, sql, [], |row| uuid(row, 0))
+    }
+
+    /// The conversations with this announced name.
+    pub fn conversations_named(&self, name: &str) -> Result<Vec<ConversationId>, StoreError> {
+        all(&self.tx, "SELECT id FROM conversations WHERE name = ?1", [name], |row| uuid(row, 0))
+    }
+
+    /// The members of a conversation, ordered by handle.
+    pub fn members(&self, id: ConversationId) -> Result<Vec<MemberRecord>, StoreError> {
+        let sql = "SELECT m.user, m.role FROM members m LEFT JOIN users u ON u.id = m.user \
+                   WHERE m.conversation = ?1 ORDER BY u.handle";
+        all(&self.tx, sql, [id.as_uuid()], |row| Ok(MemberRecord { user: uuid(row, 0)?, role: named(row, 1)? }))
+    }
+}
+
+impl WriteTx<'_> {
+    /// Writes a conversation of which the user is a member. Its name and what was read of it stay.
+    pub fn put_conversation(&mut self, conversation: &ConversationRecord) -> Result<(), StoreError> {
+        let sql = "INSERT INTO conversations (id, kind, epoch, created_at) VALUES (?1, ?2, ?3, ?4) \
+                   ON CONFLICT DO UPDATE SET kind = excluded.kind, epoch = max(epoch, excluded.epoch), active = 1";
+        let ConversationRecord { id, kind, epoch, created_at } = conversation;
+        execute(&self.tx, sql, (id.as_uuid(), kind.as_str(), to_sql(*epoch), created_at)).map(drop)
+    }
+
+    /// Gives a conversation a name. One that is known stays, unless `replace`.
+    pub fn set_name(&mut self, id: ConversationId, name: &str, replace: bool) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET name = ?2 WHERE id = ?1 AND (name IS NULL OR ?3)";
+        execute(&self.tx, sql, (id.as_uuid(), name, replace)).map(drop)
+    }
+
+    /// Notes that the hub's group has reached this epoch.
+    pub fn set_epoch(&mut self, id: ConversationId, epoch: u64) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET epoch = max(epoch, ?2) WHERE id = ?1";
+        execute(&self.tx, sql, (id.as_uuid(), to_sql(epoch))).map(drop)
+    }
+
+    /// Notes whether this device is in the group.
+    pub fn set_joined(&mut self, id: ConversationId, joined: bool) -> Result<(), StoreError> {
+        execute(&self.tx, "UPDATE conversations SET joined = ?2 WHERE id = ?1", (id.as_uuid(), joined)).map(drop)
+    }
+
+    /// Notes whether the user is a member. A device of a user who is not is in no group either.
+    pub fn set_active(&mut self, id: ConversationId, active: bool) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET active = ?2, joined = joined AND ?2 WHERE id = ?1";
+        execute(&self.tx, sql, (id.as_uuid(), active)).map(drop)
+    }
+
+    /// Marks everything in a conversation as read.
+    pub fn mark_read(&mut self, id: ConversationId) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET last_read = coalesce( \
+                   (SELECT max(sequence) FROM messages WHERE conversation = ?1), last_read) WHERE id = ?1";
+        execute(&self.tx, sql, [id.as_uuid()]).map(drop)
+    }
+
+    /// Writes a member.
+    pub fn put_member(&mut self, id: ConversationId, member: &MemberRecord) -> Result<(), StoreError> {
+        // A conversation that is not here has no members here.
+        let sql = "INSERT INTO members (conversation, user, role) \
+                   SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM conversations WHERE id = ?1) \
+                   ON CONFLICT DO UPDATE SET role = excluded.role";
+        execute(&self.tx, sql, (id.as_uuid(), member.user.as_uuid(), member.role.as_str())).map(drop)
+    }
+
+    /// Takes a member out.
+    pub fn remove_member(&mut self, id: ConversationId, user: UserId) -> Result<(), StoreError> {
+        let sql = "DELETE FROM members WHERE conversation = ?1 AND user = ?2";
+        execute(&self.tx, sql, (id.as_uuid(), user.as_uuid())).map(drop)
+    }
+
+    /// Makes these the members.
+    pub fn replace_members(&mut self, id: ConversationId, members: &[MemberRecord]) -> Result<(), StoreError> {
+        execute(&self.tx, "DELETE FROM members WHERE conversation = ?1", [id.as_uuid()])?;
+        members.iter().try_for_each(|member| self.put_member(id, member))
+    }
+}

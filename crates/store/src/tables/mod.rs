@@ -1,0 +1,69 @@
+//! The operations on what is stored, one file a concern. Reads are on [`ReadTx`] and writes on [`WriteTx`].
+
+mod mls;
+mod outbox;
+mod people;
+mod conversations;
+mod messages;
+mod settings;
+
+pub use conversations::{ConversationRecord, ConversationRow, MemberRecord};
+pub use messages::{MessageRow, NewMessage};
+pub use mls::{CredentialRecord, KeyPackageRecord};
+pub use outbox::{NewOutboxMessage, OutboxKind, OutboxMessage};
+pub use people::ConnectionRecord;
+pub use settings::Setting;
+
+use crate::StoreError;
+use rusqlite::{OptionalExtension as _, Params, Row, Transaction};
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// The first row, if there is one.
+fn first<T>(
+    tx: &Transaction<'_>,
+    sql: &str,
+    params: impl Params,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>, StoreError> {
+    Ok(tx.prepare_cached(sql)?.query_row(params, read).optional()?)
+}
+
+/// All rows.
+fn all<T>(
+    tx: &Transaction<'_>,
+    sql: &str,
+    params: impl Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    Ok(tx.prepare_cached(sql)?.query_map(params, read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Carries out a statement, and says how many rows it changed.
+fn execute(tx: &Transaction<'_>, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+    Ok(tx.prepare_cached(sql)?.execute(params)?)
+}
+
+/// A column that holds a UUID.
+fn uuid<T: From<Uuid>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    row.get::<_, Uuid>(column).map(T::from)
+}
+
+/// A column that holds the name of something.
+fn named<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    row.get::<_, String>(column)?.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// SQLite's integers are signed. Sequence numbers and epochs count up from zero and never come near the end.
+fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn from_sql(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
