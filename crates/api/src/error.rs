@@ -91,7 +91,7 @@ codes! {
     ProposalNotFound = "proposal-not-found", 404, CatchUp, "The commit refers to a proposal that the hub does not hold.";
     MissingProposals = "missing-proposals", 400, CatchUp, "The commit leaves out a pending proposal.";
     InvalidCommit = "invalid-commit", 400, CatchUp, "The commit is not valid for the group.";
-    InconsistentGroupInfo = "inconsistent-group-info", 400, Correct, "The GroupInfo does not describe the group after the commit.";
+    InconsistentGroupInfo = "inconsistent-group-info", 400, Correct, "The group info does not describe the group after the commit.";
     EventsMissed = "events-missed", 410, CatchUp, "Events after this cursor are no longer kept, or the cursor is not one of this hub's.";
     RateLimited = "rate-limited", 429, Wait, "Too many requests of this kind in a short time.";
     StorageFull = "storage-full", 507, Wait, "The hub's storage is full.";

@@ -65,7 +65,7 @@ CREATE TABLE conversations (
     epoch      INTEGER NOT NULL,           -- the hub's, as far as it is known here
     joined     INTEGER NOT NULL DEFAULT 0, -- whether this device is in the MLS group
     active     INTEGER NOT NULL DEFAULT 1, -- whether the user is a member
-    last_read  INTEGER NOT NULL DEFAULT 0, -- sequence number
+    last_read  INTEGER NOT NULL DEFAULT 0, -- arrival of a message
     created_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 
@@ -77,6 +77,8 @@ CREATE TABLE members (
 ) WITHOUT ROWID;
 
 CREATE TABLE messages (
+    -- The order in which they came into this home. A device's own message can come before an earlier one of somebody else.
+    arrival       INTEGER PRIMARY KEY AUTOINCREMENT,
     conversation  BLOB    NOT NULL,
     sequence      INTEGER NOT NULL,
     sender        BLOB    NOT NULL,
@@ -85,8 +87,8 @@ CREATE TABLE messages (
     message_id    BLOB    NOT NULL, -- MIMI, 32 bytes
     content       BLOB    NOT NULL, -- MIMI, as it was decrypted
     text          TEXT,             -- what of it is shown
-    PRIMARY KEY (conversation, sequence)
-) WITHOUT ROWID;
+    UNIQUE (conversation, sequence)
+);
 
 CREATE TABLE outbox (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -44,7 +44,7 @@ pub struct MemberRecord {
 
 /// The messages of the user of this home are never unread.
 const CONVERSATION: &str = "SELECT c.id, c.kind, c.epoch, c.created_at, c.name, c.joined, c.active, \
-     (SELECT count(*) FROM messages m WHERE m.conversation = c.id AND m.sequence > c.last_read \
+     (SELECT count(*) FROM messages m WHERE m.conversation = c.id AND m.arrival > c.last_read \
       AND m.text IS NOT NULL AND m.sender <> (SELECT unhex(replace(value, '-', '')) FROM settings WHERE name = 'user')) \
      FROM conversations c";
 
@@ -128,7 +128,7 @@ impl WriteTx<'_> {
     /// Marks everything in a conversation as read.
     pub fn mark_read(&mut self, id: ConversationId) -> Result<(), StoreError> {
         let sql = "UPDATE conversations SET last_read = coalesce( \
-                   (SELECT max(sequence) FROM messages WHERE conversation = ?1), last_read) WHERE id = ?1";
+                   (SELECT max(arrival) FROM messages WHERE conversation = ?1), last_read) WHERE id = ?1";
         execute(&self.tx, sql, [id.as_uuid()]).map(drop)
     }
 

@@ -1,7 +1,8 @@
 //! Messages that were decrypted.
 
-use super::{all, execute, from_sql, to_sql, uuid};
+use super::{all, execute, first, from_sql, to_sql, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
+use rusqlite::Row;
 use std::fmt;
 use tertulia_domain::{ConversationId, DeviceId, Sequence, UserId};
 
@@ -38,6 +39,10 @@ impl fmt::Debug for NewMessage {
 /// A text that can be shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageRow {
+    /// Its place in the order in which messages came into this home.
+    pub arrival: i64,
+    /// The conversation.
+    pub conversation: ConversationId,
     /// Its number in the conversation's log.
     pub sequence: Sequence,
     /// Its author.
@@ -56,6 +61,20 @@ impl fmt::Debug for MessageRow {
     }
 }
 
+const TEXT: &str = "SELECT arrival, conversation, sequence, sender, sender_device, sent_at, text FROM messages";
+
+fn text(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
+    Ok(MessageRow {
+        arrival: row.get(0)?,
+        conversation: uuid(row, 1)?,
+        sequence: Sequence::new(from_sql(row.get(2)?)),
+        sender: uuid(row, 3)?,
+        sender_device: DeviceId::new(row.get::<_, i64>(4)?.cast_unsigned()),
+        sent_at: row.get(5)?,
+        text: row.get(6)?,
+    })
+}
+
 impl ReadTx<'_> {
     /// The texts of a conversation, oldest first: those after `after`, of these the newest `limit`.
     pub fn messages(
@@ -64,22 +83,45 @@ impl ReadTx<'_> {
         after: Option<Sequence>,
         limit: Option<u32>,
     ) -> Result<Vec<MessageRow>, StoreError> {
-        let sql = "SELECT sequence, sender, sender_device, sent_at, text FROM messages \
-                   WHERE conversation = ?1 AND sequence > ?2 AND text IS NOT NULL ORDER BY sequence DESC LIMIT ?3";
+        let sql = format!(
+            "{TEXT} WHERE conversation = ?1 AND sequence > ?2 AND text IS NOT NULL ORDER BY sequence DESC LIMIT ?3"
+        );
         let after = after.map_or(-1, |after| to_sql(after.get()));
         // A negative limit is none.
         let limit = limit.map_or(-1, i64::from);
-        let mut rows = all(&self.tx, sql, (conversation.as_uuid(), after, limit), |row| {
-            Ok(MessageRow {
-                sequence: Sequence::new(from_sql(row.get(0)?)),
-                sender: uuid(row, 1)?,
-                sender_device: DeviceId::new(row.get::<_, i64>(2)?.cast_unsigned()),
-                sent_at: row.get(3)?,
-                text: row.get(4)?,
-            })
-        })?;
+        let mut rows = all(&self.tx, &sql, (conversation.as_uuid(), after, limit), text)?;
         rows.reverse();
         Ok(rows)
+    }
+
+    /// The text with this number in a conversation's log.
+    pub fn message(&self, conversation: ConversationId, sequence: Sequence) -> Result<Option<MessageRow>, StoreError> {
+        let sql = format!("{TEXT} WHERE conversation = ?1 AND sequence = ?2 AND text IS NOT NULL");
+        first(&self.tx, &sql, (conversation.as_uuid(), to_sql(sequence.get())), text)
+    }
+
+    /// Where the message with this MIMI id stands in a conversation's log, and when the hub accepted it.
+    pub fn place_of(
+        &self,
+        conversation: ConversationId,
+        message_id: &[u8; 32],
+    ) -> Result<Option<(Sequence, i64)>, StoreError> {
+        let sql = "SELECT sequence, sent_at FROM messages WHERE conversation = ?1 AND message_id = ?2";
+        first(&self.tx, sql, (conversation.as_uuid(), message_id), |row| {
+            Ok((Sequence::new(from_sql(row.get(0)?)), row.get(1)?))
+        })
+    }
+
+    /// The last arrival.
+    pub fn last_arrival(&self) -> Result<i64, StoreError> {
+        let last = first(&self.tx, "SELECT max(arrival) FROM messages", [], |row| row.get::<_, Option<i64>>(0))?;
+        Ok(last.flatten().unwrap_or_default())
+    }
+
+    /// The texts that came into this home after `arrival`, at most `limit`, in that order.
+    pub fn arrived_after(&self, arrival: i64, limit: u32) -> Result<Vec<MessageRow>, StoreError> {
+        let sql = format!("{TEXT} WHERE arrival > ?1 AND text IS NOT NULL ORDER BY arrival LIMIT ?2");
+        all(&self.tx, &sql, (arrival, limit), text)
     }
 }
 

@@ -53,9 +53,9 @@ impl ReadTx<'_> {
 
 impl WriteTx<'_> {
     /// Writes a user's handle.
-    pub fn put_user(&mut self, user: UserId, handle: &str) -> Result<(), StoreError> {
+    pub fn put_user(&mut self, user: UserId, handle: &Handle) -> Result<(), StoreError> {
         let sql = "INSERT INTO users (id, handle) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET handle = excluded.handle";
-        execute(&self.tx, sql, (user.as_uuid(), handle)).map(drop)
+        execute(&self.tx, sql, (user.as_uuid(), handle.as_str())).map(drop)
     }
 
     /// Writes a connection.

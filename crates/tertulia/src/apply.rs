@@ -1,0 +1,382 @@
+//! Writing events down: decrypted content, consumed keys and the cursor in one transaction.
+
+use crate::{Client, Result, client::now, link::group_of, sync::Todo, sync::wipe};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tertulia_api::{
+    connection::Connection,
+    conversation::Conversation,
+    event::{Event, EventBody, LogEntry},
+};
+use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
+use tertulia_domain::{ConversationId, ConversationName, DeviceAddress, Sequence, UserId, connection::Status};
+use tertulia_mls::{EngineError, MlsConversationDecryptMessage, Outcome, TransactionContext};
+use tertulia_store::{ConversationRecord, MemberRecord, NewMessage, StoreError, WriteTx};
+
+/// What was fetched before the transaction: the network is never called inside it.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    pub(crate) conversations: HashMap<ConversationId, Conversation>,
+}
+
+/// What a page of events came to.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) events: u64,
+    pub(crate) new_messages: Vec<(ConversationId, Sequence)>,
+    pub(crate) changed: Vec<ConversationId>,
+    pub(crate) connections: Vec<Connection>,
+    pub(crate) undecryptable: u64,
+    pub(crate) todo: Todo,
+}
+
+/// The messages that turned out to be new when the transaction was written.
+type NewMessages = Arc<Mutex<Vec<(ConversationId, Sequence)>>>;
+
+/// One page of events on its way into the home.
+struct Page<'a> {
+    client: &'a Client,
+    tx: TransactionContext,
+    prepared: Prepared,
+    applied: Applied,
+    new_messages: NewMessages,
+}
+
+impl Client {
+    pub(crate) async fn apply(
+        &self,
+        since: Option<String>,
+        events: Vec<Event>,
+        cursor: String,
+        prepared: Prepared,
+    ) -> Result<Option<Applied>> {
+        let tx = self.inner().session.new_transaction().await?;
+        if self.inner().store.read(|r| r.cursor())? != since {
+            return Ok(None);
+        }
+        let mut page =
+            Page { client: self, tx, prepared, applied: Applied::default(), new_messages: NewMessages::default() };
+        page.applied.events = events.len() as u64;
+        for event in events {
+            page.event(event.body).await?;
+        }
+        page.tx.store_write(move |w| w.set_cursor(&cursor))?;
+        page.tx.finish().await?;
+        let mut applied = page.applied;
+        applied.new_messages =
+            std::mem::take(&mut *page.new_messages.lock().unwrap_or_else(PoisonError::into_inner));
+        applied.changed.sort_unstable();
+        applied.changed.dedup();
+        Ok(Some(applied))
+    }
+}
+
+impl Page<'_> {
+    async fn event(&mut self, body: EventBody) -> Result<()> {
+        if let Some(entry) = body.entry() {
+            let conversation = entry.conversation;
+            self.applied.changed.push(conversation);
+            if let Some(fetched) = self.prepared.conversations.remove(&conversation) {
+                self.tx.store_write(move |w| put_conversation(w, &fetched))?;
+            }
+        }
+        match body {
+            EventBody::ConnectionUpdated { connection } => self.connection(connection).await,
+            EventBody::Message { entry, message } => self.message(entry, message.0, false).await,
+            EventBody::Name { entry, message } => self.message(entry, message.0, true).await,
+            EventBody::Commit { entry, epoch, commit, welcome, message } => {
+                let conversation = entry.conversation;
+                self.commit(&entry, epoch, &commit.0, welcome.map(|welcome| welcome.0)).await?;
+                self.applied.todo.key_packages = true;
+                match message {
+                    Some(message) if self.tx.conversation_exists(&group_of(conversation))? => {
+                        self.message(entry, message.0, false).await
+                    }
+                    _ => Ok(()),
+                }
+            }
+            EventBody::Proposal { entry, proposal } => self.proposal(&entry, &proposal.0).await,
+            EventBody::Members { entry, joined, left } => {
+                let conversation = entry.conversation;
+                let me = self.client.me().user;
+                if left.contains(&me) {
+                    wipe(&mut self.tx, conversation).await?;
+                    self.tx.store_write(move |w| w.set_active(conversation, false))?;
+                }
+                Ok(self.tx.store_write(move |w| {
+                    for member in &joined {
+                        put_user(w, member.user, &member.handle)?;
+                        w.put_member(conversation, &MemberRecord { user: member.user, role: member.role })?;
+                    }
+                    left.iter().try_for_each(|user| w.remove_member(conversation, *user))
+                })?)
+            }
+            EventBody::Role { entry, user, role } => {
+                let conversation = entry.conversation;
+                Ok(self.tx.store_write(move |w| w.put_member(conversation, &MemberRecord { user, role }))?)
+            }
+            // The rest tells a person something, or is of a later version.
+            _ => Ok(()),
+        }
+    }
+
+    async fn connection(&mut self, connection: Connection) -> Result<()> {
+        let conversation = connection.conversation;
+        self.applied.changed.push(conversation);
+        if connection.status.is_in_one_to_one() {
+            if let Some(fetched) = self.prepared.conversations.remove(&conversation) {
+                self.tx.store_write(move |w| put_conversation(w, &fetched))?;
+            }
+        } else {
+            wipe(&mut self.tx, conversation).await?;
+            self.tx.store_write(move |w| w.set_active(conversation, false))?;
+        }
+        let row = connection.clone();
+        self.tx.store_write(move |w| put_connection(w, &row))?;
+        self.applied.todo.key_packages |= connection.status == Status::Accepted;
+        self.applied.connections.push(connection);
+        Ok(())
+    }
+
+    /// An application message. One of this device's own leaves the outbox.
+    async fn message(&mut self, entry: LogEntry, bytes: Vec<u8>, is_name: bool) -> Result<()> {
+        let new_messages = Arc::clone(&self.new_messages);
+        if let Some(sent) = self.client.inner().store.read(|r| r.outbox_by_ciphertext(&bytes))? {
+            let accepted = (Sequence::new(entry.sequence), entry.sent_at);
+            let record = self.client.own_message(sent.conversation, &sent.content, accepted)?;
+            return Ok(self.tx.store_write(move |w| {
+                w.remove_from_outbox(sent.id)?;
+                record.write(w, &new_messages)
+            })?);
+        }
+        let Some(decrypted) = self.decrypt(entry.conversation, &bytes).await? else { return Ok(()) };
+        if decrypted.outcome != Outcome::Application {
+            return Ok(());
+        }
+        let author = decrypted.sender_client_id.as_ref().and_then(|id| DeviceAddress::from_identity(id.as_bytes()).ok());
+        match (author, decrypted.app_msg) {
+            (Some(author), Some(content)) => {
+                match self.client.incoming_message(&entry, &author, content, is_name) {
+                    Ok(record) => self.tx.store_write(move |w| record.write(w, &new_messages))?,
+                    Err(error) => {
+                        tracing::warn!(conversation = %entry.conversation.short(), %error, "unreadable content dropped");
+                        self.applied.undecryptable += 1;
+                    }
+                }
+            }
+            _ => self.applied.undecryptable += 1,
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, entry: &LogEntry, epoch: u64, commit: &[u8], welcome: Option<Vec<u8>>) -> Result<()> {
+        let conversation = entry.conversation;
+        let group = group_of(conversation);
+        self.tx.store_write(move |w| w.set_epoch(conversation, epoch))?;
+        let ours = if self.tx.conversation_exists(&group)? {
+            Some(self.tx.conversation(&group).await?.epoch()?)
+        } else {
+            None
+        };
+        if ours == Some(0) && entry.sender.is_some_and(|sender| sender != self.client.own_device()) {
+            // Somebody else made the group first; what this device began is void.
+            wipe(&mut self.tx, conversation).await?;
+        } else if ours.is_some() {
+            if let Some(done) = self.decrypt(conversation, commit).await? {
+                self.after_commit(conversation, &done)?;
+            }
+            return Ok(());
+        }
+        let Some(welcome) = welcome else { return Ok(()) };
+        match self.tx.process_welcome(&welcome) {
+            Ok(joined) if joined.id == group => Ok(self.tx.store_write(move |w| w.set_joined(conversation, true))?),
+            Ok(joined) => {
+                tracing::warn!(conversation = %conversation.short(), "a Welcome for another group was dropped");
+                Ok(self.tx.conversation(&joined.id).await?.wipe()?)
+            }
+            Err(EngineError::Store(error)) => Err(error.into()),
+            // It joins by external commit instead.
+            Err(error) => {
+                tracing::warn!(conversation = %conversation.short(), %error, "a Welcome could not be used");
+                Ok(())
+            }
+        }
+    }
+
+    fn after_commit(&mut self, conversation: ConversationId, done: &MlsConversationDecryptMessage) -> Result<()> {
+        if !done.is_active {
+            self.tx.store_write(move |w| {
+                w.set_joined(conversation, false)?;
+                w.set_active(conversation, false)
+            })?;
+        } else if done.has_epoch_changed {
+            self.tx.store_write(move |w| w.set_joined(conversation, true))?;
+        }
+        let me = self.client.me().user;
+        let own_device_joined = done.external_join
+            && done.added.iter().any(|id| DeviceAddress::from_identity(id.as_bytes()).is_ok_and(|new| new.user == me));
+        if own_device_joined && done.outcome == Outcome::Commit {
+            self.applied.todo.announce.insert(conversation);
+        }
+        Ok(())
+    }
+
+    async fn proposal(&mut self, entry: &LogEntry, proposal: &[u8]) -> Result<()> {
+        if let Some(done) = self.decrypt(entry.conversation, proposal).await?
+            && done.outcome == Outcome::Proposal
+        {
+            self.applied.todo.proposals.insert(entry.conversation);
+        }
+        Ok(())
+    }
+
+    /// Gives an MLS message to the engine. `None` when this device is not in the group, or the message is of no use; a device
+    /// that turns out to be out of step gives up its state and joins again.
+    async fn decrypt(
+        &mut self,
+        conversation: ConversationId,
+        bytes: &[u8],
+    ) -> Result<Option<MlsConversationDecryptMessage>> {
+        let group = group_of(conversation);
+        if !self.tx.conversation_exists(&group)? {
+            return Ok(None);
+        }
+        let mut guard = self.tx.conversation(&group).await?;
+        match guard.decrypt_message(bytes) {
+            Ok(done) => Ok(Some(done)),
+            Err(EngineError::Store(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(conversation = %conversation.short(), %error, "an MLS message was refused");
+                self.applied.undecryptable += 1;
+                if out_of_step(&error) {
+                    guard.wipe()?;
+                    self.tx.store_write(move |w| w.set_joined(conversation, false))?;
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Whether the hub's log has gone where this device cannot follow, so that it must join anew. The log is ordered: a message of a
+/// later epoch means that a commit before it could not be applied here.
+fn out_of_step(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::FutureEpoch { .. }
+            | EngineError::ProposalMissing
+            | EngineError::OwnCommitLost
+            | EngineError::DamagedState { .. }
+    )
+}
+
+/// A message on its way into the store.
+pub(crate) struct Incoming {
+    message: NewMessage,
+    /// The name that came with it.
+    name: Option<String>,
+    /// Whether the name replaces one that is known.
+    renames: bool,
+}
+
+impl Incoming {
+    /// Writes it, unless it is there already.
+    pub(crate) fn write(&self, w: &mut WriteTx<'_>, new: &NewMessages) -> Result<(), StoreError> {
+        if let Some(name) = &self.name {
+            w.set_name(self.message.conversation, name, self.renames)?;
+        }
+        if w.insert_message(&self.message)? && self.message.text.is_some() {
+            let id = (self.message.conversation, self.message.sequence);
+            new.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    pub(crate) fn own_device(&self) -> tertulia_api::UserDevice {
+        tertulia_api::UserDevice { user: self.me().user, device: self.me().device }
+    }
+
+    /// A message of this device that the hub accepted.
+    pub(crate) fn own_message(
+        &self,
+        conversation: ConversationId,
+        content: &[u8],
+        (sequence, sent_at): (Sequence, i64),
+    ) -> Result<Incoming> {
+        let own = self.own_address();
+        let entry = LogEntry { conversation, sequence: sequence.get(), sent_at, sender: Some(self.own_device()) };
+        self.incoming_message(&entry, &own, content.to_vec(), true)
+    }
+
+    /// A decrypted message. Its author is the one that MLS authenticated; the hub's word on it does not count.
+    fn incoming_message(
+        &self,
+        entry: &LogEntry,
+        author: &DeviceAddress,
+        content: Vec<u8>,
+        renames: bool,
+    ) -> Result<Incoming> {
+        let parsed = MimiContent::decode(&content)?;
+        let (sender_uri, room_uri) = self.uris(author.user, entry.conversation);
+        if !origin_matches(&parsed, &sender_uri, &room_uri) {
+            return Err(crate::Error::MisattributedContent);
+        }
+        let id = MessageId::compute(&sender_uri, &room_uri, &content, &parsed.salt)?;
+        Ok(Incoming {
+            name: parsed
+                .conversation_name()
+                .and_then(|name| name.parse::<ConversationName>().ok())
+                .map(|name| name.to_string()),
+            renames,
+            message: NewMessage {
+                conversation: entry.conversation,
+                sequence: Sequence::new(entry.sequence),
+                sender: author.user,
+                sender_device: author.device,
+                sent_at: entry.sent_at,
+                message_id: *id.as_bytes(),
+                text: parsed.text().map(str::to_owned),
+                content,
+            },
+        })
+    }
+}
+
+/// Writes a connection as the hub describes it.
+pub(crate) fn put_connection(w: &mut WriteTx<'_>, connection: &Connection) -> Result<(), StoreError> {
+    put_user(w, connection.user, &connection.handle)?;
+    w.put_connection(&tertulia_store::ConnectionRecord {
+        user: connection.user,
+        status: connection.status,
+        conversation: connection.conversation,
+        updated_at: connection.updated_at,
+    })
+}
+
+/// Writes a conversation as the hub describes it now. What only this home knows of it stays: its name, what was read.
+pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation) -> Result<(), StoreError> {
+    w.put_conversation(&ConversationRecord {
+        id: conversation.conversation,
+        kind: conversation.kind,
+        epoch: conversation.epoch,
+        created_at: if conversation.created_at == 0 { now() } else { conversation.created_at },
+    })?;
+    let mut members = Vec::with_capacity(conversation.members.len());
+    for member in &conversation.members {
+        put_user(w, member.user, &member.handle)?;
+        members.push(MemberRecord { user: member.user, role: member.role });
+    }
+    w.replace_members(conversation.conversation, &members)
+}
+
+/// Writes a user's handle, if it is one: a hub's word is checked like anybody's.
+fn put_user(w: &mut WriteTx<'_>, user: UserId, handle: &str) -> Result<(), StoreError> {
+    match handle.parse() {
+        Ok(handle) => w.put_user(user, &handle),
+        Err(_) => Ok(()),
+    }
+}

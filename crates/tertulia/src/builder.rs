@@ -1,0 +1,158 @@
+//! Opening a home: for the first time by sign-up or log-in, later as it is.
+
+use crate::{
+    Client, Error, Result,
+    client::{Inner, SETTINGS},
+    link::HubLink,
+    model::Me,
+};
+use std::{path::PathBuf, sync::Arc};
+use tertulia_domain::{DeviceAddress, DeviceId, Domain, Handle, UserId};
+use tertulia_mls::{Ciphersuite, ClientId, Credential, Session, SessionConfig};
+use tertulia_store::{KeySource, Setting, Store, StoreError};
+use tertulia_transport::Hub;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// How the user comes to the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    SignUp,
+    LogIn,
+}
+
+/// Opens a home. Made by [`Client::builder`].
+///
+/// Decide first how the home is protected: without [`passphrase`](Self::passphrase) its key lies beside it in a file that
+/// only its owner can read.
+#[derive(Debug)]
+pub struct ClientBuilder {
+    home: PathBuf,
+    key: KeySource,
+    label: String,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(home: PathBuf) -> Self {
+        Self { home, key: KeySource::File, label: String::new() }
+    }
+
+    /// Derives the database's key from this passphrase instead of keeping it in a file.
+    #[must_use]
+    pub fn passphrase(self, passphrase: Zeroizing<String>) -> Self {
+        Self { key: KeySource::Passphrase(passphrase), ..self }
+    }
+
+    /// Names the device for people: "laptop". At most 64 characters.
+    #[must_use]
+    pub fn device_label(self, label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    /// Creates an account on the hub, with this home as its first device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HomeInUse`], [`Error::InvalidHandle`], those of the store, and what the hub refuses: `handle-taken`,
+    /// `invalid-password`.
+    pub async fn sign_up(self, hub: &str, handle: &str, password: &str) -> Result<Client> {
+        self.enter(Entry::SignUp, hub, handle, password).await
+    }
+
+    /// Adds this home to an account as a further device. It joins all conversations of the user; what was said before stays
+    /// with the devices that were there.
+    ///
+    /// # Errors
+    ///
+    /// As [`sign_up`](Self::sign_up), and `invalid-credentials`, `device-limit`.
+    pub async fn log_in(self, hub: &str, handle: &str, password: &str) -> Result<Client> {
+        self.enter(Entry::LogIn, hub, handle, password).await
+    }
+
+    /// Opens a home that somebody is signed in with. Does not use the network.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSignedIn`], and those of the store: a missing or wrong key or passphrase, damage.
+    pub async fn open(self) -> Result<Client> {
+        let home = self.home.clone();
+        let store = match self.unlock(false).await {
+            Err(Error::Store(StoreError::NotInitialised { .. })) => return Err(Error::NotSignedIn),
+            opened => opened?,
+        };
+        tracing::debug!(home = %home.display(), "home opened");
+        Self::client(store)
+    }
+
+    async fn enter(self, entry: Entry, hub: &str, handle: &str, password: &str) -> Result<Client> {
+        let handle: Handle = handle.parse()?;
+        let hub = Hub::new(hub)?;
+        let label = self.label.clone();
+        let store = self.unlock(true).await?;
+        if let Some(owner) = store.read(|r| r.setting(Setting::Handle))? {
+            return Err(Error::HomeInUse { handle: owner });
+        }
+        let session = match entry {
+            Entry::SignUp => hub.sign_up(handle.as_str(), password).await?,
+            Entry::LogIn => hub.log_in(handle.as_str(), password).await?,
+        };
+        let domain: Domain =
+            session.domain.parse().map_err(|_| Error::UntrustworthyHub { what: "its domain is not a domain" })?;
+        let device = DeviceId::random();
+        let address = DeviceAddress::new(session.user, device, domain.clone());
+
+        let engine = Session::open(store.clone(), Arc::new(HubLink::default()), SessionConfig::default())?;
+        let mut tx = engine.new_transaction().await?;
+        tx.add_credential(Credential::basic(ClientId::from(address.to_identity()), Ciphersuite::default())?)?;
+        let settings = [
+            (Setting::Hub, hub.address().to_string()),
+            (Setting::User, session.user.to_string()),
+            (Setting::Device, device.to_string()),
+            (Setting::Handle, session.handle),
+            (Setting::Domain, domain.to_string()),
+            (Setting::Label, label),
+            (Setting::Token, session.token),
+        ];
+        tx.store_write(move |w| settings.iter().try_for_each(|(setting, value)| w.put_setting(*setting, value)))?;
+        tx.finish().await?;
+
+        let client = Self::client(store)?;
+        client.sync().await?;
+        Ok(client)
+    }
+
+    /// Opens the store; key derivation and the first write are slow enough to leave the async threads alone.
+    async fn unlock(self, create: bool) -> Result<Store> {
+        let opened = tokio::task::spawn_blocking(move || {
+            if create && !Store::exists(&self.home) {
+                Store::create(&self.home, &self.key)
+            } else {
+                Store::open(&self.home, &self.key)
+            }
+        });
+        Ok(opened.await.expect("opening a store neither panics nor is cancelled")?)
+    }
+
+    fn client(store: Store) -> Result<Client> {
+        let [hub, user, device, handle, domain, token] = {
+            let values = store.read(|r| {
+                SETTINGS.iter().map(|setting| r.setting(*setting)).collect::<std::result::Result<Vec<_>, _>>()
+            })?;
+            let values: Option<Vec<String>> = values.into_iter().collect();
+            values.and_then(|values| values.try_into().ok()).ok_or(Error::NotSignedIn)?
+        };
+        let hub_address: Url = hub.parse().map_err(|_| Error::NotSignedIn)?;
+        let me = Me {
+            user: user.parse::<UserId>().map_err(|_| Error::NotSignedIn)?,
+            domain: domain.parse().map_err(|_| Error::NotSignedIn)?,
+            device: device.parse().map_err(|_| Error::NotSignedIn)?,
+            handle: handle.parse()?,
+            hub: hub_address,
+        };
+        let hub = Hub::new(&hub)?.with_token(token);
+        let link = Arc::new(HubLink::default());
+        link.set(hub.clone());
+        let engine = Session::open(store.clone(), link, SessionConfig::default())?;
+        Ok(Client::from_inner(Inner::new(me, hub, store, engine)))
+    }
+}

@@ -1,0 +1,131 @@
+//! Connections: who may talk to whom.
+
+use crate::{Client, Connection, Result, SyncReport};
+use tertulia_domain::{Handle, connection::Status};
+use tertulia_store::ConnectionRecord;
+
+impl Client {
+    /// Asks somebody to connect, or accepts when they have asked.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `invalid-user`, `connection-limit`, `bad-connection-update` when the user has blocked them.
+    pub async fn connect(&self, handle: &Handle) -> Result<Connection> {
+        let answer = self.inner().hub.connect(handle).await?;
+        self.keep(answer).await
+    }
+
+    /// Accepts a request.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `not-connected`, `bad-connection-update`, `connection-limit`, `unknown-user`.
+    pub async fn accept(&self, handle: &Handle) -> Result<Connection> {
+        self.set_connection(handle, Status::Accepted).await
+    }
+
+    /// Leaves a request unanswered, which its sender does not learn.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    pub async fn ignore(&self, handle: &Handle) -> Result<Connection> {
+        self.set_connection(handle, Status::Ignored).await
+    }
+
+    /// Blocks a user, which they do not learn.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    pub async fn block(&self, handle: &Handle) -> Result<Connection> {
+        self.set_connection(handle, Status::Blocked).await
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    pub async fn unblock(&self, handle: &Handle) -> Result<Connection> {
+        let user = self.user(handle).await?;
+        // `accepted` means "as before the block" on the hub; what is not blocked must not become accepted by this.
+        let stored = self.inner().store.read(|r| r.connection(user))?;
+        match stored {
+            Some(record) if record.status != Status::Blocked => Ok(self.connection_of(&record, handle.clone())),
+            _ => self.set_connection(handle, Status::Accepted).await,
+        }
+    }
+
+    /// Takes a request back.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    pub async fn cancel(&self, handle: &Handle) -> Result<Connection> {
+        self.set_connection(handle, Status::Cancelled).await
+    }
+
+    /// All connections and requests, ordered by handle, as this home knows them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    #[allow(clippy::unused_async)] // like its neighbours, and free to ask the hub one day
+    pub async fn connections(&self) -> Result<Vec<Connection>> {
+        self.inner().store.read(|r| {
+            let mut connections = Vec::new();
+            for record in r.connections()? {
+                if let Some(handle) = r.handle(record.user)? {
+                    connections.push(self.connection_of(&record, handle));
+                }
+            }
+            Ok(connections)
+        })
+    }
+
+    async fn set_connection(&self, handle: &Handle, status: Status) -> Result<Connection> {
+        let user = self.user(handle).await?;
+        let answer = self.inner().hub.update_connection(user, status).await?;
+        self.keep(answer).await
+    }
+
+    async fn keep(&self, answer: tertulia_api::connection::Connection) -> Result<Connection> {
+        let handle: Handle = answer.handle.parse()?;
+        let mut tx = self.inner().session.new_transaction().await?;
+        let row = answer.clone();
+        tx.store_write(move |w| crate::apply::put_connection(w, &row))?;
+        tx.finish().await?;
+        // What follows from it, such as the 1:1, is in the events.
+        self.catch_up(&mut SyncReport::default()).await?;
+        let record = ConnectionRecord {
+            user: answer.user,
+            status: answer.status,
+            conversation: answer.conversation,
+            updated_at: answer.updated_at,
+        };
+        Ok(self.connection_of(&record, handle))
+    }
+
+    /// A connection as the hub tells it; none if its handle is not one.
+    pub(crate) fn connection_from(&self, connection: &tertulia_api::connection::Connection) -> Option<Connection> {
+        let handle = connection.handle.parse().ok()?;
+        Some(Connection {
+            user: connection.user,
+            handle,
+            status: connection.status,
+            conversation: connection.conversation,
+            updated_at: connection.updated_at,
+        })
+    }
+
+    fn connection_of(&self, record: &ConnectionRecord, handle: Handle) -> Connection {
+        Connection {
+            user: record.user,
+            handle,
+            status: record.status,
+            conversation: record.conversation,
+            updated_at: record.updated_at,
+        }
+    }
+}

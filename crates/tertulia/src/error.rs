@@ -1,0 +1,236 @@
+//! What the SDK's calls can fail with.
+
+use tertulia_api::Code;
+use tertulia_content::{ContentError, InvalidContent};
+use tertulia_domain::{ConversationId, Handle};
+use tertulia_mls::{EngineError, RejectReason};
+use tertulia_store::StoreError;
+use tertulia_transport::TransportError;
+
+/// The result of an SDK call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Who can do something about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The call was wrong, or the rules forbid it as things are. Change the call, or tell the person.
+    Misuse,
+    /// The hub or another member sent what they must not send. Nothing was changed by it.
+    Peer,
+    /// The home on this device is missing, locked or damaged.
+    LocalState,
+    /// It can work later: the hub is away or busy.
+    Transient,
+}
+
+/// An error of the SDK. [`Error::code`] is stable and meant for programs, the text for people.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The home belongs to an account already. Choose another home for another account.
+    #[error("this home belongs to @{handle} already")]
+    HomeInUse {
+        /// Whose it is.
+        handle: String,
+    },
+    /// Nobody has signed up or logged in with this home.
+    #[error("nobody is signed in here; sign up or log in first")]
+    NotSignedIn,
+    /// The handle cannot be one.
+    #[error("{0}")]
+    InvalidHandle(#[from] tertulia_domain::ids::HandleError),
+    /// The name cannot be a conversation's.
+    #[error("{0}")]
+    InvalidName(#[from] tertulia_domain::ConversationNameError),
+    /// No conversation is known by that id or name.
+    #[error("there is no conversation \"{target}\" here")]
+    UnknownTarget {
+        /// What was looked for.
+        target: String,
+    },
+    /// Several conversations have that name; use an id.
+    #[error("{count} conversations are called \"{target}\"; use the id of one of them")]
+    AmbiguousTarget {
+        /// What was looked for.
+        target: String,
+        /// How many have that name.
+        count: usize,
+    },
+    /// This device is no member of the conversation any more.
+    #[error("this device is not in that conversation any more")]
+    NotAMember {
+        /// The conversation.
+        conversation: ConversationId,
+    },
+    /// The two users are not connected, as far as this home knows.
+    #[error("you and @{handle} are not connected")]
+    NotConnected {
+        /// The other user.
+        handle: Handle,
+    },
+    /// The named user is no member of the conversation.
+    #[error("@{handle} is not a member of that conversation")]
+    NoSuchMember {
+        /// The user.
+        handle: Handle,
+    },
+    /// A group has members besides its creator only by invitation; nobody was named.
+    #[error("name at least one user")]
+    NobodyNamed,
+    /// A text must have something in it.
+    #[error("there is no text to send")]
+    EmptyText,
+    /// The text does not fit into one message.
+    #[error("the text has {size} bytes, the most is {max}")]
+    TextTooLong {
+        /// Its bytes.
+        size: usize,
+        /// The most.
+        max: usize,
+    },
+    /// The message is safe in this home and is sent by the next synchronisation.
+    #[error("the message is queued and will be sent as soon as the hub can be reached ({cause})")]
+    Queued {
+        /// Why it could not be sent now.
+        cause: Box<Error>,
+    },
+    /// Another process of this home took the message from the outbox, and the hub refused it.
+    #[error("another process of this home tried to send the message, and the hub refused it")]
+    DeliveredElsewhere,
+    /// Other devices kept changing the group first. Try again.
+    #[error("other devices changed the group first, {attempts} times in a row; try again")]
+    Contended {
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// The hub names another group than the one that belongs to the conversation.
+    #[error("the hub's answer does not fit the conversation: {what}")]
+    UntrustworthyHub {
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// What was decrypted names another author or another conversation than MLS does.
+    #[error("a message names an author or a conversation that is not its own")]
+    MisattributedContent,
+    /// A call to the hub failed, or the hub refused.
+    #[error(transparent)]
+    Hub(#[from] TransportError),
+    /// The hub refused a change of a group.
+    #[error("{detail}")]
+    Refused {
+        /// The hub's stable code.
+        code: String,
+        /// Its sentence.
+        detail: String,
+    },
+    /// The MLS engine failed.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was decrypted is not a message.
+    #[error("a message is not in a form that this version can read")]
+    Content(#[from] ContentError),
+    /// The message cannot be written in the format.
+    #[error("the message cannot be put into the message format: {0}")]
+    InvalidContent(#[from] InvalidContent),
+}
+
+impl From<EngineError> for Error {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Store(error) => Self::Store(error),
+            EngineError::CommitRejected(RejectReason::Refused { code, detail }) => Self::Refused { code, detail },
+            other => Self::Engine(other),
+        }
+    }
+}
+
+impl Error {
+    /// The stable code. For what the hub refused it is the hub's code.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::HomeInUse { .. } => "home-in-use",
+            Self::NotSignedIn => "not-signed-in",
+            Self::InvalidHandle(_) => Code::InvalidHandle.as_str(),
+            Self::InvalidName(_) => "invalid-name",
+            Self::UnknownTarget { .. } => "unknown-target",
+            Self::AmbiguousTarget { .. } => "ambiguous-target",
+            Self::NotAMember { .. } => Code::NoConversation.as_str(),
+            Self::NotConnected { .. } => Code::NotConnected.as_str(),
+            Self::NoSuchMember { .. } => "no-such-member",
+            Self::NobodyNamed => "nobody-named",
+            Self::EmptyText => "empty-text",
+            Self::TextTooLong { .. } => "text-too-long",
+            Self::Queued { .. } => "queued",
+            Self::DeliveredElsewhere => "refused-elsewhere",
+            Self::Contended { .. } => "contended",
+            Self::UntrustworthyHub { .. } => "untrustworthy-hub",
+            Self::Hub(error) => error.code(),
+            Self::Refused { code, .. } => code,
+            Self::Engine(error) => engine_code(error),
+            Self::Store(error) => error.code(),
+            Self::MisattributedContent => "misattributed-content",
+            Self::Content(_) => "unreadable-content",
+            Self::InvalidContent(_) => "invalid-content",
+        }
+    }
+
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::HomeInUse { .. }
+            | Self::NotSignedIn
+            | Self::InvalidHandle(_)
+            | Self::InvalidName(_)
+            | Self::UnknownTarget { .. }
+            | Self::AmbiguousTarget { .. }
+            | Self::NotAMember { .. }
+            | Self::NotConnected { .. }
+            | Self::NoSuchMember { .. }
+            | Self::NobodyNamed
+            | Self::EmptyText
+            | Self::TextTooLong { .. }
+            | Self::DeliveredElsewhere
+            | Self::Refused { .. }
+            | Self::InvalidContent(_) => ErrorKind::Misuse,
+            Self::UntrustworthyHub { .. } | Self::Content(_) | Self::MisattributedContent => ErrorKind::Peer,
+            Self::Queued { .. } | Self::Contended { .. } => ErrorKind::Transient,
+            Self::Hub(error) if error.is_transient() => ErrorKind::Transient,
+            Self::Hub(TransportError::Protocol { .. }) => ErrorKind::Peer,
+            Self::Hub(_) => ErrorKind::Misuse,
+            Self::Engine(error) => match error.kind() {
+                tertulia_mls::ErrorKind::Misuse => ErrorKind::Misuse,
+                tertulia_mls::ErrorKind::Peer => ErrorKind::Peer,
+                tertulia_mls::ErrorKind::Transient => ErrorKind::Transient,
+                _ => ErrorKind::LocalState,
+            },
+            Self::Store(error) => match error.kind() {
+                tertulia_store::ErrorKind::Misuse => ErrorKind::Misuse,
+                tertulia_store::ErrorKind::Transient => ErrorKind::Transient,
+                _ => ErrorKind::LocalState,
+            },
+        }
+    }
+
+    /// The hub's code, when it was the hub that refused.
+    pub(crate) fn hub_code(&self) -> Option<Code> {
+        match self {
+            Self::Hub(error) => error.hub_code(),
+            Self::Refused { code, .. } => code.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// What an application can tell apart of the engine's errors; the rest is in the text.
+fn engine_code(error: &EngineError) -> &'static str {
+    match error.kind() {
+        tertulia_mls::ErrorKind::Misuse => "engine-misuse",
+        tertulia_mls::ErrorKind::Peer => "invalid-message",
+        tertulia_mls::ErrorKind::Transient => "engine-busy",
+        _ => "damaged-conversation",
+    }
+}

@@ -1,0 +1,160 @@
+//! The live stream of what happens.
+
+use crate::{Client, ClientEvent, Error, Result, apply::Applied, messages::message};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use futures::{Stream, stream};
+use std::{collections::VecDeque, time::Duration};
+use tertulia_api::Code;
+use tertulia_transport::{EventSocket, TransportError};
+
+/// How many messages are read from the home at a time.
+const BATCH: u32 = 200;
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// A connection on which the hub tells what happens after a cursor.
+struct Live {
+    socket: EventSocket,
+    cursor: Option<String>,
+}
+
+/// Where a stream of events stands.
+struct Events {
+    client: Client,
+    live: Option<Live>,
+    /// What is to be told.
+    ready: VecDeque<ClientEvent>,
+    /// The last message that was told, in the order in which messages came into the home.
+    told: Option<i64>,
+    delays: ExponentialBackoff,
+    failed: bool,
+}
+
+fn delays() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(MAX_DELAY)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+impl Client {
+    /// What happens, as it happens: first what the hub has already, then live. A lost connection is made anew until it works, and
+    /// nothing is lost or told twice. What the stream tells, the home holds already; messages that another process or another
+    /// task brought into the home are told too.
+    ///
+    /// The stream ends with an error only when going on is of no use: the session was ended, or the home cannot be written.
+    pub fn events(&self) -> impl Stream<Item = Result<ClientEvent>> + Send + use<> {
+        // Messages that come in between this call and the first poll belong to the stream as well.
+        let told = self.inner().store.read(|r| r.last_arrival()).ok();
+        let events =
+            Events { client: self.clone(), live: None, ready: VecDeque::new(), told, delays: delays(), failed: false };
+        stream::unfold(events, |mut events| async move {
+            if events.failed {
+                return None;
+            }
+            let next = events.next().await;
+            events.failed = next.is_err();
+            Some((next, events))
+        })
+    }
+}
+
+impl Events {
+    async fn next(&mut self) -> Result<ClientEvent> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(event);
+            }
+            if let Err(error) = self.advance().await {
+                self.live = None;
+                if !is_passing(&error) {
+                    return Err(error);
+                }
+                let delay = self.delays.next().unwrap_or(MAX_DELAY);
+                tracing::info!(code = error.code(), ?delay, "the stream of events broke, trying again");
+                self.ready.push_back(ClientEvent::Disconnected { reason: error.to_string() });
+                tokio::time::sleep(delay).await;
+            }
+        }
+    }
+
+    /// Connects, or waits for something to happen and writes it down.
+    async fn advance(&mut self) -> Result<()> {
+        let inner = self.client.inner();
+        let Some(live) = &mut self.live else {
+            self.client.sync().await?;
+            self.tell_messages()?;
+            let cursor = self.client.inner().store.read(|r| r.cursor())?;
+            let socket = self.client.inner().hub.event_socket(cursor.as_deref()).await?;
+            self.live = Some(Live { socket, cursor });
+            self.delays = delays();
+            self.ready.push_back(ClientEvent::CaughtUp);
+            return Ok(());
+        };
+        let Some(event) = live.socket.next().await? else {
+            let hub = inner.hub.address().to_string();
+            return Err(TransportError::Unreachable { hub, reason: "the hub closed the stream".to_owned() }.into());
+        };
+        let cursor = event.cursor.clone();
+        match self.client.take(live.cursor.take(), vec![event], cursor.clone()).await? {
+            Some(applied) => {
+                live.cursor = Some(cursor.clone());
+                live.socket.acknowledge(&cursor).await?;
+                self.tell(&applied)?;
+                if applied.needs_more() {
+                    self.client.follow_up(applied.todo).await?;
+                    self.tell_messages()?;
+                }
+            }
+            // Another process or another task has moved on; the stream begins again where the home stands now.
+            None => self.live = None,
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, applied: &Applied) -> Result<()> {
+        for connection in &applied.connections {
+            if let Some(connection) = self.client.connection_from(connection) {
+                self.ready.push_back(ClientEvent::Connection(connection));
+            }
+        }
+        self.ready.extend(applied.changed.iter().copied().map(ClientEvent::ConversationChanged));
+        self.tell_messages()
+    }
+
+    /// Tells the messages that came into the home since the last one that was told.
+    fn tell_messages(&mut self) -> Result<()> {
+        let store = &self.client.inner().store;
+        let mut told = match self.told {
+            Some(told) => told,
+            None => store.read(|r| r.last_arrival())?,
+        };
+        loop {
+            let batch = store.read(|r| {
+                let rows = r.arrived_after(told, BATCH)?;
+                rows.into_iter().map(|row| Ok((row.arrival, message(r, row)?))).collect::<Result<Vec<_>>>()
+            })?;
+            let Some((last, _)) = batch.last() else { break };
+            told = *last;
+            self.ready.extend(batch.into_iter().map(|(_, message)| ClientEvent::Message(message)));
+        }
+        self.told = Some(told);
+        Ok(())
+    }
+}
+
+/// Whether the stream goes on after this error: the hub may come back.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Store(error) => error.kind() == tertulia_store::ErrorKind::Transient,
+        Error::NotSignedIn => false,
+        error => error.hub_code() != Some(Code::Unauthenticated),
+    }
+}
+
+impl Applied {
+    fn needs_more(&self) -> bool {
+        !self.todo.is_empty()
+    }
+}

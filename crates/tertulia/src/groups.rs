@@ -1,0 +1,320 @@
+//! A conversation's MLS group: beginning it, joining it, changing it, whatever others do at the same time.
+
+use crate::{
+    Client, Error, Result, SyncReport,
+    link::group_of,
+    sync::wipe,
+};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use std::{collections::BTreeMap, time::Duration};
+use tertulia_api::{Code, account::ClaimedKeyPackage, conversation::Conversation};
+use tertulia_content::MimiContent;
+use tertulia_domain::{ConversationId, ConversationName, DeviceAddress, UserId};
+use tertulia_mls::{
+    ClientId, CommitOptions, EngineError, KeyPackage, MlsConversationConfiguration, RejectReason, TransactionContext,
+};
+use tertulia_store::Setting;
+
+/// How often a change is made anew after another device's commit came first.
+const ATTEMPTS: usize = 30;
+/// How many users' key packages are claimed in one request.
+const CLAIM: usize = 100;
+
+/// Who is to be in a group, and who is not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Change {
+    pub(crate) add: Vec<UserId>,
+    pub(crate) remove: Vec<UserId>,
+}
+
+/// Key packages that were claimed and not used yet, by device.
+#[derive(Debug, Default)]
+struct Claimed(BTreeMap<DeviceAddress, KeyPackage>);
+
+/// What one attempt came to.
+enum Attempt {
+    Done,
+    /// Another device was first, or the outcome is unknown: catch up, then again.
+    Again,
+    /// The hub knows other devices than those that were claimed: catch up, claim afresh, then again.
+    Afresh,
+}
+
+impl Client {
+    /// Makes the group so that everybody in `change.add` is in it with all devices, and nobody in `change.remove`. When another
+    /// device commits first, it catches up and does what is still to be done.
+    pub(crate) async fn change(&self, conversation: ConversationId, change: &Change) -> Result<()> {
+        let mut claimed = Claimed::default();
+        let mut retries = Retries::new(conversation);
+        loop {
+            self.ready(conversation).await?;
+            self.claim(&change.add, &mut claimed).await?;
+            match self.change_once(conversation, change, &claimed).await? {
+                Attempt::Done => return Ok(()),
+                Attempt::Again => {}
+                Attempt::Afresh => claimed = Claimed::default(),
+            }
+            retries.next(self).await?;
+        }
+    }
+
+    /// Commits the proposals that wait, which are the hub's removals of who has left.
+    pub(crate) async fn commit_proposals(&self, conversation: ConversationId) -> Result<()> {
+        let group = group_of(conversation);
+        let mut retries = Retries::new(conversation);
+        loop {
+            let mut tx = self.inner().session.new_transaction().await?;
+            if !tx.conversation_exists(&group)? {
+                return Ok(());
+            }
+            let committed = tx.conversation(&group).await?.commit_pending_proposals(CommitOptions::default()).await;
+            match self.outcome(tx, committed).await? {
+                Attempt::Done => return Ok(()),
+                Attempt::Again | Attempt::Afresh => retries.next(self).await?,
+            }
+        }
+    }
+
+    /// Joins the group as a further device, by external commit.
+    pub(crate) async fn join(&self, conversation: ConversationId) -> Result<()> {
+        let mut retries = Retries::new(conversation);
+        loop {
+            let group_info = self.inner().hub.group_info(conversation).await?;
+            let mut tx = self.inner().session.new_transaction().await?;
+            let committed = if tx.conversation_exists(&group_of(conversation))? {
+                Ok(())
+            } else {
+                let credential = self.own_credential(&tx)?;
+                tx.join_by_external_commit(&group_info, &credential).await.map(drop)
+            };
+            if committed.is_ok() {
+                tx.store_write(move |w| w.set_joined(conversation, true))?;
+            }
+            match self.outcome(tx, committed).await? {
+                Attempt::Done => return Ok(()),
+                Attempt::Again | Attempt::Afresh => retries.next(self).await?,
+            }
+        }
+    }
+
+    /// Sees to it that this device is in the conversation's group and can encrypt for it.
+    pub(crate) async fn ready(&self, conversation: ConversationId) -> Result<()> {
+        let group = group_of(conversation);
+        for _ in 0..ATTEMPTS {
+            let row = self.inner().store.read(|r| r.conversation(conversation))?;
+            if !row.is_some_and(|row| row.active) {
+                return Err(Error::NotAMember { conversation });
+            }
+            if self.inner().session.pending_commit(&group)?.is_some() {
+                self.settle(conversation).await?;
+                self.catch_up(&mut SyncReport::default()).await?;
+            } else if !self.inner().session.conversation_exists(&group)? {
+                let at_hub = self.inner().hub.conversation(conversation).await?;
+                if at_hub.epoch == 0 {
+                    self.begin(&at_hub, &[], None).await?;
+                } else {
+                    self.join(conversation).await?;
+                }
+            } else {
+                let view = self.inner().session.conversation(&group)?;
+                if view.epoch() == 0 {
+                    let at_hub = self.inner().hub.conversation(conversation).await?;
+                    self.begin(&at_hub, &[], None).await?;
+                } else if view.pending_proposals() > 0 {
+                    self.commit_proposals(conversation).await?;
+                } else {
+                    return Ok(());
+                }
+            }
+        }
+        Err(Error::Contended { attempts: ATTEMPTS })
+    }
+
+    /// Begins the conversation's group with its members, and with `more` users. Somebody else may be quicker, which serves as
+    /// well.
+    pub(crate) async fn begin(
+        &self,
+        conversation: &Conversation,
+        more: &[UserId],
+        name: Option<&ConversationName>,
+    ) -> Result<()> {
+        let id = conversation.conversation;
+        let members: Vec<UserId> =
+            conversation.members.iter().map(|member| member.user).chain(more.iter().copied()).collect();
+        let announcement = name.map(|name| self.announcement(id, name)).transpose()?;
+        let mut claimed = Claimed::default();
+        let mut retries = Retries::new(id);
+        loop {
+            self.claim(&members, &mut claimed).await?;
+            match self.begin_once(id, &claimed, announcement.clone()).await? {
+                Attempt::Done => return Ok(()),
+                Attempt::Again => {}
+                Attempt::Afresh => claimed = Claimed::default(),
+            }
+            retries.next(self).await?;
+            if self.inner().hub.conversation(id).await?.epoch > 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn begin_once(&self, id: ConversationId, claimed: &Claimed, announcement: Option<Vec<u8>>) -> Result<Attempt> {
+        let group = group_of(id);
+        let mut tx = self.inner().session.new_transaction().await?;
+        if !tx.conversation_exists(&group)? {
+            let credential = self.own_credential(&tx)?;
+            tx.new_conversation(&group, &credential, self.configuration()?)?;
+        } else if tx.conversation(&group).await?.epoch()? > 0 {
+            return Ok(Attempt::Done);
+        }
+        let mut guard = tx.conversation(&group).await?;
+        let committed = if claimed.0.is_empty() {
+            guard.update_key_material(options(announcement)).await
+        } else {
+            guard.add_members(claimed.0.values().cloned().collect(), options(announcement)).await
+        };
+        match &committed {
+            Ok(_) => tx.store_write(move |w| w.set_joined(id, true))?,
+            // What was begun here is void, for the hub has another beginning, or none.
+            Err(EngineError::CommitRejected(_)) => wipe(&mut tx, id).await?,
+            Err(_) => {}
+        }
+        self.outcome(tx, committed).await
+    }
+
+    async fn change_once(&self, conversation: ConversationId, change: &Change, claimed: &Claimed) -> Result<Attempt> {
+        let group = group_of(conversation);
+        let mut tx = self.inner().session.new_transaction().await?;
+        if !tx.conversation_exists(&group)? {
+            return Ok(Attempt::Again);
+        }
+        let mut guard = tx.conversation(&group).await?;
+        let mut add = claimed.0.clone();
+        let mut remove = Vec::new();
+        for client in guard.client_ids()? {
+            let Ok(address) = DeviceAddress::from_identity(client.as_bytes()) else { continue };
+            if change.remove.contains(&address.user) {
+                remove.push(client);
+            }
+            add.remove(&address);
+        }
+        if add.is_empty() && remove.is_empty() {
+            return Ok(Attempt::Done);
+        }
+        // Who joins by Welcome cannot read what was said before, the name neither.
+        let name = self.inner().store.read(|r| r.conversation(conversation))?.and_then(|row| row.name);
+        let announcement = match name.and_then(|name| name.parse().ok()) {
+            Some(name) if !add.is_empty() => Some(self.announcement(conversation, &name)?),
+            _ => None,
+        };
+        let committed = guard.change_members(add.into_values().collect(), &remove, options(announcement)).await;
+        self.outcome(tx, committed).await
+    }
+
+    /// Ends an attempt: done, to be repeated, or an error that the caller must know.
+    async fn outcome<T>(
+        &self,
+        mut tx: TransactionContext,
+        committed: std::result::Result<T, EngineError>,
+    ) -> Result<Attempt> {
+        match committed {
+            Ok(_) => {
+                tx.finish().await?;
+                Ok(Attempt::Done)
+            }
+            Err(EngineError::CommitRejected(RejectReason::StaleEpoch { .. })) => {
+                tx.finish().await?;
+                Ok(Attempt::Again)
+            }
+            Err(EngineError::CommitRejected(RejectReason::Refused { code, detail })) => {
+                tx.finish().await?;
+                match code.parse::<Code>() {
+                    Ok(
+                        Code::DeviceMismatch
+                        | Code::MissingProposals
+                        | Code::ProposalNotFound
+                        | Code::InconsistentGroupInfo
+                        | Code::InvalidCommit,
+                    ) => {
+                        tracing::debug!(code, detail, "the hub knows the group otherwise");
+                        Ok(Attempt::Afresh)
+                    }
+                    _ => Err(Error::Refused { code, detail }),
+                }
+            }
+            Err(EngineError::PendingCommit { .. } | EngineError::CommitOutcomeUnknown { .. }) => {
+                tx.abort();
+                Ok(Attempt::Again)
+            }
+            // Others carry out what this device may not: its own removal.
+            Err(EngineError::OwnRemovalPending) => Ok(Attempt::Done),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Claims key packages of the users' devices that none was claimed of yet.
+    async fn claim(&self, users: &[UserId], claimed: &mut Claimed) -> Result<()> {
+        let wanted: Vec<UserId> =
+            users.iter().copied().filter(|user| !claimed.0.keys().any(|device| device.user == *user)).collect();
+        for some in wanted.chunks(CLAIM) {
+            for package in self.inner().hub.claim_key_packages(some.to_vec()).await?.key_packages {
+                let ClaimedKeyPackage { user, device, key_package } = package;
+                let address = DeviceAddress::new(user, device, self.me().domain.clone());
+                let key_package = KeyPackage::from_bytes(key_package.as_ref())?;
+                if *key_package.client_id() != ClientId::from(address.to_identity()) {
+                    return Err(Error::UntrustworthyHub { what: "a key package is not the named device's" });
+                }
+                claimed.0.insert(address, key_package);
+            }
+        }
+        Ok(())
+    }
+
+    fn configuration(&self) -> Result<MlsConversationConfiguration> {
+        let key = self.inner().store.read(|r| r.setting(Setting::HubKey))?.ok_or(Error::NotSignedIn)?;
+        let key = hex::decode(key).map_err(|_| Error::NotSignedIn)?;
+        let mut configuration = MlsConversationConfiguration::default();
+        configuration.set_raw_external_senders(vec![key])?;
+        Ok(configuration)
+    }
+
+    /// The message that tells the members the conversation's name.
+    pub(crate) fn announcement(&self, conversation: ConversationId, name: &ConversationName) -> Result<Vec<u8>> {
+        let (sender, room) = self.uris(self.me().user, conversation);
+        Ok(MimiContent::name_announcement(name.as_str()).with_origin(&sender, &room).encode()?)
+    }
+
+}
+
+fn options(announcement: Option<Vec<u8>>) -> CommitOptions {
+    announcement.map(CommitOptions::with_message).unwrap_or_default()
+}
+
+/// The pauses between attempts: short at first, with jitter, so that devices that were in each other's way part.
+struct Retries {
+    conversation: ConversationId,
+    delays: backon::ExponentialBackoff,
+}
+
+impl Retries {
+    fn new(conversation: ConversationId) -> Self {
+        let delays = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(10))
+            .with_max_delay(Duration::from_secs(2))
+            .with_max_times(ATTEMPTS)
+            .with_jitter()
+            .build();
+        Self { conversation, delays }
+    }
+
+    /// Pauses, and catches up with what the others did.
+    async fn next(&mut self, client: &Client) -> Result<()> {
+        let delay = self.delays.next().ok_or(Error::Contended { attempts: ATTEMPTS })?;
+        tracing::debug!(conversation = %self.conversation.short(), ?delay, "another device was first, trying again");
+        tokio::time::sleep(delay).await;
+        if client.inner().session.pending_commit(&group_of(self.conversation))?.is_some() {
+            client.settle(self.conversation).await?;
+        }
+        client.catch_up(&mut SyncReport::default()).await.map(drop)
+    }
+}

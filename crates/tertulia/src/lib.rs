@@ -1,0 +1,57 @@
+//! The SDK of Tertulia: end-to-end encrypted conversations for an application.
+//!
+//! A [`Client`] is one device of one user. It keeps everything in a *home*, a directory with one encrypted database, and
+//! talks through a *hub*, which orders and stores ciphertext. What it reads comes from the home; [`Client::sync`] brings the
+//! home up to date, and [`Client::events`] keeps it so.
+//!
+//! Owns accounts, connections, conversations, messages, synchronisation and the outbox. Leaves to others the cryptography
+//! (`tertulia-mls`), the format of messages (`tertulia-content`) and the rules that hubs enforce (`tertulia-domain`).
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), tertulia::Error> {
+//! use tertulia::Client;
+//!
+//! let alice = Client::builder("alice-home").open().await?;
+//! alice.sync().await?;
+//! let bob = alice.find("@bob").await?;
+//! alice.send(bob, "Shall we meet again?").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What may happen at the same time
+//!
+//! Clones of a client share its home and can be used from many tasks. Several processes can use one home: they take turns
+//! where something is written, and none waits for another's network.
+//!
+//! # What can go wrong
+//!
+//! Every call can be interrupted at any point, by a lost connection or the end of the process, and can be made again. Errors
+//! have a stable [code](Error::code) and a [kind](Error::kind) that says who can do something about it.
+
+mod apply;
+mod builder;
+mod client;
+mod connections;
+mod error;
+mod events;
+mod groups;
+mod link;
+mod membership;
+mod messages;
+mod model;
+mod sync;
+
+pub use builder::ClientBuilder;
+pub use client::Client;
+pub use error::{Error, ErrorKind, Result};
+pub use model::{ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, SyncReport};
+pub use tertulia_domain::{
+    ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId, connection::Status as ConnectionStatus,
+    ids::HandleError,
+};
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,154 @@
+//! Making groups and changing who is in them.
+
+use crate::{
+    Client, Conversation, Error, Result, SyncReport,
+    groups::Change,
+};
+use tertulia_domain::{ConversationId, ConversationName, Handle, UserId};
+use tertulia_store::OutboxKind;
+
+impl Client {
+    /// Makes a group with this name and these members. Each must be connected with the user.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`], and what the hub refuses: `unknown-user`, `not-connected`.
+    pub async fn create_group(&self, name: &str, members: &[Handle]) -> Result<Conversation> {
+        let name: ConversationName = name.parse()?;
+        // All that can be refused is asked first, so that no empty group is left behind.
+        let members = self.users(members).await?;
+        if !members.is_empty() {
+            self.check_connected(&members)?;
+        }
+        let id = ConversationId::random();
+        let made = self.inner().hub.create_conversation(id).await?;
+        let mut tx = self.inner().session.new_transaction().await?;
+        let (fetched, known) = (made.clone(), name.clone());
+        tx.store_write(move |w| {
+            crate::apply::put_conversation(w, &fetched)?;
+            w.set_name(id, known.as_str(), true)
+        })?;
+        tx.finish().await?;
+        self.begin(&made, &members, Some(&name)).await?;
+        self.caught_up(id).await
+    }
+
+    /// Adds users to a group.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NobodyNamed`], and what the hub refuses: `unknown-user`, `not-connected`, `action-denied`, `invalid-operation`.
+    pub async fn add_members(&self, id: ConversationId, members: &[Handle]) -> Result<Conversation> {
+        let add = self.named(members).await?;
+        self.change(id, &Change { add, remove: Vec::new() }).await?;
+        self.caught_up(id).await
+    }
+
+    /// Removes users from a group. They can read nothing that is sent afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NobodyNamed`], [`Error::NoSuchMember`], and what the hub refuses: `action-denied`, `invalid-operation`.
+    pub async fn remove_members(&self, id: ConversationId, members: &[Handle]) -> Result<Conversation> {
+        let remove = self.named(members).await?;
+        let present = self.inner().store.read(|r| r.members(id))?;
+        for (user, handle) in remove.iter().zip(members) {
+            if !present.iter().any(|member| member.user == *user) {
+                return Err(Error::NoSuchMember { handle: handle.clone() });
+            }
+        }
+        self.change(id, &Change { add: Vec::new(), remove }).await?;
+        self.caught_up(id).await
+    }
+
+    /// Leaves a group, on all devices of the user. The last admin names a successor.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `last-admin`, `no-conversation`, `invalid-operation`.
+    pub async fn leave(&self, id: ConversationId, successor: Option<&Handle>) -> Result<()> {
+        let successor = match successor {
+            Some(handle) => Some(self.user(handle).await?),
+            None => None,
+        };
+        self.inner().hub.leave(id, successor).await?;
+        self.forget(id).await?;
+        self.catch_up(&mut SyncReport::default()).await?;
+        Ok(())
+    }
+
+    /// Gives a group another name, which only its members can read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`], and what the hub refuses: `action-denied`, `invalid-operation`.
+    pub async fn rename(&self, id: ConversationId, name: &str) -> Result<Conversation> {
+        let name: ConversationName = name.parse()?;
+        let content = self.announcement(id, &name)?;
+        self.send_content(id, OutboxKind::Name, content).await?;
+        self.caught_up(id).await
+    }
+
+    /// Gives a member another role: `admin` or `member`.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `unknown-role`, `action-denied`, `role-elevation`, `last-admin`, `no-conversation`.
+    pub async fn set_role(&self, id: ConversationId, member: &Handle, role: &str) -> Result<Conversation> {
+        let user = self.user(member).await?;
+        self.inner().hub.set_role(id, user, role).await?;
+        self.caught_up(id).await
+    }
+
+    async fn caught_up(&self, id: ConversationId) -> Result<Conversation> {
+        self.catch_up(&mut SyncReport::default()).await?;
+        self.conversation(id).await
+    }
+
+    /// What the hub would refuse, said before anything is made.
+    fn check_connected(&self, users: &[UserId]) -> Result<()> {
+        for user in users {
+            let connection = self.inner().store.read(|r| r.connection(*user))?;
+            if connection.is_none_or(|connection| !crate::sync::may_talk(connection.status))
+                && let Some(handle) = self.inner().store.read(|r| r.handle(*user))?
+            {
+                return Err(Error::NotConnected { handle });
+            }
+        }
+        Ok(())
+    }
+
+    async fn named(&self, handles: &[Handle]) -> Result<Vec<UserId>> {
+        if handles.is_empty() {
+            return Err(Error::NobodyNamed);
+        }
+        self.users(handles).await
+    }
+
+    async fn users(&self, handles: &[Handle]) -> Result<Vec<UserId>> {
+        let mut users = Vec::with_capacity(handles.len());
+        for handle in handles {
+            let user = self.user(handle).await?;
+            if user != self.me().user && !users.contains(&user) {
+                users.push(user);
+            }
+        }
+        Ok(users)
+    }
+
+    /// The user with this handle: known here, or asked of the hub.
+    pub(crate) async fn user(&self, handle: &Handle) -> Result<UserId> {
+        if *handle == self.me().handle {
+            return Ok(self.me().user);
+        }
+        if let Some(user) = self.inner().store.read(|r| r.user_by_handle(handle))? {
+            return Ok(user);
+        }
+        let user = self.inner().hub.user_by_handle(handle).await?.user;
+        let mut tx = self.inner().session.new_transaction().await?;
+        let handle = handle.clone();
+        tx.store_write(move |w| w.put_user(user, &handle))?;
+        tx.finish().await?;
+        Ok(user)
+    }
+}

@@ -1,0 +1,379 @@
+//! Sending and reading.
+
+use crate::{
+    Client, Conversation, Error, Member, Message, MessageQuery, Result, SyncReport,
+    client::now,
+    link::group_of,
+    sync::may_talk,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use tertulia_api::{Code, conversation::MessageAccepted};
+use tertulia_content::{MessageId, MimiContent};
+use tertulia_domain::{ConversationId, ConversationType, Handle, Sequence, limits::MAX_MESSAGE_BYTES};
+use tertulia_store::{ConversationRow, MessageRow, NewOutboxMessage, OutboxKind, OutboxMessage, ReadTx, StoreError};
+
+/// The longest text: what is left of a message after the format, the encryption and its padding.
+const MAX_TEXT: usize = MAX_MESSAGE_BYTES - 16 * 1024;
+/// How often a message is encrypted anew because the group moved on meanwhile.
+const ATTEMPTS: usize = 30;
+
+/// Sending.
+impl Client {
+    /// Sends a text. It is in the outbox, durably, before the network is touched.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Queued`] when the hub cannot be reached: the message is safe and the next [`sync`](Self::sync) sends it. With any
+    /// other error nothing was sent and nothing is kept: [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::NotConnected`],
+    /// [`Error::NotAMember`], and what the hub refuses.
+    pub async fn send(&self, id: ConversationId, text: &str) -> Result<Message> {
+        let content = self.text_content(id, text)?;
+        let accepted = self.send_content(id, OutboxKind::Message, content).await?;
+        Ok(Message {
+            conversation: id,
+            from: Some(self.me().handle.clone()),
+            user: self.me().user,
+            device: self.me().device,
+            sequence: accepted.sequence,
+            sent_at: accepted.sent_at,
+            text: text.to_owned(),
+        })
+    }
+
+    /// Puts a text into the outbox, for the next [`sync`](Self::sync) to send. Does not use the network.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), without what takes the hub to refuse.
+    pub async fn queue(&self, id: ConversationId, text: &str) -> Result<()> {
+        let content = self.text_content(id, text)?;
+        self.enqueue(id, OutboxKind::Message, content).await.map(drop)
+    }
+
+    fn text_content(&self, id: ConversationId, text: &str) -> Result<Vec<u8>> {
+        if text.trim().is_empty() {
+            return Err(Error::EmptyText);
+        }
+        if text.len() > MAX_TEXT {
+            return Err(Error::TextTooLong { size: text.len(), max: MAX_TEXT });
+        }
+        let row = self.inner().store.read(|r| r.conversation(id))?;
+        let row = row.ok_or_else(|| Error::UnknownTarget { target: id.to_string() })?;
+        self.check_may_send(&row)?;
+        let (sender, room) = self.uris(self.me().user, id);
+        let mut content = MimiContent::markdown(text).with_origin(&sender, &room);
+        if let Some(name) = &row.name {
+            // A device that joined by itself learns the name by the next message.
+            content = content.with_conversation_name(name);
+        }
+        Ok(content.encode()?)
+    }
+
+    fn check_may_send(&self, row: &ConversationRow) -> Result<()> {
+        let id = row.record.id;
+        let own_side = self.inner().store.read(|r| {
+            let connection = r.connections()?.into_iter().find(|connection| connection.conversation == id);
+            match connection {
+                Some(connection) => Ok::<_, StoreError>(r.handle(connection.user)?.map(|h| (connection.status, h))),
+                None => Ok(None),
+            }
+        })?;
+        match own_side {
+            Some((status, handle)) if !may_talk(status) => Err(Error::NotConnected { handle }),
+            _ if !row.active => Err(Error::NotAMember { conversation: id }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends content by way of the outbox.
+    pub(crate) async fn send_content(
+        &self,
+        conversation: ConversationId,
+        kind: OutboxKind,
+        content: Vec<u8>,
+    ) -> Result<MessageAccepted> {
+        let own = self.enqueue(conversation, kind, content.clone()).await?;
+        let mut accepted = None;
+        // What waits before it goes first, so that one's own messages keep their order.
+        for waiting in self.inner().store.read(|r| r.outbox_of(conversation))? {
+            if waiting.id > own {
+                break;
+            }
+            match self.deliver(waiting.id).await {
+                Ok(answer) if waiting.id == own => accepted = answer,
+                Ok(_) => {}
+                Err(error) if self.is_refusal(&error) => {
+                    self.drop_from_outbox(waiting.id).await?;
+                    if waiting.id == own {
+                        return Err(error);
+                    }
+                }
+                Err(cause) => return Err(Error::Queued { cause: Box::new(cause) }),
+            }
+        }
+        match accepted {
+            Some(accepted) => Ok(accepted),
+            // Another process of this home has sent it meanwhile, and written it down.
+            None => self.already_sent(conversation, &content),
+        }
+    }
+
+    /// Where a message of this device stands that another process of this home has delivered.
+    fn already_sent(&self, conversation: ConversationId, content: &[u8]) -> Result<MessageAccepted> {
+        let (sender, room) = self.uris(self.me().user, conversation);
+        let id = MessageId::compute(&sender, &room, content, &MimiContent::decode(content)?.salt)?;
+        let place = self.inner().store.read(|r| r.place_of(conversation, id.as_bytes()))?;
+        let (sequence, sent_at) = place.ok_or(Error::DeliveredElsewhere)?;
+        Ok(MessageAccepted { sequence: sequence.get(), sent_at })
+    }
+
+    async fn enqueue(&self, conversation: ConversationId, kind: OutboxKind, content: Vec<u8>) -> Result<i64> {
+        let message = NewOutboxMessage { conversation, kind, content, created_at: now() };
+        let id = Arc::new(Mutex::new(0));
+        let written = Arc::clone(&id);
+        let mut tx = self.inner().session.new_transaction().await?;
+        tx.store_write(move |w| {
+            *written.lock().unwrap_or_else(PoisonError::into_inner) = w.put_into_outbox(&message)?;
+            Ok(())
+        })?;
+        tx.finish().await?;
+        let id = *id.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(id)
+    }
+
+    /// Sends one message of the outbox, encrypting it if need be. `None` when it is not there any more.
+    async fn deliver(&self, id: i64) -> Result<Option<MessageAccepted>> {
+        for _ in 0..ATTEMPTS {
+            let Some(message) = self.inner().store.read(|r| r.outbox_message(id))? else { return Ok(None) };
+            let conversation = message.conversation;
+            let Some(ciphertext) = message.ciphertext.clone() else {
+                self.ready(conversation).await?;
+                self.encrypt(id).await?;
+                continue;
+            };
+            let answer = match message.kind {
+                OutboxKind::Name => self.inner().hub.send_name(conversation, ciphertext.clone()).await,
+                _ => self.inner().hub.send_message(conversation, ciphertext.clone()).await,
+            };
+            match answer {
+                Ok(accepted) => {
+                    self.sent(&message, accepted).await?;
+                    return Ok(Some(accepted));
+                }
+                Err(error) if error.hub_code() == Some(Code::StaleEpoch) => {
+                    let mut tx = self.inner().session.new_transaction().await?;
+                    tx.store_write(move |w| w.clear_ciphertext(&ciphertext))?;
+                    tx.finish().await?;
+                    self.catch_up(&mut SyncReport::default()).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended { attempts: ATTEMPTS })
+    }
+
+    /// Encrypts a message of the outbox, and keeps the bytes in the same transaction in which their key is used up.
+    async fn encrypt(&self, id: i64) -> Result<()> {
+        let mut tx = self.inner().session.new_transaction().await?;
+        // Another process may have done it while this one waited.
+        let message = self.inner().store.read(|r| r.outbox_message(id))?;
+        let Some(OutboxMessage { conversation, content, ciphertext: None, .. }) = message else { return Ok(()) };
+        let group = group_of(conversation);
+        if !tx.conversation_exists(&group)? {
+            return Ok(());
+        }
+        let encrypted = tx.conversation(&group).await?.encrypt_message(&content);
+        match encrypted {
+            Ok(ciphertext) => {
+                tx.store_write(move |w| w.set_ciphertext(id, &ciphertext))?;
+                tx.finish().await?;
+                Ok(())
+            }
+            // Something came in between; the next round sees to it.
+            Err(
+                tertulia_mls::EngineError::PendingCommit { .. } | tertulia_mls::EngineError::PendingProposals { .. },
+            ) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Moves an accepted message from the outbox to the messages.
+    async fn sent(&self, message: &OutboxMessage, accepted: MessageAccepted) -> Result<()> {
+        let place = (Sequence::new(accepted.sequence), accepted.sent_at);
+        let record = self.own_message(message.conversation, &message.content, place)?;
+        let id = message.id;
+        let mut tx = self.inner().session.new_transaction().await?;
+        tx.store_write(move |w| {
+            w.remove_from_outbox(id)?;
+            record.write(w, &Arc::default())
+        })?;
+        tx.finish().await?;
+        Ok(())
+    }
+
+    async fn drop_from_outbox(&self, id: i64) -> Result<()> {
+        let mut tx = self.inner().session.new_transaction().await?;
+        tx.store_write(move |w| w.remove_from_outbox(id))?;
+        tx.finish().await?;
+        Ok(())
+    }
+
+    /// Whether sending it again later is of no use.
+    #[allow(clippy::unused_self)]
+    fn is_refusal(&self, error: &Error) -> bool {
+        match error {
+            Error::NotAMember { .. } | Error::NotConnected { .. } => true,
+            other => other.hub_code().is_some_and(|code| {
+                !code.retryable() && !matches!(code, Code::Unauthenticated | Code::StaleEpoch | Code::NotFound)
+            }),
+        }
+    }
+
+    /// Sends what waits in the outbox.
+    pub(crate) async fn flush_outbox(&self, report: &mut SyncReport) -> Result<()> {
+        for conversation in self.inner().store.read(|r| r.outbox_conversations())? {
+            for waiting in self.inner().store.read(|r| r.outbox_of(conversation))? {
+                match self.deliver(waiting.id).await {
+                    Ok(Some(_)) => report.sent += 1,
+                    Ok(None) => {}
+                    Err(error) if self.is_refusal(&error) => {
+                        tracing::warn!(conversation = %conversation.short(), code = error.code(), "dropped from the outbox");
+                        self.drop_from_outbox(waiting.id).await?;
+                        report.refused += 1;
+                    }
+                    Err(error) => {
+                        self.tolerate::<()>(Err(error))?;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a further device of the user the conversation's name.
+    pub(crate) async fn queue_announcement(&self, conversation: ConversationId) -> Result<()> {
+        let row = self.inner().store.read(|r| r.conversation(conversation))?;
+        if let Some(name) = row.and_then(|row| row.name).and_then(|name| name.parse().ok()) {
+            let content = self.announcement(conversation, &name)?;
+            self.enqueue(conversation, OutboxKind::Message, content).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reading what this home holds. None of it uses the network.
+#[allow(clippy::unused_async)] // an application need not know which calls wait
+impl Client {
+    /// All conversations, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn conversations(&self) -> Result<Vec<Conversation>> {
+        self.inner().store.read(|r| {
+            let rows = r.conversations()?;
+            let listed = rows.into_iter().filter(|row| row.record.kind != ConversationType::SelfConversation);
+            listed.map(|row| self.describe(r, row)).collect()
+        })
+    }
+
+    /// One conversation.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTarget`].
+    pub async fn conversation(&self, id: ConversationId) -> Result<Conversation> {
+        self.inner().store.read(|r| match r.conversation(id)? {
+            Some(row) => self.describe(r, row),
+            None => Err(Error::UnknownTarget { target: id.to_string() }),
+        })
+    }
+
+    /// The conversation meant by `@handle`, an id, or a name that only one has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTarget`], [`Error::AmbiguousTarget`], [`Error::NotConnected`].
+    pub async fn find(&self, target: &str) -> Result<ConversationId> {
+        self.inner().store.read(|r| {
+            if let Some(handle) = target.strip_prefix('@') {
+                let handle: Handle = handle.parse()?;
+                let connection = match r.user_by_handle(&handle)? {
+                    Some(user) => r.connection(user)?,
+                    None => None,
+                };
+                return connection.map(|connection| connection.conversation).ok_or(Error::NotConnected { handle });
+            }
+            if let Ok(id) = target.parse()
+                && r.conversation(id)?.is_some()
+            {
+                return Ok(id);
+            }
+            match r.conversations_named(target)?[..] {
+                [id] => Ok(id),
+                [] => Err(Error::UnknownTarget { target: target.to_owned() }),
+                ref several => Err(Error::AmbiguousTarget { target: target.to_owned(), count: several.len() }),
+            }
+        })
+    }
+
+    /// Texts of a conversation, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn messages(&self, id: ConversationId, query: MessageQuery) -> Result<Vec<Message>> {
+        self.inner().store.read(|r| {
+            let rows = r.messages(id, query.after.map(Sequence::new), query.limit)?;
+            rows.into_iter().map(|row| message(r, row)).collect()
+        })
+    }
+
+    /// Marks everything in a conversation as read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn mark_read(&self, id: ConversationId) -> Result<()> {
+        let mut tx = self.inner().session.new_transaction().await?;
+        tx.store_write(move |w| w.mark_read(id))?;
+        tx.finish().await?;
+        Ok(())
+    }
+
+    fn describe(&self, r: &ReadTx<'_>, row: ConversationRow) -> Result<Conversation> {
+        let id = row.record.id;
+        let mut members = Vec::new();
+        for member in r.members(id)? {
+            if let Some(handle) = self.handle_of(r, member.user)? {
+                members.push(Member { user: member.user, handle, role: member.role });
+            }
+        }
+        let name = match row.record.kind {
+            ConversationType::OneToOne | ConversationType::Connection => {
+                let connection = r.connections()?.into_iter().find(|connection| connection.conversation == id);
+                let handle = connection.map(|connection| r.handle(connection.user)).transpose()?.flatten();
+                handle.map(|handle| format!("@{handle}"))
+            }
+            _ => row.name,
+        };
+        Ok(Conversation { id, kind: row.record.kind, name, members, unread: row.unread, active: row.active })
+    }
+
+    fn handle_of(&self, r: &ReadTx<'_>, user: tertulia_domain::UserId) -> Result<Option<Handle>> {
+        if user == self.me().user { Ok(Some(self.me().handle.clone())) } else { Ok(r.handle(user)?) }
+    }
+}
+
+pub(crate) fn message(r: &ReadTx<'_>, row: MessageRow) -> Result<Message> {
+    Ok(Message {
+        conversation: row.conversation,
+        from: r.handle(row.sender)?,
+        user: row.sender,
+        device: row.sender_device,
+        sequence: row.sequence.get(),
+        sent_at: row.sent_at,
+        text: row.text,
+    })
+}

@@ -1,0 +1,146 @@
+//! What an application sees: people, conversations, messages.
+
+use tertulia_domain::{
+    ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId, connection::Status as ConnectionStatus,
+};
+use url::Url;
+
+/// Who this home belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Me {
+    /// The user.
+    pub user: UserId,
+    /// The hub's domain.
+    pub domain: Domain,
+    /// This device.
+    pub device: DeviceId,
+    /// The user's handle.
+    pub handle: Handle,
+    /// The hub's address.
+    pub hub: Url,
+}
+
+/// A device of the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Device {
+    /// Its id.
+    pub device: DeviceId,
+    /// Its name for people.
+    pub label: String,
+    /// When it was registered, milliseconds since 1970.
+    pub created_at: i64,
+    /// Whether it is this one.
+    pub current: bool,
+}
+
+/// The user's side of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Connection {
+    /// The other user.
+    pub user: UserId,
+    /// The other user's handle.
+    pub handle: Handle,
+    /// How it stands.
+    pub status: ConnectionStatus,
+    /// The 1:1 conversation of the two.
+    pub conversation: ConversationId,
+    /// When the user's side last changed, milliseconds since 1970.
+    pub updated_at: i64,
+}
+
+/// A member of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// The user.
+    pub user: UserId,
+    /// The user's handle.
+    pub handle: Handle,
+    /// What the user may do.
+    pub role: Role,
+}
+
+/// A conversation as it stands in this home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Conversation {
+    /// Its id.
+    pub id: ConversationId,
+    /// What it is.
+    pub kind: ConversationType,
+    /// Its name: `@handle` of the other user for a 1:1, the announced name for a group, once it is known here.
+    pub name: Option<String>,
+    /// Its members.
+    pub members: Vec<Member>,
+    /// Messages of others that were not marked as read.
+    pub unread: u64,
+    /// Whether the user is still in it.
+    pub active: bool,
+}
+
+/// A text in a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Its author's handle, if it is known here.
+    pub from: Option<Handle>,
+    /// Its author.
+    pub user: UserId,
+    /// The device that sent it.
+    pub device: DeviceId,
+    /// Its number in the conversation's log; gives the order that is the same for all.
+    pub sequence: u64,
+    /// When the hub accepted it, milliseconds since 1970.
+    pub sent_at: i64,
+    /// The text, GitHub Flavored Markdown.
+    pub text: String,
+}
+
+/// Which messages to read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MessageQuery {
+    /// Only those after this sequence number.
+    pub after: Option<u64>,
+    /// Only the newest so many of them.
+    pub limit: Option<u32>,
+}
+
+/// What a synchronisation did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SyncReport {
+    /// Events taken from the hub.
+    pub events: u64,
+    /// Messages that are new in this home.
+    pub messages: u64,
+    /// Messages that went from the outbox to the hub.
+    pub sent: u64,
+    /// Messages of the outbox that the hub refused for good; they are dropped.
+    pub refused: u64,
+    /// Messages for this device that could not be decrypted.
+    pub undecryptable: u64,
+}
+
+/// Something that happened, as [`Client::events`](crate::Client::events) tells it. The home already holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// A text arrived, or one of this user's was accepted.
+    Message(Message),
+    /// The user's side of a connection changed.
+    Connection(Connection),
+    /// A conversation's members, roles, name or messages changed.
+    ConversationChanged(ConversationId),
+    /// Everything that the hub had is here; what follows is live.
+    CaughtUp,
+    /// The connection to the hub was lost; it is tried again until it works.
+    Disconnected {
+        /// Why, a sentence.
+        reason: String,
+    },
+}
