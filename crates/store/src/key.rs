@@ -83,7 +83,8 @@ impl StoreKey {
                     salt: hex::encode(salt),
                 };
                 let key = derivation.key(home, passphrase)?;
-                let text = serde_json::to_vec_pretty(&derivation).expect("numbers and strings are always JSON");
+                let text =
+                    serde_json::to_vec_pretty(&derivation).expect("numbers and strings are always JSON");
                 write_private(&home.join(DERIVATION_FILE), &text)?;
                 Ok(key)
             }
@@ -95,7 +96,9 @@ impl StoreKey {
         let damaged = |reason| StoreError::DamagedKey { home: home.to_owned(), reason };
         let (key_file, derivation_file) = (home.join(KEY_FILE), home.join(DERIVATION_FILE));
         match source {
-            KeySource::File if derivation_file.exists() => Err(StoreError::PassphraseNeeded { home: home.to_owned() }),
+            KeySource::File if derivation_file.exists() => {
+                Err(StoreError::PassphraseNeeded { home: home.to_owned() })
+            }
             KeySource::File if !key_file.exists() => Err(damaged("the key file is missing")),
             KeySource::File => {
                 let text = read_bounded(&key_file, home)?;

@@ -34,6 +34,6 @@ pub use key::KeySource;
 pub use lock::WriterGuard;
 pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
-    ConnectionRecord, ConversationRecord, ConversationRow, CredentialRecord, KeyPackageRecord, MemberRecord, MessageRow,
-    NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, Setting,
+    ConnectionRecord, ConversationRecord, ConversationRow, CredentialRecord, KeyPackageRecord, MemberRecord,
+    MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, Setting,
 };

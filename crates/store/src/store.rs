@@ -1,11 +1,6 @@
 //! The database file, its connections and its transactions.
 
-use crate::{
-    KeySource, StoreError, WriterGuard,
-    error::io_error,
-    key::StoreKey,
-    lock::WriterLock,
-};
+use crate::{KeySource, StoreError, WriterGuard, error::io_error, key::StoreKey, lock::WriterLock};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use std::{
@@ -142,7 +137,8 @@ impl Store {
         change: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let tx = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+        let tx =
+            writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
         let mut tx = WriteTx { tx };
         let result = change(&mut tx)?;
         tx.tx.commit().map_err(StoreError::from)?;
@@ -154,7 +150,10 @@ impl Store {
     /// # Errors
     ///
     /// Those of `read`, and those of the database.
-    pub fn read<T, E: From<StoreError>>(&self, read: impl FnOnce(&ReadTx<'_>) -> Result<T, E>) -> Result<T, E> {
+    pub fn read<T, E: From<StoreError>>(
+        &self,
+        read: impl FnOnce(&ReadTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
             Some(connection) => connection,

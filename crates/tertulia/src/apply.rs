@@ -11,7 +11,9 @@ use tertulia_api::{
     event::{Event, EventBody, LogEntry},
 };
 use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
-use tertulia_domain::{ConversationId, ConversationName, DeviceAddress, Sequence, UserId, connection::Status};
+use tertulia_domain::{
+    ConversationId, ConversationName, DeviceAddress, Sequence, UserId, connection::Status,
+};
 use tertulia_mls::{EngineError, MlsConversationDecryptMessage, Outcome, TransactionContext};
 use tertulia_store::{ConversationRecord, MemberRecord, NewMessage, StoreError, WriteTx};
 
@@ -56,8 +58,13 @@ impl Client {
         if self.inner().store.read(|r| r.cursor())? != since {
             return Ok(None);
         }
-        let mut page =
-            Page { client: self, tx, prepared, applied: Applied::default(), new_messages: NewMessages::default() };
+        let mut page = Page {
+            client: self,
+            tx,
+            prepared,
+            applied: Applied::default(),
+            new_messages: NewMessages::default(),
+        };
         page.applied.events = events.len() as u64;
         for event in events {
             page.event(event.body).await?;
@@ -155,7 +162,10 @@ impl Page<'_> {
         if decrypted.outcome != Outcome::Application {
             return Ok(());
         }
-        let author = decrypted.sender_client_id.as_ref().and_then(|id| DeviceAddress::from_identity(id.as_bytes()).ok());
+        let author = decrypted
+            .sender_client_id
+            .as_ref()
+            .and_then(|id| DeviceAddress::from_identity(id.as_bytes()).ok());
         match (author, decrypted.app_msg) {
             (Some(author), Some(content)) => {
                 match self.client.incoming_message(&entry, &author, content, is_name) {
@@ -171,7 +181,13 @@ impl Page<'_> {
         Ok(())
     }
 
-    async fn commit(&mut self, entry: &LogEntry, epoch: u64, commit: &[u8], welcome: Option<Vec<u8>>) -> Result<()> {
+    async fn commit(
+        &mut self,
+        entry: &LogEntry,
+        epoch: u64,
+        commit: &[u8],
+        welcome: Option<Vec<u8>>,
+    ) -> Result<()> {
         let conversation = entry.conversation;
         let group = group_of(conversation);
         self.tx.store_write(move |w| w.set_epoch(conversation, epoch))?;
@@ -191,7 +207,9 @@ impl Page<'_> {
         }
         let Some(welcome) = welcome else { return Ok(()) };
         match self.tx.process_welcome(&welcome) {
-            Ok(joined) if joined.id == group => Ok(self.tx.store_write(move |w| w.set_joined(conversation, true))?),
+            Ok(joined) if joined.id == group => {
+                Ok(self.tx.store_write(move |w| w.set_joined(conversation, true))?)
+            }
             Ok(joined) => {
                 tracing::warn!(conversation = %conversation.short(), "a Welcome for another group was dropped");
                 Ok(self.tx.conversation(&joined.id).await?.wipe()?)
@@ -205,7 +223,11 @@ impl Page<'_> {
         }
     }
 
-    fn after_commit(&mut self, conversation: ConversationId, done: &MlsConversationDecryptMessage) -> Result<()> {
+    fn after_commit(
+        &mut self,
+        conversation: ConversationId,
+        done: &MlsConversationDecryptMessage,
+    ) -> Result<()> {
         if !done.is_active {
             self.tx.store_write(move |w| {
                 w.set_joined(conversation, false)?;
@@ -216,7 +238,10 @@ impl Page<'_> {
         }
         let me = self.client.me().user;
         let own_device_joined = done.external_join
-            && done.added.iter().any(|id| DeviceAddress::from_identity(id.as_bytes()).is_ok_and(|new| new.user == me));
+            && done
+                .added
+                .iter()
+                .any(|id| DeviceAddress::from_identity(id.as_bytes()).is_ok_and(|new| new.user == me));
         if own_device_joined && done.outcome == Outcome::Commit {
             self.applied.todo.announce.insert(conversation);
         }
@@ -308,7 +333,8 @@ impl Client {
         (sequence, sent_at): (Sequence, i64),
     ) -> Result<Incoming> {
         let own = self.own_address();
-        let entry = LogEntry { conversation, sequence: sequence.get(), sent_at, sender: Some(self.own_device()) };
+        let entry =
+            LogEntry { conversation, sequence: sequence.get(), sent_at, sender: Some(self.own_device()) };
         self.incoming_message(&entry, &own, content.to_vec(), true)
     }
 

@@ -96,8 +96,10 @@ impl ClientBuilder {
             Entry::SignUp => hub.sign_up(handle.as_str(), password).await?,
             Entry::LogIn => hub.log_in(handle.as_str(), password).await?,
         };
-        let domain: Domain =
-            session.domain.parse().map_err(|_| Error::UntrustworthyHub { what: "its domain is not a domain" })?;
+        let domain: Domain = session
+            .domain
+            .parse()
+            .map_err(|_| Error::UntrustworthyHub { what: "its domain is not a domain" })?;
         let device = DeviceId::random();
         let address = DeviceAddress::new(session.user, device, domain.clone());
 
@@ -113,7 +115,9 @@ impl ClientBuilder {
             (Setting::Label, label),
             (Setting::Token, session.token),
         ];
-        tx.store_write(move |w| settings.iter().try_for_each(|(setting, value)| w.put_setting(*setting, value)))?;
+        tx.store_write(move |w| {
+            settings.iter().try_for_each(|(setting, value)| w.put_setting(*setting, value))
+        })?;
         tx.finish().await?;
 
         let client = Self::client(store)?;

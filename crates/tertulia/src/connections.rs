@@ -1,6 +1,6 @@
 //! Connections: who may talk to whom.
 
-use crate::{Client, Connection, Result, SyncReport};
+use crate::{Client, Connection, Error, Result, SyncReport};
 use tertulia_domain::{Handle, connection::Status};
 use tertulia_store::ConnectionRecord;
 
@@ -52,7 +52,7 @@ impl Client {
         // `accepted` means "as before the block" on the hub; what is not blocked must not become accepted by this.
         let stored = self.inner().store.read(|r| r.connection(user))?;
         match stored {
-            Some(record) if record.status != Status::Blocked => Ok(self.connection_of(&record, handle.clone())),
+            Some(record) if record.status != Status::Blocked => Ok(from_store(&record, handle.clone())),
             _ => self.set_connection(handle, Status::Accepted).await,
         }
     }
@@ -77,7 +77,7 @@ impl Client {
             let mut connections = Vec::new();
             for record in r.connections()? {
                 if let Some(handle) = r.handle(record.user)? {
-                    connections.push(self.connection_of(&record, handle));
+                    connections.push(from_store(&record, handle));
                 }
             }
             Ok(connections)
@@ -91,41 +91,35 @@ impl Client {
     }
 
     async fn keep(&self, answer: tertulia_api::connection::Connection) -> Result<Connection> {
-        let handle: Handle = answer.handle.parse()?;
+        let connection = from_hub(&answer)
+            .ok_or(Error::UntrustworthyHub { what: "a connection's handle is not a handle" })?;
         let mut tx = self.inner().session.new_transaction().await?;
-        let row = answer.clone();
-        tx.store_write(move |w| crate::apply::put_connection(w, &row))?;
+        tx.store_write(move |w| crate::apply::put_connection(w, &answer))?;
         tx.finish().await?;
         // What follows from it, such as the 1:1, is in the events.
         self.catch_up(&mut SyncReport::default()).await?;
-        let record = ConnectionRecord {
-            user: answer.user,
-            status: answer.status,
-            conversation: answer.conversation,
-            updated_at: answer.updated_at,
-        };
-        Ok(self.connection_of(&record, handle))
+        Ok(connection)
     }
+}
 
-    /// A connection as the hub tells it; none if its handle is not one.
-    pub(crate) fn connection_from(&self, connection: &tertulia_api::connection::Connection) -> Option<Connection> {
-        let handle = connection.handle.parse().ok()?;
-        Some(Connection {
-            user: connection.user,
-            handle,
-            status: connection.status,
-            conversation: connection.conversation,
-            updated_at: connection.updated_at,
-        })
-    }
+/// A connection as the hub tells it; none if its handle is not one.
+pub(crate) fn from_hub(connection: &tertulia_api::connection::Connection) -> Option<Connection> {
+    let handle = connection.handle.parse().ok()?;
+    Some(Connection {
+        user: connection.user,
+        handle,
+        status: connection.status,
+        conversation: connection.conversation,
+        updated_at: connection.updated_at,
+    })
+}
 
-    fn connection_of(&self, record: &ConnectionRecord, handle: Handle) -> Connection {
-        Connection {
-            user: record.user,
-            handle,
-            status: record.status,
-            conversation: record.conversation,
-            updated_at: record.updated_at,
-        }
+fn from_store(record: &ConnectionRecord, handle: Handle) -> Connection {
+    Connection {
+        user: record.user,
+        handle,
+        status: record.status,
+        conversation: record.conversation,
+        updated_at: record.updated_at,
     }
 }

@@ -142,7 +142,9 @@ impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Store(error) => Self::Store(error),
-            EngineError::CommitRejected(RejectReason::Refused { code, detail }) => Self::Refused { code, detail },
+            EngineError::CommitRejected(RejectReason::Refused { code, detail }) => {
+                Self::Refused { code, detail }
+            }
             other => Self::Engine(other),
         }
     }

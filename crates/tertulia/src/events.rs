@@ -1,6 +1,6 @@
 //! The live stream of what happens.
 
-use crate::{Client, ClientEvent, Error, Result, apply::Applied, messages::message};
+use crate::{Client, ClientEvent, Error, Result, apply::Applied, connections::from_hub, messages::message};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, stream};
 use std::{collections::VecDeque, time::Duration};
@@ -47,8 +47,14 @@ impl Client {
     pub fn events(&self) -> impl Stream<Item = Result<ClientEvent>> + Send + use<> {
         // Messages that come in between this call and the first poll belong to the stream as well.
         let told = self.inner().store.read(|r| r.last_arrival()).ok();
-        let events =
-            Events { client: self.clone(), live: None, ready: VecDeque::new(), told, delays: delays(), failed: false };
+        let events = Events {
+            client: self.clone(),
+            live: None,
+            ready: VecDeque::new(),
+            told,
+            delays: delays(),
+            failed: false,
+        };
         stream::unfold(events, |mut events| async move {
             if events.failed {
                 return None;
@@ -94,7 +100,9 @@ impl Events {
         };
         let Some(event) = live.socket.next().await? else {
             let hub = inner.hub.address().to_string();
-            return Err(TransportError::Unreachable { hub, reason: "the hub closed the stream".to_owned() }.into());
+            return Err(
+                TransportError::Unreachable { hub, reason: "the hub closed the stream".to_owned() }.into()
+            );
         };
         let cursor = event.cursor.clone();
         match self.client.take(live.cursor.take(), vec![event], cursor.clone()).await? {
@@ -115,7 +123,7 @@ impl Events {
 
     fn tell(&mut self, applied: &Applied) -> Result<()> {
         for connection in &applied.connections {
-            if let Some(connection) = self.client.connection_from(connection) {
+            if let Some(connection) = from_hub(connection) {
                 self.ready.push_back(ClientEvent::Connection(connection));
             }
         }

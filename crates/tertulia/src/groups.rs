@@ -1,17 +1,14 @@
 //! A conversation's MLS group: beginning it, joining it, changing it, whatever others do at the same time.
 
-use crate::{
-    Client, Error, Result, SyncReport,
-    link::group_of,
-    sync::wipe,
-};
+use crate::{Client, Error, Result, SyncReport, link::group_of, sync::wipe};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use std::{collections::BTreeMap, time::Duration};
 use tertulia_api::{Code, account::ClaimedKeyPackage, conversation::Conversation};
 use tertulia_content::MimiContent;
 use tertulia_domain::{ConversationId, ConversationName, DeviceAddress, UserId};
 use tertulia_mls::{
-    ClientId, CommitOptions, EngineError, KeyPackage, MlsConversationConfiguration, RejectReason, TransactionContext,
+    ClientId, CommitOptions, EngineError, KeyPackage, MlsConversationConfiguration, RejectReason,
+    TransactionContext,
 };
 use tertulia_store::Setting;
 
@@ -67,7 +64,8 @@ impl Client {
             if !tx.conversation_exists(&group)? {
                 return Ok(());
             }
-            let committed = tx.conversation(&group).await?.commit_pending_proposals(CommitOptions::default()).await;
+            let committed =
+                tx.conversation(&group).await?.commit_pending_proposals(CommitOptions::default()).await;
             match self.outcome(tx, committed).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again | Attempt::Afresh => retries.next(self).await?,
@@ -158,7 +156,12 @@ impl Client {
         }
     }
 
-    async fn begin_once(&self, id: ConversationId, claimed: &Claimed, announcement: Option<Vec<u8>>) -> Result<Attempt> {
+    async fn begin_once(
+        &self,
+        id: ConversationId,
+        claimed: &Claimed,
+        announcement: Option<Vec<u8>>,
+    ) -> Result<Attempt> {
         let group = group_of(id);
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
@@ -182,7 +185,12 @@ impl Client {
         self.outcome(tx, committed).await
     }
 
-    async fn change_once(&self, conversation: ConversationId, change: &Change, claimed: &Claimed) -> Result<Attempt> {
+    async fn change_once(
+        &self,
+        conversation: ConversationId,
+        change: &Change,
+        claimed: &Claimed,
+    ) -> Result<Attempt> {
         let group = group_of(conversation);
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
@@ -207,7 +215,8 @@ impl Client {
             Some(name) if !add.is_empty() => Some(self.announcement(conversation, &name)?),
             _ => None,
         };
-        let committed = guard.change_members(add.into_values().collect(), &remove, options(announcement)).await;
+        let committed =
+            guard.change_members(add.into_values().collect(), &remove, options(announcement)).await;
         self.outcome(tx, committed).await
     }
 
@@ -254,8 +263,11 @@ impl Client {
 
     /// Claims key packages of the users' devices that none was claimed of yet.
     async fn claim(&self, users: &[UserId], claimed: &mut Claimed) -> Result<()> {
-        let wanted: Vec<UserId> =
-            users.iter().copied().filter(|user| !claimed.0.keys().any(|device| device.user == *user)).collect();
+        let wanted: Vec<UserId> = users
+            .iter()
+            .copied()
+            .filter(|user| !claimed.0.keys().any(|device| device.user == *user))
+            .collect();
         for some in wanted.chunks(CLAIM) {
             for package in self.inner().hub.claim_key_packages(some.to_vec()).await?.key_packages {
                 let ClaimedKeyPackage { user, device, key_package } = package;
@@ -279,11 +291,14 @@ impl Client {
     }
 
     /// The message that tells the members the conversation's name.
-    pub(crate) fn announcement(&self, conversation: ConversationId, name: &ConversationName) -> Result<Vec<u8>> {
+    pub(crate) fn announcement(
+        &self,
+        conversation: ConversationId,
+        name: &ConversationName,
+    ) -> Result<Vec<u8>> {
         let (sender, room) = self.uris(self.me().user, conversation);
         Ok(MimiContent::name_announcement(name.as_str()).with_origin(&sender, &room).encode()?)
     }
-
 }
 
 fn options(announcement: Option<Vec<u8>>) -> CommitOptions {

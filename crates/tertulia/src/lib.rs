@@ -45,10 +45,12 @@ mod sync;
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
-pub use model::{ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, SyncReport};
+pub use model::{
+    ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, SyncReport,
+};
 pub use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId, connection::Status as ConnectionStatus,
-    ids::HandleError,
+    ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId,
+    connection::Status as ConnectionStatus, ids::HandleError,
 };
 
 /// The README's example is compiled with the tests.

@@ -40,7 +40,8 @@ impl MlsTransport for HubLink {
             return CommitOutcome::Unknown { detail: "nobody is signed in".to_owned() };
         };
         let MlsCommitBundle { commit, group_info, welcome, encrypted_message } = bundle;
-        let body = [commit, group_info, welcome.unwrap_or_default(), encrypted_message.unwrap_or_default()].concat();
+        let body =
+            [commit, group_info, welcome.unwrap_or_default(), encrypted_message.unwrap_or_default()].concat();
         match hub.send_commit(conversation, body).await {
             Ok(_) => CommitOutcome::Accepted,
             Err(TransportError::Refused(problem)) if problem.status < 500 && !problem.retryable => {

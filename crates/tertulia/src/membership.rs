@@ -1,9 +1,6 @@
 //! Making groups and changing who is in them.
 
-use crate::{
-    Client, Conversation, Error, Result, SyncReport,
-    groups::Change,
-};
+use crate::{Client, Conversation, Error, Result, SyncReport, groups::Change};
 use tertulia_domain::{ConversationId, ConversationName, Handle, UserId};
 use tertulia_store::OutboxKind;
 

@@ -4,13 +4,15 @@ use crate::{
     Client, Conversation, Error, Member, Message, MessageQuery, Result, SyncReport,
     client::now,
     link::group_of,
-    sync::may_talk,
+    sync::{may_talk, tolerate},
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use tertulia_api::{Code, conversation::MessageAccepted};
 use tertulia_content::{MessageId, MimiContent};
 use tertulia_domain::{ConversationId, ConversationType, Handle, Sequence, limits::MAX_MESSAGE_BYTES};
-use tertulia_store::{ConversationRow, MessageRow, NewOutboxMessage, OutboxKind, OutboxMessage, ReadTx, StoreError};
+use tertulia_store::{
+    ConversationRow, MessageRow, NewOutboxMessage, OutboxKind, OutboxMessage, ReadTx, StoreError,
+};
 
 /// The longest text: what is left of a message after the format, the encryption and its padding.
 const MAX_TEXT: usize = MAX_MESSAGE_BYTES - 16 * 1024;
@@ -74,7 +76,9 @@ impl Client {
         let own_side = self.inner().store.read(|r| {
             let connection = r.connections()?.into_iter().find(|connection| connection.conversation == id);
             match connection {
-                Some(connection) => Ok::<_, StoreError>(r.handle(connection.user)?.map(|h| (connection.status, h))),
+                Some(connection) => {
+                    Ok::<_, StoreError>(r.handle(connection.user)?.map(|h| (connection.status, h)))
+                }
                 None => Ok(None),
             }
         })?;
@@ -102,7 +106,7 @@ impl Client {
             match self.deliver(waiting.id).await {
                 Ok(answer) if waiting.id == own => accepted = answer,
                 Ok(_) => {}
-                Err(error) if self.is_refusal(&error) => {
+                Err(error) if is_refusal(&error) => {
                     self.drop_from_outbox(waiting.id).await?;
                     if waiting.id == own {
                         return Err(error);
@@ -177,7 +181,9 @@ impl Client {
         let mut tx = self.inner().session.new_transaction().await?;
         // Another process may have done it while this one waited.
         let message = self.inner().store.read(|r| r.outbox_message(id))?;
-        let Some(OutboxMessage { conversation, content, ciphertext: None, .. }) = message else { return Ok(()) };
+        let Some(OutboxMessage { conversation, content, ciphertext: None, .. }) = message else {
+            return Ok(());
+        };
         let group = group_of(conversation);
         if !tx.conversation_exists(&group)? {
             return Ok(());
@@ -191,7 +197,8 @@ impl Client {
             }
             // Something came in between; the next round sees to it.
             Err(
-                tertulia_mls::EngineError::PendingCommit { .. } | tertulia_mls::EngineError::PendingProposals { .. },
+                tertulia_mls::EngineError::PendingCommit { .. }
+                | tertulia_mls::EngineError::PendingProposals { .. },
             ) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -218,17 +225,6 @@ impl Client {
         Ok(())
     }
 
-    /// Whether sending it again later is of no use.
-    #[allow(clippy::unused_self)]
-    fn is_refusal(&self, error: &Error) -> bool {
-        match error {
-            Error::NotAMember { .. } | Error::NotConnected { .. } => true,
-            other => other.hub_code().is_some_and(|code| {
-                !code.retryable() && !matches!(code, Code::Unauthenticated | Code::StaleEpoch | Code::NotFound)
-            }),
-        }
-    }
-
     /// Sends what waits in the outbox.
     pub(crate) async fn flush_outbox(&self, report: &mut SyncReport) -> Result<()> {
         for conversation in self.inner().store.read(|r| r.outbox_conversations())? {
@@ -236,13 +232,13 @@ impl Client {
                 match self.deliver(waiting.id).await {
                     Ok(Some(_)) => report.sent += 1,
                     Ok(None) => {}
-                    Err(error) if self.is_refusal(&error) => {
+                    Err(error) if is_refusal(&error) => {
                         tracing::warn!(conversation = %conversation.short(), code = error.code(), "dropped from the outbox");
                         self.drop_from_outbox(waiting.id).await?;
                         report.refused += 1;
                     }
                     Err(error) => {
-                        self.tolerate::<()>(Err(error))?;
+                        tolerate::<()>(Err(error))?;
                         break;
                     }
                 }
@@ -303,7 +299,9 @@ impl Client {
                     Some(user) => r.connection(user)?,
                     None => None,
                 };
-                return connection.map(|connection| connection.conversation).ok_or(Error::NotConnected { handle });
+                return connection
+                    .map(|connection| connection.conversation)
+                    .ok_or(Error::NotConnected { handle });
             }
             if let Ok(id) = target.parse()
                 && r.conversation(id)?.is_some()
@@ -313,7 +311,9 @@ impl Client {
             match r.conversations_named(target)?[..] {
                 [id] => Ok(id),
                 [] => Err(Error::UnknownTarget { target: target.to_owned() }),
-                ref several => Err(Error::AmbiguousTarget { target: target.to_owned(), count: several.len() }),
+                ref several => {
+                    Err(Error::AmbiguousTarget { target: target.to_owned(), count: several.len() })
+                }
             }
         })
     }
@@ -352,7 +352,8 @@ impl Client {
         }
         let name = match row.record.kind {
             ConversationType::OneToOne | ConversationType::Connection => {
-                let connection = r.connections()?.into_iter().find(|connection| connection.conversation == id);
+                let connection =
+                    r.connections()?.into_iter().find(|connection| connection.conversation == id);
                 let handle = connection.map(|connection| r.handle(connection.user)).transpose()?.flatten();
                 handle.map(|handle| format!("@{handle}"))
             }
@@ -376,4 +377,14 @@ pub(crate) fn message(r: &ReadTx<'_>, row: MessageRow) -> Result<Message> {
         sent_at: row.sent_at,
         text: row.text,
     })
+}
+
+/// Whether sending it again later is of no use.
+fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::NotAMember { .. } | Error::NotConnected { .. } => true,
+        other => other.hub_code().is_some_and(|code| {
+            !code.retryable() && !matches!(code, Code::Unauthenticated | Code::StaleEpoch | Code::NotFound)
+        }),
+    }
 }

@@ -1,7 +1,8 @@
 //! What an application sees: people, conversations, messages.
 
 use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId, connection::Status as ConnectionStatus,
+    ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId,
+    connection::Status as ConnectionStatus,
 };
 use url::Url;
 

@@ -65,10 +65,10 @@ impl Client {
 
     async fn carry_out(&self, todo: Todo, report: &mut SyncReport) -> Result<()> {
         for conversation in todo.proposals {
-            self.tolerate(self.commit_proposals(conversation).await)?;
+            tolerate(self.commit_proposals(conversation).await)?;
         }
         for conversation in todo.announce {
-            self.tolerate(self.queue_announcement(conversation).await)?;
+            tolerate(self.queue_announcement(conversation).await)?;
         }
         self.flush_outbox(report).await?;
         if todo.key_packages {
@@ -137,7 +137,9 @@ impl Client {
             match self.inner().hub.conversation(id).await {
                 Ok(conversation) => {
                     if conversation.group_id.as_ref() != id.as_bytes() {
-                        return Err(Error::UntrustworthyHub { what: "a conversation's group has another id" });
+                        return Err(Error::UntrustworthyHub {
+                            what: "a conversation's group has another id",
+                        });
                     }
                     prepared.conversations.insert(id, conversation);
                 }
@@ -147,18 +149,6 @@ impl Client {
             }
         }
         Ok(prepared)
-    }
-
-    /// A fault of one conversation is logged and left for the next time; one of the hub or the home is not.
-    pub(crate) fn tolerate<T>(&self, result: Result<T>) -> Result<Option<T>> {
-        match result {
-            Ok(value) => Ok(Some(value)),
-            Err(error @ (Error::Store(_) | Error::Hub(_))) if error.hub_code().is_none() => Err(error),
-            Err(error) => {
-                tracing::warn!(code = error.code(), %error, "left for the next synchronisation");
-                Ok(None)
-            }
-        }
     }
 }
 
@@ -239,16 +229,20 @@ impl Client {
     async fn join_missing(&self) -> Result<bool> {
         let mut joined = false;
         for conversation in self.inner().store.read(|r| r.conversations_to_join())? {
-            joined |= self.tolerate(self.join(conversation).await)?.is_some();
+            joined |= tolerate(self.join(conversation).await)?.is_some();
         }
         Ok(joined)
     }
 
     /// Finds out what became of commits whose outcome is unknown.
-    pub(crate) async fn settle_pending_commits(&self, report: &mut SyncReport, todo: &mut Todo) -> Result<()> {
+    pub(crate) async fn settle_pending_commits(
+        &self,
+        report: &mut SyncReport,
+        todo: &mut Todo,
+    ) -> Result<()> {
         for (group, _) in self.inner().session.pending_commits()? {
             let Some(conversation) = conversation_of(&group) else { continue };
-            if self.tolerate(self.settle(conversation).await)?.is_none() {
+            if tolerate(self.settle(conversation).await)?.is_none() {
                 continue;
             }
             // A commit that was accepted, or lost against another's, is in the log.
@@ -261,7 +255,9 @@ impl Client {
     pub(crate) async fn settle(&self, conversation: ConversationId) -> Result<()> {
         let epoch = match self.inner().hub.conversation(conversation).await {
             Ok(conversation) => conversation.epoch,
-            Err(error) if error.hub_code() == Some(Code::NoConversation) => return self.forget(conversation).await,
+            Err(error) if error.hub_code() == Some(Code::NoConversation) => {
+                return self.forget(conversation).await;
+            }
             Err(error) => return Err(error.into()),
         };
         let mut tx = self.inner().session.new_transaction().await?;
@@ -311,4 +307,16 @@ impl Todo {
 /// Whether a connection with this status lets the two talk, as far as the user's own side says.
 pub(crate) fn may_talk(status: Status) -> bool {
     status == Status::Accepted
+}
+
+/// A fault of one conversation is logged and left for the next time; one of the hub or the home is not.
+pub(crate) fn tolerate<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ (Error::Store(_) | Error::Hub(_))) if error.hub_code().is_none() => Err(error),
+        Err(error) => {
+            tracing::warn!(code = error.code(), %error, "left for the next synchronisation");
+            Ok(None)
+        }
+    }
 }

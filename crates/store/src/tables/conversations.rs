@@ -89,7 +89,9 @@ impl ReadTx<'_> {
     pub fn members(&self, id: ConversationId) -> Result<Vec<MemberRecord>, StoreError> {
         let sql = "SELECT m.user, m.role FROM members m LEFT JOIN users u ON u.id = m.user \
                    WHERE m.conversation = ?1 ORDER BY u.handle";
-        all(&self.tx, sql, [id.as_uuid()], |row| Ok(MemberRecord { user: uuid(row, 0)?, role: named(row, 1)? }))
+        all(&self.tx, sql, [id.as_uuid()], |row| {
+            Ok(MemberRecord { user: uuid(row, 0)?, role: named(row, 1)? })
+        })
     }
 }
 
@@ -116,7 +118,8 @@ impl WriteTx<'_> {
 
     /// Notes whether this device is in the group.
     pub fn set_joined(&mut self, id: ConversationId, joined: bool) -> Result<(), StoreError> {
-        execute(&self.tx, "UPDATE conversations SET joined = ?2 WHERE id = ?1", (id.as_uuid(), joined)).map(drop)
+        execute(&self.tx, "UPDATE conversations SET joined = ?2 WHERE id = ?1", (id.as_uuid(), joined))
+            .map(drop)
     }
 
     /// Notes whether the user is a member. A device of a user who is not is in no group either.
@@ -148,7 +151,11 @@ impl WriteTx<'_> {
     }
 
     /// Makes these the members.
-    pub fn replace_members(&mut self, id: ConversationId, members: &[MemberRecord]) -> Result<(), StoreError> {
+    pub fn replace_members(
+        &mut self,
+        id: ConversationId,
+        members: &[MemberRecord],
+    ) -> Result<(), StoreError> {
         execute(&self.tx, "DELETE FROM members WHERE conversation = ?1", [id.as_uuid()])?;
         members.iter().try_for_each(|member| self.put_member(id, member))
     }

@@ -61,7 +61,8 @@ impl fmt::Debug for MessageRow {
     }
 }
 
-const TEXT: &str = "SELECT arrival, conversation, sequence, sender, sender_device, sent_at, text FROM messages";
+const TEXT: &str =
+    "SELECT arrival, conversation, sequence, sender, sender_device, sent_at, text FROM messages";
 
 fn text(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
     Ok(MessageRow {
@@ -95,7 +96,11 @@ impl ReadTx<'_> {
     }
 
     /// The text with this number in a conversation's log.
-    pub fn message(&self, conversation: ConversationId, sequence: Sequence) -> Result<Option<MessageRow>, StoreError> {
+    pub fn message(
+        &self,
+        conversation: ConversationId,
+        sequence: Sequence,
+    ) -> Result<Option<MessageRow>, StoreError> {
         let sql = format!("{TEXT} WHERE conversation = ?1 AND sequence = ?2 AND text IS NOT NULL");
         first(&self.tx, &sql, (conversation.as_uuid(), to_sql(sequence.get())), text)
     }
@@ -114,7 +119,8 @@ impl ReadTx<'_> {
 
     /// The last arrival.
     pub fn last_arrival(&self) -> Result<i64, StoreError> {
-        let last = first(&self.tx, "SELECT max(arrival) FROM messages", [], |row| row.get::<_, Option<i64>>(0))?;
+        let last =
+            first(&self.tx, "SELECT max(arrival) FROM messages", [], |row| row.get::<_, Option<i64>>(0))?;
         Ok(last.flatten().unwrap_or_default())
     }
 

@@ -179,7 +179,8 @@ impl WriteTx<'_> {
 
     /// Writes the application's checkpoint.
     pub fn set_data(&mut self, data: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT INTO mls_data (id, data) VALUES (1, ?1) ON CONFLICT DO UPDATE SET data = excluded.data";
+        let sql =
+            "INSERT INTO mls_data (id, data) VALUES (1, ?1) ON CONFLICT DO UPDATE SET data = excluded.data";
         execute(&self.tx, sql, [data]).map(drop)
     }
 }

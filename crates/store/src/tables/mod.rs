@@ -1,10 +1,10 @@
 //! The operations on what is stored, one file a concern. Reads are on [`ReadTx`] and writes on [`WriteTx`].
 
+mod conversations;
+mod messages;
 mod mls;
 mod outbox;
 mod people;
-mod conversations;
-mod messages;
 mod settings;
 
 pub use conversations::{ConversationRecord, ConversationRow, MemberRecord};

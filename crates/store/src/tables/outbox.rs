@@ -54,7 +54,9 @@ pub struct NewOutboxMessage {
 
 impl fmt::Debug for NewOutboxMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewOutboxMessage").field("conversation", &self.conversation.short()).finish_non_exhaustive()
+        f.debug_struct("NewOutboxMessage")
+            .field("conversation", &self.conversation.short())
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +106,12 @@ impl ReadTx<'_> {
 
     /// The messages of a conversation that wait, the oldest first.
     pub fn outbox_of(&self, conversation: ConversationId) -> Result<Vec<OutboxMessage>, StoreError> {
-        all(&self.tx, &format!("{MESSAGE} WHERE conversation = ?1 ORDER BY id"), [conversation.as_uuid()], message)
+        all(
+            &self.tx,
+            &format!("{MESSAGE} WHERE conversation = ?1 ORDER BY id"),
+            [conversation.as_uuid()],
+            message,
+        )
     }
 
     /// The conversations in which messages wait.

@@ -62,6 +62,7 @@ impl WriteTx<'_> {
     pub fn put_connection(&mut self, connection: &ConnectionRecord) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO connections (user, status, conversation, updated_at) VALUES (?1, ?2, ?3, ?4)";
         let ConnectionRecord { user, status, conversation, updated_at } = connection;
-        execute(&self.tx, sql, (user.as_uuid(), status.as_str(), conversation.as_uuid(), updated_at)).map(drop)
+        execute(&self.tx, sql, (user.as_uuid(), status.as_str(), conversation.as_uuid(), updated_at))
+            .map(drop)
     }
 }
