@@ -37,6 +37,9 @@ impl Serialize for Base64 {
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        STANDARD.decode(text.as_bytes()).map(Self).map_err(|error| D::Error::custom(format!("not Base64: {error}")))
+        STANDARD
+            .decode(text.as_bytes())
+            .map(Self)
+            .map_err(|error| D::Error::custom(format!("not Base64: {error}")))
     }
 }

@@ -26,7 +26,9 @@ impl Remedy {
             Self::Correct => "Correct the request; repeating it as it is changes nothing.",
             Self::LogIn => "Log in again, then repeat the request.",
             Self::CatchUp => "Catch up with the events, make the change again on the new state, and repeat.",
-            Self::Wait => "Wait, as long as `Retry-After` says where it is given, and repeat the same request.",
+            Self::Wait => {
+                "Wait, as long as `Retry-After` says where it is given, and repeat the same request."
+            }
             Self::Accept => "Tell the person; the rules do not allow it as things are.",
         }
     }
@@ -126,7 +128,9 @@ impl FromStr for Code {
 }
 
 /// A device of a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 pub struct UserDevice {
     /// The user.
     #[schema(value_type = String, format = Uuid)]
@@ -233,6 +237,10 @@ mod tests {
     #[test]
     fn the_documented_table_is_the_one_in_the_source() {
         let documented = include_str!("../../../docs/errors.md");
-        assert!(documented.contains(&table()), "docs/errors.md is out of date; it must contain:\n{}", table());
+        assert!(
+            documented.contains(&table()),
+            "docs/errors.md is out of date; it must contain:\n{}",
+            table()
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Names of things: users, devices, conversations, hubs, handles, positions in a log.
 //!
-//! Every id has exactly one textual form, which `Display` writes, `FromStr` reads and serde uses. Parsing is the only
-//! way in from outside, so a value of these types is always well formed.
+//! Every id has one textual form, which `Display` and serde write. `FromStr` and serde read it, and are lenient where its
+//! documentation says so. A value of these types is always well formed.
 //!
 //! | type | form | example |
 //! |---|---|---|

@@ -1,8 +1,8 @@
 //! The rules of Tertulia, as types and pure functions: what things are called, who is connected with whom, who may do what.
 //!
-//! This crate **owns** the [ids](ids) of users, devices, conversations and hubs; the [types and names of
-//! conversations](conversation); [roles](role) and the [checks](permission) that follow from them; the [connection](connection)
-//! state machine; and the [limits](limits) that both sides keep. The server and the client use the same ones.
+//! This crate **owns** the [ids] of users, devices, conversations and hubs; the [types and names of
+//! conversations](conversation); [roles](role) and the [checks](permission) that follow from them; the
+//! [connection] state machine; and the [limits] that both sides keep. Server and client use the same ones.
 //!
 //! It **leaves to others** everything that happens: storage, network, clocks, encryption, HTTP statuses. Nothing here does
 //! I/O; the functions are given facts and answer with what is to be done, or with an error that has a stable code.

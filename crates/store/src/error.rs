@@ -30,7 +30,8 @@ pub enum StoreError {
         /// The directory.
         home: PathBuf,
     },
-    /// The passphrase or the key file is not the one that the store was made with.
+    /// The passphrase or the key file is not the one that the store was made with. A database whose first page is damaged
+    /// looks the same: what cannot be decrypted cannot be told from what is not there.
     #[error("the passphrase or the key does not open the store in {}", home.display())]
     WrongKey {
         /// The directory.
@@ -57,8 +58,30 @@ pub enum StoreError {
         reason: &'static str,
     },
     /// The store was written by a later version of the program. Use that one.
-    #[error("the store was written by a later version of the program")]
-    NewerSchema,
+    #[error("the store has schema {found}, this version of the program knows up to {known}")]
+    NewerSchema {
+        /// The version in the store.
+        found: usize,
+        /// The newest that this program knows.
+        known: usize,
+    },
+    /// The key is derived in a way that only a later version of the program knows. Use that one.
+    #[error("the key of the store in {} is derived in a way that is not known here", home.display())]
+    NewerDerivation {
+        /// The directory.
+        home: PathBuf,
+    },
+    /// A write was tried with the guard of another store. Take the guard from the store that is written to.
+    #[error("the guard belongs to another store")]
+    WrongGuard,
+    /// A number from outside is too large for the database, 2^63 - 1 or more. Drop what it came with.
+    #[error("{what} cannot be {value}")]
+    OutOfRange {
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+    },
     /// A stored value is not of its form.
     #[error("the store is damaged: {what} cannot be read")]
     Damaged {
@@ -79,6 +102,9 @@ pub enum StoreError {
         /// Its answer.
         source: io::Error,
     },
+    /// The operating system refused the database a file, a read, a write or memory.
+    #[error("the database could not be used: {0}")]
+    Unavailable(#[source] Opaque),
     /// The database failed.
     #[error("the database failed: {0}")]
     Database(#[source] Opaque),
@@ -96,9 +122,12 @@ impl StoreError {
             | Self::WrongKey { .. }
             | Self::PassphraseNeeded { .. }
             | Self::NoPassphraseWanted { .. }
-            | Self::NewerSchema => ErrorKind::Misuse,
+            | Self::NewerSchema { .. }
+            | Self::NewerDerivation { .. }
+            | Self::WrongGuard
+            | Self::OutOfRange { .. } => ErrorKind::Misuse,
             Self::DamagedKey { .. } | Self::Damaged { .. } | Self::Database(_) => ErrorKind::Damage,
-            Self::DiskFull | Self::Busy => ErrorKind::Transient,
+            Self::DiskFull | Self::Busy | Self::Unavailable(_) => ErrorKind::Transient,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Transient,
                 _ => ErrorKind::Misuse,
@@ -115,11 +144,13 @@ impl StoreError {
             Self::PassphraseNeeded { .. } => "passphrase-needed",
             Self::NoPassphraseWanted { .. } => "no-passphrase-wanted",
             Self::DamagedKey { .. } => "damaged-key",
-            Self::NewerSchema => "newer-home",
+            Self::NewerSchema { .. } | Self::NewerDerivation { .. } => "newer-home",
+            Self::WrongGuard => "wrong-guard",
+            Self::OutOfRange { .. } => "out-of-range",
             Self::Damaged { .. } | Self::Database(_) => "damaged-home",
             Self::DiskFull => "disk-full",
             Self::Busy => "home-busy",
-            Self::Io { .. } => "home-io",
+            Self::Io { .. } | Self::Unavailable(_) => "home-io",
         }
     }
 }
@@ -130,10 +161,30 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
-            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { what: "the database file" },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { what: "the database file" }
+            }
+            Some(
+                ErrorCode::CannotOpen
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::OutOfMemory
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure,
+            ) => Self::Unavailable(Box::new(error)),
+            None if is_conversion(&error) => Self::Damaged { what: "a stored value" },
             _ => Self::Database(Box::new(error)),
         }
     }
+}
+
+/// Whether a value was there and was not of its form.
+fn is_conversion(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(
+        error,
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..)
+    )
 }
 
 pub(crate) fn io_error(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> StoreError {

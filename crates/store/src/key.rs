@@ -1,11 +1,15 @@
 //! The key of a store: 32 random bytes in a file, or derived from a passphrase.
 
-use crate::{StoreError, error::io_error};
+use crate::{
+    StoreError,
+    error::io_error,
+    home::{remove_if_there, write_private},
+};
 use argon2::{Algorithm, Argon2, Params, Version};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
-use std::{fmt, fs, io::Write as _, path::Path};
-use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
+use std::{fmt, fs, path::Path};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 const KEY_FILE: &str = "key";
 const DERIVATION_FILE: &str = "key.json";
@@ -63,6 +67,9 @@ const SALT_BYTES: usize = 16;
 impl StoreKey {
     /// Makes the key of a new store, and what is needed to have it again.
     pub(crate) fn create(home: &Path, source: &KeySource) -> Result<Self, StoreError> {
+        // What an interrupted creation left must not be taken for the way to this key.
+        remove_if_there(&home.join(KEY_FILE))?;
+        remove_if_there(&home.join(DERIVATION_FILE))?;
         match source {
             KeySource::File => {
                 let mut key = Self([0; 32]);
@@ -121,11 +128,9 @@ impl StoreKey {
     }
 
     /// The key as SQLCipher takes it: a blob literal, which skips its own derivation.
-    pub(crate) fn as_pragma(&self) -> Zeroizing<String> {
-        let mut digits = hex::encode(self.0);
-        let pragma = Zeroizing::new(format!("x'{digits}'"));
-        digits.zeroize();
-        pragma
+    pub(crate) fn as_blob_literal(&self) -> Zeroizing<String> {
+        let digits = Zeroizing::new(hex::encode(self.0));
+        Zeroizing::new(format!("x'{}'", digits.as_str()))
     }
 }
 
@@ -133,7 +138,7 @@ impl Derivation {
     fn key(&self, home: &Path, passphrase: &str) -> Result<StoreKey, StoreError> {
         let damaged = |reason| StoreError::DamagedKey { home: home.to_owned(), reason };
         if self.version != VERSION || self.algorithm != ALGORITHM {
-            return Err(StoreError::NewerSchema);
+            return Err(StoreError::NewerDerivation { home: home.to_owned() });
         }
         // A changed file must not make this process take all memory or all time.
         if self.memory_kib > 1 << 20 || self.passes > 16 || self.lanes > 16 {
@@ -155,20 +160,4 @@ fn read_bounded(path: &Path, home: &Path) -> Result<Zeroizing<Vec<u8>>, StoreErr
         return Err(StoreError::DamagedKey { home: home.to_owned(), reason: "its file is too long" });
     }
     Ok(Zeroizing::new(fs::read(path).map_err(io_error(path))?))
-}
-
-/// Writes a new file whole or not at all, readable by its owner only.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let partial = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&partial).map_err(io_error(&partial))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error(&partial))?;
-    fs::rename(&partial, path).map_err(io_error(path))?;
-    if let Some(directory) = path.parent() {
-        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error(directory))?;
-    }
-    Ok(())
 }

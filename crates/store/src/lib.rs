@@ -23,7 +23,9 @@
 //! # }).unwrap();
 //! ```
 
+mod database;
 mod error;
+mod home;
 mod key;
 mod lock;
 mod store;

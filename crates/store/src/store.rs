@@ -1,23 +1,20 @@
-//! The database file, its connections and its transactions.
+//! The store: who may read and write, and in which transactions.
 
-use crate::{KeySource, StoreError, WriterGuard, error::io_error, key::StoreKey, lock::WriterLock};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-use rusqlite_migration::{M, Migrations};
+use crate::{
+    KeySource, StoreError, WriterGuard,
+    database::{self, Access},
+    home::private_directory,
+    key::StoreKey,
+    lock::WriterLock,
+};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::{
-    fs,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-const DATABASE: &str = "tertulia.db";
-/// How long a short write of another process is waited for.
-const BUSY: Duration = Duration::from_secs(10);
 /// How many idle connections are kept for readers.
 const IDLE_READERS: usize = 4;
-
-static MIGRATIONS: LazyLock<Migrations<'static>> =
-    LazyLock::new(|| Migrations::new(vec![M::up(include_str!("schema/1.sql"))]));
 
 /// The encrypted store of one device. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,7 +56,7 @@ impl std::fmt::Debug for ReadTx<'_> {
 impl Store {
     /// Whether there is a store in this directory.
     pub fn exists(home: &Path) -> bool {
-        home.join(DATABASE).exists()
+        database::exists(home)
     }
 
     /// Makes a store in this directory, which is created if need be, for its owner only.
@@ -70,22 +67,23 @@ impl Store {
     ///
     /// [`StoreError::AlreadyInitialised`], [`StoreError::Io`], [`StoreError::DiskFull`].
     pub fn create(home: &Path, source: &KeySource) -> Result<Self, StoreError> {
-        create_private(home)?;
+        private_directory(home)?;
         let lock = WriterLock::new(home);
-        let _alone = lock.acquire_blocking()?;
+        let alone = lock.acquire_blocking()?;
         if Self::exists(home) {
             return Err(StoreError::AlreadyInitialised { home: home.to_owned() });
         }
         // A key without a database is what an interrupted creation leaves; it protects nothing and is made anew.
         let key = StoreKey::create(home, source)?;
-        let mut writer = connect(home, &key, true)?;
-        migrate(&mut writer)?;
-        Ok(Self::new(home, key, writer))
+        database::create(home, &key)?;
+        let writer = database::connect(home, &key, Access::Write)?;
+        drop(alone);
+        Ok(Self::new(home, key, lock, writer))
     }
 
     /// Opens the store in this directory, and brings its schema up to date.
     ///
-    /// Blocks for key derivation and disk.
+    /// Blocks for key derivation and disk, and for other writers if the schema is to be changed.
     ///
     /// # Errors
     ///
@@ -95,23 +93,18 @@ impl Store {
             return Err(StoreError::NotInitialised { home: home.to_owned() });
         }
         let key = StoreKey::open(home, source)?;
-        let mut writer = connect(home, &key, false)?;
+        let mut writer = database::connect(home, &key, Access::Write)?;
         let lock = WriterLock::new(home);
-        {
+        if !database::is_current(&writer)? {
             let _alone = lock.acquire_blocking()?;
-            migrate(&mut writer)?;
+            database::migrate(&mut writer)?;
         }
-        Ok(Self::new(home, key, writer))
+        Ok(Self::new(home, key, lock, writer))
     }
 
-    fn new(home: &Path, key: StoreKey, writer: Connection) -> Self {
-        let inner = Inner {
-            home: home.to_owned(),
-            key,
-            lock: WriterLock::new(home),
-            writer: Mutex::new(writer),
-            idle: Mutex::default(),
-        };
+    fn new(home: &Path, key: StoreKey, lock: WriterLock, writer: Connection) -> Self {
+        let inner =
+            Inner { home: home.to_owned(), key, lock, writer: Mutex::new(writer), idle: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -131,11 +124,15 @@ impl Store {
     /// # Errors
     ///
     /// Those of `change`, and those of the commit: [`StoreError::DiskFull`], [`StoreError::Busy`].
+    /// [`StoreError::WrongGuard`] when the guard comes from another [`Store`], also one of the same directory.
     pub fn write<T, E: From<StoreError>>(
         &self,
-        _guard: &WriterGuard,
+        guard: &WriterGuard,
         change: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        if !guard.is_of(&self.inner.lock) {
+            return Err(StoreError::WrongGuard.into());
+        }
         let mut writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let tx =
             writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
@@ -157,7 +154,7 @@ impl Store {
         let idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.inner.home, &self.inner.key, false)?,
+            None => database::connect(&self.inner.home, &self.inner.key, Access::Read)?,
         };
         let result = connection.transaction().map_err(StoreError::from).map(|tx| read(&ReadTx { tx }));
         let mut idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,52 +164,4 @@ impl Store {
         drop(idle);
         result?
     }
-}
-
-fn connect(home: &Path, key: &StoreKey, create: bool) -> Result<Connection, StoreError> {
-    let path = home.join(DATABASE);
-    if create {
-        // SQLite would create it with the process's umask; its journal files take over the mode.
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&path).map_err(io_error(&path))?;
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "key", key.as_pragma().as_str())?;
-    // The first read of the file shows whether the key fits.
-    let readable = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
-    if let Err(error) = readable {
-        return Err(match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase) => StoreError::WrongKey { home: home.to_owned() },
-            _ => error.into(),
-        });
-    }
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; \
-         PRAGMA temp_store = MEMORY;",
-    )?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    MIGRATIONS.to_latest(connection).map_err(|error| match error {
-        rusqlite_migration::Error::MigrationDefinition(
-            rusqlite_migration::MigrationDefinitionError::DatabaseTooFarAhead,
-        ) => StoreError::NewerSchema,
-        rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
-        other => StoreError::Database(Box::new(other)),
-    })
-}
-
-fn create_private(home: &Path) -> Result<(), StoreError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(home).map_err(io_error(home))
 }

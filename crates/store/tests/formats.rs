@@ -1,6 +1,10 @@
 //! What is stored stays readable: the schema in review, and a database of every released schema.
 
+#[allow(dead_code, reason = "each file of scenarios needs a part of it")]
+mod support;
+
 use std::{fs, path::Path};
+use support::{new_store, raw};
 use tertulia_domain::ConversationId;
 use tertulia_store::{KeySource, NewMessage, Setting, Store, StoreError};
 
@@ -35,6 +39,22 @@ fn a_home_of_schema_1_opens() {
     assert_eq!(cursor.as_deref(), Some("p42"));
     assert_eq!(group.expect("there").as_slice(), b"state");
     assert_eq!(messages.iter().map(|row| row.text.as_str()).collect::<Vec<_>>(), ["Shall we meet again?"]);
+}
+
+#[test]
+fn an_old_home_has_the_schema_of_a_new_one_once_it_was_opened() {
+    let schema = |home: &Path| {
+        let connection = raw(home);
+        let mut rows = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").expect("SQL");
+        let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)));
+        rows.expect("readable").collect::<Result<Vec<_>, _>>().expect("text")
+    };
+    let (new, _store) = new_store();
+    for fixture in fs::read_dir(FIXTURES).expect("fixtures are in the tree") {
+        let old = copy_of(fixture.expect("an entry").file_name().to_str().expect("ASCII"));
+        drop(Store::open(old.path(), &KeySource::File).expect("it opens"));
+        assert_eq!(schema(old.path()), schema(&new.path().join("home")));
+    }
 }
 
 /// Writes the fixture of the current schema, to be kept when a version is released: set the variable to a directory.

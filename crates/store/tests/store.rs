@@ -1,26 +1,16 @@
-//! The store as its users see it: real files, real processes.
+//! A home and its files, and what is kept in them.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
-use tempfile::TempDir;
+#[allow(dead_code, reason = "each file of scenarios needs a part of it")]
+mod support;
+
+use std::fs;
+use support::{new_store, raw};
 use tertulia_domain::{ConversationId, ConversationType, DeviceId, Sequence, UserId};
 use tertulia_store::{
-    ConversationRecord, KeySource, NewMessage, NewOutboxMessage, OutboxKind, Setting, Store, StoreError,
+    ConversationRecord, ErrorKind, KeySource, NewMessage, NewOutboxMessage, OutboxKind, Setting, Store,
+    StoreError,
 };
 use zeroize::Zeroizing;
-
-/// Set in a child process: the home that it works on. The child is this test binary, told to run one test only.
-const CHILD_HOME: &str = "TERTULIA_STORE_TEST_HOME";
-
-fn new_store() -> (TempDir, Store) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = Store::create(&dir.path().join("home"), &KeySource::File).expect("a new store");
-    (dir, store)
-}
 
 fn message(conversation: ConversationId, sequence: u64, text: &str) -> NewMessage {
     NewMessage {
@@ -33,144 +23,6 @@ fn message(conversation: ConversationId, sequence: u64, text: &str) -> NewMessag
         content: text.as_bytes().to_vec(),
         text: Some(text.to_owned()),
     }
-}
-
-fn child(test: &str, home: &Path) -> Child {
-    Command::new(std::env::current_exe().expect("this binary"))
-        .args(["--exact", test, "--nocapture"])
-        .env(CHILD_HOME, home)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the child starts")
-}
-
-/// Waits until the child says this word on a line of its own.
-fn wait_for(child: &mut Child, word: &str) {
-    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    assert!(
-        lines.map_while(Result::ok).any(|line| line.contains(word)),
-        "the child ended without saying {word}"
-    );
-}
-
-#[tokio::test]
-async fn a_change_that_fails_leaves_nothing_behind() {
-    let (_dir, store) = new_store();
-    let conversation = ConversationId::random();
-    let writer = store.lock().await.expect("nobody else writes");
-    let failed: Result<(), StoreError> = store.write(&writer, |w| {
-        w.insert_message(&message(conversation, 1, "half"))?;
-        w.set_cursor("p1")?;
-        Err(StoreError::Busy)
-    });
-    assert!(failed.is_err());
-    assert_eq!(store.read(|r| r.cursor()).expect("readable"), None);
-    assert_eq!(store.read(|r| r.messages(conversation, None, None)).expect("readable"), []);
-}
-
-#[tokio::test]
-async fn readers_see_the_last_write_while_another_is_under_way() {
-    let (_dir, store) = new_store();
-    let writer = store.lock().await.expect("nobody else writes");
-    store.write(&writer, |w| w.set_cursor("before")).expect("writes");
-    store
-        .write(&writer, |w| {
-            w.set_cursor("after")?;
-            assert_eq!(store.read(|r| r.cursor())?.as_deref(), Some("before"));
-            Ok::<_, StoreError>(())
-        })
-        .expect("writes");
-    assert_eq!(store.read(|r| r.cursor()).expect("readable").as_deref(), Some("after"));
-}
-
-#[tokio::test]
-async fn a_process_killed_while_it_writes_leaves_cursor_and_messages_in_step() {
-    let (dir, store) = new_store();
-    let home = dir.path().join("home");
-    drop(store);
-    for _ in 0..5 {
-        let mut writing = child("child_writes_without_end", &home);
-        wait_for(&mut writing, "wrote 20 more");
-        writing.kill().expect("SIGKILL");
-        writing.wait().expect("it is dead");
-        let store = Store::open(&home, &KeySource::File).expect("it opens after the kill");
-        let conversation = ConversationId::from_bytes([1; 16]);
-        let (cursor, messages) = store
-            .read(|r| Ok::<_, StoreError>((r.cursor()?, r.messages(conversation, None, None)?)))
-            .expect("readable");
-        assert_eq!(cursor, messages.last().map(|row| row.sequence.get().to_string()));
-        assert_eq!(messages.len() as u64, messages.last().expect("it wrote").sequence.get());
-    }
-}
-
-/// Not a test of its own: the child of the one above, which kills it.
-#[tokio::test]
-async fn child_writes_without_end() {
-    let Some(home) = std::env::var_os(CHILD_HOME) else { return };
-    let store = Store::open(Path::new(&home), &KeySource::File).expect("the parent made it");
-    let conversation = ConversationId::from_bytes([1; 16]);
-    let first = store.read(|r| r.messages(conversation, None, Some(1))).expect("readable");
-    let first = first.last().map_or(0, |row| row.sequence.get());
-    for sequence in first + 1.. {
-        let writer = store.lock().await.expect("the lock");
-        store
-            .write(&writer, |w| {
-                w.insert_message(&message(conversation, sequence, "text"))?;
-                w.set_cursor(&sequence.to_string())
-            })
-            .expect("writes");
-        if sequence == first + 20 {
-            println!("wrote 20 more");
-        }
-    }
-}
-
-#[tokio::test]
-async fn one_writer_at_a_time_across_processes() {
-    let (dir, store) = new_store();
-    let mut holder = child("child_holds_the_lock", &dir.path().join("home"));
-    wait_for(&mut holder, "locked");
-    let waiting = tokio::spawn({
-        let store = store.clone();
-        async move { store.lock().await.map(drop) }
-    });
-    // Whoever waits for the other process can give up without leaving anything behind.
-    let impatient = tokio::spawn({
-        let store = store.clone();
-        async move { store.lock().await.map(drop) }
-    });
-    impatient.abort();
-    assert!(impatient.await.is_err());
-    assert!(!waiting.is_finished());
-    holder.kill().expect("SIGKILL");
-    holder.wait().expect("it is dead");
-    waiting.await.expect("runs").expect("the lock of a dead process is free");
-    store.lock().await.expect("and free again");
-}
-
-/// Not a test of its own: the child of the one above, which kills it.
-#[tokio::test]
-async fn child_holds_the_lock() {
-    let Some(home) = std::env::var_os(CHILD_HOME) else { return };
-    let store = Store::open(Path::new(&home), &KeySource::File).expect("the parent made it");
-    let _writer = store.lock().await.expect("free");
-    println!("locked");
-    std::future::pending::<()>().await;
-}
-
-#[tokio::test]
-async fn a_cancelled_writer_does_not_keep_its_turn() {
-    let (_dir, store) = new_store();
-    let first = store.lock().await.expect("free");
-    let waiting = tokio::spawn({
-        let store = store.clone();
-        async move { store.lock().await.map(drop) }
-    });
-    tokio::task::yield_now().await;
-    waiting.abort();
-    assert!(waiting.await.is_err());
-    drop(first);
-    store.lock().await.expect("free again");
 }
 
 #[tokio::test]
@@ -259,6 +111,115 @@ fn a_derivation_that_asks_for_too_much_is_refused() {
     let costly = fs::read_to_string(&file).expect("readable").replace("65536", "4294967295");
     fs::write(&file, costly).expect("writable");
     assert!(matches!(Store::open(&home, &passphrase), Err(StoreError::DamagedKey { .. })));
+}
+
+#[test]
+fn a_creation_that_was_interrupted_is_made_anew() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let home = dir.path().join("home");
+    let passphrase = KeySource::Passphrase(Zeroizing::new("open sesame".to_owned()));
+    drop(Store::create(&home, &passphrase).expect("a new store"));
+    // As a crash leaves it before the database has its name: with all that is written first.
+    fs::rename(home.join("tertulia.db"), home.join("tertulia.db.new")).expect("renamed");
+    assert!(!Store::exists(&home));
+    assert!(matches!(Store::open(&home, &passphrase), Err(StoreError::NotInitialised { .. })));
+    // This time without a passphrase.
+    drop(Store::create(&home, &KeySource::File).expect("a new store"));
+    Store::open(&home, &KeySource::File).expect("it opens by its key file alone");
+    assert!(!home.join("tertulia.db.new").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_was_empty_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mode = || fs::metadata(dir.path()).expect("there").permissions().mode() & 0o777;
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("own directory");
+    drop(Store::create(dir.path(), &KeySource::File).expect("a new store"));
+    assert_eq!(mode(), 0o700);
+}
+
+#[test]
+fn a_store_of_a_later_version_is_left_alone() {
+    let (dir, store) = new_store();
+    drop(store);
+    let home = dir.path().join("home");
+    raw(&home).execute_batch("PRAGMA user_version = 7; CREATE TABLE of_later (x);").expect("writable");
+    let error = Store::open(&home, &KeySource::File).expect_err("it is not known here");
+    assert!(matches!(error, StoreError::NewerSchema { found: 7, known: 1 }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Misuse);
+}
+
+#[tokio::test]
+async fn a_value_that_is_damaged_is_said_to_be() {
+    let (dir, store) = new_store();
+    let id = ConversationId::random();
+    let writer = store.lock().await.expect("free");
+    let record = ConversationRecord { id, kind: ConversationType::Group, epoch: 1, created_at: 1 };
+    store.write(&writer, |w| w.put_conversation(&record)).expect("writes");
+    for damage in ["kind = 'hexagon'", "kind = 'group', epoch = -1", "epoch = 1, created_at = 'noon'"] {
+        raw(&dir.path().join("home"))
+            .execute_batch(&format!("UPDATE conversations SET {damage}"))
+            .expect("writable");
+        let error = store.read(|r| r.conversation(id)).expect_err(damage);
+        assert!(matches!(error, StoreError::Damaged { .. }), "{damage}: {error:?}");
+        assert_eq!(error.kind(), ErrorKind::Damage);
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_does_not_fit_is_refused_and_not_bent() {
+    let (_dir, store) = new_store();
+    let id = ConversationId::random();
+    let writer = store.lock().await.expect("free");
+    for value in [u64::MAX, 1 << 63, (1 << 63) - 1] {
+        let error =
+            store.write(&writer, |w| w.insert_message(&message(id, value, "far"))).expect_err("too large");
+        assert!(matches!(error, StoreError::OutOfRange { value: refused, .. } if refused == value));
+        let error =
+            store.write(&writer, |w| w.put_group_epoch(b"group", value, b"state")).expect_err("too large");
+        assert!(matches!(error, StoreError::OutOfRange { .. }));
+        // To ask for it is no error: it is not there.
+        assert!(store.read(|r| r.group_epoch(b"group", value)).expect("readable").is_none());
+        assert!(store.read(|r| r.message(id, Sequence::new(value))).expect("readable").is_none());
+    }
+    assert!(
+        store
+            .write(&writer, |w| w.insert_message(&message(id, (1 << 63) - 2, "as far as it goes")))
+            .expect("writes")
+    );
+}
+
+#[tokio::test]
+async fn past_epochs_are_kept_and_dropped_by_group() {
+    let (_dir, store) = new_store();
+    let writer = store.lock().await.expect("free");
+    store
+        .write(&writer, |w| {
+            for group in [b"one", b"two"] {
+                w.put_group_state(group, b"now")?;
+                for epoch in 3..9_u64 {
+                    w.put_group_epoch(group, epoch, &epoch.to_be_bytes())?;
+                }
+                w.put_pending_commit(group, b"to come")?;
+            }
+            w.delete_group_epochs_below(b"one", 7)?;
+            w.delete_group(b"two")
+        })
+        .expect("writes");
+    store
+        .read(|r| {
+            assert_eq!(r.max_group_epoch(b"one")?, Some(8));
+            assert!(r.group_epoch(b"one", 6)?.is_none());
+            assert_eq!(r.group_epoch(b"one", 7)?.expect("kept").as_slice(), 7_u64.to_be_bytes());
+            assert_eq!(r.group_ids()?, [b"one"]);
+            assert_eq!(r.max_group_epoch(b"two")?, None);
+            assert!(r.group_epoch(b"two", 8)?.is_none());
+            assert!(r.pending_commit(b"two")?.is_some(), "it may be one to join anew");
+            Ok::<_, StoreError>(())
+        })
+        .expect("readable");
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     pub(crate) fn new(home: PathBuf) -> Self {
-        Self { home, key: KeySource::File, label: String::new() }
+        Self { home, key: KeySource::File, label: std::env::consts::OS.to_owned() }
     }
 
     /// Derives the database's key from this passphrase instead of keeping it in a file.
@@ -43,7 +43,7 @@ impl ClientBuilder {
         Self { key: KeySource::Passphrase(passphrase), ..self }
     }
 
-    /// Names the device for people: "laptop". At most 64 characters.
+    /// Names the device for people: "laptop". 1–64 characters; the operating system unless given.
     #[must_use]
     pub fn device_label(self, label: impl Into<String>) -> Self {
         Self { label: label.into(), ..self }

@@ -342,6 +342,19 @@ impl Client {
         Ok(())
     }
 
+    /// The epoch of the conversation's MLS group on this device (RFC 9420 §8).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAMember`] when this device is not in the group.
+    pub async fn epoch(&self, id: ConversationId) -> Result<u64> {
+        let group = group_of(id);
+        if !self.inner().session.conversation_exists(&group)? {
+            return Err(Error::NotAMember { conversation: id });
+        }
+        Ok(self.inner().session.conversation(&group)?.epoch())
+    }
+
     fn describe(&self, r: &ReadTx<'_>, row: ConversationRow) -> Result<Conversation> {
         let id = row.record.id;
         let mut members = Vec::new();

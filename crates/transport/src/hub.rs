@@ -131,7 +131,10 @@ impl Hub {
         self.read(self.request(method, path)?.header(header::CONTENT_TYPE, MLS_MEDIA_TYPE).body(body)).await
     }
 
-    pub(crate) async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, TransportError> {
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, TransportError> {
         let body = self.bytes(request).await?;
         serde_json::from_slice(&body).map_err(|error| self.protocol(format!("{error}")))
     }
@@ -147,9 +150,12 @@ impl Hub {
         Err(match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => TransportError::Refused(Box::new(problem)),
             // A proxy in front of a hub that is down or overloaded answers for it.
-            Err(_) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => TransportError::Refused(
-                Box::new(Problem::new(Code::Unavailable, format!("The hub's address answered with status {status}."))),
-            ),
+            Err(_) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                TransportError::Refused(Box::new(Problem::new(
+                    Code::Unavailable,
+                    format!("The hub's address answered with status {status}."),
+                )))
+            }
             Err(_) => self.protocol(format!("status {status} without a problem document")),
         })
     }
@@ -195,7 +201,9 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_only() {
-        for address in ["http://127.0.0.1:8440", "http://localhost:1", "http://[::1]:1", "https://chat.example.org"] {
+        for address in
+            ["http://127.0.0.1:8440", "http://localhost:1", "http://[::1]:1", "https://chat.example.org"]
+        {
             assert!(Hub::new(address).is_ok(), "{address}");
         }
         assert!(matches!(Hub::new("http://chat.example.org"), Err(TransportError::Insecure { .. })));
@@ -221,7 +229,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         drop(listener);
-        let error = Hub::new(&format!("http://{address}")).expect("valid").me().await.expect_err("nobody listens");
+        let error =
+            Hub::new(&format!("http://{address}")).expect("valid").me().await.expect_err("nobody listens");
         assert_eq!(error.code(), "hub-unreachable");
         assert!(error.is_transient() && error.outcome_unknown());
     }

@@ -4,8 +4,8 @@ use crate::{Hub, TransportError};
 use reqwest::Method;
 use tertulia_api::{
     account::{
-        ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount, KeyPackageUpload, Me,
-        NewDevice, Session, User,
+        ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount,
+        KeyPackageUpload, Me, NewDevice, Session, User,
     },
     connection::{ConnectRequest, Connection, ConnectionUpdate, Connections},
     conversation::{

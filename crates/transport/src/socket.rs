@@ -46,13 +46,16 @@ impl Hub {
         let uri: Uri = url.as_str().parse().map_err(|error| self.protocol(format!("{error}")))?;
         let mut request = ClientRequestBuilder::new(uri);
         if let Some(token) = self.token() {
-            request = request.with_header(header::AUTHORIZATION.as_str(), format!("Bearer {}", token.expose()));
+            request =
+                request.with_header(header::AUTHORIZATION.as_str(), format!("Bearer {}", token.expose()));
         }
-        let config = WebSocketConfig::default().max_message_size(Some(MAX_FRAME)).max_frame_size(Some(MAX_FRAME));
+        let config =
+            WebSocketConfig::default().max_message_size(Some(MAX_FRAME)).max_frame_size(Some(MAX_FRAME));
         match connect_async_with_config(request, Some(config), true).await {
             Ok((socket, _)) => Ok(EventSocket { socket, hub: self.clone() }),
             Err(SocketError::Http(response)) => {
-                let problem = response.body().as_deref().and_then(|body| serde_json::from_slice::<Problem>(body).ok());
+                let problem =
+                    response.body().as_deref().and_then(|body| serde_json::from_slice::<Problem>(body).ok());
                 Err(problem.map_or_else(
                     || self.protocol(format!("status {} to a WebSocket request", response.status())),
                     |problem| TransportError::Refused(Box::new(problem)),
@@ -72,14 +75,18 @@ impl EventSocket {
     /// not an event.
     pub async fn next(&mut self) -> Result<Option<Event>, TransportError> {
         loop {
-            let frame = tokio::time::timeout(SILENCE, self.socket.next()).await.map_err(|_| TransportError::Unreachable {
-                hub: self.hub.address().to_string(),
-                reason: "the connection fell silent".to_owned(),
+            let frame = tokio::time::timeout(SILENCE, self.socket.next()).await.map_err(|_| {
+                TransportError::Unreachable {
+                    hub: self.hub.address().to_string(),
+                    reason: "the connection fell silent".to_owned(),
+                }
             })?;
             match frame {
                 None | Some(Ok(Message::Close(_))) => return Ok(None),
                 Some(Ok(Message::Text(text))) => {
-                    return serde_json::from_str(&text).map(Some).map_err(|error| self.hub.protocol(format!("{error}")));
+                    return serde_json::from_str(&text)
+                        .map(Some)
+                        .map_err(|error| self.hub.protocol(format!("{error}")));
                 }
                 // Pings are answered by the library.
                 Some(Ok(_)) => {}

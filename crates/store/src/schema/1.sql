@@ -90,6 +90,9 @@ CREATE TABLE messages (
     UNIQUE (conversation, sequence)
 );
 
+CREATE INDEX messages_by_arrival ON messages (conversation, arrival);
+CREATE INDEX messages_by_id ON messages (conversation, message_id);
+
 CREATE TABLE outbox (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     conversation BLOB    NOT NULL,

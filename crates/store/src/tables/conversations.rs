@@ -1,6 +1,6 @@
 //! Conversations and their members.
 
-use super::{all, execute, first, from_sql, named, to_sql, uuid};
+use super::{all, execute, first, named, number, stored, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use rusqlite::Row;
 use tertulia_domain::{ConversationId, ConversationType, Role, UserId};
@@ -53,13 +53,13 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<ConversationRow> {
         record: ConversationRecord {
             id: uuid(row, 0)?,
             kind: named(row, 1)?,
-            epoch: from_sql(row.get(2)?),
+            epoch: number(row, 2)?,
             created_at: row.get(3)?,
         },
         name: row.get(4)?,
         joined: row.get(5)?,
         active: row.get(6)?,
-        unread: from_sql(row.get(7)?),
+        unread: number(row, 7)?,
     })
 }
 
@@ -101,7 +101,8 @@ impl WriteTx<'_> {
         let sql = "INSERT INTO conversations (id, kind, epoch, created_at) VALUES (?1, ?2, ?3, ?4) \
                    ON CONFLICT DO UPDATE SET kind = excluded.kind, epoch = max(epoch, excluded.epoch), active = 1";
         let ConversationRecord { id, kind, epoch, created_at } = conversation;
-        execute(&self.tx, sql, (id.as_uuid(), kind.as_str(), to_sql(*epoch), created_at)).map(drop)
+        execute(&self.tx, sql, (id.as_uuid(), kind.as_str(), stored(*epoch, "an epoch")?, created_at))
+            .map(drop)
     }
 
     /// Gives a conversation a name. One that is known stays, unless `replace`.
@@ -113,7 +114,7 @@ impl WriteTx<'_> {
     /// Notes that the hub's group has reached this epoch.
     pub fn set_epoch(&mut self, id: ConversationId, epoch: u64) -> Result<(), StoreError> {
         let sql = "UPDATE conversations SET epoch = max(epoch, ?2) WHERE id = ?1";
-        execute(&self.tx, sql, (id.as_uuid(), to_sql(epoch))).map(drop)
+        execute(&self.tx, sql, (id.as_uuid(), stored(epoch, "an epoch")?)).map(drop)
     }
 
     /// Notes whether this device is in the group.

@@ -1,6 +1,6 @@
 //! Messages that were decrypted.
 
-use super::{all, execute, first, from_sql, to_sql, uuid};
+use super::{all, execute, first, number, stored, to_sql, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use rusqlite::Row;
 use std::fmt;
@@ -68,7 +68,7 @@ fn text(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
     Ok(MessageRow {
         arrival: row.get(0)?,
         conversation: uuid(row, 1)?,
-        sequence: Sequence::new(from_sql(row.get(2)?)),
+        sequence: Sequence::new(number(row, 2)?),
         sender: uuid(row, 3)?,
         sender_device: DeviceId::new(row.get::<_, i64>(4)?.cast_unsigned()),
         sent_at: row.get(5)?,
@@ -113,7 +113,7 @@ impl ReadTx<'_> {
     ) -> Result<Option<(Sequence, i64)>, StoreError> {
         let sql = "SELECT sequence, sent_at FROM messages WHERE conversation = ?1 AND message_id = ?2";
         first(&self.tx, sql, (conversation.as_uuid(), message_id), |row| {
-            Ok((Sequence::new(from_sql(row.get(0)?)), row.get(1)?))
+            Ok((Sequence::new(number(row, 0)?), row.get(1)?))
         })
     }
 
@@ -134,12 +134,12 @@ impl ReadTx<'_> {
 impl WriteTx<'_> {
     /// Writes a message, and says whether it is new: one with this sequence number may be here already.
     pub fn insert_message(&mut self, message: &NewMessage) -> Result<bool, StoreError> {
-        let sql = "INSERT OR IGNORE INTO messages \
+        let sql = "INSERT INTO messages \
                    (conversation, sequence, sender, sender_device, sent_at, message_id, content, text) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (conversation, sequence) DO NOTHING";
         let params = (
             message.conversation.as_uuid(),
-            to_sql(message.sequence.get()),
+            stored(message.sequence.get(), "a sequence number")?,
             message.sender.as_uuid(),
             message.sender_device.get().cast_signed(),
             message.sent_at,

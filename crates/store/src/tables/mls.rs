@@ -1,6 +1,6 @@
 //! The records of the MLS engine. The store does not look into them.
 
-use super::{all, execute, first, from_sql, to_sql};
+use super::{all, execute, first, number, stored, to_sql};
 use crate::{ReadTx, StoreError, WriteTx};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -58,8 +58,8 @@ impl ReadTx<'_> {
 
     /// The newest past epoch of a group.
     pub fn max_group_epoch(&self, group: &[u8]) -> Result<Option<u64>, StoreError> {
-        let sql = "SELECT max(epoch) FROM mls_epochs WHERE group_id = ?1";
-        Ok(first(&self.tx, sql, [group], |row| row.get::<_, Option<i64>>(0))?.flatten().map(from_sql))
+        let sql = "SELECT epoch FROM mls_epochs WHERE group_id = ?1 ORDER BY epoch DESC LIMIT 1";
+        first(&self.tx, sql, [group], |row| number(row, 0))
     }
 
     /// The pending commit of a group.
@@ -96,7 +96,7 @@ impl ReadTx<'_> {
         all(&self.tx, sql, [], |row| {
             Ok(KeyPackageRecord {
                 reference: row.get(0)?,
-                not_after: from_sql(row.get(1)?),
+                not_after: number(row, 1)?,
                 last_resort: row.get(2)?,
                 signature_key: row.get(3)?,
             })
@@ -130,7 +130,7 @@ impl WriteTx<'_> {
     pub fn put_group_epoch(&mut self, group: &[u8], epoch: u64, state: &[u8]) -> Result<(), StoreError> {
         let sql = "INSERT INTO mls_epochs (group_id, epoch, state) VALUES (?1, ?2, ?3) \
                    ON CONFLICT DO UPDATE SET state = excluded.state";
-        execute(&self.tx, sql, (group, to_sql(epoch), state)).map(drop)
+        execute(&self.tx, sql, (group, stored(epoch, "an epoch")?, state)).map(drop)
     }
 
     /// Deletes the past epochs before this one.
@@ -169,7 +169,8 @@ impl WriteTx<'_> {
         let sql = "INSERT OR REPLACE INTO mls_key_packages (reference, data, not_after, last_resort, signature_key) \
                    VALUES (?1, ?2, ?3, ?4, ?5)";
         let KeyPackageRecord { reference, not_after, last_resort, signature_key } = record;
-        execute(&self.tx, sql, (reference, data, to_sql(*not_after), last_resort, signature_key)).map(drop)
+        let not_after = stored(*not_after, "the end of a lifetime")?;
+        execute(&self.tx, sql, (reference, data, not_after, last_resort, signature_key)).map(drop)
     }
 
     /// Deletes a key package.

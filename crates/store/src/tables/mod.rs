@@ -59,11 +59,23 @@ where
     })
 }
 
-/// SQLite's integers are signed. Sequence numbers and epochs count up from zero and never come near the end.
+/// A number to compare with. SQLite's integers are signed; what is larger than any of them is equal to none that is stored.
 fn to_sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn from_sql(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
+/// A number to store.
+fn stored(number: u64, what: &'static str) -> Result<i64, StoreError> {
+    // The largest one is left out, for `to_sql`.
+    match i64::try_from(number) {
+        Ok(number) if number < i64::MAX => Ok(number),
+        _ => Err(StoreError::OutOfRange { what, value: number }),
+    }
+}
+
+/// A column that holds a number which `stored` made.
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column)?
+        .try_into()
+        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, row.get(column).unwrap_or_default()))
 }

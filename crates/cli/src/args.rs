@@ -1,0 +1,217 @@
+//! The command line as types: the one place that names every command and flag. Help, completions, man pages and
+//! `docs/cli.md` are made from it.
+
+mod client;
+mod help;
+mod serve;
+
+pub(crate) use client::{
+    ConnectionArgs, ConversationArg, GroupCommand, LogInArgs, OfflineArg, PasswordArgs, ReadArgs, SendArgs,
+    SignUpArgs,
+};
+pub(crate) use help::{command, command_for_manual, reference};
+pub(crate) use serve::{LogFormat, ServeArgs};
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+/// End-to-end encrypted conversations on a server of your own.
+#[derive(Parser)]
+#[command(
+    name = "tertulia",
+    version,
+    long_about = "End-to-end encrypted conversations on a server of your own.\n\n\
+        One program is both: `tertulia serve` is the hub, everything else is a client. The hub passes messages on \
+        and cannot read them; the keys are in the home of each device.",
+    after_help = help::EXAMPLES,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every client command takes, before or after its name.
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Directory of this device: its keys and messages [default: the platform's data directory]
+    ///
+    /// Each home is one device of one user. Several on one machine work side by side.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TERTULIA_HOME",
+        hide_env_values = true,
+        global = true,
+        value_hint = ValueHint::DirPath
+    )]
+    pub(crate) home: Option<PathBuf>,
+
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Open the home with a passphrase, the first line of standard input
+    ///
+    /// Given when the home is made, the database key is derived from it and it is needed by every later command.
+    /// Otherwise the key is in a file of the home that only its owner can read. A terminal asks for it without echo.
+    #[arg(long, global = true)]
+    pub(crate) passphrase_stdin: bool,
+
+    /// Log to standard error; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a hub, the server that people connect to
+    Serve(ServeArgs),
+
+    /// Make an account on a hub, with this home as its first device
+    #[command(name = "signup", after_help = help::PASSWORD)]
+    SignUp(SignUpArgs),
+    /// Add this home to an account as a further device
+    #[command(name = "login", after_help = help::PASSWORD)]
+    LogIn(LogInArgs),
+    /// Show who this home is
+    Whoami,
+    /// List the devices of the account
+    Devices,
+    /// Fetch what is new and send what waits
+    Sync,
+
+    /// Ask somebody for a connection
+    Connect(ConnectionArgs),
+    /// Accept somebody's request: from then on you can talk
+    Accept(ConnectionArgs),
+    /// Leave somebody's request unanswered; they are not told
+    Ignore(ConnectionArgs),
+    /// Hear nothing from somebody any more; they are not told
+    Block(ConnectionArgs),
+    /// Take a block back
+    Unblock(ConnectionArgs),
+    /// Take your own request back
+    Cancel(ConnectionArgs),
+    /// List connections and requests
+    Connections(OfflineArg),
+
+    /// List conversations
+    List(OfflineArg),
+    /// Make groups and manage them
+    #[command(subcommand, after_help = help::GROUP)]
+    Group(GroupCommand),
+    /// Send a text
+    #[command(after_help = help::SEND)]
+    Send(SendArgs),
+    /// Print the messages of a conversation and mark it as read
+    #[command(after_help = help::READ)]
+    Read(ReadArgs),
+
+    /// Print a completion script for a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each command
+    #[command(after_help = help::MAN)]
+    Man {
+        /// Write `tertulia.1`, `tertulia-send.1` and so on into this directory
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+    /// Print the reference of all commands as Markdown
+    #[command(hide = true)]
+    Reference,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    /// What a shell would make of the line; `'…'` keeps words together.
+    fn parse(line: &str) -> Result<Cli, ErrorKind> {
+        let words = line.split('\'').enumerate().flat_map(|(number, part)| match number % 2 {
+            0 => part.split_whitespace().collect(),
+            _ => vec![part],
+        });
+        Cli::try_parse_from(std::iter::once("tertulia").chain(words)).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_commands_of_the_contract_are_understood() {
+        for line in [
+            "serve",
+            "serve --listen 127.0.0.1:8440 --data d --domain hub.example --tls-cert c --tls-key k --log json",
+            "serve --listen [::1]:0 --behind-proxy",
+            "--home d --json signup alice --hub http://127.0.0.1:8440",
+            "signup alice --hub https://hub.example --password-stdin --label laptop --passphrase-stdin --json --home d",
+            "login @Alice --hub https://hub.example",
+            "whoami -v",
+            "devices",
+            "list --offline",
+            "connections --offline --json",
+            "sync",
+            "connect @bob",
+            "accept bob",
+            "ignore bob",
+            "block bob",
+            "unblock bob",
+            "cancel bob",
+            "group create Thursday",
+            "group create 'Book club' @bob carol",
+            "group add Thursday @bob @carol",
+            "group remove Thursday bob",
+            "group leave Thursday --successor @bob",
+            "group rename Thursday 'Book club'",
+            "group role Thursday @bob admin",
+            "group members Thursday --offline",
+            "send @bob",
+            "send @bob 'Shall we?' --offline",
+            "send @bob -- --help",
+            "read @bob --follow --limit 20",
+            "read f3b0c4a2-7d1e-4c55-9a38-2b6e0d9f1c47 --offline",
+            "completions zsh",
+            "man",
+            "man pages",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_refused_before_anything_is_done() {
+        for (line, kind) in [
+            ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("dance", ErrorKind::InvalidSubcommand),
+            ("connect", ErrorKind::MissingRequiredArgument),
+            ("connect b", ErrorKind::ValueValidation),
+            ("connect 'bob smith'", ErrorKind::ValueValidation),
+            ("connect @@bob", ErrorKind::ValueValidation),
+            ("group create '' @bob", ErrorKind::InvalidValue),
+            ("group add Thursday", ErrorKind::MissingRequiredArgument),
+            ("group create Thursday @bob josé", ErrorKind::ValueValidation),
+            ("group role Thursday @bob owner", ErrorKind::InvalidValue),
+            ("send ''", ErrorKind::InvalidValue),
+            ("send @bob two words", ErrorKind::UnknownArgument),
+            ("read @bob --limit 0", ErrorKind::ValueValidation),
+            ("read @bob --follow --offline", ErrorKind::ArgumentConflict),
+            ("signup alice --hub hub.example", ErrorKind::ValueValidation),
+            ("signup alice --hub ftp://hub.example", ErrorKind::ValueValidation),
+            ("serve --listen 8440", ErrorKind::ValueValidation),
+            ("serve --domain 'not a domain'", ErrorKind::ValueValidation),
+            ("serve --tls-cert chain.pem", ErrorKind::MissingRequiredArgument),
+        ] {
+            assert_eq!(parse(line).err(), Some(kind), "{line}");
+        }
+    }
+}

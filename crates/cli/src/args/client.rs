@@ -1,0 +1,197 @@
+//! The arguments of the client's commands.
+
+use clap::{Args, Subcommand, builder::NonEmptyStringValueParser, value_parser};
+use tertulia::Handle;
+use url::Url;
+
+/// `signup`.
+#[derive(Args)]
+pub(crate) struct SignUpArgs {
+    /// The name others find you by: 2 to 32 of a-z, 0-9, '_', '.', '-'
+    pub(crate) handle: Handle,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+}
+
+/// `login`.
+#[derive(Args)]
+pub(crate) struct LogInArgs {
+    /// The account's handle
+    pub(crate) handle: Handle,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+}
+
+/// Where the account is and what proves that it is one's own.
+#[derive(Args)]
+pub(crate) struct PasswordArgs {
+    /// Address of the hub, such as `https://hub.example`
+    #[arg(long, value_name = "URL", env = "TERTULIA_HUB", hide_env_values = true, value_parser = hub_url)]
+    pub(crate) hub: Url,
+
+    /// Take the password from standard input, a line
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+
+    /// What your other devices call this one
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) label: Option<String>,
+}
+
+/// `connect`, `accept` and the others.
+#[derive(Args)]
+pub(crate) struct ConnectionArgs {
+    /// The other person
+    pub(crate) handle: Handle,
+}
+
+/// For commands that bring the home up to date first.
+#[derive(Args)]
+pub(crate) struct OfflineArg {
+    /// Do not bring this home up to date first
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+/// `group` and its commands.
+#[derive(Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Make a group
+    Create {
+        /// What the group is called
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// Whom to add at once; you must be connected with each
+        #[arg(value_name = "HANDLE")]
+        members: Vec<Handle>,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Add people; you must be connected with each
+    Add {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// Whom to add
+        #[arg(value_name = "HANDLE", required = true)]
+        members: Vec<Handle>,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Remove people; they can read nothing that is sent later
+    Remove {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// Whom to remove
+        #[arg(value_name = "HANDLE", required = true)]
+        members: Vec<Handle>,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Leave a group
+    Leave {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// Who becomes admin in your place; the last admin must name somebody
+        #[arg(long, value_name = "HANDLE")]
+        successor: Option<Handle>,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Give a group another name
+    Rename {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// The new name
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Give a member another role
+    Role {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// Whose role
+        handle: Handle,
+        /// The new role
+        #[arg(value_parser = ["admin", "member"])]
+        role: String,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// List the members with their roles
+    Members {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+}
+
+impl GroupCommand {
+    /// The group that the command is about, unless it is yet to be made.
+    pub(crate) fn target(&self) -> Option<&str> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Add { conversation, .. }
+            | Self::Remove { conversation, .. }
+            | Self::Leave { conversation, .. }
+            | Self::Rename { conversation, .. }
+            | Self::Role { conversation, .. }
+            | Self::Members { conversation, .. } => Some(&conversation.target),
+        }
+    }
+}
+
+/// A conversation as a person names it.
+#[derive(Args)]
+pub(crate) struct ConversationArg {
+    /// The group: its name if only one has it, or its id
+    #[arg(value_name = "CONVERSATION", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) target: String,
+}
+
+/// `send`.
+#[derive(Args)]
+pub(crate) struct SendArgs {
+    /// @handle, or a conversation's name if only one has it, or its id
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) target: String,
+
+    /// The text; from standard input when absent
+    pub(crate) text: Option<String>,
+
+    /// Keep the message in this home; the next `tertulia sync` sends it
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+/// `read`.
+#[derive(Args)]
+pub(crate) struct ReadArgs {
+    /// @handle, or a conversation's name if only one has it, or its id
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) target: String,
+
+    /// Go on printing what arrives, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+
+    /// Print the newest N messages only
+    #[arg(short = 'n', long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+
+    /// Do not bring this home up to date first
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) offline: bool,
+}
+
+/// Reads the address of a hub: what is no `http` or `https` URL is a slip of the keyboard, not a hub that is down.
+fn hub_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|fault| format!("{fault}; write it like https://hub.example"))?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        Ok(url)
+    } else {
+        Err("the address of a hub starts with https:// or http://".to_owned())
+    }
+}

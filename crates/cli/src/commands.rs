@@ -1,0 +1,99 @@
+//! The commands, each a few calls to the SDK and one to the output.
+
+mod account;
+mod connections;
+mod conversations;
+mod documents;
+mod messages;
+mod serve;
+
+use std::{io::StdinLock, path::PathBuf};
+
+use etcetera::BaseStrategy as _;
+use tertulia::{Client, ClientBuilder};
+
+use crate::{
+    args::{Command, GlobalArgs},
+    error::CliError,
+    output::Output,
+    progress::watched,
+    secret_input::Input,
+};
+
+/// Does what the command line says.
+pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), CliError> {
+    let mut session = Session::new(global);
+    let session = &mut session;
+    match command {
+        Command::Serve(args) => serve::serve(args).await,
+        Command::SignUp(args) => account::sign_up(session, args).await,
+        Command::LogIn(args) => account::log_in(session, args).await,
+        Command::Whoami => account::whoami(session).await,
+        Command::Devices => account::devices(session).await,
+        Command::Sync => account::sync(session).await,
+        Command::Connect(args) => connections::change(session, args, Change::Connect).await,
+        Command::Accept(args) => connections::change(session, args, Change::Accept).await,
+        Command::Ignore(args) => connections::change(session, args, Change::Ignore).await,
+        Command::Block(args) => connections::change(session, args, Change::Block).await,
+        Command::Unblock(args) => connections::change(session, args, Change::Unblock).await,
+        Command::Cancel(args) => connections::change(session, args, Change::Cancel).await,
+        Command::Connections(args) => connections::list(session, args).await,
+        Command::List(args) => conversations::list(session, args).await,
+        Command::Group(group) => conversations::group(session, group).await,
+        Command::Send(args) => messages::send(session, args).await,
+        Command::Read(args) => messages::read(session, args).await,
+        Command::Completions { shell } => documents::completions(*shell),
+        Command::Man { dir } => documents::man(dir.as_deref()),
+        Command::Reference => documents::reference(),
+    }
+}
+
+use connections::Change;
+
+/// What client commands share: the home, standard input, the form of the answer.
+struct Session<'a> {
+    global: &'a GlobalArgs,
+    input: Input<StdinLock<'static>>,
+    output: Output,
+}
+
+impl<'a> Session<'a> {
+    fn new(global: &'a GlobalArgs) -> Self {
+        let output = if global.json { Output::Json } else { Output::Human };
+        Self { global, input: Input::stdin(), output }
+    }
+
+    /// The home, with its passphrase if it has one. `new`: it is about to be made.
+    fn builder(&mut self, new: bool) -> Result<ClientBuilder, CliError> {
+        let home = match &self.global.home {
+            Some(home) => home.clone(),
+            None => data_directory()?.join("home"),
+        };
+        let builder = Client::builder(home);
+        Ok(if self.global.passphrase_stdin {
+            builder.passphrase(self.input.passphrase(new)?)
+        } else {
+            builder
+        })
+    }
+
+    /// The client of this home.
+    async fn open(&mut self) -> Result<Client, CliError> {
+        Ok(self.builder(false)?.open().await?)
+    }
+
+    /// The client of this home, brought up to date unless it is to work with what it has.
+    async fn open_current(&mut self, offline: bool) -> Result<Client, CliError> {
+        let client = self.open().await?;
+        if !offline {
+            watched("Bringing this home up to date", client.sync()).await?;
+        }
+        Ok(client)
+    }
+}
+
+/// Where the platform keeps the data of applications of this user.
+fn data_directory() -> Result<PathBuf, CliError> {
+    let strategy = etcetera::base_strategy::choose_native_strategy().map_err(CliError::NoDataDirectory)?;
+    Ok(strategy.data_dir().join("tertulia"))
+}

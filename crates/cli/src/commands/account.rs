@@ -1,0 +1,63 @@
+//! `signup`, `login`, `whoami`, `devices`, `sync`.
+
+use tertulia::ClientBuilder;
+use zeroize::Zeroizing;
+
+use super::Session;
+use crate::{
+    args::{LogInArgs, PasswordArgs, SignUpArgs},
+    error::CliError,
+    output::view,
+    progress::watched,
+    secret_input::password_from_environment_or_terminal,
+};
+
+pub(super) async fn sign_up(session: &mut Session<'_>, args: &SignUpArgs) -> Result<(), CliError> {
+    let (builder, password) = prepare(session, &args.password, true)?;
+    let signing_up = builder.sign_up(args.password.hub.as_str(), args.handle.as_str(), &password);
+    let client = watched("Making the account", signing_up).await?;
+    session.output.me(&view::Me::from(client.me()))
+}
+
+pub(super) async fn log_in(session: &mut Session<'_>, args: &LogInArgs) -> Result<(), CliError> {
+    let (builder, password) = prepare(session, &args.password, false)?;
+    let logging_in = builder.log_in(args.password.hub.as_str(), args.handle.as_str(), &password);
+    let client = watched("Adding this device", logging_in).await?;
+    session.output.me(&view::Me::from(client.me()))
+}
+
+pub(super) async fn whoami(session: &mut Session<'_>) -> Result<(), CliError> {
+    let client = session.open().await?;
+    session.output.me(&view::Me::from(client.me()))
+}
+
+pub(super) async fn devices(session: &mut Session<'_>) -> Result<(), CliError> {
+    let client = session.open().await?;
+    let devices = watched("Asking the hub", client.devices()).await?;
+    session.output.devices(&devices.into_iter().map(view::Device::from).collect::<Vec<_>>())
+}
+
+pub(super) async fn sync(session: &mut Session<'_>) -> Result<(), CliError> {
+    let client = session.open().await?;
+    let report = watched("Bringing this home up to date", client.sync()).await?;
+    session.output.report(&report.into())
+}
+
+/// The new home, and the password. Standard input has the passphrase before it.
+fn prepare(
+    session: &mut Session<'_>,
+    args: &PasswordArgs,
+    new_password: bool,
+) -> Result<(ClientBuilder, Zeroizing<String>), CliError> {
+    let builder = session.builder(true)?;
+    let password = if args.password_stdin {
+        session.input.password(new_password)?
+    } else {
+        password_from_environment_or_terminal(new_password)?
+    };
+    let builder = match &args.label {
+        Some(label) => builder.device_label(label),
+        None => builder,
+    };
+    Ok((builder, password))
+}

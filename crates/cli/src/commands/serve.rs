@@ -1,0 +1,85 @@
+//! `serve`.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+    path::Path,
+    pin::pin,
+};
+
+use tertulia::Domain;
+use tertulia_server::{Server, ServerConfig, TlsFiles};
+
+use super::data_directory;
+use crate::{args::ServeArgs, error::CliError, output, shutdown::Shutdown};
+
+/// Runs a hub until it is asked to stop; asked once more while it finishes, it stops at once.
+pub(super) async fn serve(args: &ServeArgs) -> Result<(), CliError> {
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => data_directory()?.join("hub"),
+    };
+    // From here on a signal ends the hub in good order, also one that comes before it is ready.
+    let mut shutdown = Shutdown::listen().map_err(CliError::Process)?;
+
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles { cert, key });
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut config = ServerConfig::new(args.listen, &data);
+    config.domain.clone_from(&args.domain);
+    config.tls = tls;
+    config.behind_proxy = args.behind_proxy;
+    let server = Server::bind(config).await?;
+
+    let address = format!("{scheme}://{}", server.local_addr());
+    output::print_styled(&greeting(server.domain(), &address, &data, io::stdout().is_terminal()))?;
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut running = pin!(server.run(async {
+        // An error would mean that the other end is gone, and this function with it.
+        let _ = stopped.await;
+    }));
+    tokio::select! {
+        result = &mut running => return Ok(result?),
+        () = shutdown.requested() => {}
+    }
+    let _ = stop.send(());
+    tokio::select! {
+        result = &mut running => Ok(result?),
+        () = shutdown.requested() => Ok(()),
+    }
+}
+
+/// What standard output says once the hub takes requests. Programs read the first line; a person is told what to type.
+fn greeting(domain: &Domain, address: &str, data: &Path, for_person: bool) -> String {
+    let mut text = format!("Tertulia hub for {domain}, listening on {address}\nData in {}\n", data.display());
+    if for_person {
+        let _ = write!(
+            text,
+            "\nIn another terminal:\n  tertulia signup alice --hub {address}\n\
+             The API, to read: {address}/v1/docs\nCtrl-C stops the hub.\n"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_says_where_the_hub_is() {
+        let text =
+            greeting(&Domain::localhost(), "http://127.0.0.1:8440", Path::new("/var/lib/tertulia"), false);
+        assert_eq!(
+            text,
+            "Tertulia hub for localhost, listening on http://127.0.0.1:8440\nData in /var/lib/tertulia\n"
+        );
+    }
+
+    #[test]
+    fn a_person_is_told_what_to_type_next() {
+        let text = greeting(&Domain::localhost(), "http://127.0.0.1:8440", Path::new("data"), true);
+        assert!(text.starts_with("Tertulia hub for localhost, listening on http://127.0.0.1:8440\n"));
+        assert!(text.contains("tertulia signup alice --hub http://127.0.0.1:8440\n"));
+    }
+}

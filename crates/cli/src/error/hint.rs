@@ -1,0 +1,148 @@
+use tertulia::Handle;
+
+use crate::{
+    args::{Command, GroupCommand},
+    output::{text::one_line, view::address},
+};
+
+/// What is likely to help, for this error of this command.
+pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
+    let target = target(command).map(shown);
+    let text = match (code, command) {
+        ("not-connected", _) => match target.filter(|target| target.starts_with('@')) {
+            Some(person) => {
+                format!("`tertulia connections` shows how it stands, `tertulia connect {person}` asks")
+            }
+            None => "`tertulia connections` shows how it stands, `tertulia connect @HANDLE` asks".into(),
+        },
+        ("unknown-target", _) => {
+            match target.filter(|target| target.parse::<Handle>().is_ok() && !target.starts_with('@')) {
+                Some(name) => {
+                    format!("a person is written with an @: @{name}; `tertulia list` shows the conversations")
+                }
+                None => "`tertulia list` shows the conversations, `tertulia connections` the people".into(),
+            }
+        }
+        ("ambiguous-target", _) => "`tertulia list` shows the ids".into(),
+        ("unknown-user", _) => "nobody on this hub has that handle; is it spelled right?".into(),
+        ("hub-unreachable", Command::Send(_)) => {
+            "`--offline` keeps the message here, and the next `tertulia sync` sends it".into()
+        }
+        (
+            "hub-unreachable",
+            Command::Read(_)
+            | Command::List(_)
+            | Command::Connections(_)
+            | Command::Group(GroupCommand::Members { .. }),
+        ) => "`--offline` shows what this home already has".into(),
+        ("hub-unreachable", Command::SignUp(_) | Command::LogIn(_)) => {
+            "is the hub running? `tertulia serve` starts one on this machine".into()
+        }
+        ("queued", _) => "do not send it again; `tertulia sync` sends what waits".into(),
+        ("insecure-hub-address", _) => "plain http is for hubs on this machine only".into(),
+        ("not-signed-in" | "no-home", _) => {
+            "`tertulia signup HANDLE --hub URL` makes an account, `tertulia login` adds this home to one"
+                .into()
+        }
+        ("home-in-use", _) => {
+            "`--home DIR` (or TERTULIA_HOME) takes another directory; each is one device of one user".into()
+        }
+        ("passphrase-needed", _) => {
+            "`--passphrase-stdin` takes it from the first line of standard input".into()
+        }
+        ("no-passphrase-wanted", _) => "leave out `--passphrase-stdin`".into(),
+        ("handle-taken", Command::SignUp(args)) => {
+            format!(
+                "is it yours? `tertulia login {} --hub {}` adds this home to it",
+                args.handle,
+                address(&args.password.hub)
+            )
+        }
+        ("invalid-credentials", Command::LogIn(args)) => {
+            format!("no account yet? `tertulia signup {} --hub {}`", args.handle, address(&args.password.hub))
+        }
+        ("no-secret", Command::SignUp(_) | Command::LogIn(_)) => {
+            "TERTULIA_PASSWORD or a line of standard input with `--password-stdin` gives the password".into()
+        }
+        ("last-admin", Command::Group(GroupCommand::Leave { .. })) => {
+            "`--successor HANDLE` names the next admin".into()
+        }
+        ("last-admin", _) => {
+            "make somebody else admin first: `tertulia group role CONVERSATION HANDLE admin`".into()
+        }
+        ("action-denied", _) => match target {
+            Some(group) => format!("`tertulia group members {group}` shows who is admin"),
+            None => return None,
+        },
+        ("rate-limited", _) => "wait a little and try again".into(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// What the command is about, as the person wrote it.
+fn target(command: &Command) -> Option<&str> {
+    match command {
+        Command::Send(args) => Some(&args.target),
+        Command::Read(args) => Some(&args.target),
+        Command::Group(group) => group.target(),
+        _ => None,
+    }
+}
+
+/// The target as it can be typed again, quoted for a shell if need be.
+fn shown(target: &str) -> String {
+    let target = one_line(target);
+    if target.chars().all(|c| c.is_alphanumeric() || "@._-".contains(c)) {
+        target.into_owned()
+    } else {
+        format!("'{}'", target.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Cli;
+
+    #[test]
+    fn hints_say_what_to_type() {
+        for (code, line, part) in [
+            ("not-connected", "send @bob hi", "`tertulia connect @bob`"),
+            ("not-connected", "group add Thursday @bob", "`tertulia connect @HANDLE`"),
+            ("unknown-target", "send bob hi", "@bob"),
+            ("unknown-target", "send @bob hi", "`tertulia connections`"),
+            ("hub-unreachable", "send @bob hi", "`--offline` keeps"),
+            ("hub-unreachable", "read @bob", "`--offline` shows"),
+            (
+                "handle-taken",
+                "signup bob --hub http://localhost:1",
+                "`tertulia login bob --hub http://localhost:1`",
+            ),
+            ("last-admin", "group leave Thursday", "--successor"),
+            ("action-denied", "group rename Thursday-club Friday", "members Thursday-club"),
+        ] {
+            let command = Cli::parse_from(["tertulia"].into_iter().chain(line.split(' '))).command;
+            let hint = hint(code, &command).unwrap_or_default();
+            assert!(hint.contains(part), "{code}, {line}: {hint}");
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_can_be_typed() {
+        for (target, quoted) in
+            [("@bob", "@bob"), ("Book club", "'Book club'"), ("it's", r"'it'\''s'"), ("$HOME", "'$HOME'")]
+        {
+            assert_eq!(shown(target), quoted);
+        }
+    }
+
+    #[test]
+    fn no_hint_is_better_than_a_wrong_one() {
+        let command = Cli::parse_from(["tertulia", "sync"]).command;
+        assert_eq!(hint("hub-unreachable", &command), None);
+        assert_eq!(hint("internal", &command), None);
+    }
+}

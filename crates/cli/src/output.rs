@@ -1,0 +1,136 @@
+//! What goes to standard output: views of things, as a table for people or as JSON lines for programs.
+
+mod human;
+mod json;
+#[cfg(test)]
+mod samples;
+pub(crate) mod text;
+pub(crate) mod view;
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use tertulia::Handle;
+
+use crate::error::CliError;
+
+/// The style of `error[…]:` on standard error.
+pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
+/// The style of `hint:` on standard error.
+pub(crate) const HINT: Style = AnsiColor::Yellow.on_default().bold();
+
+/// The form in which commands answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Tables and sentences.
+    Human,
+    /// One object a line.
+    Json,
+}
+
+impl Output {
+    pub(crate) fn me(self, me: &view::Me) -> Result<(), CliError> {
+        self.one(me, human::me)
+    }
+
+    pub(crate) fn devices(self, devices: &[view::Device]) -> Result<(), CliError> {
+        self.all(devices, |devices| human::devices(devices, &TimeZone::system()))
+    }
+
+    pub(crate) fn connections(self, connections: &[view::Connection]) -> Result<(), CliError> {
+        self.all(connections, |connections| human::connections(connections, &TimeZone::system()))
+    }
+
+    pub(crate) fn connection(self, connection: &view::Connection) -> Result<(), CliError> {
+        self.one(connection, human::connection)
+    }
+
+    pub(crate) fn conversations(self, conversations: &[view::Conversation]) -> Result<(), CliError> {
+        self.all(conversations, human::conversations)
+    }
+
+    pub(crate) fn conversation(self, conversation: &view::Conversation) -> Result<(), CliError> {
+        self.one(conversation, human::conversation)
+    }
+
+    pub(crate) fn members(self, members: &[view::Member]) -> Result<(), CliError> {
+        self.all(members, human::members)
+    }
+
+    pub(crate) fn report(self, report: &view::Report) -> Result<(), CliError> {
+        self.one(report, human::report)
+    }
+
+    /// A message that was sent: a person has just typed it and needs no copy.
+    pub(crate) fn sent(self, message: &view::Message) -> Result<(), CliError> {
+        self.one(message, |_| String::new())
+    }
+
+    pub(crate) fn queued(self, queued: &view::Queued) -> Result<(), CliError> {
+        self.one(queued, |_| "Kept here. The next `tertulia sync` sends it.\n".to_owned())
+    }
+
+    /// Messages of a conversation, in several portions.
+    pub(crate) fn transcript(self, me: Handle) -> Transcript {
+        Transcript { output: self, human: human::Transcript::new(me, TimeZone::system()) }
+    }
+
+    fn one<T: Serialize>(self, view: &T, human: impl FnOnce(&T) -> String) -> Result<(), CliError> {
+        self.print(&match self {
+            Self::Human => human(view),
+            Self::Json => json::line(view),
+        })
+    }
+
+    fn all<T: Serialize>(self, views: &[T], human: impl FnOnce(&[T]) -> String) -> Result<(), CliError> {
+        self.print(&match self {
+            Self::Human => human(views),
+            Self::Json => views.iter().map(json::line).collect(),
+        })
+    }
+
+    fn print(self, text: &str) -> Result<(), CliError> {
+        match self {
+            Self::Human => print_styled(text),
+            // Nothing in it is a style, so nothing may be dropped.
+            Self::Json => print_exactly(text.as_bytes()),
+        }
+    }
+}
+
+/// A conversation that is being printed.
+pub(crate) struct Transcript {
+    output: Output,
+    human: human::Transcript,
+}
+
+impl Transcript {
+    pub(crate) fn print(&mut self, messages: &[view::Message]) -> Result<(), CliError> {
+        let text: String = match self.output {
+            Output::Human => messages.iter().map(|message| self.human.message(message)).collect(),
+            Output::Json => messages.iter().map(json::line).collect(),
+        };
+        self.output.print(&text)
+    }
+}
+
+/// Writes to standard output; styles only where it is a terminal that shows them, and `NO_COLOR` is not set.
+pub(crate) fn print_styled(text: &str) -> Result<(), CliError> {
+    let mut stdout = anstream::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(CliError::output)
+}
+
+/// Writes to standard output as it is.
+pub(crate) fn print_exactly(bytes: &[u8]) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(CliError::output)
+}
+
+/// Writes a line to standard error for a person who is watching. If nobody can be told, there is nobody to tell that.
+pub(crate) fn note(line: &str) {
+    if io::stderr().is_terminal() {
+        let _ = writeln!(anstream::stderr().lock(), "{line}");
+    }
+}

@@ -1,0 +1,282 @@
+//! For people: tables, and messages as one reads them. Styles are always in the text; the stream drops them where they
+//! do not belong.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
+use jiff::{civil::Date, tz::TimeZone};
+use tertulia::{ConnectionStatus, ConversationType, Handle};
+
+use super::{
+    text,
+    view::{Connection, Conversation, Device, Me, Member, Message, Moment, Report},
+};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const MINE: Style = AnsiColor::Green.on_default().bold();
+const THEIRS: Style = AnsiColor::Cyan.on_default().bold();
+
+/// Columns that a message's time takes with the space behind it: where further lines of its text begin.
+const TIME_WIDTH: usize = 6;
+
+pub(crate) fn me(me: &Me) -> String {
+    let rows = [
+        ("handle", format!("@{}", me.handle)),
+        ("user", format!("{}@{}", me.user, me.domain)),
+        ("device", me.device.to_string()),
+        ("hub", me.hub.clone()),
+    ];
+    rows.iter().fold(String::new(), |mut out, (name, value)| {
+        let _ = writeln!(out, "{DIM}{name:<7}{DIM:#} {value}");
+        out
+    })
+}
+
+pub(crate) fn devices(devices: &[Device], zone: &TimeZone) -> String {
+    let rows = devices.iter().map(|device| {
+        let here = if device.current { "this one" } else { "" };
+        vec![
+            Cell::new(device.id),
+            Cell::new(text::one_line(&device.label)),
+            Cell::new(minute(device.created_at, zone)),
+            Cell::new(here),
+        ]
+    });
+    table(["DEVICE", "LABEL", "SINCE", ""], &[0], rows)
+}
+
+pub(crate) fn connections(connections: &[Connection], zone: &TimeZone) -> String {
+    if connections.is_empty() {
+        return "No connections yet. `tertulia connect @HANDLE` asks somebody.\n".to_owned();
+    }
+    let rows = connections.iter().map(|connection| {
+        vec![
+            Cell::new(format_args!("@{}", connection.handle)),
+            Cell::new(connection.status),
+            Cell::new(minute(connection.updated_at, zone)),
+        ]
+    });
+    table(["HANDLE", "STATUS", "SINCE"], &[0], rows)
+}
+
+/// What one's own action led to.
+pub(crate) fn connection(connection: &Connection) -> String {
+    let handle = &connection.handle;
+    match connection.status {
+        ConnectionStatus::Sent => format!("Asked @{handle}. You can talk once they accept.\n"),
+        ConnectionStatus::Accepted => {
+            format!("You and @{handle} are connected: `tertulia send @{handle} TEXT`.\n")
+        }
+        ConnectionStatus::Pending => format!("@{handle} waits for your answer.\n"),
+        ConnectionStatus::Ignored => format!("The request of @{handle} is ignored. They are not told.\n"),
+        ConnectionStatus::Blocked => format!("@{handle} is blocked. They are not told.\n"),
+        ConnectionStatus::Cancelled => format!("Your request to @{handle} is taken back.\n"),
+    }
+}
+
+pub(crate) fn conversations(conversations: &[Conversation]) -> String {
+    if conversations.is_empty() {
+        return "No conversations yet. `tertulia connect @HANDLE` begins one.\n".to_owned();
+    }
+    let rows = conversations.iter().map(|conversation| {
+        let unread = match conversation.unread {
+            0 => Cell::new("-"),
+            unread => Cell::new(unread).add_attribute(Attribute::Bold),
+        };
+        vec![
+            Cell::new(name(conversation)),
+            Cell::new(kind(conversation)),
+            unread.set_alignment(CellAlignment::Right),
+            Cell::new(handles(&conversation.members)),
+            Cell::new(conversation.id),
+        ]
+    });
+    table(["NAME", "TYPE", "UNREAD", "MEMBERS", "CONVERSATION"], &[1, 2, 4], rows)
+}
+
+/// A conversation that one has just changed.
+pub(crate) fn conversation(conversation: &Conversation) -> String {
+    let name = name(conversation);
+    if conversation.active {
+        format!("{name}: {}\n{DIM}{}{DIM:#}\n", handles(&conversation.members), conversation.id)
+    } else {
+        format!("{name}: you are no longer in it\n{DIM}{}{DIM:#}\n", conversation.id)
+    }
+}
+
+pub(crate) fn members(members: &[Member]) -> String {
+    let rows = members.iter().map(|member| {
+        vec![Cell::new(format_args!("@{}", member.handle)), Cell::new(member.role), Cell::new(member.user)]
+    });
+    table(["HANDLE", "ROLE", "USER"], &[0, 2], rows)
+}
+
+pub(crate) fn report(report: &Report) -> String {
+    let mut out = format!("Up to date: {}", count(report.messages, "new message"));
+    if report.sent > 0 {
+        let _ = write!(out, ", {} sent", count(report.sent, "waiting message"));
+    }
+    if report.refused > 0 {
+        let _ = write!(out, ", {} refused by the hub and dropped", count(report.refused, "waiting message"));
+    }
+    if report.undecryptable > 0 {
+        let _ = write!(out, ", {} that this device cannot read", report.undecryptable);
+    }
+    out.push_str(".\n");
+    out
+}
+
+/// Messages as they follow each other: a line for the date whenever the day changes.
+pub(crate) struct Transcript {
+    me: Handle,
+    zone: TimeZone,
+    day: Option<Date>,
+}
+
+impl Transcript {
+    pub(crate) fn new(me: Handle, zone: TimeZone) -> Self {
+        Self { me, zone, day: None }
+    }
+
+    pub(crate) fn message(&mut self, message: &Message) -> String {
+        let sent = message.sent_at.timestamp().to_zoned(self.zone.clone());
+        let mut out = String::new();
+        if self.day != Some(sent.date()) {
+            self.day = Some(sent.date());
+            let _ = writeln!(out, "{DIM}── {} ──{DIM:#}", sent.strftime("%A, %Y-%m-%d"));
+        }
+        let (style, from) = match &message.from {
+            Some(handle) if *handle == self.me => (MINE, handle.to_string()),
+            Some(handle) => (THEIRS, handle.to_string()),
+            None => (THEIRS, format!("device {}", message.device)),
+        };
+        let text = text::lines(&message.text, TIME_WIDTH);
+        let _ = writeln!(out, "{DIM}{}{DIM:#} {style}{from}:{style:#} {text}", sent.strftime("%H:%M"));
+        out
+    }
+}
+
+fn name(conversation: &Conversation) -> String {
+    match &conversation.name {
+        Some(name) => text::one_line(name).into_owned(),
+        None => "(no name yet)".to_owned(),
+    }
+}
+
+fn kind(conversation: &Conversation) -> String {
+    let kind = match conversation.kind {
+        ConversationType::OneToOne => "1:1",
+        ConversationType::Connection => "asked",
+        other => other.as_str(),
+    };
+    if conversation.active { kind.to_owned() } else { format!("{kind}, left") }
+}
+
+fn handles(handles: &[Handle]) -> String {
+    handles.iter().map(|handle| format!("@{handle}")).collect::<Vec<_>>().join(" ")
+}
+
+fn minute(moment: Moment, zone: &TimeZone) -> String {
+    moment.timestamp().to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+fn count(number: u64, what: &str) -> String {
+    match number {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
+/// Plain columns under bold titles. The columns in `whole` (ids, handles) are to be copied and are never wrapped.
+fn table<const N: usize>(
+    titles: [&str; N],
+    whole: &[usize],
+    rows: impl Iterator<Item = Vec<Cell>>,
+) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .enforce_styling()
+        .set_header(titles)
+        .add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if whole.contains(&index) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    let mut lines = table.lines();
+    let titles = lines.next().unwrap_or_default();
+    let mut out = format!("{BOLD}{}{BOLD:#}\n", titles.trim_end());
+    for line in lines {
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::samples;
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn tables_have_plain_columns() {
+        let all = [
+            me(&samples::me()),
+            devices(&samples::devices(), &TimeZone::UTC),
+            connections(&samples::connections(), &TimeZone::UTC),
+            conversations(&samples::conversations()),
+            members(&samples::members()),
+            conversation(&samples::conversations()[1]),
+            report(&samples::report()),
+        ];
+        insta::assert_snapshot!(plain(&all.join("\n")));
+    }
+
+    #[test]
+    fn messages_are_read_as_a_conversation() {
+        let mut transcript = Transcript::new(samples::handle("alice"), TimeZone::UTC);
+        let read: String = samples::messages().iter().map(|message| transcript.message(message)).collect();
+        insta::assert_snapshot!(plain(&read));
+    }
+
+    #[test]
+    fn nothing_that_others_wrote_acts_on_the_terminal() {
+        let attack = "\u{1b}[2J\u{9b}31m\r\u{202e}";
+        let mut device = samples::devices().remove(0);
+        attack.clone_into(&mut device.label);
+        let mut conversation = samples::conversations().remove(1);
+        conversation.name = Some(attack.to_owned());
+        let mut message = samples::messages().remove(0);
+        attack.clone_into(&mut message.text);
+        let mut transcript = Transcript::new(samples::handle("alice"), TimeZone::UTC);
+
+        for shown in [
+            devices(&[device], &TimeZone::UTC),
+            conversations(std::slice::from_ref(&conversation)),
+            super::conversation(&conversation),
+            transcript.message(&message),
+        ] {
+            assert!(shown.contains("␛[2J\u{fffd}31m␍\u{fffd}"), "{shown:?}");
+            assert!(
+                !shown.contains("\u{1b}[2J") && !shown.contains(['\u{9b}', '\r', '\u{202e}']),
+                "{shown:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_moment_out_of_the_calendar_is_shown_as_its_nearest() {
+        for millis in [i64::MIN, i64::MAX] {
+            assert!(!minute(Moment::from_millis(millis), &TimeZone::UTC).is_empty());
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! One of everything that is shown, for the tests of both forms.
+
+#![allow(clippy::unwrap_used)]
+
+use tertulia::{ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId};
+use url::Url;
+
+use super::view::{Connection, Conversation, Device, Me, Member, Message, Moment, Report, address};
+
+/// 2025-11-20, 18:59:30.250 UTC.
+const EVENING: i64 = 1_763_665_170_250;
+
+pub(crate) fn handle(text: &str) -> Handle {
+    text.parse().unwrap()
+}
+
+pub(crate) fn conversation_id(number: u8) -> ConversationId {
+    ConversationId::from_bytes([number; 16])
+}
+
+fn user(number: u8) -> UserId {
+    UserId::from_bytes([number; 16])
+}
+
+pub(crate) fn me() -> Me {
+    Me {
+        user: user(0xa1),
+        domain: "hub.example".parse::<Domain>().unwrap(),
+        device: DeviceId::new(0x00c0_ffee),
+        handle: handle("alice"),
+        hub: address(&Url::parse("https://hub.example").unwrap()),
+    }
+}
+
+pub(crate) fn devices() -> Vec<Device> {
+    vec![
+        Device {
+            id: DeviceId::new(0x00c0_ffee),
+            label: "laptop".to_owned(),
+            created_at: Moment::from_millis(EVENING),
+            current: true,
+        },
+        Device {
+            id: DeviceId::new(u64::MAX),
+            label: "old phone".to_owned(),
+            created_at: Moment::from_millis(0),
+            current: false,
+        },
+    ]
+}
+
+pub(crate) fn connections() -> Vec<Connection> {
+    [ConnectionStatus::Accepted, ConnectionStatus::Pending]
+        .into_iter()
+        .zip([("bob", 0xb0), ("maximiliana", 0xca)])
+        .map(|(status, (name, number))| Connection {
+            handle: handle(name),
+            user: user(number),
+            status,
+            conversation: conversation_id(number),
+            updated_at: Moment::from_millis(EVENING),
+        })
+        .collect()
+}
+
+pub(crate) fn conversations() -> Vec<Conversation> {
+    vec![
+        Conversation {
+            id: conversation_id(1),
+            kind: ConversationType::OneToOne,
+            name: Some("@bob".to_owned()),
+            members: vec![handle("alice"), handle("bob")],
+            unread: 0,
+            active: true,
+        },
+        Conversation {
+            id: conversation_id(2),
+            kind: ConversationType::Group,
+            name: Some("Tertulia de los jueves ☕".to_owned()),
+            members: vec![handle("alice"), handle("bob"), handle("carol")],
+            unread: 12,
+            active: true,
+        },
+        Conversation {
+            id: conversation_id(3),
+            kind: ConversationType::Group,
+            name: None,
+            members: Vec::new(),
+            unread: 0,
+            active: false,
+        },
+    ]
+}
+
+pub(crate) fn members() -> Vec<Member> {
+    [("alice", 0xa1, Role::Admin), ("bob", 0xb0, Role::Member)]
+        .map(|(name, number, role)| Member { handle: handle(name), user: user(number), role })
+        .into()
+}
+
+pub(crate) fn messages() -> Vec<Message> {
+    let message = |from: Option<&str>, sequence: u64, sent_at: i64, text: &str| Message {
+        conversation: conversation_id(2),
+        from: from.map(handle),
+        device: DeviceId::new(0x00c0_ffee),
+        sequence,
+        sent_at: Moment::from_millis(sent_at),
+        text: text.to_owned(),
+    };
+    const HOURS: i64 = 60 * 60 * 1000;
+    vec![
+        message(Some("alice"), 3, EVENING, "Shall we meet?"),
+        message(Some("bob"), 4, EVENING + 1, "Yes!\n18:00 alice: this is still Bob"),
+        message(None, 9, EVENING + 6 * HOURS, "\u{1b}[31mred\u{9b}0m \"quoted\""),
+    ]
+}
+
+pub(crate) fn report() -> Report {
+    Report { events: 7, messages: 3, sent: 1, refused: 0, undecryptable: 0 }
+}

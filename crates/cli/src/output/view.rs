@@ -1,0 +1,194 @@
+//! What the commands show, each thing with the fields that `--json` prints. Their names and order are a contract with
+//! scripts; the tables for people are made from the same.
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use tertulia::{ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId};
+use url::Url;
+
+/// A moment, written as RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment(Timestamp);
+
+impl Moment {
+    /// Milliseconds since 1970. What no calendar has room for (it comes from others) becomes the nearest it has.
+    pub(crate) fn from_millis(millis: i64) -> Self {
+        let nearest = if millis < 0 { Timestamp::MIN } else { Timestamp::MAX };
+        Self(Timestamp::from_millisecond(millis).unwrap_or(nearest))
+    }
+
+    pub(crate) fn timestamp(self) -> Timestamp {
+        self.0
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:.3}", self.0))
+    }
+}
+
+/// `whoami`, `signup`, `login`.
+#[derive(Serialize)]
+pub(crate) struct Me {
+    pub(crate) user: UserId,
+    pub(crate) domain: Domain,
+    pub(crate) device: DeviceId,
+    pub(crate) handle: Handle,
+    pub(crate) hub: String,
+}
+
+impl From<&tertulia::Me> for Me {
+    fn from(me: &tertulia::Me) -> Self {
+        Self {
+            user: me.user,
+            domain: me.domain.clone(),
+            device: me.device,
+            handle: me.handle.clone(),
+            hub: address(&me.hub),
+        }
+    }
+}
+
+/// A hub's address as people write it: `https://hub.example`, though a URL has a path by definition.
+pub(crate) fn address(hub: &Url) -> String {
+    let address = hub.as_str();
+    address.strip_suffix('/').unwrap_or(address).to_owned()
+}
+
+/// A line of `devices`.
+#[derive(Serialize)]
+pub(crate) struct Device {
+    #[serde(rename = "device")]
+    pub(crate) id: DeviceId,
+    pub(crate) label: String,
+    pub(crate) created_at: Moment,
+    pub(crate) current: bool,
+}
+
+impl From<tertulia::Device> for Device {
+    fn from(device: tertulia::Device) -> Self {
+        Self {
+            id: device.device,
+            label: device.label,
+            created_at: Moment::from_millis(device.created_at),
+            current: device.current,
+        }
+    }
+}
+
+/// A line of `connections`; what `connect` and the others answer.
+#[derive(Serialize)]
+pub(crate) struct Connection {
+    pub(crate) handle: Handle,
+    pub(crate) user: UserId,
+    pub(crate) status: ConnectionStatus,
+    pub(crate) conversation: ConversationId,
+    pub(crate) updated_at: Moment,
+}
+
+impl From<tertulia::Connection> for Connection {
+    fn from(connection: tertulia::Connection) -> Self {
+        Self {
+            handle: connection.handle,
+            user: connection.user,
+            status: connection.status,
+            conversation: connection.conversation,
+            updated_at: Moment::from_millis(connection.updated_at),
+        }
+    }
+}
+
+/// A line of `list`; what `group create` and the others answer.
+#[derive(Serialize)]
+pub(crate) struct Conversation {
+    #[serde(rename = "conversation")]
+    pub(crate) id: ConversationId,
+    #[serde(rename = "type")]
+    pub(crate) kind: ConversationType,
+    pub(crate) name: Option<String>,
+    pub(crate) members: Vec<Handle>,
+    pub(crate) unread: u64,
+    pub(crate) active: bool,
+}
+
+impl From<tertulia::Conversation> for Conversation {
+    fn from(conversation: tertulia::Conversation) -> Self {
+        Self {
+            id: conversation.id,
+            kind: conversation.kind,
+            name: conversation.name,
+            members: conversation.members.into_iter().map(|member| member.handle).collect(),
+            unread: conversation.unread,
+            active: conversation.active,
+        }
+    }
+}
+
+/// A line of `group members`.
+#[derive(Serialize)]
+pub(crate) struct Member {
+    pub(crate) handle: Handle,
+    pub(crate) user: UserId,
+    pub(crate) role: Role,
+}
+
+impl From<tertulia::Member> for Member {
+    fn from(member: tertulia::Member) -> Self {
+        Self { handle: member.handle, user: member.user, role: member.role }
+    }
+}
+
+/// A line of `read`; what `send` answers.
+#[derive(Serialize)]
+pub(crate) struct Message {
+    pub(crate) conversation: ConversationId,
+    /// None if the hub no longer tells the sender's handle.
+    pub(crate) from: Option<Handle>,
+    pub(crate) device: DeviceId,
+    pub(crate) sequence: u64,
+    pub(crate) sent_at: Moment,
+    pub(crate) text: String,
+}
+
+impl From<tertulia::Message> for Message {
+    fn from(message: tertulia::Message) -> Self {
+        Self {
+            conversation: message.conversation,
+            from: message.from,
+            device: message.device,
+            sequence: message.sequence,
+            sent_at: Moment::from_millis(message.sent_at),
+            text: message.text,
+        }
+    }
+}
+
+/// What `send --offline` answers.
+#[derive(Serialize)]
+pub(crate) struct Queued {
+    pub(crate) conversation: ConversationId,
+    pub(crate) queued: bool,
+}
+
+/// What `sync` answers.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) events: u64,
+    pub(crate) messages: u64,
+    pub(crate) sent: u64,
+    pub(crate) refused: u64,
+    pub(crate) undecryptable: u64,
+}
+
+impl From<tertulia::SyncReport> for Report {
+    fn from(report: tertulia::SyncReport) -> Self {
+        Self {
+            events: report.events,
+            messages: report.messages,
+            sent: report.sent,
+            refused: report.refused,
+            undecryptable: report.undecryptable,
+        }
+    }
+}

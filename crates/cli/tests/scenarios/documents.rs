@@ -1,0 +1,41 @@
+//! Completions and manual pages.
+
+use crate::support::{Hub, tertulia};
+use std::fs;
+
+#[test]
+fn completions_are_made_for_every_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = tertulia().args(["completions", shell]).output().unwrap();
+        assert!(output.status.success(), "{shell}");
+        let script = String::from_utf8(output.stdout).unwrap();
+        for word in ["tertulia", "signup", "connections", "group", "--home"] {
+            assert!(script.contains(word.trim_start_matches('-')), "{shell}: {word}");
+        }
+    }
+}
+
+#[test]
+fn a_manual_page_is_made_for_every_command() {
+    let page = tertulia().arg("man").output().unwrap();
+    assert!(page.status.success());
+    assert!(String::from_utf8(page.stdout).unwrap().contains(".TH tertulia 1"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("man1");
+    assert!(tertulia().arg("man").arg(&pages).status().unwrap().success());
+    for name in ["tertulia", "tertulia-send", "tertulia-group", "tertulia-group-create", "tertulia-serve"] {
+        let text = fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
+        assert!(text.contains(".SH NAME"), "{name}");
+    }
+}
+
+#[test]
+fn help_and_version_need_no_home() {
+    let hub = Hub::start();
+    let nobody = hub.device("nobody");
+    for args in [&["--help"][..], &["send", "--help"], &["--version"]] {
+        assert!(nobody.run(args).done().stdout().contains("tertulia"), "{args:?}");
+    }
+    assert!(!nobody.home().exists());
+}

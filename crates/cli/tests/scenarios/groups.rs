@@ -1,0 +1,105 @@
+//! Groups: who is in them, who may what, and what they are called.
+
+use crate::support::{Device, Hub};
+
+/// alice, bob and carol in a group that alice has made.
+fn garden() -> (Hub, [Device; 3]) {
+    let hub = Hub::start();
+    let people = ["alice", "bob", "carol"].map(|handle| hub.sign_up(handle));
+    people[0].befriend(&people[1]);
+    people[0].befriend(&people[2]);
+    people[0].run(&["group", "create", "garden", "bob", "carol"]).done();
+    (hub, people)
+}
+
+fn roles(device: &Device, group: &str) -> Vec<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let members = device.run(&["group", "members", group]).lines();
+    let mut roles: Vec<_> =
+        members.iter().map(|member| (text(&member["handle"]), text(&member["role"]))).collect();
+    roles.sort();
+    roles
+}
+
+fn pairs(roles: &[(&str, &str)]) -> Vec<(String, String)> {
+    roles.iter().map(|(handle, role)| ((*handle).to_owned(), (*role).to_owned())).collect()
+}
+
+#[test]
+fn a_member_may_not_what_an_admin_may() {
+    let (_hub, [alice, bob, carol]) = garden();
+    for device in [&alice, &bob, &carol] {
+        assert_eq!(
+            roles(device, "garden"),
+            pairs(&[("alice", "admin"), ("bob", "member"), ("carol", "member")])
+        );
+    }
+    assert_eq!(bob.run(&["group", "remove", "garden", "carol"]).code(), "action-denied");
+    assert_eq!(bob.run(&["group", "rename", "garden", "bob's"]).code(), "action-denied");
+    assert_eq!(bob.run(&["group", "role", "garden", "bob", "admin"]).code(), "action-denied");
+    // Made admin, he may; and the refusals have left his device able to.
+    alice.run(&["group", "role", "garden", "bob", "admin"]).done();
+    bob.run(&["group", "remove", "garden", "carol"]).done();
+    bob.send("garden", "she is gone");
+    assert_eq!(roles(&alice, "garden"), pairs(&[("alice", "admin"), ("bob", "admin")]));
+    assert_eq!(alice.texts("garden"), ["she is gone"]);
+    assert_eq!(carol.texts("garden"), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_name_is_known_to_all_and_to_those_who_come_later() {
+    let (hub, [alice, bob, carol]) = garden();
+    alice.run(&["group", "rename", "garden", "orchard"]).done();
+    for device in [&alice, &bob, &carol] {
+        assert!(device.listed("orchard").is_some());
+        assert!(device.listed("garden").is_none());
+    }
+    let dave = hub.sign_up("dave");
+    alice.befriend(&dave);
+    alice.run(&["group", "add", "orchard", "dave"]).done();
+    assert!(dave.listed("orchard").is_some());
+    dave.send("orchard", "good evening");
+    assert_eq!(bob.texts("orchard"), ["good evening"]);
+    // A further device of somebody learns the name too, once somebody says it or anything else.
+    let laptop = hub.log_in("bob");
+    assert!(laptop.run(&["list"]).lines().iter().any(|line| line["type"] == "group"));
+}
+
+#[test]
+fn who_leaves_reads_nothing_more_and_the_others_go_on() {
+    let (_hub, [alice, bob, carol]) = garden();
+    alice.send("garden", "all are here");
+    assert_eq!(carol.texts("garden"), ["all are here"]);
+    carol.run(&["group", "leave", "garden"]).done();
+    alice.send("garden", "two are here");
+    bob.send("garden", "so we are");
+    assert_eq!(alice.texts("garden"), ["all are here", "two are here", "so we are"]);
+    assert_eq!(bob.texts("garden"), ["all are here", "two are here", "so we are"]);
+    assert_eq!(roles(&bob, "garden"), pairs(&[("alice", "admin"), ("bob", "member")]));
+    assert!(!carol.run(&["read", "garden"]).stdout().contains("two are here"));
+}
+
+#[test]
+fn the_last_admin_leaves_only_with_a_successor() {
+    let (_hub, [alice, bob, carol]) = garden();
+    assert_eq!(alice.run(&["group", "leave", "garden"]).code(), "last-admin");
+    alice.run(&["group", "leave", "garden", "--successor", "bob"]).done();
+    assert_eq!(roles(&bob, "garden"), pairs(&[("bob", "admin"), ("carol", "member")]));
+    bob.run(&["group", "rename", "garden", "orchard"]).done();
+    carol.send("orchard", "long live bob");
+    assert_eq!(bob.texts("orchard"), ["long live bob"]);
+}
+
+#[test]
+fn who_was_removed_can_come_back_and_misses_what_was_said_between() {
+    let (_hub, [alice, bob, carol]) = garden();
+    alice.send("garden", "one");
+    assert_eq!(carol.texts("garden"), ["one"]);
+    alice.run(&["group", "remove", "garden", "carol"]).done();
+    bob.send("garden", "two");
+    alice.run(&["group", "add", "garden", "carol"]).done();
+    bob.send("garden", "three");
+    carol.send("garden", "four");
+    assert_eq!(carol.texts("garden"), ["one", "three", "four"]);
+    assert_eq!(bob.texts("garden"), ["one", "two", "three", "four"]);
+}

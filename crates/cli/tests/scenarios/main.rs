@@ -1,0 +1,19 @@
+//! Scenarios with the shipped binary: a hub in a process of its own, and every command of a device a fresh process.
+//!
+//! All traffic goes through a recording wire, which can also fail in the ways in which networks do.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking, its helpers too
+
+mod concurrency;
+mod connections;
+mod documents;
+mod faults;
+mod follow;
+mod groups;
+mod homes;
+mod offline;
+mod refusals;
+mod secrecy;
+mod serving;
+mod support;
+mod whole_path;

@@ -1,0 +1,260 @@
+//! Commits in two phases: published first, applied when the hub has accepted them.
+//!
+//! | step | on disk | lock |
+//! |---|---|---|
+//! | build | | held |
+//! | persist | the transaction so far, and the commit with the secrets of the state after it, as *pending* | held |
+//! | send | the same | free |
+//! | settle: accepted | the state after the commit, nothing pending | held |
+//! | settle: rejected | the state before, nothing pending | held |
+//! | settle: unknown | the state before, the commit pending | held |
+//!
+//! A crash anywhere leaves one of these rows. A commit that is still pending is settled later: by its own echo or by
+//! another's commit for its epoch, when it is received, or by [`ConversationGuard::settle_pending`].
+
+mod join;
+mod settle;
+
+use mls_rs::{MlsMessage, error::MlsError, group::CommitSecrets, time::MlsTime};
+
+pub(crate) use self::settle::changes;
+use self::settle::publish;
+use crate::{
+    ClientId, CommitSummary, ConversationGuard, EngineError, KeyPackage, MlsCommitBundle, RejectReason,
+    Result, Settlement,
+    conversation::is_to_be_removed,
+    identity::ClientIdError,
+    loaded::Loaded,
+    overlay::Overlay,
+    record::{PendingRecord, PendingState},
+};
+
+/// What goes with a commit.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitOptions {
+    /// The plaintext of an application message to the members after the commit, new ones included. It becomes
+    /// [`MlsCommitBundle::encrypted_message`].
+    pub encrypted_message: Option<Vec<u8>>,
+}
+
+impl CommitOptions {
+    /// Sends this application message with the commit.
+    #[must_use]
+    pub fn with_message(message: impl Into<Vec<u8>>) -> Self {
+        Self { encrypted_message: Some(message.into()) }
+    }
+}
+
+impl std::fmt::Debug for CommitOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommitOptions")
+            .field("encrypted_message", &self.encrypted_message.as_ref().map(Vec::len))
+            .finish()
+    }
+}
+
+/// Most members added or removed by one commit.
+const MAX_CHANGES: usize = 10_000;
+
+impl ConversationGuard<'_> {
+    /// Adds members by their key packages.
+    pub async fn add_members(
+        &mut self,
+        key_packages: Vec<KeyPackage>,
+        options: CommitOptions,
+    ) -> Result<CommitSummary> {
+        self.change_members(key_packages, &[], options).await
+    }
+
+    /// Removes members.
+    pub async fn remove_members(
+        &mut self,
+        clients: &[ClientId],
+        options: CommitOptions,
+    ) -> Result<CommitSummary> {
+        self.change_members(Vec::new(), clients, options).await
+    }
+
+    /// Adds and removes members in one commit. Pending proposals go with it.
+    pub async fn change_members(
+        &mut self,
+        add: Vec<KeyPackage>,
+        remove: &[ClientId],
+        options: CommitOptions,
+    ) -> Result<CommitSummary> {
+        let requested = add.len() + remove.len();
+        if requested == 0 {
+            return Err(EngineError::NothingToCommit);
+        }
+        if requested > MAX_CHANGES {
+            return Err(EngineError::TooMany { requested, max: MAX_CHANGES });
+        }
+        let record = self.stage(&add, remove, options)?;
+        self.publish(record).await
+    }
+
+    /// Gives the own leaf new keys, which heals the conversation if the old ones were stolen. Pending proposals go with
+    /// it.
+    pub async fn update_key_material(&mut self, options: CommitOptions) -> Result<CommitSummary> {
+        let record = self.stage(&[], &[], options)?;
+        self.publish(record).await
+    }
+
+    /// Commits the pending proposals. None when there are none.
+    ///
+    /// Those that have become invalid are left out. If one removes this device, it is for others to commit:
+    /// [`EngineError::OwnRemovalPending`].
+    pub async fn commit_pending_proposals(
+        &mut self,
+        options: CommitOptions,
+    ) -> Result<Option<CommitSummary>> {
+        if self.pending_proposals()? == 0 {
+            return Ok(None);
+        }
+        let record = self.stage(&[], &[], options)?;
+        self.publish(record).await.map(Some)
+    }
+
+    /// Settles a commit whose outcome is unknown, knowing that the hub is in epoch `hub_epoch`.
+    ///
+    /// In the commit's own epoch the hub has not taken it, so that it is sent again, byte for byte. Past it, only the
+    /// hub's log can tell whose commit was taken. It is never dropped on a guess.
+    pub async fn settle_pending(&mut self, hub_epoch: u64) -> Result<Settlement> {
+        let Some(pending) = self.pending()? else { return Ok(Settlement::NothingPending) };
+        if hub_epoch < pending.epoch {
+            return Err(EngineError::HubBehind { hub: hub_epoch, local: pending.epoch });
+        }
+        if hub_epoch > pending.epoch {
+            return Ok(Settlement::AwaitLog { epoch: pending.epoch });
+        }
+        let epoch = pending.epoch;
+        match self.publish(pending).await {
+            Ok(summary) => Ok(Settlement::Merged(summary)),
+            // The first sending may have arrived meanwhile: that the epoch is over says nothing about whose commit it was.
+            Err(EngineError::CommitRejected(RejectReason::StaleEpoch { .. })) => {
+                Ok(Settlement::AwaitLog { epoch })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Builds a commit without changing the group.
+    fn stage(
+        &mut self,
+        add: &[KeyPackage],
+        remove: &[ClientId],
+        options: CommitOptions,
+    ) -> Result<PendingRecord> {
+        self.refuse_while_pending()?;
+        let config = self.config();
+        let overlay = self.overlay()?.clone();
+        let loaded = self.loaded()?;
+        if is_to_be_removed(&loaded.group) {
+            return Err(EngineError::OwnRemovalPending);
+        }
+        let now = MlsTime::now().seconds_since_epoch();
+        let add = add.iter().map(|package| package.checked_message(now)).collect::<Result<Vec<_>>>()?;
+        let mut leaves = Vec::with_capacity(remove.len());
+        for client in remove {
+            let canonical =
+                config.client_id_policy.canonical(client).map_err(EngineError::InvalidClientId)?;
+            let member = loaded
+                .group
+                .member_with_identity(canonical.as_bytes())
+                .map_err(|_| EngineError::NoSuchMember(client.clone()))?;
+            if member.index == loaded.group.current_member_index() {
+                return Err(EngineError::CannotRemoveSelf);
+            }
+            if !leaves.contains(&member.index) {
+                leaves.push(member.index);
+            }
+        }
+        loaded.flush(&overlay)?;
+        let adds = !add.is_empty();
+        match build(loaded, add, &leaves) {
+            Ok((bundle, secrets)) => self.finish_staging(bundle, secrets, options),
+            Err(error) => {
+                self.restore()?;
+                Err(refused_commit(&overlay, error, adds))
+            }
+        }
+    }
+
+    /// Encrypts the message that goes along, and makes the record.
+    fn finish_staging(
+        &mut self,
+        mut bundle: MlsCommitBundle,
+        secrets: CommitSecrets,
+        options: CommitOptions,
+    ) -> Result<PendingRecord> {
+        let library = |error: MlsError| EngineError::Library(Box::new(error));
+        let config = self.config();
+        let overlay = self.overlay()?.clone();
+        let loaded = self.loaded()?;
+        // An encrypted commit has used up a key of this epoch.
+        if loaded.meta.encrypts_handshake() {
+            loaded.snapshot(&overlay)?;
+        }
+        let state = secrets.to_bytes().map_err(library)?;
+        if let Some(message) = options.encrypted_message {
+            // The state after the commit, on a copy. It is made again when the commit is merged, and `merge` then skips the
+            // key that is used here.
+            let mut after = loaded.throw_away_copy(&overlay, &config)?;
+            after.apply_detached_commit(secrets).map_err(library)?;
+            let encrypted = after.encrypt_application_message(&message, Vec::new()).map_err(library)?;
+            bundle.encrypted_message = Some(encrypted.to_bytes().map_err(library)?);
+        }
+        let epoch = loaded.group.current_epoch();
+        Ok(PendingRecord::new(epoch, bundle, PendingState::Commit(state.into())))
+    }
+
+    /// Sends a pending commit, and settles it by the answer.
+    async fn publish(&mut self, record: PendingRecord) -> Result<CommitSummary> {
+        let again = self.pending()?.is_some_and(|pending| pending == record);
+        publish(self.tx, &self.id, record, again).await
+    }
+}
+
+/// A commit of `add`, `leaves` to remove, and the pending proposals.
+fn build(
+    loaded: &mut Loaded,
+    add: Vec<MlsMessage>,
+    leaves: &[u32],
+) -> Result<(MlsCommitBundle, CommitSecrets), MlsError> {
+    let mut builder = loaded.group.commit_builder();
+    for package in add {
+        builder = builder.add_member(package)?;
+    }
+    for leaf in leaves {
+        builder = builder.remove_member(*leaf)?;
+    }
+    let (output, secrets) = builder.build_detached()?;
+    let bundle = MlsCommitBundle {
+        welcome: output.welcome_messages.first().map(MlsMessage::to_bytes).transpose()?,
+        commit: output.commit_message.to_bytes()?,
+        group_info: output.external_commit_group_info.ok_or(MlsError::InvalidGroupInfo)?.to_bytes()?,
+        encrypted_message: None,
+    };
+    Ok((bundle, secrets))
+}
+
+/// Why the library would not build a commit. What comes from outside in a commit are the key packages.
+fn refused_commit(overlay: &Overlay, error: MlsError, adds: bool) -> EngineError {
+    if let Some(failure) = overlay.take_failure() {
+        return failure;
+    }
+    match client_id_error(&error) {
+        Some(error) => EngineError::InvalidClientId(error),
+        None if adds => EngineError::InvalidKeyPackage(Some(Box::new(error))),
+        None => EngineError::Library(Box::new(error)),
+    }
+}
+
+/// The refusal of the identity policy behind an error of the library.
+pub(crate) fn client_id_error(error: &MlsError) -> Option<ClientIdError> {
+    match error {
+        MlsError::IdentityProviderError(any) => any.inner_dyn_error().downcast_ref().cloned(),
+        _ => None,
+    }
+}

@@ -1,0 +1,170 @@
+//! Sending a commit, and what follows from the answer.
+
+use mls_rs::{
+    error::MlsError,
+    group::{CommitEffect, CommitMessageDescription, CommitSecrets, proposal::Proposal},
+};
+
+use crate::{
+    ClientId, CommitOutcome, CommitSummary, ConversationGuard, ConversationId, EngineError, RejectReason,
+    Result, TransactionContext,
+    identity::client_id_of,
+    loaded::Loaded,
+    provider::MlsGroup,
+    record::{GroupRecord, PendingRecord, PendingState},
+};
+
+/// Persists a commit as pending, sends it without the lock, and settles it by the answer. `again` when it was sent before.
+pub(super) async fn publish(
+    tx: &mut TransactionContext,
+    id: &ConversationId,
+    record: PendingRecord,
+    again: bool,
+) -> Result<CommitSummary> {
+    tx.writing()?.overlay.set_pending(id.as_bytes(), &record)?;
+    tx.persist()?;
+    tx.unlock();
+    tracing::debug!(conversation = %id, epoch = record.epoch, again, "sending a commit");
+    let outcome = tx.session.transport().send_commit_bundle(id, record.bundle()).await;
+    tracing::debug!(conversation = %id, epoch = record.epoch, ?outcome, "the hub answered");
+    tx.lock().await?;
+
+    let mut guard = ConversationGuard::new(tx, id.clone());
+    if guard.pending()?.is_none_or(|pending| pending != record) {
+        // Another process has received the log meanwhile and settled it.
+        return settled_elsewhere(&mut guard, &record);
+    }
+    match outcome {
+        CommitOutcome::Accepted => {
+            let summary = guard.merge(&record)?;
+            tx.persist()?;
+            Ok(summary)
+        }
+        CommitOutcome::Rejected(reason) => {
+            if !(again && matches!(reason, RejectReason::StaleEpoch { .. })) {
+                tx.writing()?.overlay.delete_pending(id.as_bytes());
+                tx.persist()?;
+            }
+            Err(EngineError::CommitRejected(reason))
+        }
+        CommitOutcome::Unknown { detail } => Err(EngineError::CommitOutcomeUnknown { detail }),
+    }
+}
+
+/// What became of a commit that is not pending any more.
+fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) -> Result<CommitSummary> {
+    let config = guard.config();
+    let overlay = guard.overlay()?.clone();
+    let Some(loaded) = guard.loaded_if_joined()? else {
+        return Err(EngineError::CommitRejected(RejectReason::StaleEpoch { current: None }));
+    };
+    let epoch = loaded.group.current_epoch();
+    if !loaded.meta.is_own_commit(&record.sha256()) {
+        return Err(EngineError::CommitRejected(RejectReason::StaleEpoch { current: Some(epoch) }));
+    }
+    let (added, removed) = match &record.state {
+        PendingState::Join(_) => (vec![loaded.own_client_id()?], Vec::new()),
+        PendingState::Commit(secrets) => {
+            // The secrets know what they change, whatever group they are applied to.
+            let mut copy = loaded.throw_away_copy(&overlay, &config)?;
+            let description = CommitSecrets::from_bytes(secrets)
+                .and_then(|secrets| copy.apply_detached_commit(secrets))
+                .map_err(|error| EngineError::Library(Box::new(error)))?;
+            changes(&copy, &description)
+        }
+    };
+    Ok(CommitSummary { epoch: record.epoch + 1, added, removed, crl_new_distribution_points: None })
+}
+
+impl ConversationGuard<'_> {
+    /// Applies the pending commit, which the hub has accepted.
+    pub(crate) fn merge(&mut self, record: &PendingRecord) -> Result<CommitSummary> {
+        let overlay = self.overlay()?.clone();
+        match &record.state {
+            PendingState::Join(bytes) => {
+                let joined = GroupRecord::from_bytes(bytes)?;
+                overlay.replace_group(self.id.as_bytes(), joined.meta, joined.snapshot);
+                overlay.delete_pending(self.id.as_bytes());
+                self.tx.writing_mut()?.unload(&self.id);
+                let loaded = self.loaded()?;
+                Ok(CommitSummary {
+                    epoch: loaded.group.current_epoch(),
+                    added: vec![loaded.own_client_id()?],
+                    removed: Vec::new(),
+                    crl_new_distribution_points: None,
+                })
+            }
+            PendingState::Commit(secrets) => {
+                let loaded = self.loaded()?;
+                if loaded.group.current_epoch() != record.epoch {
+                    return Err(EngineError::DamagedState { what: "pending commit", source: None });
+                }
+                loaded.flush(&overlay)?;
+                match apply(loaded, secrets, record) {
+                    Ok(summary) => {
+                        loaded.snapshot(&overlay)?;
+                        overlay.delete_pending(self.id.as_bytes());
+                        Ok(summary)
+                    }
+                    Err(error) => {
+                        self.restore()?;
+                        Err(EngineError::DamagedState {
+                            what: "pending commit",
+                            source: Some(Box::new(error)),
+                        })
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Applies a member's own commit to the loaded group.
+fn apply(loaded: &mut Loaded, secrets: &[u8], record: &PendingRecord) -> Result<CommitSummary, MlsError> {
+    let description = loaded.group.apply_detached_commit(CommitSecrets::from_bytes(secrets)?)?;
+    if record.has_message() {
+        // The first key of the new epoch has encrypted the message that went along.
+        loaded.group.next_encryption_key()?;
+    }
+    loaded.meta.remember_own_commit(record.epoch, record.sha256());
+    let (added, removed) = changes(&loaded.group, &description);
+    Ok(CommitSummary {
+        epoch: loaded.group.current_epoch(),
+        added,
+        removed,
+        crl_new_distribution_points: None,
+    })
+}
+
+/// Who is new and who is gone by a commit, given the group after it. A client in its own place is neither.
+pub(crate) fn changes(after: &MlsGroup, commit: &CommitMessageDescription) -> (Vec<ClientId>, Vec<ClientId>) {
+    let new_epoch = match &commit.effect {
+        CommitEffect::NewEpoch(new_epoch) | CommitEffect::Removed { new_epoch, .. } => new_epoch,
+        CommitEffect::ReInit(_) => return (Vec::new(), Vec::new()),
+    };
+    let mut added = Vec::new();
+    let mut removed = Vec::new();
+    for info in new_epoch.applied_proposals() {
+        match &info.proposal {
+            Proposal::Add(add) => added.extend(client_id_of(add.signing_identity())),
+            Proposal::Remove(remove) => removed.extend(
+                new_epoch
+                    .prior_state()
+                    .member_at_index(remove.to_remove())
+                    .and_then(|member| client_id_of(&member.signing_identity).ok()),
+            ),
+            _ => {}
+        }
+    }
+    if commit.is_external {
+        added.extend(
+            after
+                .member_at_index(commit.committer)
+                .and_then(|member| client_id_of(&member.signing_identity).ok()),
+        );
+    }
+    let both: Vec<ClientId> = added.iter().filter(|client| removed.contains(client)).cloned().collect();
+    added.retain(|client| !both.contains(client));
+    removed.retain(|client| !both.contains(client));
+    (added, removed)
+}

@@ -1,0 +1,195 @@
+//! Settings of a session and of a conversation.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    EngineError, Result,
+    identity::{ClientIdPolicy, DeviceIdPolicy},
+};
+
+/// A ciphersuite (RFC 9420, section 17.1), by its number in the IANA registry.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ciphersuite(u16);
+
+impl Ciphersuite {
+    /// X25519, AES-128-GCM, SHA-256, Ed25519: 0x0001, which every implementation has.
+    #[allow(non_upper_case_globals)] // the name of the IANA registry, letter for letter
+    pub const MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519: Self = Self(1);
+
+    /// The ciphersuite with this number, if the engine implements it.
+    pub fn from_number(number: u16) -> Result<Self> {
+        match number {
+            1 => Ok(Self(number)),
+            other => Err(EngineError::UnsupportedCiphersuite(other)),
+        }
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Length of the hash of the key derivation function, `KDF.Nh`, in bytes.
+    pub(crate) const fn hash_length(self) -> usize {
+        match self.0 {
+            4..=6 => 64,
+            7 => 48,
+            _ => 32,
+        }
+    }
+}
+
+impl Default for Ciphersuite {
+    fn default() -> Self {
+        Self::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
+    }
+}
+
+impl fmt::Debug for Ciphersuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ciphersuite({:#06x})", self.0)
+    }
+}
+
+impl fmt::Display for Ciphersuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#06x}", self.0)
+    }
+}
+
+/// Settings of a [`Session`](crate::Session).
+#[derive(Clone)]
+pub struct SessionConfig {
+    /// Which identities may be members. Default: [`DeviceIdPolicy`].
+    pub client_id_policy: Arc<dyn ClientIdPolicy>,
+    /// How ciphertexts are padded. Default: [`Padding::Steps`].
+    pub padding: Padding,
+    /// Past epochs whose late application messages can still be read, at least 1. Default: 3.
+    ///
+    /// Their secrets stay on this device for as long.
+    pub prior_epochs: u16,
+    /// Settings of conversations that this device joins. Those that it creates have their own.
+    pub joined: MlsCustomConfiguration,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            client_id_policy: Arc::new(DeviceIdPolicy),
+            padding: Padding::default(),
+            prior_epochs: 3,
+            joined: MlsCustomConfiguration::default(),
+        }
+    }
+}
+
+impl fmt::Debug for SessionConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionConfig")
+            .field("padding", &self.padding)
+            .field("prior_epochs", &self.prior_epochs)
+            .field("joined", &self.joined)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much longer a ciphertext is than its content, so that its length tells less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Padding {
+    /// Up to the next multiple of 32 bytes below 256 bytes, then of an eighth of the next power of two: at most 8 lengths
+    /// between two powers of two.
+    #[default]
+    Steps,
+    /// PADMÉ: 12 % at most, but short texts are told apart to 8 bytes.
+    Padme,
+    /// None. The length of each text shows.
+    Off,
+}
+
+/// Settings of a conversation that is created. All members share the first two, which are in the group's context.
+#[derive(Debug, Clone, Default)]
+pub struct MlsConversationConfiguration {
+    /// The ciphersuite, which must be the credential's.
+    pub ciphersuite: Ciphersuite,
+    /// Public keys that may propose from outside (RFC 9420, section 12.1.8.1). The hub's is the first.
+    pub external_senders: Vec<ExternalSender>,
+    /// Settings of this device only.
+    pub custom: MlsCustomConfiguration,
+}
+
+impl MlsConversationConfiguration {
+    /// Most external senders of a conversation.
+    pub const MAX_EXTERNAL_SENDERS: usize = 16;
+
+    /// Sets the external senders from raw Ed25519 public keys of 32 bytes each.
+    pub fn set_raw_external_senders(
+        &mut self,
+        keys: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<()> {
+        self.external_senders =
+            keys.into_iter().map(|key| ExternalSender::from_raw(key.as_ref())).collect::<Result<_>>()?;
+        Ok(())
+    }
+}
+
+/// A signature key that may propose from outside.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ExternalSender([u8; 32]);
+
+impl ExternalSender {
+    /// The identity in the basic credential of every external sender. What counts is the key.
+    pub const IDENTITY: &'static [u8] = b"external-sender";
+
+    /// A raw Ed25519 public key, 32 bytes.
+    pub fn from_raw(key: &[u8]) -> Result<Self> {
+        Ok(Self(key.try_into().map_err(|_| EngineError::InvalidExternalSender { got: key.len() })?))
+    }
+
+    /// The key.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ExternalSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExternalSender({})", hex::encode(&self.0[..4]))
+    }
+}
+
+/// Settings of a conversation that concern this device only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MlsCustomConfiguration {
+    /// How often the own leaf is to be updated. **It does not act yet**: call `update_key_material`.
+    pub key_rotation_span: Option<Duration>,
+    /// Whether handshake messages are encrypted.
+    pub wire_policy: MlsWirePolicy,
+    /// Application messages of one sender and epoch that may arrive behind later ones. **It does not act yet**: up to
+    /// 1024 are accepted. Default: 2.
+    pub out_of_order_tolerance: u32,
+    /// Application messages of one sender and epoch that may be missing in a row. **It does not act yet**: the limit
+    /// is 1024. Default: 1000.
+    pub maximum_forward_distance: u32,
+}
+
+impl Default for MlsCustomConfiguration {
+    fn default() -> Self {
+        Self {
+            key_rotation_span: None,
+            wire_policy: MlsWirePolicy::default(),
+            out_of_order_tolerance: 2,
+            maximum_forward_distance: 1000,
+        }
+    }
+}
+
+/// Whether the handshake messages that this device sends are encrypted. Both are accepted from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MlsWirePolicy {
+    /// `PublicMessage`: signed, and readable for the hub, which can so check them.
+    #[default]
+    Plaintext,
+    /// `PrivateMessage`.
+    Ciphertext,
+}

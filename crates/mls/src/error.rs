@@ -1,0 +1,287 @@
+//! What can go wrong, and what to do about it.
+
+use std::time::Duration;
+
+use tertulia_store::StoreError;
+
+use crate::{ClientId, ConversationId, RejectReason, identity::ClientIdError};
+
+/// The result of an engine operation.
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// Whose fault an [`EngineError`] is, and so who can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller asked for something that cannot be done in this state. Change the call.
+    Misuse,
+    /// Bytes from outside are malformed, forged, or not for this conversation. Drop them.
+    Peer,
+    /// What is stored on this device does not allow it to go on. Rejoin the conversation, or repair the home.
+    LocalState,
+    /// It may work later, or after catching up with the hub. Wait, sync, try again.
+    Transient,
+}
+
+/// An error of the engine.
+///
+/// After any error the transaction is as it was before the failed operation and can be used further, unless the
+/// variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The transaction was finished or aborted, or lost its lock while a commit was under way. Begin a new one.
+    #[error("the transaction is finished")]
+    TransactionFinished,
+
+    /// There is no such conversation on this device.
+    #[error("conversation {0} does not exist here")]
+    ConversationNotFound(ConversationId),
+
+    /// A conversation with this id exists, or is being joined.
+    #[error("conversation {0} exists already")]
+    ConversationExists(ConversationId),
+
+    /// The credential is not in the store.
+    #[error("the credential is not in the store")]
+    CredentialNotFound,
+
+    /// The store holds this client's credential for this ciphersuite already. Find it with `find_credentials`.
+    #[error("there is a credential for {0} already")]
+    CredentialExists(ClientId),
+
+    /// The credential signs for a conversation or a key package. Wipe those first.
+    #[error("the credential is in use")]
+    CredentialInUse,
+
+    /// The conversation has no such member.
+    #[error("{0} is not a member")]
+    NoSuchMember(ClientId),
+
+    /// A commit of this device waits for its outcome. Catch up with the hub, or ask it for its epoch and call
+    /// `settle_pending`.
+    #[error("a commit for epoch {epoch} is pending")]
+    PendingCommit {
+        /// The epoch that the commit ends.
+        epoch: u64,
+    },
+
+    /// There are proposals that must be committed before anything can be encrypted. Call `commit_pending_proposals`.
+    #[error("{count} proposals are pending")]
+    PendingProposals {
+        /// How many.
+        count: usize,
+    },
+
+    /// A proposal to remove this device is pending, and nobody commits their own removal. Wait for another member's
+    /// commit.
+    #[error("this device is to be removed by another member")]
+    OwnRemovalPending,
+
+    /// `remove_members` was asked to remove this device. Ask another member, or the hub.
+    #[error("a member cannot remove itself")]
+    CannotRemoveSelf,
+
+    /// `add_members`, `remove_members` or `change_members` was called with nothing to change.
+    #[error("there is nothing to change")]
+    NothingToCommit,
+
+    /// The engine does not implement this ciphersuite.
+    #[error("ciphersuite {0:#06x} is not supported")]
+    UnsupportedCiphersuite(u16),
+
+    /// The key length cannot be exported.
+    #[error("a key of {requested} bytes cannot be exported, the length must be 1 to {max}")]
+    InvalidKeyLength {
+        /// Bytes asked for.
+        requested: usize,
+        /// Most bytes that this ciphersuite can give.
+        max: usize,
+    },
+
+    /// The lifetime of a key package is zero or too long.
+    #[error("a key package cannot live for {requested:?}, at most for {max:?}")]
+    InvalidLifetime {
+        /// What was asked for.
+        requested: Duration,
+        /// The longest.
+        max: Duration,
+    },
+
+    /// Too many things at once.
+    #[error("{requested} at once are too many, at most {max}")]
+    TooMany {
+        /// How many were asked for.
+        requested: usize,
+        /// The most.
+        max: usize,
+    },
+
+    /// What was given as an external sender is not an Ed25519 public key.
+    #[error("an external sender is a raw Ed25519 public key of 32 bytes, got {got}")]
+    InvalidExternalSender {
+        /// Bytes in the key.
+        got: usize,
+    },
+
+    /// The conversation has no external sender.
+    #[error("the conversation has no external sender")]
+    NoExternalSender,
+
+    /// This client id is not one that this deployment knows. Do not add it; drop what it came with.
+    #[error("client id refused: {0}")]
+    InvalidClientId(#[source] ClientIdError),
+
+    /// The bytes are not an MLS message, or too many. Drop them.
+    #[error("not an MLS message")]
+    MalformedMessage(#[source] Option<Opaque>),
+
+    /// The bytes are an MLS message of a kind that does not belong here. Drop them.
+    #[error("an MLS message of the wrong kind")]
+    UnexpectedMessage,
+
+    /// The message belongs to another conversation. Route it there, or drop it.
+    #[error("the message belongs to conversation {0}")]
+    WrongConversation(ConversationId),
+
+    /// The message is of an epoch that this device has not reached. Process the commits before it first. When there are
+    /// none to be had, rejoin by external commit.
+    #[error("the message is of epoch {epoch}, the conversation is at {current}")]
+    FutureEpoch {
+        /// The message's epoch.
+        epoch: u64,
+        /// The conversation's epoch.
+        current: u64,
+    },
+
+    /// The sender has skipped more messages than the engine will derive keys for. Drop the message, show a gap.
+    #[error("generation {generation} is too far ahead")]
+    TooFarAhead {
+        /// The message's generation, in its sender's ratchet.
+        generation: u32,
+    },
+
+    /// The message is forged, corrupted, or breaks a rule of the protocol. Drop it. The conversation stands as before.
+    #[error("the message was refused")]
+    InvalidMessage(#[source] Opaque),
+
+    /// A commit refers to a proposal that never came. Fetch what precedes it, or rejoin by external commit.
+    #[error("a commit refers to an unknown proposal")]
+    ProposalMissing,
+
+    /// A key package is malformed, expired, lives too long, or does not fit the conversation. Ask for another.
+    #[error("the key package was refused")]
+    InvalidKeyPackage(#[source] Option<Opaque>),
+
+    /// The Welcome does not open, or what it holds is not valid. Rejoin by external commit.
+    #[error("the welcome was refused")]
+    InvalidWelcome(#[source] Opaque),
+
+    /// The group info is malformed or not valid. Fetch it again.
+    #[error("the group info was refused")]
+    InvalidGroupInfo(#[source] Option<Opaque>),
+
+    /// The Welcome is for a key package whose secrets are not here: not for this device, used already, or pruned.
+    #[error("the welcome is for none of the key packages of this device")]
+    KeyPackageNotFound,
+
+    /// This device's own commit was accepted, but its secrets are gone. Rejoin by external commit.
+    #[error("the secrets of an own commit are gone")]
+    OwnCommitLost,
+
+    /// The hub is behind this device: it lost data, or is another hub. Do not send; tell the user.
+    #[error("the hub is at epoch {hub}, this device is at {local}")]
+    HubBehind {
+        /// The hub's epoch.
+        hub: u64,
+        /// This device's epoch.
+        local: u64,
+    },
+
+    /// The hub refused the commit, which is dropped. With [`RejectReason::StaleEpoch`]: catch up and decide anew.
+    #[error("the commit was rejected: {0}")]
+    CommitRejected(RejectReason),
+
+    /// Nobody knows yet whether the hub accepted the commit, which stays pending. Catch up with the hub, or ask it for
+    /// its epoch and call `settle_pending`.
+    #[error("the outcome of the commit is unknown: {detail}")]
+    CommitOutcomeUnknown {
+        /// What the transport said, for the log.
+        detail: String,
+    },
+
+    /// What is stored of a conversation cannot be read. Wipe and rejoin it.
+    #[error("the stored state is damaged: {what}")]
+    DamagedState {
+        /// Which record.
+        what: &'static str,
+        /// Why it cannot be read.
+        #[source]
+        source: Option<Opaque>,
+    },
+
+    /// The MLS library failed where it should not, for instance for want of randomness. Report it.
+    #[error("the MLS library failed")]
+    Library(#[source] Opaque),
+
+    /// The store failed. See its own kind. If it failed in writing, nothing was written and the transaction is finished.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An error of the underlying library: readable, printable, and of no promised type.
+pub type Opaque = Box<dyn std::error::Error + Send + Sync>;
+
+impl EngineError {
+    /// Whose fault it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::TransactionFinished
+            | Self::ConversationNotFound(_)
+            | Self::ConversationExists(_)
+            | Self::CredentialNotFound
+            | Self::CredentialExists(_)
+            | Self::CredentialInUse
+            | Self::NoSuchMember(_)
+            | Self::CannotRemoveSelf
+            | Self::NothingToCommit
+            | Self::UnsupportedCiphersuite(_)
+            | Self::InvalidKeyLength { .. }
+            | Self::InvalidLifetime { .. }
+            | Self::TooMany { .. }
+            | Self::InvalidExternalSender { .. }
+            | Self::NoExternalSender
+            | Self::CommitRejected(RejectReason::Refused { .. }) => ErrorKind::Misuse,
+            Self::InvalidClientId(_)
+            | Self::MalformedMessage(_)
+            | Self::UnexpectedMessage
+            | Self::WrongConversation(_)
+            | Self::TooFarAhead { .. }
+            | Self::InvalidMessage(_)
+            | Self::InvalidKeyPackage(_)
+            | Self::InvalidWelcome(_)
+            | Self::InvalidGroupInfo(_)
+            | Self::HubBehind { .. } => ErrorKind::Peer,
+            Self::KeyPackageNotFound | Self::OwnCommitLost | Self::DamagedState { .. } | Self::Library(_) => {
+                ErrorKind::LocalState
+            }
+            Self::PendingCommit { .. }
+            | Self::PendingProposals { .. }
+            | Self::OwnRemovalPending
+            | Self::FutureEpoch { .. }
+            | Self::ProposalMissing
+            | Self::CommitRejected(RejectReason::StaleEpoch { .. })
+            | Self::CommitOutcomeUnknown { .. } => ErrorKind::Transient,
+            Self::Store(error) => store_kind(error),
+        }
+    }
+}
+
+fn store_kind(error: &StoreError) -> ErrorKind {
+    match error.kind() {
+        tertulia_store::ErrorKind::Misuse => ErrorKind::Misuse,
+        tertulia_store::ErrorKind::Transient => ErrorKind::Transient,
+        // Damage, and whatever is added to the store's kinds.
+        _ => ErrorKind::LocalState,
+    }
+}

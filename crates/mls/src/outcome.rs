@@ -1,0 +1,191 @@
+//! What processing a message yields.
+
+use std::fmt;
+
+use crate::{ClientId, ConversationId, WireIdentity};
+
+/// New distribution points of certificate revocation lists. Always none: certificates are not supported yet.
+pub type NewCrlDistributionPoints = Option<Vec<String>>;
+
+/// The result of [`decrypt_message`](crate::ConversationGuard::decrypt_message).
+///
+/// `outcome` says what the message was; the other fields carry what came of it.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // independent facts, two of which have their names from the original
+pub struct MlsConversationDecryptMessage {
+    /// What the message was.
+    pub outcome: Outcome,
+    /// The plaintext of an application message.
+    pub app_msg: Option<Vec<u8>>,
+    /// Own proposals that were renewed because a commit left them out. Always empty: this engine does not make proposals
+    /// of its own yet.
+    pub proposals: Vec<MlsProposalBundle>,
+    /// False when the commit removed this device. The conversation is wiped then.
+    pub is_active: bool,
+    /// Seconds to wait before committing the pending proposals, so that not all members commit at once. None when there
+    /// is nothing to commit.
+    pub delay: Option<u64>,
+    /// Who sent the application message.
+    pub sender_client_id: Option<ClientId>,
+    /// Whether the conversation is in another epoch than before. The original deprecates it in favour of epoch observers,
+    /// which are planned here.
+    pub has_epoch_changed: bool,
+    /// What the sender's credential claims, for application messages, commits and proposals of members.
+    pub identity: Option<WireIdentity>,
+    /// Messages that were buffered and could be read now. Always none: messages of a future epoch are refused with
+    /// [`FutureEpoch`](crate::EngineError::FutureEpoch), buffering is planned.
+    pub buffered_messages: Option<Vec<MlsConversationDecryptMessage>>,
+    /// Always none, see [`NewCrlDistributionPoints`].
+    pub crl_new_distribution_points: NewCrlDistributionPoints,
+    /// The epoch after processing the message; for an application message the epoch that it was sent in.
+    pub epoch: u64,
+    /// Who is new in the conversation by this commit. A client that came back in its own place is in neither list.
+    pub added: Vec<ClientId>,
+    /// Who is no longer in the conversation by this commit.
+    pub removed: Vec<ClientId>,
+    /// The commit was made from outside: somebody joined, or came back, by external commit.
+    pub external_join: bool,
+    /// The message was another's commit for the epoch of this device's pending one, which so is dropped. Decide anew
+    /// whether it is still wanted.
+    pub dropped_pending: bool,
+}
+
+impl MlsConversationDecryptMessage {
+    pub(crate) fn new(outcome: Outcome, epoch: u64) -> Self {
+        Self {
+            outcome,
+            app_msg: None,
+            proposals: Vec::new(),
+            is_active: true,
+            delay: None,
+            sender_client_id: None,
+            has_epoch_changed: false,
+            identity: None,
+            buffered_messages: None,
+            crl_new_distribution_points: None,
+            epoch,
+            added: Vec::new(),
+            removed: Vec::new(),
+            external_join: false,
+            dropped_pending: false,
+        }
+    }
+}
+
+/// Without the plaintext.
+impl fmt::Debug for MlsConversationDecryptMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MlsConversationDecryptMessage")
+            .field("outcome", &self.outcome)
+            .field("app_msg", &self.app_msg.as_ref().map(Vec::len))
+            .field("epoch", &self.epoch)
+            .field("sender_client_id", &self.sender_client_id)
+            .field("is_active", &self.is_active)
+            .field("delay", &self.delay)
+            .field("added", &self.added)
+            .field("removed", &self.removed)
+            .field("external_join", &self.external_join)
+            .field("dropped_pending", &self.dropped_pending)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a processed message was.
+///
+/// | outcome | state changes | do |
+/// |---|---|---|
+/// | `Application` | a key is consumed | show `app_msg` |
+/// | `Commit` | next epoch | update members |
+/// | `OwnCommitMerged` | next epoch | update members |
+/// | `Proposal` | one more proposal | commit after `delay` |
+/// | `OwnMessage`, `OwnCommitKnown`, `Duplicate`, `StaleEpoch` | no | go on |
+/// | `PendingJoinDropped` | the attempt to join is gone | join again |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// An application message was decrypted.
+    Application,
+    /// Another's commit was applied.
+    Commit,
+    /// The message is this device's pending commit, now known to be accepted, and was applied.
+    OwnCommitMerged,
+    /// A proposal was stored, to be committed.
+    Proposal,
+    /// An application message of this device came back.
+    OwnMessage,
+    /// A commit of this device came back that was applied before.
+    OwnCommitKnown,
+    /// The key of this application message is consumed: it was read before.
+    Duplicate,
+    /// The message is of a past epoch and cannot be read any more.
+    StaleEpoch,
+    /// Another's commit took the epoch that this device wanted to join in. Fetch a new group info and join again.
+    PendingJoinDropped,
+}
+
+/// A proposal with what refers to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MlsProposalBundle {
+    /// The proposal, a serialised `MLSMessage`.
+    pub proposal: Vec<u8>,
+    /// Its reference (RFC 9420, section 5.2).
+    pub proposal_ref: Vec<u8>,
+}
+
+/// A commit that was merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitSummary {
+    /// The epoch that it began.
+    pub epoch: u64,
+    /// Who is new.
+    pub added: Vec<ClientId>,
+    /// Who is gone.
+    pub removed: Vec<ClientId>,
+    /// Always none, see [`NewCrlDistributionPoints`].
+    pub crl_new_distribution_points: NewCrlDistributionPoints,
+}
+
+/// A conversation that was joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WelcomeBundle {
+    /// Its id.
+    pub id: ConversationId,
+    /// The epoch that it was joined in.
+    pub epoch: u64,
+    /// Always none, see [`NewCrlDistributionPoints`].
+    pub crl_new_distribution_points: NewCrlDistributionPoints,
+}
+
+/// A commit that waits for its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PendingCommitInfo {
+    /// The epoch that it ends.
+    pub epoch: u64,
+    /// SHA-256 of the commit's `MLSMessage`.
+    pub commit_sha256: [u8; 32],
+    /// Whether this device joins, or rejoins, by it.
+    pub is_join: bool,
+    /// Whether an application message goes with it.
+    pub has_message: bool,
+}
+
+/// What became of a pending commit when it was asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settlement {
+    /// There is none.
+    NothingPending,
+    /// The hub was still in its epoch, got it once more, and accepted it: it is merged.
+    Merged(CommitSummary),
+    /// The hub is past its epoch. Whose commit it took is in its log: read the log from there and pass what is in it to
+    /// `decrypt_message`.
+    AwaitLog {
+        /// The epoch of the pending commit.
+        epoch: u64,
+    },
+}

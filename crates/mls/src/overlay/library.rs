@@ -1,0 +1,87 @@
+//! The storage of the MLS library.
+
+use mls_rs::{
+    GroupStateStorage, KeyPackageStorage, PreSharedKeyStorage,
+    error::IntoAnyError,
+    psk::{ExternalPskId, PreSharedKey},
+};
+use mls_rs_core::{
+    group::{EpochRecord, GroupState},
+    key_package::KeyPackageData,
+};
+
+use super::{Overlay, Secret};
+use crate::{MlsCustomConfiguration, record::GroupMeta};
+
+/// Stands for the error that [`Overlay::take_failure`] gives.
+#[derive(Debug, thiserror::Error)]
+#[error("the storage failed")]
+pub(crate) struct StorageFailed;
+
+impl IntoAnyError for StorageFailed {
+    fn into_dyn_error(self) -> Result<Box<dyn std::error::Error + Send + Sync>, Self> {
+        Ok(Box::new(self))
+    }
+}
+
+impl GroupStateStorage for Overlay {
+    type Error = StorageFailed;
+
+    fn state(&self, group_id: &[u8]) -> Result<Option<Secret>, StorageFailed> {
+        let group = self.report(self.group(group_id))?;
+        Ok(group.map(|(_, snapshot)| snapshot))
+    }
+
+    fn epoch(&self, group_id: &[u8], epoch_id: u64) -> Result<Option<Secret>, StorageFailed> {
+        self.report(self.epoch_secrets(group_id, epoch_id))
+    }
+
+    fn write(
+        &mut self,
+        state: GroupState,
+        epoch_inserts: Vec<EpochRecord>,
+        epoch_updates: Vec<EpochRecord>,
+    ) -> Result<(), StorageFailed> {
+        let meta = match self.report(self.group(&state.id))? {
+            Some((meta, _)) => meta,
+            // A new group: its metadata follows by `set_meta`.
+            None => GroupMeta::new(&MlsCustomConfiguration::default()),
+        };
+        let mut changes = self.changes();
+        let change = changes.groups.entry(state.id).or_default();
+        change.state = Some((meta, state.data));
+        for record in epoch_inserts.into_iter().chain(epoch_updates) {
+            change.epochs.insert(record.id, record.data);
+        }
+        Ok(())
+    }
+
+    fn max_epoch_id(&self, group_id: &[u8]) -> Result<Option<u64>, StorageFailed> {
+        self.report(self.newest_epoch(group_id))
+    }
+}
+
+impl KeyPackageStorage for Overlay {
+    type Error = StorageFailed;
+
+    fn delete(&mut self, id: &[u8]) -> Result<(), StorageFailed> {
+        self.report(self.consume_key_package(id))
+    }
+
+    fn insert(&mut self, id: Vec<u8>, pkg: KeyPackageData) -> Result<(), StorageFailed> {
+        self.report(self.insert_key_package(id, &pkg))
+    }
+
+    fn get(&self, id: &[u8]) -> Result<Option<KeyPackageData>, StorageFailed> {
+        self.report(self.key_package(id))
+    }
+}
+
+/// Pre-shared keys are not supported: there are none.
+impl PreSharedKeyStorage for Overlay {
+    type Error = StorageFailed;
+
+    fn get(&self, _id: &ExternalPskId) -> Result<Option<PreSharedKey>, StorageFailed> {
+        Ok(None)
+    }
+}

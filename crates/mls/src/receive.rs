@@ -1,0 +1,252 @@
+//! Receiving messages.
+//!
+//! What the header tells is decided before the group is touched; the rest by the library. After an error the group is as
+//! before: a corrupted message costs nothing but time.
+
+use mls_rs::{
+    MlsMessage, MlsMessageDescription,
+    error::MlsError,
+    group::{
+        ApplicationMessageDescription, CommitEffect, CommitMessageDescription, ContentType,
+        ProposalMessageDescription, ProposalSender, ReceivedMessage,
+    },
+};
+
+use crate::{
+    ClientId, ConversationGuard, ConversationId, EngineError, MlsConversationDecryptMessage, Outcome, Result,
+    WireIdentity,
+    commit::{changes, client_id_error},
+    conversation::is_to_be_removed,
+    identity::client_id_of,
+    provider::MlsGroup,
+    record::{PendingRecord, sha256},
+    wire,
+};
+
+/// What the unauthenticated header of a message says.
+struct Header {
+    epoch: u64,
+    content: ContentType,
+}
+
+impl ConversationGuard<'_> {
+    /// Processes a message of this conversation, in the order of the hub's log: application messages, proposals and
+    /// commits, the own ones too.
+    ///
+    /// # Errors
+    ///
+    /// The conversation stands as before after an error. [`FutureEpoch`](EngineError::FutureEpoch) means that commits are
+    /// missing; errors of the kind [`Peer`](crate::ErrorKind::Peer) mean that the message can be dropped;
+    /// [`OwnCommitLost`](EngineError::OwnCommitLost) means that this device has to join again.
+    pub fn decrypt_message(&mut self, message: impl AsRef<[u8]>) -> Result<MlsConversationDecryptMessage> {
+        let bytes = message.as_ref();
+        let message = wire::message(bytes)?;
+        let header = header(&message, &self.id)?;
+        let pending = self.pending()?;
+        if let Some(pending) = &pending {
+            if pending.commit == bytes {
+                return self.merge_echo(pending);
+            }
+            if pending.is_join()
+                && let Some(outcome) = self.competes_with_join(pending, &header)?
+            {
+                return Ok(outcome);
+            }
+        }
+        let id = self.id.clone();
+        let Some(loaded) = self.loaded_if_joined()? else {
+            return match pending {
+                Some(pending) if header.epoch > pending.epoch => {
+                    Err(EngineError::FutureEpoch { epoch: header.epoch, current: pending.epoch })
+                }
+                // Sent before this device joined.
+                Some(pending) => Ok(MlsConversationDecryptMessage::new(Outcome::StaleEpoch, pending.epoch)),
+                None => Err(EngineError::ConversationNotFound(id)),
+            };
+        };
+        let current = loaded.group.current_epoch();
+        if header.epoch > current {
+            return Err(EngineError::FutureEpoch { epoch: header.epoch, current });
+        }
+        if header.epoch < current && header.content != ContentType::Application {
+            let known = header.content == ContentType::Commit && loaded.meta.is_own_commit(&sha256(bytes));
+            let outcome = if known { Outcome::OwnCommitKnown } else { Outcome::StaleEpoch };
+            return Ok(MlsConversationDecryptMessage::new(outcome, current));
+        }
+        if header.content == ContentType::Commit {
+            // What comes before the commit in this transaction must outlive its failure, and does so in the snapshot.
+            let overlay = self.overlay()?.clone();
+            self.loaded()?.flush(&overlay)?;
+        }
+        match self.loaded()?.process(message) {
+            Ok(ReceivedMessage::ApplicationMessage(description)) => {
+                self.received_application(bytes, header.epoch, &description)
+            }
+            Ok(ReceivedMessage::Commit(description)) => self.received_commit(pending.as_ref(), &description),
+            Ok(ReceivedMessage::Proposal(description)) => self.received_proposal(&description),
+            // The header has excluded them.
+            Ok(ReceivedMessage::GroupInfo(_) | ReceivedMessage::Welcome | ReceivedMessage::KeyPackage(_)) => {
+                self.restore()?;
+                Err(EngineError::UnexpectedMessage)
+            }
+            Err(error) => self.refused(&header, current, error),
+        }
+    }
+
+    /// The message is this device's pending commit.
+    fn merge_echo(&mut self, pending: &PendingRecord) -> Result<MlsConversationDecryptMessage> {
+        let summary = self.merge(pending)?;
+        let mut result = MlsConversationDecryptMessage::new(Outcome::OwnCommitMerged, summary.epoch);
+        result.has_epoch_changed = true;
+        result.external_join = pending.is_join();
+        result.added = summary.added;
+        result.removed = summary.removed;
+        result.identity = Some(WireIdentity::basic(self.loaded()?.own_client_id()?));
+        Ok(result)
+    }
+
+    /// Whether the message is the commit that was taken instead of this device's external one, and the old state, if there
+    /// is one, cannot follow it. Then there is nothing to check it with: the hub's order counts.
+    fn competes_with_join(
+        &mut self,
+        pending: &PendingRecord,
+        header: &Header,
+    ) -> Result<Option<MlsConversationDecryptMessage>> {
+        if header.content != ContentType::Commit || header.epoch != pending.epoch {
+            return Ok(None);
+        }
+        if self.loaded_if_joined()?.is_some_and(|loaded| loaded.group.current_epoch() == header.epoch) {
+            return Ok(None);
+        }
+        self.overlay()?.delete_pending(self.id.as_bytes());
+        let mut result = MlsConversationDecryptMessage::new(Outcome::PendingJoinDropped, pending.epoch);
+        result.dropped_pending = true;
+        Ok(Some(result))
+    }
+
+    fn received_application(
+        &mut self,
+        bytes: &[u8],
+        epoch: u64,
+        description: &ApplicationMessageDescription,
+    ) -> Result<MlsConversationDecryptMessage> {
+        let overlay = self.overlay()?.clone();
+        let loaded = self.loaded()?;
+        // The library has checked that the leaf still signs with the key that it had when it sent.
+        let sender = member(&loaded.group, description.sender_index);
+        let noted = loaded.note_received(bytes, &overlay);
+        if noted.is_err() {
+            self.restore()?;
+        }
+        noted?;
+        let mut result = MlsConversationDecryptMessage::new(Outcome::Application, epoch);
+        result.app_msg = Some(description.data().to_vec());
+        result.identity = sender.clone().map(WireIdentity::basic);
+        result.sender_client_id = sender;
+        Ok(result)
+    }
+
+    fn received_commit(
+        &mut self,
+        pending: Option<&PendingRecord>,
+        commit: &CommitMessageDescription,
+    ) -> Result<MlsConversationDecryptMessage> {
+        if let CommitEffect::ReInit(_) = &commit.effect {
+            self.restore()?;
+            return Err(EngineError::InvalidMessage("groups are not reinitialised".into()));
+        }
+        let overlay = self.overlay()?.clone();
+        let loaded = self.loaded()?;
+        let epoch = loaded.group.current_epoch();
+        let (added, removed) = changes(&loaded.group, commit);
+        let mut result = MlsConversationDecryptMessage::new(Outcome::Commit, epoch);
+        result.has_epoch_changed = true;
+        result.external_join = commit.is_external;
+        result.identity = member(&loaded.group, commit.committer).map(WireIdentity::basic);
+        result.added = added;
+        result.removed = removed;
+        if let CommitEffect::Removed { new_epoch, .. } = &commit.effect {
+            result.epoch = new_epoch.epoch();
+            result.is_active = false;
+            result.dropped_pending = pending.is_some();
+            self.wipe()?;
+            return Ok(result);
+        }
+        loaded.snapshot(&overlay)?;
+        if pending.is_some() {
+            overlay.delete_pending(self.id.as_bytes());
+            result.dropped_pending = true;
+        }
+        Ok(result)
+    }
+
+    fn received_proposal(
+        &mut self,
+        proposal: &ProposalMessageDescription,
+    ) -> Result<MlsConversationDecryptMessage> {
+        let overlay = self.overlay()?.clone();
+        let loaded = self.loaded()?;
+        loaded.snapshot(&overlay)?;
+        let mut result = MlsConversationDecryptMessage::new(Outcome::Proposal, loaded.group.current_epoch());
+        if let ProposalSender::Member(index) = proposal.sender {
+            result.identity = member(&loaded.group, index).map(WireIdentity::basic);
+        }
+        // Nobody commits their own removal: another member does.
+        result.delay = (!is_to_be_removed(&loaded.group)).then(|| loaded.commit_delay());
+        Ok(result)
+    }
+
+    /// The library would not have the message: which of the outcomes or errors is it?
+    fn refused(
+        &mut self,
+        header: &Header,
+        current: u64,
+        error: MlsError,
+    ) -> Result<MlsConversationDecryptMessage> {
+        let is_application = header.content == ContentType::Application;
+        // The sender is read before any key is touched: the frequent echo of own messages costs no restoring.
+        if !(is_application && matches!(error, MlsError::CantProcessMessageFromSelf)) {
+            self.restore()?;
+        }
+        if let Some(failure) = self.overlay()?.take_failure() {
+            return Err(failure);
+        }
+        let outcome = match error {
+            MlsError::CantProcessMessageFromSelf if header.content == ContentType::Commit => {
+                return Err(EngineError::OwnCommitLost);
+            }
+            MlsError::CantProcessMessageFromSelf => Outcome::OwnMessage,
+            MlsError::KeyMissing(_) => Outcome::Duplicate,
+            MlsError::EpochNotFound | MlsError::InvalidEpoch if header.epoch < current => Outcome::StaleEpoch,
+            MlsError::InvalidFutureGeneration(generation) => {
+                return Err(EngineError::TooFarAhead { generation });
+            }
+            MlsError::ProposalNotFound => return Err(EngineError::ProposalMissing),
+            error => {
+                return Err(match client_id_error(&error) {
+                    Some(error) => EngineError::InvalidClientId(error),
+                    None => EngineError::InvalidMessage(Box::new(error)),
+                });
+            }
+        };
+        let epoch = if is_application { header.epoch } else { current };
+        Ok(MlsConversationDecryptMessage::new(outcome, epoch))
+    }
+}
+
+fn header(message: &MlsMessage, expected: &ConversationId) -> Result<Header> {
+    use MlsMessageDescription::{PrivateProtocolMessage, PublicProtocolMessage};
+    let (PrivateProtocolMessage { group_id, epoch_id, content_type }
+    | PublicProtocolMessage { group_id, epoch_id, content_type, .. }) = message.description()
+    else {
+        return Err(EngineError::UnexpectedMessage);
+    };
+    if group_id != expected.as_bytes() {
+        return Err(EngineError::WrongConversation(ConversationId::from(group_id)));
+    }
+    Ok(Header { epoch: epoch_id, content: content_type })
+}
+
+fn member(group: &MlsGroup, index: u32) -> Option<ClientId> {
+    client_id_of(&group.member_at_index(index)?.signing_identity).ok()
+}

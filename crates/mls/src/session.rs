@@ -1,0 +1,168 @@
+//! A device's door to its conversations.
+
+use std::{fmt, sync::Arc};
+
+use tertulia_store::Store;
+
+use crate::{
+    Ciphersuite, ClientId, ConversationId, EngineError, MlsTransport, PendingCommitInfo, Result,
+    SessionConfig, TransactionContext, conversation, loaded::Loaded, overlay::Overlay,
+};
+
+/// The engine of one device, above its store. Cheap to clone.
+///
+/// Several sessions may share a store, in one process or in several: nothing is cached between transactions.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    transport: Arc<dyn MlsTransport>,
+    config: SessionConfig,
+}
+
+impl Session {
+    /// Opens the engine above a store.
+    pub fn open(store: Store, transport: Arc<dyn MlsTransport>, config: SessionConfig) -> Result<Self> {
+        Ok(Self { inner: Arc::new(Inner { store, transport, config }) })
+    }
+
+    /// Begins a transaction, as soon as no other is under way on this store, in this process or another. Who waits longest
+    /// comes first. To wait no longer, drop the future.
+    pub async fn new_transaction(&self) -> Result<TransactionContext> {
+        TransactionContext::begin(self.clone()).await
+    }
+
+    /// A conversation as it is on disk now. It does not wait for transactions, and does not follow them.
+    pub fn conversation(&self, id: &ConversationId) -> Result<ConversationView> {
+        let overlay = Overlay::view(&self.inner.store, id.as_bytes())?;
+        let loaded = Loaded::load(id.as_bytes(), &overlay, self.config())?;
+        let pending = overlay.pending(id.as_bytes())?.map(|pending| pending.info());
+        match loaded {
+            Some(loaded) => Ok(ConversationView { id: id.clone(), loaded, pending }),
+            None => Err(EngineError::ConversationNotFound(id.clone())),
+        }
+    }
+
+    /// Whether there is a conversation with this id. One that is only being joined does not count.
+    pub fn conversation_exists(&self, id: &ConversationId) -> Result<bool> {
+        self.reading().group_exists(id.as_bytes())
+    }
+
+    /// All conversations of this device.
+    pub fn conversations(&self) -> Result<Vec<ConversationId>> {
+        self.reading().group_ids()
+    }
+
+    /// The commit of this device in a conversation that waits for its outcome. The conversation may not exist yet.
+    pub fn pending_commit(&self, id: &ConversationId) -> Result<Option<PendingCommitInfo>> {
+        Ok(self.reading().pending(id.as_bytes())?.map(|pending| pending.info()))
+    }
+
+    /// All commits that wait for their outcome, to be settled after a start.
+    pub fn pending_commits(&self) -> Result<Vec<(ConversationId, PendingCommitInfo)>> {
+        let overlay = self.reading();
+        let mut pending = Vec::new();
+        for id in overlay.pending_ids()? {
+            if let Some(record) = overlay.pending(id.as_bytes())? {
+                pending.push((id, record.info()));
+            }
+        }
+        Ok(pending)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(crate) fn transport(&self) -> &dyn MlsTransport {
+        &*self.inner.transport
+    }
+
+    pub(crate) fn config(&self) -> &SessionConfig {
+        &self.inner.config
+    }
+
+    fn reading(&self) -> Overlay {
+        Overlay::new(self.inner.store.clone())
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+/// A conversation to look at, as it was when it was opened.
+pub struct ConversationView {
+    id: ConversationId,
+    loaded: Loaded,
+    pending: Option<PendingCommitInfo>,
+}
+
+impl ConversationView {
+    /// The id.
+    pub fn id(&self) -> &ConversationId {
+        &self.id
+    }
+
+    /// The epoch, which each commit raises by one.
+    pub fn epoch(&self) -> u64 {
+        self.loaded.group.current_epoch()
+    }
+
+    /// The ciphersuite.
+    pub fn ciphersuite(&self) -> Result<Ciphersuite> {
+        conversation::ciphersuite(&self.loaded.group)
+    }
+
+    /// The members, in the order of their leaves.
+    pub fn client_ids(&self) -> Result<Vec<ClientId>> {
+        self.loaded.client_ids()
+    }
+
+    /// This device's own identity here.
+    pub fn own_client_id(&self) -> Result<ClientId> {
+        self.loaded.own_client_id()
+    }
+
+    /// The epoch authenticator (RFC 9420, section 8.7), which members compare to see that they are in the same state.
+    pub fn epoch_authenticator(&self) -> Result<Vec<u8>> {
+        let secret =
+            self.loaded.group.epoch_authenticator().map_err(|error| EngineError::Library(Box::new(error)))?;
+        Ok(secret.as_bytes().to_vec())
+    }
+
+    /// A key of `length` bytes from the exporter of this epoch (RFC 9420, section 8.5).
+    pub fn export_secret_key(&self, length: usize) -> Result<zeroize::Zeroizing<Vec<u8>>> {
+        conversation::export_secret_key(&self.loaded.group, length)
+    }
+
+    /// The raw public key of the first external sender, which is the hub's, if there is one.
+    pub fn external_sender(&self) -> Result<Option<Vec<u8>>> {
+        conversation::external_sender(&self.loaded.group)
+    }
+
+    /// The commit of this device that waits for its outcome.
+    pub fn pending_commit(&self) -> Option<&PendingCommitInfo> {
+        self.pending.as_ref()
+    }
+
+    /// How many proposals wait to be committed.
+    pub fn pending_proposals(&self) -> usize {
+        self.loaded.group.get_cached_proposals().len()
+    }
+}
+
+impl fmt::Debug for ConversationView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConversationView")
+            .field("id", &self.id)
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
+    }
+}

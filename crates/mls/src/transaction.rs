@@ -1,0 +1,201 @@
+//! A transaction: everything that changes state.
+
+mod client;
+mod conversations;
+
+use std::collections::HashMap;
+
+use mls_rs::{error::MlsError, time::MlsTime};
+use tertulia_store::{StoreError, WriteTx, WriterGuard};
+
+use crate::{
+    ConversationId, EngineError, Result, Session, SessionConfig, key_package::BACKDATE, loaded::Loaded,
+    overlay::Overlay,
+};
+
+/// The one writer of a store, until it is finished, aborted or dropped.
+///
+/// Reads inside see its writes; nothing outside does until [`finish`](Self::finish), which is one atomic and durable
+/// write. [`abort`](Self::abort), or dropping it, leaves disk and memory as they were.
+///
+/// **A commit is the exception**: before it is sent, everything that the transaction did so far is written, so that the
+/// commit survives a crash; then the lock is released while the network is waited for, and taken again. If the future of
+/// such an operation is dropped on the way, the transaction is finished and the commit stays pending.
+///
+/// Cryptography runs on the calling thread. With groups of thousands of members a commit takes tens of milliseconds:
+/// use `spawn_blocking` there.
+#[derive(Debug)]
+pub struct TransactionContext {
+    pub(crate) session: Session,
+    /// None once finished.
+    state: Option<Writing>,
+}
+
+/// What a transaction holds while it is under way.
+pub(crate) struct Writing {
+    pub(crate) overlay: Overlay,
+    loaded: HashMap<Vec<u8>, Loaded>,
+    application: Vec<ApplicationWrite>,
+    writer: WriterGuard,
+}
+
+type ApplicationWrite = Box<dyn FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError> + Send>;
+
+impl std::fmt::Debug for Writing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writing")
+            .field("loaded", &self.loaded.len())
+            .field("application", &self.application.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl TransactionContext {
+    pub(crate) async fn begin(session: Session) -> Result<Self> {
+        let mut context = Self { session, state: None };
+        context.lock().await?;
+        Ok(context)
+    }
+
+    // The application's part.
+
+    /// Registers a write of the application that happens in the same atomic write as the engine's, in the order of
+    /// registration, after the engine's own.
+    ///
+    /// It is carried out at [`finish`](Self::finish), or before the next commit is sent. If it fails, so does the whole
+    /// write.
+    pub fn store_write(
+        &mut self,
+        write: impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<()> {
+        self.writing_mut()?.application.push(Box::new(write));
+        Ok(())
+    }
+
+    /// Sets the application's checkpoint, a blob of its own choosing.
+    pub fn set_data(&mut self, data: Vec<u8>) -> Result<()> {
+        self.writing()?.overlay.set_data(data);
+        Ok(())
+    }
+
+    /// The application's checkpoint.
+    pub fn get_data(&self) -> Result<Option<Vec<u8>>> {
+        self.writing()?.overlay.data()
+    }
+
+    // The end.
+
+    /// Writes everything, atomically and durably, and lets the next writer in.
+    ///
+    /// When it fails nothing is written, and the transaction is finished all the same.
+    #[allow(clippy::unused_async)] // the contract has it async
+    pub async fn finish(&mut self) -> Result<()> {
+        self.persist()?;
+        self.state = None;
+        Ok(())
+    }
+
+    /// Forgets everything since the last commit that was sent, and lets the next writer in.
+    pub fn abort(&mut self) {
+        self.state = None;
+    }
+
+    // Inside.
+
+    pub(crate) fn writing(&self) -> Result<&Writing> {
+        self.state.as_ref().ok_or(EngineError::TransactionFinished)
+    }
+
+    pub(crate) fn writing_mut(&mut self) -> Result<&mut Writing> {
+        self.state.as_mut().ok_or(EngineError::TransactionFinished)
+    }
+
+    /// Writes everything and goes on. When it fails, the transaction is finished: the application's writes are spent.
+    pub(crate) fn persist(&mut self) -> Result<()> {
+        let writing = self.writing_mut()?;
+        let overlay = writing.overlay.clone();
+        let flushed = writing.loaded.values_mut().try_for_each(|loaded| loaded.flush(&overlay));
+        let application = std::mem::take(&mut writing.application);
+        let prior_epochs = self.session.config().prior_epochs;
+        let written = flushed.and_then(|()| {
+            let writing = self.writing()?;
+            self.session.store().write(&writing.writer, |tx| -> Result<()> {
+                overlay.apply(tx, prior_epochs)?;
+                for write in application {
+                    write(tx)?;
+                }
+                Ok(())
+            })
+        });
+        match written {
+            Ok(()) => overlay.clear(),
+            Err(_) => self.state = None,
+        }
+        written
+    }
+
+    /// Lets other writers in. Whatever was not persisted is lost.
+    pub(crate) fn unlock(&mut self) {
+        self.state = None;
+    }
+
+    /// Becomes the writer, with nothing loaded: others may have written.
+    pub(crate) async fn lock(&mut self) -> Result<()> {
+        let writer = self.session.store().lock().await?;
+        self.state = Some(Writing {
+            overlay: Overlay::new(self.session.store().clone()),
+            loaded: HashMap::new(),
+            application: Vec::new(),
+            writer,
+        });
+        Ok(())
+    }
+}
+
+impl Writing {
+    /// The group of a conversation, loaded at most once.
+    pub(crate) fn loaded(
+        &mut self,
+        id: &ConversationId,
+        config: &SessionConfig,
+    ) -> Result<Option<&mut Loaded>> {
+        if !self.loaded.contains_key(id.as_bytes())
+            && let Some(loaded) = Loaded::load(id.as_bytes(), &self.overlay, config)?
+        {
+            self.loaded.insert(id.as_bytes().to_vec(), loaded);
+        }
+        Ok(self.loaded.get_mut(id.as_bytes()))
+    }
+
+    /// Takes a new group into the transaction.
+    pub(crate) fn insert(&mut self, mut loaded: Loaded) -> Result<()> {
+        loaded.snapshot(&self.overlay)?;
+        self.loaded.insert(loaded.group.group_id().to_vec(), loaded);
+        Ok(())
+    }
+
+    /// Puts the group back to how it was before an operation that failed. If even that fails, it is loaded afresh when
+    /// it is needed next.
+    pub(crate) fn restore(&mut self, id: &ConversationId, config: &SessionConfig) -> Result<()> {
+        if let Some(loaded) = self.loaded.remove(id.as_bytes()) {
+            let restored = loaded.restored(&self.overlay, config)?;
+            self.loaded.insert(id.as_bytes().to_vec(), restored);
+        }
+        Ok(())
+    }
+
+    /// Forgets the loaded group: the overlay has another one now, or none.
+    pub(crate) fn unload(&mut self, id: &ConversationId) {
+        self.loaded.remove(id.as_bytes());
+    }
+}
+
+/// The time from which something that is made now is valid.
+pub(crate) fn backdated() -> MlsTime {
+    MlsTime::from(MlsTime::now().seconds_since_epoch().saturating_sub(BACKDATE.as_secs()))
+}
+
+/// The error of an operation that only fails when the storage or the library does.
+pub(crate) fn failure(overlay: &Overlay, error: MlsError) -> EngineError {
+    overlay.take_failure().unwrap_or_else(|| EngineError::Library(Box::new(error)))
+}

@@ -1,0 +1,125 @@
+//! Coming into conversations: creating, joining by Welcome, opening.
+
+use mls_rs::{
+    ExtensionList,
+    crypto::SignaturePublicKey,
+    extension::built_in::ExternalSendersExt,
+    identity::{SigningIdentity, basic::BasicCredential},
+};
+
+use super::{TransactionContext, backdated, failure};
+use crate::{
+    ConversationGuard, ConversationId, CredentialRef, EngineError, ExternalSender,
+    MlsConversationConfiguration, Result, WelcomeBundle, key_package::MAX_LIFETIME, loaded::Loaded, overlay,
+    provider, record::GroupMeta, wire,
+};
+
+impl TransactionContext {
+    /// Whether there is a conversation with this id. One that is only being joined does not count.
+    pub fn conversation_exists(&self, id: &ConversationId) -> Result<bool> {
+        self.writing()?.overlay.group_exists(id.as_bytes())
+    }
+
+    /// Creates a conversation with this device as its only member, in epoch 0.
+    pub fn new_conversation(
+        &mut self,
+        id: &ConversationId,
+        credential: &CredentialRef,
+        config: MlsConversationConfiguration,
+    ) -> Result<()> {
+        let MlsConversationConfiguration { ciphersuite, external_senders, custom } = config;
+        let config = self.session.config().clone();
+        let writing = self.writing_mut()?;
+        let overlay = writing.overlay.clone();
+        if overlay.group_exists(id.as_bytes())? || overlay.pending(id.as_bytes())?.is_some() {
+            return Err(EngineError::ConversationExists(id.clone()));
+        }
+        let credential = overlay.credential(credential)?;
+        if credential.ciphersuite != ciphersuite {
+            return Err(EngineError::UnsupportedCiphersuite(ciphersuite.number()));
+        }
+        let max = MlsConversationConfiguration::MAX_EXTERNAL_SENDERS;
+        if external_senders.len() > max {
+            return Err(EngineError::TooMany { requested: external_senders.len(), max });
+        }
+        let meta = GroupMeta::new(&custom);
+        let client = provider::client(&overlay, &config, &meta, Some(&credential), MAX_LIFETIME);
+        let build = || {
+            let mut extensions = ExtensionList::new();
+            if !external_senders.is_empty() {
+                let senders = external_senders.iter().map(external_signing_identity).collect();
+                extensions.set_from(ExternalSendersExt::new(senders))?;
+            }
+            client
+                .group_builder()?
+                .with_group_id(id.as_bytes().to_vec())
+                .with_group_context_extensions(extensions)
+                .with_now_time(backdated())
+                .build()
+        };
+        let group = build().map_err(|error| failure(&overlay, error))?;
+        writing.insert(Loaded::new(group, meta))
+    }
+
+    /// Joins the conversation of a Welcome that answers a key package of this device. The key package is used up.
+    ///
+    /// A conversation of this id that exists must be wiped first. A join that is pending for an earlier epoch is dropped.
+    pub fn process_welcome(&mut self, welcome: &[u8]) -> Result<WelcomeBundle> {
+        let message = wire::message(welcome)?;
+        let config = self.session.config().clone();
+        let writing = self.writing_mut()?;
+        let overlay = writing.overlay.clone();
+        let references = message.welcome_key_package_references();
+        if references.is_empty() {
+            return Err(EngineError::UnexpectedMessage);
+        }
+        let mut own = None;
+        for reference in references {
+            if let Some(data) = overlay.key_package(reference)? {
+                own = Some(data);
+                break;
+            }
+        }
+        let own = own.ok_or(EngineError::KeyPackageNotFound)?;
+        let key = overlay::signature_key(&own)?;
+        let credential = overlay.credential_with_key(&key)?.ok_or(EngineError::CredentialNotFound)?;
+
+        let meta = GroupMeta::new(&config.joined);
+        let client = provider::client(&overlay, &config, &meta, Some(&credential), MAX_LIFETIME);
+        let (group, _) = client.join_group(None, &message, None).map_err(|error| {
+            overlay.take_failure().unwrap_or_else(|| EngineError::InvalidWelcome(Box::new(error)))
+        })?;
+        let id = ConversationId::from(group.group_id());
+        if overlay.group_exists(id.as_bytes())? {
+            return Err(EngineError::ConversationExists(id));
+        }
+        let epoch = group.current_epoch();
+        writing.insert(Loaded::new(group, meta))?;
+        // A join for an earlier epoch was not taken, or is undone: else nobody could have added this device.
+        if overlay.pending(id.as_bytes())?.is_some_and(|pending| pending.epoch < epoch) {
+            overlay.delete_pending(id.as_bytes());
+        }
+        Ok(WelcomeBundle { id, epoch, crl_new_distribution_points: None })
+    }
+
+    /// Opens a conversation for changes: one that exists, or one whose join is pending.
+    ///
+    /// It is async as all that may wait; the lock is held already, so that it does not.
+    #[allow(clippy::unused_async)] // the contract has it async, and loading a large group may move off the thread
+    pub async fn conversation(&mut self, id: &ConversationId) -> Result<ConversationGuard<'_>> {
+        let config = self.session.config().clone();
+        let writing = self.writing_mut()?;
+        if writing.loaded(id, &config)?.is_none() && writing.overlay.pending(id.as_bytes())?.is_none() {
+            return Err(EngineError::ConversationNotFound(id.clone()));
+        }
+        Ok(ConversationGuard::new(self, id.clone()))
+    }
+}
+
+/// How an external sender stands in the group's context.
+fn external_signing_identity(sender: &ExternalSender) -> SigningIdentity {
+    SigningIdentity::new(
+        BasicCredential::new(ExternalSender::IDENTITY.to_vec()).into_credential(),
+        SignaturePublicKey::new(sender.as_bytes().to_vec()),
+    )
+}

@@ -1,0 +1,113 @@
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tertulia_domain::{Domain, limits};
+
+/// How a hub is run.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where to listen. Port 0 takes a free one; [`Server::local_addr`](crate::Server::local_addr) tells which.
+    pub listen: SocketAddr,
+    /// The directory that holds everything that the hub keeps. Created if it is not there, for its owner alone.
+    pub data: PathBuf,
+    /// The hub's domain, part of every device's identity. It is fixed at the first start, as `localhost` unless given,
+    /// and a later start with another one fails.
+    pub domain: Option<Domain>,
+    /// The certificate for HTTPS. Without it the hub speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Whether something in front of the hub terminates TLS. Only then may plain HTTP be spoken on an address that
+    /// others can reach.
+    pub behind_proxy: bool,
+    /// What the hub allows.
+    pub limits: Limits,
+}
+
+/// Files for TLS, both PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate and those that lead to its root.
+    pub cert: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+}
+
+/// What a hub allows. The defaults are those of [`tertulia_domain::limits`] and generous rates.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest application message, in bytes.
+    pub message_bytes: usize,
+    /// Longest commit bundle, in bytes.
+    pub commit_bytes: usize,
+    /// Longest JSON body that carries no key packages, in bytes.
+    pub json_bytes: usize,
+    /// Longest upload of key packages, in bytes of JSON.
+    pub key_packages_bytes: usize,
+    /// Most devices of a user.
+    pub devices_per_user: usize,
+    /// Most connections and open requests of a user.
+    pub connections_per_user: usize,
+    /// Most key packages kept for a device, the last-resort one not counted.
+    pub key_packages_per_device: usize,
+    /// Most users in one claim of key packages.
+    pub users_per_request: usize,
+    /// Longest time that a request may take, the waiting for an event aside.
+    pub request_timeout: Duration,
+    /// Longest lifetime of a key package.
+    pub key_package_lifetime: Duration,
+    /// Requests of one session.
+    pub requests: Rate,
+    /// Sign-ups from one address.
+    pub sign_ups: Rate,
+    /// Failed log-ins to one handle from one address.
+    pub failed_log_ins: Rate,
+}
+
+/// How often something may be done: `burst` times at once, and then once for every `period`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How often at once. 0 is without limit.
+    pub burst: u32,
+    /// The time after which it may be done once more.
+    pub period: Duration,
+}
+
+impl Rate {
+    /// Without limit.
+    pub const UNLIMITED: Self = Self { burst: 0, period: Duration::ZERO };
+}
+
+impl ServerConfig {
+    /// A hub that listens at `listen` and keeps its data in `data`, with everything else as by default.
+    pub fn new(listen: SocketAddr, data: impl AsRef<Path>) -> Self {
+        Self {
+            listen,
+            data: data.as_ref().to_owned(),
+            domain: None,
+            tls: None,
+            behind_proxy: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: limits::MAX_MESSAGE_BYTES,
+            commit_bytes: limits::MAX_COMMIT_BUNDLE_BYTES,
+            json_bytes: limits::MAX_JSON_BYTES,
+            key_packages_bytes: 1024 * 1024, // 200 of some hundred bytes each, in Base64, with room
+            devices_per_user: limits::MAX_DEVICES_PER_USER,
+            connections_per_user: limits::MAX_CONNECTIONS,
+            key_packages_per_device: limits::MAX_KEY_PACKAGES,
+            users_per_request: limits::MAX_USERS_PER_REQUEST,
+            request_timeout: Duration::from_secs(30),
+            key_package_lifetime: Duration::from_hours(84 * 24),
+            requests: Rate { burst: 2000, period: Duration::from_millis(1) },
+            sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },
+            failed_log_ins: Rate { burst: 10, period: Duration::from_secs(10) },
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Commits: what MLS makes of them is checked before, outside the transaction; here is what the rules of the
+//! conversation say, and the compare-and-swap that lets one of several win.
+
+use std::collections::BTreeSet;
+
+use super::{access, check_may_send, membership::propose_removals};
+use crate::{
+    error::ApiError,
+    mls::{CommitBundle, Observer, ValidCommit},
+    storage::{
+        WriteTx, conversations,
+        conversations::Access,
+        groups,
+        log::{self, Digest, Entry, Extra, Kind},
+    },
+};
+use rusqlite::Connection;
+use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
+use tertulia_domain::{
+    ConversationId, ConversationType, Role, UserId,
+    permission::{self, Candidate},
+};
+
+/// A commit bundle that was sent.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) conversation: ConversationId,
+    pub(crate) sender: UserDevice,
+    pub(crate) bundle: CommitBundle,
+    pub(crate) digest: Digest,
+    /// Milliseconds since 1970.
+    pub(crate) now: i64,
+}
+
+/// How a commit request begins.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// The same bytes were accepted before.
+    Known(CommitAccepted),
+    /// MLS is to be asked. With the stored group, or without for the first commit.
+    Check(Option<Vec<u8>>),
+}
+
+/// Everything that can be said before MLS is asked: is the sender a member who may send, is it the right group and epoch.
+pub(crate) fn begin(connection: &Connection, sent: &Sent) -> Result<Begun, ApiError> {
+    let Sent { conversation, sender, bundle, .. } = sent;
+    let access = access(connection, *conversation, sender.user)?;
+    check_may_send(connection, *conversation, sender.user, &access)?;
+    if let Some(known) = log::known(connection, *conversation, sent.digest)? {
+        let log::Known { sequence, epoch, sent_at } = known;
+        return Ok(Begun::Known(CommitAccepted { sequence, epoch, sent_at }));
+    }
+    if bundle.group_id != access.group_id {
+        return Err(ApiError::new(Code::MalformedMls, "The commit is for another group."));
+    }
+    if bundle.epoch != access.epoch {
+        return Err(ApiError::stale_epoch(access.epoch));
+    }
+    Ok(Begun::Check(groups::snapshot(connection, *conversation)?))
+}
+
+/// Makes the commit the conversation's next epoch, with everything that follows from it, or nothing.
+pub(crate) fn accept(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    sent: &Sent,
+    valid: &ValidCommit,
+) -> Result<CommitAccepted, ApiError> {
+    let Sent { conversation, sender, bundle, digest, now } = sent;
+    let (conversation, sender, now) = (*conversation, *sender, *now);
+    // Others may have been faster since `begin`.
+    if let Begun::Known(accepted) = begin(tx, sent)? {
+        return Ok(accepted);
+    }
+    let access = access(tx, conversation, sender.user)?;
+    if !valid.external
+        && groups::pending_references(tx, conversation)?.iter().any(|found| !valid.pending.contains(found))
+    {
+        return Err(Code::MissingProposals.into());
+    }
+    check_keys(tx, valid)?;
+
+    let arriving: BTreeSet<UserId> = valid.added.iter().map(|leaf| leaf.device.user).collect();
+    let joined = check_arriving(tx, sent, &access, valid, &arriving)?;
+    let going: BTreeSet<UserId> = valid.removed.iter().map(|device| device.user).collect();
+
+    if !groups::advance(tx, conversation, bundle.epoch, valid.epoch)? {
+        return Err(ApiError::stale_epoch(access.epoch));
+    }
+    groups::store(tx, conversation, &valid.snapshot, &bundle.group_info.bytes)?;
+    groups::clear_pending(tx, conversation)?;
+    for device in &valid.removed {
+        groups::remove_leaf(tx, conversation, *device)?;
+    }
+    for leaf in valid.added.iter().chain(valid.joins.then_some(&valid.committer)) {
+        groups::insert_leaf(tx, conversation, leaf.index, leaf.device)?;
+    }
+    let left = check_going(tx, sent, &access, valid, &going)?;
+    check_complete(tx, conversation, &access, sender.user, &joined)?;
+
+    let added = valid.added.iter().map(|leaf| leaf.device).collect();
+    let commit = Entry {
+        epoch: Some(valid.epoch),
+        sender: Some(sender),
+        sent_at: now,
+        body: Some(&bundle.commit.bytes),
+        welcome: bundle.welcome.as_ref().map(|part| part.bytes.as_ref()),
+        message: bundle.message.as_ref().map(|part| part.bytes.as_ref()),
+        extra: Some(Extra::Commit { added }),
+        digest: Some(*digest),
+    };
+    let place = log::append(tx, conversation, Kind::Commit, &commit)?;
+    record_members(tx, sent, place.position, &joined, &left)?;
+    if access.kind.is_managed() {
+        propose_removals(tx, observer, conversation, valid.epoch, now)?;
+    }
+    Ok(CommitAccepted { sequence: place.sequence, epoch: valid.epoch, sent_at: now })
+}
+
+/// Every leaf that the commit makes is of a registered device and has the key that the device registered.
+fn check_keys(tx: &WriteTx<'_>, valid: &ValidCommit) -> Result<(), ApiError> {
+    for leaf in valid.added.iter().chain([&valid.committer]) {
+        if groups::registered_key(tx, leaf.device)?.as_deref() != Some(&leaf.signature_key) {
+            let detail =
+                "A leaf is not of a registered device, or has another key than the device registered.";
+            return Err(ApiError::new(Code::InvalidCommit, detail));
+        }
+    }
+    Ok(())
+}
+
+/// Which of the users whose devices are added become members, if the sender may add them.
+fn check_arriving(
+    tx: &WriteTx<'_>,
+    sent: &Sent,
+    access: &Access,
+    valid: &ValidCommit,
+    arriving: &BTreeSet<UserId>,
+) -> Result<Vec<UserId>, ApiError> {
+    let actor = sent.sender.user;
+    if access.kind == ConversationType::OneToOne {
+        // Both are in it for good, present or not: who is added is not compared with the members.
+        let other = conversations::other_user(tx, sent.conversation, actor)?;
+        let strangers = arriving.iter().any(|&user| user != actor && Some(user) != other);
+        let first_without_other = valid.epoch == 1 && !other.is_some_and(|other| arriving.contains(&other));
+        if strangers || first_without_other {
+            let detail = "The group of a 1:1 has the devices of exactly its two users.";
+            return Err(ApiError::new(Code::InvalidOperation, detail));
+        }
+        return Ok(Vec::new());
+    }
+    let mut joined = Vec::new();
+    for &user in arriving {
+        if conversations::role_of(tx, sent.conversation, user)?.is_none() {
+            joined.push(user);
+        }
+    }
+    if !joined.is_empty() {
+        let candidates = joined
+            .iter()
+            .map(|&user| Ok(Candidate { user, connected: conversations::are_connected(tx, actor, user)? }))
+            .collect::<Result<Vec<_>, ApiError>>()?;
+        permission::check_add_members(Some(access.membership()), Role::Member, candidates)?;
+    }
+    Ok(joined)
+}
+
+/// A user who is added, or the other of a new 1:1, comes with every device that can be added.
+fn check_complete(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    access: &Access,
+    actor: UserId,
+    joined: &[UserId],
+) -> Result<(), ApiError> {
+    let first_one_to_one = access.kind == ConversationType::OneToOne && access.epoch == 0;
+    let other = if first_one_to_one { conversations::other_user(tx, conversation, actor)? } else { None };
+    let mut missing = Vec::new();
+    for user in joined.iter().copied().chain(other) {
+        let present = groups::devices_in_tree(tx, conversation, user)?;
+        let addable = groups::devices_to_add(tx, user)?;
+        missing.extend(
+            addable
+                .into_iter()
+                .filter(|device| !present.contains(device))
+                .map(|device| UserDevice { user, device }),
+        );
+    }
+    if missing.is_empty() { Ok(()) } else { Err(ApiError::device_mismatch(missing)) }
+}
+
+/// Which of the users whose leaves are removed are members no more, if the sender may remove them. The leaves are
+/// already as they are after the commit.
+fn check_going(
+    tx: &WriteTx<'_>,
+    sent: &Sent,
+    access: &Access,
+    valid: &ValidCommit,
+    going: &BTreeSet<UserId>,
+) -> Result<Vec<UserId>, ApiError> {
+    let Sent { conversation, sender, .. } = *sent;
+    let one_to_one = access.kind == ConversationType::OneToOne;
+    let mut left = Vec::new();
+    for &user in going.iter().filter(|&&user| user != sender.user) {
+        let replaced = |device: &UserDevice| valid.added.iter().any(|leaf| leaf.device == *device);
+        if valid.removed.iter().filter(|device| device.user == user).all(replaced) {
+            continue;
+        }
+        let role = match conversations::role_of(tx, conversation, user)? {
+            Some(role) => role,
+            // Who has left may be removed by anybody; who has blocked the other in a 1:1 is in it all the same.
+            None if one_to_one => Role::Member,
+            None => continue,
+        };
+        let roster = conversations::roster(tx, conversation)?;
+        permission::check_remove_member(Some(access.membership()), role, roster)?;
+        let remaining = groups::devices_in_tree(tx, conversation, user)?;
+        if !remaining.is_empty() {
+            let missing = remaining.into_iter().map(|device| UserDevice { user, device });
+            return Err(ApiError::device_mismatch(missing.collect()));
+        }
+        left.push(user);
+    }
+    Ok(left)
+}
+
+/// Who is added sees the log from the commit on; who is removed sees that, and nothing later.
+fn record_members(
+    tx: &WriteTx<'_>,
+    sent: &Sent,
+    commit: crate::storage::Position,
+    joined: &[UserId],
+    left: &[UserId],
+) -> Result<(), ApiError> {
+    if joined.is_empty() && left.is_empty() {
+        return Ok(());
+    }
+    let Sent { conversation, sender, now, .. } = *sent;
+    let mut members = Vec::with_capacity(joined.len());
+    for &user in joined {
+        conversations::insert_member(tx, conversation, user, Role::Member, commit)?;
+        members.push(conversations::as_member(tx, user, Role::Member)?);
+    }
+    let entry = Entry {
+        sender: Some(sender),
+        sent_at: now,
+        extra: Some(Extra::Members { joined: members, left: left.to_vec() }),
+        ..Entry::default()
+    };
+    let place = log::append(tx, conversation, Kind::Members, &entry)?;
+    for &user in left {
+        conversations::end_member(tx, conversation, user, place.position)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Changes of membership and roles that are not commits.
+
+use super::access;
+use crate::{
+    error::ApiError,
+    mls::Observer,
+    storage::{
+        WriteTx, conversations, groups,
+        groups::Pending,
+        log::{self, Entry, Extra, Kind},
+    },
+};
+use tertulia_api::{Code, UserDevice};
+use tertulia_domain::{
+    ConversationId, ConversationType, Role, UserId,
+    permission::{self, Target},
+    role::Action,
+};
+
+/// Creates a group with its creator as admin. Doing so again changes nothing.
+pub(crate) fn create_group(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    creator: UserId,
+    now: i64,
+) -> Result<(), ApiError> {
+    // Ids of users and of 1:1 conversations are known to others and name conversations too; nobody may take those.
+    let random = conversation.as_uuid().get_version_num() == 4;
+    if !random || conversations::is_user(tx, conversation)? {
+        return Err(ApiError::new(Code::BadRequest, "The id of a new group is a random UUID, of version 4."));
+    }
+    if conversations::create_group(tx, conversation, creator, now)? {
+        return Ok(());
+    }
+    let own = conversations::find(tx, conversation, creator)?
+        .is_some_and(|access| access.kind == ConversationType::Group && access.role == Role::Admin);
+    if own {
+        Ok(())
+    } else {
+        Err(ApiError::new(Code::BadRequest, "This id cannot be used; choose another one at random."))
+    }
+}
+
+/// Gives a member another role.
+pub(crate) fn change_role(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    actor: UserDevice,
+    user: UserId,
+    role: &str,
+    now: i64,
+) -> Result<(), ApiError> {
+    let access = access(tx, conversation, actor.user)?;
+    permission::authorise(Some(access.membership()), Action::ModifyOtherMember)?;
+    let granted: Role = role.parse().map_err(|_| ApiError::from(Code::UnknownRole))?;
+    let present = conversations::role_of(tx, conversation, user)?
+        .ok_or_else(|| ApiError::new(Code::UnknownUser, "This user is not a member of the conversation."))?;
+    let target = if user == actor.user { Target::Myself } else { Target::Other(present) };
+    let roster = conversations::roster(tx, conversation)?;
+    permission::check_change_role(Some(access.membership()), target, granted, roster, None)?;
+    if granted == present {
+        return Ok(());
+    }
+    record_role(tx, conversation, actor, user, granted, now)
+}
+
+fn record_role(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    actor: UserDevice,
+    user: UserId,
+    role: Role,
+    now: i64,
+) -> Result<(), ApiError> {
+    conversations::set_role(tx, conversation, user, role)?;
+    let entry = Entry {
+        sender: Some(actor),
+        sent_at: now,
+        extra: Some(Extra::Role { user, role }),
+        ..Entry::default()
+    };
+    log::append(tx, conversation, Kind::Role, &entry).map(|_| ())
+}
+
+/// Leaves a conversation. The hub proposes to remove the leaver's devices from the group; nothing is delivered to them
+/// any more, whether or not the others get round to it.
+pub(crate) fn leave(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    conversation: ConversationId,
+    leaver: UserDevice,
+    successor: Option<UserId>,
+    now: i64,
+) -> Result<(), ApiError> {
+    let access = access(tx, conversation, leaver.user)?;
+    let roster = conversations::roster(tx, conversation)?;
+    let successor = successor.filter(|&user| user != leaver.user);
+    let follows = match successor {
+        Some(user) => conversations::role_of(tx, conversation, user)?,
+        None => None,
+    };
+    permission::check_leave(Some(access.membership()), roster, follows)?;
+
+    let last_admin = access.role == Role::Admin && roster.admins == 1;
+    if let (Some(user), Some(_), true) = (successor, follows, last_admin) {
+        record_role(tx, conversation, leaver, user, Role::Admin, now)?;
+    }
+    let entry = Entry {
+        sender: Some(leaver),
+        sent_at: now,
+        extra: Some(Extra::Members { joined: Vec::new(), left: vec![leaver.user] }),
+        ..Entry::default()
+    };
+    let place = log::append(tx, conversation, Kind::Members, &entry)?;
+    conversations::end_member(tx, conversation, leaver.user, place.position)?;
+    propose_removals(tx, observer, conversation, access.epoch, now)
+}
+
+/// Proposes to remove every leaf of a user who is not a member, unless that is pending already or nobody is left to
+/// commit it.
+pub(super) fn propose_removals(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    conversation: ConversationId,
+    epoch: u64,
+    now: i64,
+) -> Result<(), ApiError> {
+    let gone = groups::users_in_tree_only(tx, conversation)?;
+    if gone.is_empty() || conversations::roster(tx, conversation)?.members == 0 {
+        return Ok(());
+    }
+    let Some(snapshot) = groups::snapshot(tx, conversation)? else { return Ok(()) };
+    let proposed = observer.propose_removals(&snapshot, |user| gone.contains(&user))?;
+    let pending: Vec<_> = proposed
+        .proposals
+        .into_iter()
+        .map(|removal| Pending {
+            reference: removal.reference,
+            removes: removal.leaf,
+            message: removal.message,
+        })
+        .collect();
+    groups::store_pending(tx, conversation, epoch, &proposed.snapshot, &pending)?;
+    for proposal in &pending {
+        let entry =
+            Entry { epoch: Some(epoch), sent_at: now, body: Some(&proposal.message), ..Entry::default() };
+        log::append(tx, conversation, Kind::Proposal, &entry)?;
+    }
+    Ok(())
+}

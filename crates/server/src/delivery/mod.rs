@@ -1,0 +1,43 @@
+//! What happens when something is sent into a conversation or its membership changes: the steps of one transaction,
+//! between the handlers, which know HTTP, and the storage, which knows no rules.
+
+pub(crate) mod commits;
+pub(crate) mod membership;
+pub(crate) mod messages;
+
+use crate::{
+    error::ApiError,
+    storage::conversations::{self, Access},
+};
+use rusqlite::Connection;
+use tertulia_domain::{
+    ConversationId, ConversationType, UserId,
+    connection::Status,
+    permission::{self, PermissionError},
+};
+
+/// The conversation that a member names. To others it does not exist.
+pub(crate) fn access(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Access, ApiError> {
+    conversations::find(connection, conversation, user)?.ok_or(PermissionError::NoConversation.into())
+}
+
+/// Whether the member may send into the conversation. In a 1:1 this depends on the member's own side of the connection
+/// alone, so that nobody learns of being blocked.
+fn check_may_send(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+    access: &Access,
+) -> Result<(), ApiError> {
+    permission::check_send(Some(access.membership()))?;
+    if access.kind == ConversationType::OneToOne
+        && conversations::own_status(connection, conversation, user)? != Some(Status::Accepted)
+    {
+        return Err(PermissionError::NotConnected { user: None }.into());
+    }
+    Ok(())
+}

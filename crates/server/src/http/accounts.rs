@@ -1,0 +1,154 @@
+//! Accounts and sessions.
+
+use super::{
+    auth::{Authenticated, new_token},
+    extract::{ClientAddress, Json, Path, Query},
+};
+use crate::{
+    error::{ApiError, sentence},
+    state::{AppState, now_ms},
+    storage::accounts,
+};
+use axum::extract::State;
+use http::StatusCode;
+use tertulia_api::{
+    Code,
+    account::{Credentials, Me, Session, User},
+};
+use tertulia_domain::{Handle, UserId};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use zeroize::Zeroizing;
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(sign_up))
+        .routes(routes!(log_in))
+        .routes(routes!(log_out))
+        .routes(routes!(show_self))
+        .routes(routes!(show_user))
+        .routes(routes!(find_user))
+}
+
+/// Sign up
+///
+/// Creates an account and opens a session for it.
+#[utoipa::path(post, path = "/v1/accounts", tag = "accounts", request_body = Credentials, security(()),
+    responses((status = 201, description = "The account's first session", body = Session)),
+    extensions(("x-problems" = json!(["invalid-handle", "invalid-password", "handle-taken", "rate-limited"]))))]
+async fn sign_up(
+    State(state): State<AppState>,
+    ClientAddress(address): ClientAddress,
+    Json(credentials): Json<Credentials>,
+) -> Result<(StatusCode, Json<Session>), ApiError> {
+    let password = Zeroizing::new(credentials.password);
+    let handle: Handle =
+        credentials.handle.parse().map_err(|error| ApiError::new(Code::InvalidHandle, sentence(&error)))?;
+    state.limiters.sign_ups.take(&address)?;
+    let wanted = handle.clone();
+    // Asked before the password is hashed, which is the costly part, and decided by the insertion after it.
+    if state.storage.read(move |db| accounts::user_by_handle(db, &wanted)).await?.is_some() {
+        return Err(Code::HandleTaken.into());
+    }
+    let hash = state.passwords.hash(password).await?;
+    let (user, (token, token_hash)) = (UserId::random(), new_token());
+    let new = handle.clone();
+    state
+        .storage
+        .write(move |tx| {
+            accounts::create(tx, user, &new, &hash, now_ms())?;
+            accounts::open_session(tx, &token_hash, user, now_ms())
+        })
+        .await?;
+    tracing::info!(user = user.short(), "signed up");
+    Ok((StatusCode::CREATED, Json(session(&state, token, user, &handle))))
+}
+
+/// Log in
+///
+/// Opens a session. Its device is registered next, or again.
+#[utoipa::path(post, path = "/v1/sessions", tag = "accounts", request_body = Credentials, security(()),
+    responses((status = 201, description = "The session", body = Session)),
+    extensions(("x-problems" = json!(["invalid-credentials", "rate-limited"]))))]
+async fn log_in(
+    State(state): State<AppState>,
+    ClientAddress(address): ClientAddress,
+    Json(credentials): Json<Credentials>,
+) -> Result<(StatusCode, Json<Session>), ApiError> {
+    let password = Zeroizing::new(credentials.password);
+    let handle: Handle = credentials.handle.parse().map_err(|_| Code::InvalidCredentials)?;
+    let source = (handle.clone(), address);
+    state.limiters.failed_log_ins.take(&source)?;
+    let wanted = handle.clone();
+    let found = state.storage.read(move |db| accounts::credentials(db, &wanted)).await?;
+    let (user, hash) = found.unzip();
+    let valid = state.passwords.verify(password, hash).await?;
+    let user = user.filter(|_| valid).ok_or(Code::InvalidCredentials)?;
+    state.limiters.failed_log_ins.give_back(&source);
+    let (token, token_hash) = new_token();
+    state.storage.write(move |tx| accounts::open_session(tx, &token_hash, user, now_ms())).await?;
+    Ok((StatusCode::CREATED, Json(session(&state, token, user, &handle))))
+}
+
+fn session(state: &AppState, token: String, user: UserId, handle: &Handle) -> Session {
+    Session { token, user, handle: handle.to_string(), domain: state.domain.to_string() }
+}
+
+/// Log out
+///
+/// Ends the session. Its device stays registered.
+#[utoipa::path(delete, path = "/v1/sessions/current", tag = "accounts",
+    responses((status = 204, description = "The token is no longer valid")))]
+async fn log_out(State(state): State<AppState>, caller: Authenticated) -> Result<StatusCode, ApiError> {
+    state.storage.write(move |tx| accounts::close_session(tx, &caller.token)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who am I
+#[utoipa::path(get, path = "/v1/self", tag = "accounts",
+    responses((status = 200, description = "The session's user and device", body = Me)))]
+async fn show_self(State(state): State<AppState>, caller: Authenticated) -> Json<Me> {
+    Json(Me {
+        user: caller.user,
+        handle: caller.handle.to_string(),
+        domain: state.domain.to_string(),
+        device: caller.device,
+    })
+}
+
+/// A user
+#[utoipa::path(get, path = "/v1/users/{user}", tag = "accounts",
+    params(("user" = String, Path, format = Uuid, description = "The user")),
+    responses((status = 200, description = "The user", body = User)),
+    extensions(("x-problems" = json!(["unknown-user"]))))]
+async fn show_user(
+    State(state): State<AppState>,
+    _caller: Authenticated,
+    Path(user): Path<UserId>,
+) -> Result<Json<User>, ApiError> {
+    let found = state.storage.read(move |db| accounts::user(db, user)).await?;
+    Ok(Json(found.ok_or(Code::UnknownUser)?))
+}
+
+/// What to find a user by.
+#[derive(serde::Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct UserQuery {
+    /// The handle, in full.
+    handle: String,
+}
+
+/// Find a user
+#[utoipa::path(get, path = "/v1/users", tag = "accounts", params(UserQuery),
+    responses((status = 200, description = "The user of this handle", body = User)),
+    extensions(("x-problems" = json!(["invalid-handle", "unknown-user"]))))]
+async fn find_user(
+    State(state): State<AppState>,
+    _caller: Authenticated,
+    Query(query): Query<UserQuery>,
+) -> Result<Json<User>, ApiError> {
+    let handle: Handle =
+        query.handle.parse().map_err(|error| ApiError::new(Code::InvalidHandle, sentence(&error)))?;
+    let found = state.storage.read(move |db| accounts::user_by_handle(db, &handle)).await?;
+    Ok(Json(found.ok_or(Code::UnknownUser)?))
+}

@@ -1,0 +1,83 @@
+//! Who sends a request: the session's user and device.
+
+use crate::{
+    error::ApiError,
+    state::AppState,
+    storage::accounts::{self, TokenHash},
+};
+use axum::extract::FromRequestParts;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{header, request::Parts};
+use sha2::{Digest as _, Sha256};
+use tertulia_api::{Code, UserDevice};
+use tertulia_domain::{DeviceId, Handle, UserId};
+
+/// Bytes of a session token.
+const TOKEN_BYTES: usize = 32;
+
+/// The user of the request's session.
+#[derive(Debug, Clone)]
+pub(crate) struct Authenticated {
+    pub(crate) user: UserId,
+    pub(crate) handle: Handle,
+    /// The session's device, once it has registered one.
+    pub(crate) device: Option<DeviceId>,
+    /// What the session is stored under.
+    pub(crate) token: TokenHash,
+}
+
+/// The user and the device of the request's session.
+#[derive(Debug, Clone)]
+pub(crate) struct AuthenticatedDevice {
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+}
+
+impl AuthenticatedDevice {
+    /// The device with its user.
+    pub(crate) const fn address(&self) -> UserDevice {
+        UserDevice { user: self.user, device: self.device }
+    }
+}
+
+impl FromRequestParts<AppState> for Authenticated {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let token = bearer_token(parts).ok_or(Code::Unauthenticated)?;
+        let session = state.storage.read(move |connection| accounts::session(connection, &token)).await?;
+        let session = session.ok_or(Code::Unauthenticated)?;
+        // After the look-up, so that made-up tokens do not weigh on anybody's cell.
+        state.limiters.requests.take(&token)?;
+        Ok(Self { user: session.user, handle: session.handle, device: session.device, token })
+    }
+}
+
+impl FromRequestParts<AppState> for AuthenticatedDevice {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let session = Authenticated::from_request_parts(parts, state).await?;
+        let device = session.device.ok_or(Code::NoDevice)?;
+        Ok(Self { user: session.user, device })
+    }
+}
+
+/// The hash of the token in `Authorization: Bearer <token>` (RFC 6750 section 2.1).
+fn bearer_token(parts: &Parts) -> Option<TokenHash> {
+    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| hash(token.trim()))
+}
+
+/// A new token, and what it is stored under.
+pub(super) fn new_token() -> (String, TokenHash) {
+    let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN_BYTES]>());
+    let hash = hash(&token);
+    (token, hash)
+}
+
+/// A token has 256 random bits, so a plain hash is as good as a slow one; and who steals the database cannot log in.
+fn hash(token: &str) -> TokenHash {
+    Sha256::digest(token).into()
+}

@@ -1,0 +1,124 @@
+//! Commits, and what a device needs to join by one.
+
+use super::{
+    auth::{Authenticated, AuthenticatedDevice},
+    extract::{Json, Mls, Path},
+};
+use crate::{
+    delivery::{
+        self,
+        commits::{self, Begun, Sent},
+    },
+    error::ApiError,
+    mls::CommitBundle,
+    state::{AppState, now_ms},
+    storage::{
+        groups,
+        log::{Digest, Kind},
+    },
+};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use mls_rs::time::MlsTime;
+use std::sync::Arc;
+use tertulia_api::{
+    Code,
+    conversation::{CommitAccepted, MLS_MEDIA_TYPE},
+};
+use tertulia_domain::ConversationId;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(send)).routes(routes!(group_info))
+}
+
+/// Send a commit
+///
+/// The body is a bundle of concatenated `MLSMessage`s: the commit as `PublicMessage`, the `GroupInfo` of the epoch that
+/// it makes with the ratchet tree and the external public key, the Welcome if it adds devices, and at most one
+/// application message of the new epoch. All of it is accepted or none. Of several commits to one epoch exactly one wins;
+/// the others get `stale-epoch`. Sending the same bytes again gives the same answer.
+#[utoipa::path(
+    post, path = "/v1/conversations/{conversation}/commits", tag = "conversations",
+    params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
+    request_body(content = [u8], content_type = "message/mls"),
+    responses(
+        (status = 201, description = "Where it stands in the log, and the epoch that it made.", body = CommitAccepted),
+    ),
+    extensions(("x-problems" = json!([
+        "malformed-mls-message", "invalid-commit", "missing-proposals", "inconsistent-group-info", "not-connected", "action-denied", "invalid-operation", "last-admin", "no-device", "no-conversation", "proposal-not-found", "stale-epoch", "device-mismatch"
+    ]))),
+)]
+async fn send(
+    State(state): State<AppState>,
+    auth: AuthenticatedDevice,
+    Path(conversation): Path<ConversationId>,
+    Mls(body): Mls,
+) -> Result<(StatusCode, Json<CommitAccepted>), ApiError> {
+    let (sender, now) = (auth.address(), now_ms());
+    let sent = blocking(move || {
+        let bundle = CommitBundle::parse(&body)?;
+        let digest = Digest::of(Kind::Commit, &body);
+        Ok(Arc::new(Sent { conversation, sender, bundle, digest, now }))
+    })
+    .await?;
+
+    let asked = Arc::clone(&sent);
+    let stored = match state.storage.read(move |connection| commits::begin(connection, &asked)).await? {
+        Begun::Known(accepted) => return Ok((StatusCode::CREATED, Json(accepted))),
+        Begun::Check(stored) => stored,
+    };
+    let (observer, checked) = (Arc::clone(&state.observer), Arc::clone(&sent));
+    let valid = blocking(move || {
+        let Sent { bundle, sender, .. } = checked.as_ref();
+        Ok(match stored {
+            Some(stored) => observer.commit(&stored, bundle, *sender, MlsTime::now())?,
+            None => observer.first_commit(bundle, *sender, MlsTime::now())?,
+        })
+    })
+    .await?;
+    let observer = Arc::clone(&state.observer);
+    let accepted = state.storage.write(move |tx| commits::accept(tx, &observer, &sent, &valid)).await?;
+    state.metrics.commit_accepted();
+    Ok((StatusCode::CREATED, Json(accepted)))
+}
+
+/// Read the GroupInfo of the current epoch
+///
+/// With it a device of a member joins by an external commit.
+#[utoipa::path(
+    get, path = "/v1/conversations/{conversation}/group-info", tag = "conversations",
+    params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
+    responses(
+        (status = 200, body = [u8], content_type = "message/mls", description = "The `MLSMessage` with the `GroupInfo`."),
+    ),
+    extensions(("x-problems" = json!([
+        "no-conversation", "not-found"
+    ]))),
+)]
+async fn group_info(
+    State(state): State<AppState>,
+    auth: Authenticated,
+    Path(conversation): Path<ConversationId>,
+) -> Result<Response, ApiError> {
+    let user = auth.user;
+    let group_info = state
+        .storage
+        .read(move |connection| {
+            delivery::access(connection, conversation, user)?;
+            groups::group_info(connection, conversation)?
+                .ok_or_else(|| ApiError::new(Code::NotFound, "The conversation has had no commit yet."))
+        })
+        .await?;
+    Ok(([(header::CONTENT_TYPE, MLS_MEDIA_TYPE)], group_info).into_response())
+}
+
+/// Does work that keeps a processor busy on a thread for such work.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?
+}

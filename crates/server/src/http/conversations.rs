@@ -1,0 +1,146 @@
+//! Conversations: reading, creating, leaving, roles.
+
+use super::{
+    auth::{Authenticated, AuthenticatedDevice},
+    extract::{Json, Path},
+};
+use crate::{
+    delivery::membership,
+    error::ApiError,
+    state::{AppState, now_ms},
+    storage::conversations,
+};
+use axum::extract::State;
+use http::StatusCode;
+use std::sync::Arc;
+use tertulia_api::conversation::{Conversation, Conversations, Leave, NewConversation, RoleUpdate};
+use tertulia_domain::{ConversationId, UserId, permission::PermissionError};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show))
+        .routes(routes!(set_role))
+        .routes(routes!(leave))
+}
+
+/// List my conversations
+#[utoipa::path(
+    get, path = "/v1/conversations", tag = "conversations",
+    responses(
+        (status = 200, description = "The caller's conversations, oldest first.", body = Conversations),
+    ),
+)]
+async fn list(State(state): State<AppState>, auth: Authenticated) -> Result<Json<Conversations>, ApiError> {
+    let user = auth.user;
+    let conversations = state.storage.read(move |connection| conversations::list(connection, user)).await?;
+    Ok(Json(Conversations { conversations }))
+}
+
+/// Read a conversation
+#[utoipa::path(
+    get, path = "/v1/conversations/{conversation}", tag = "conversations",
+    params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
+    responses(
+        (status = 200, description = "The conversation.", body = Conversation),
+    ),
+    extensions(("x-problems" = json!([
+        "no-conversation"
+    ]))),
+)]
+async fn show(
+    State(state): State<AppState>,
+    auth: Authenticated,
+    Path(conversation): Path<ConversationId>,
+) -> Result<Json<Conversation>, ApiError> {
+    let user = auth.user;
+    let shown =
+        state.storage.read(move |connection| conversations::show(connection, conversation, user)).await?;
+    shown.map(Json).ok_or(PermissionError::NoConversation.into())
+}
+
+/// Create a group
+///
+/// The caller is its admin and only member; further members come with its first commit. Creating it again gives the same
+/// answer.
+#[utoipa::path(
+    post, path = "/v1/conversations", tag = "conversations",
+    request_body = NewConversation,
+    responses(
+        (status = 201, description = "The group.", body = Conversation),
+    ),
+)]
+async fn create(
+    State(state): State<AppState>,
+    auth: Authenticated,
+    Json(NewConversation { conversation }): Json<NewConversation>,
+) -> Result<(StatusCode, Json<Conversation>), ApiError> {
+    let user = auth.user;
+    let created = state
+        .storage
+        .write(move |tx| {
+            membership::create_group(tx, conversation, user, now_ms())?;
+            conversations::show(tx, conversation, user)?.ok_or(PermissionError::NoConversation.into())
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// Change a member's role
+#[utoipa::path(
+    put, path = "/v1/conversations/{conversation}/members/{user}/role", tag = "conversations",
+    params(
+        ("conversation" = String, Path, format = Uuid, description = "The conversation."),
+        ("user" = String, Path, format = Uuid, description = "The member."),
+    ),
+    request_body = RoleUpdate,
+    responses(
+        (status = 204, description = "The member has the role."),
+    ),
+    extensions(("x-problems" = json!([
+        "unknown-role", "action-denied", "invalid-operation", "role-elevation", "last-admin", "no-device", "no-conversation", "unknown-user"
+    ]))),
+)]
+async fn set_role(
+    State(state): State<AppState>,
+    auth: AuthenticatedDevice,
+    Path((conversation, user)): Path<(ConversationId, UserId)>,
+    Json(RoleUpdate { role }): Json<RoleUpdate>,
+) -> Result<StatusCode, ApiError> {
+    let actor = auth.address();
+    state
+        .storage
+        .write(move |tx| membership::change_role(tx, conversation, actor, user, &role, now_ms()))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Leave a conversation
+///
+/// Nothing of it is delivered to the caller any more. The hub proposes to the others to remove the caller's devices from
+/// the MLS group. The last admin names a successor while others remain.
+#[utoipa::path(
+    post, path = "/v1/conversations/{conversation}/leave", tag = "conversations",
+    params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
+    request_body = Leave,
+    responses(
+        (status = 204, description = "The caller is not a member any more."),
+    ),
+    extensions(("x-problems" = json!([
+        "invalid-operation", "last-admin", "no-device", "no-conversation"
+    ]))),
+)]
+async fn leave(
+    State(state): State<AppState>,
+    auth: AuthenticatedDevice,
+    Path(conversation): Path<ConversationId>,
+    Json(Leave { successor }): Json<Leave>,
+) -> Result<StatusCode, ApiError> {
+    let (leaver, observer) = (auth.address(), Arc::clone(&state.observer));
+    state
+        .storage
+        .write(move |tx| membership::leave(tx, &observer, conversation, leaver, successor, now_ms()))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,50 @@
+//! The API over HTTP. Handlers read the request, ask the domain inside one transaction, and answer.
+
+mod accounts;
+mod auth;
+mod commits;
+mod connections;
+mod conversations;
+mod devices;
+mod events;
+mod extract;
+mod key_packages;
+mod layers;
+mod messages;
+mod openapi;
+mod ops;
+mod ws;
+
+use crate::state::AppState;
+use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+/// Everything that the hub serves.
+pub(crate) fn app(state: AppState) -> Router {
+    let limits = &state.limits;
+    let json = DefaultBodyLimit::max(limits.json_bytes);
+    let key_packages = DefaultBodyLimit::max(limits.key_packages_bytes);
+    let quick = OpenApiRouter::with_openapi(openapi::base())
+        .merge(ops::router().layer(json))
+        .merge(accounts::router().layer(json))
+        .merge(devices::router().layer(key_packages))
+        .merge(key_packages::router().layer(key_packages))
+        .merge(connections::router().layer(json))
+        .merge(conversations::router().layer(json))
+        .merge(messages::router().layer(DefaultBodyLimit::max(limits.message_bytes)))
+        .merge(commits::router().layer(DefaultBodyLimit::max(limits.commit_bytes)))
+        .layer(from_fn_with_state(state.clone(), layers::time_out));
+    // Waiting for events takes as long as it takes.
+    let events = events::router().merge(ws::router()).layer(json);
+    let (router, mut description) = quick.merge(events).split_for_parts();
+    openapi::document_problems(&mut description);
+    router
+        .merge(SwaggerUi::new("/v1/docs").url("/v1/openapi.json", description))
+        .fallback(layers::not_found)
+        .method_not_allowed_fallback(layers::method_not_allowed)
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn_with_state(state.clone(), layers::observe))
+        .with_state(state)
+}

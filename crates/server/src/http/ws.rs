@@ -1,0 +1,199 @@
+//! The event stream over a WebSocket: events as they come, acknowledgements back.
+//!
+//! There is no queue per socket. A socket reads the log page by page, as fast as its other side takes the events; one
+//! that is slow, or does not read at all, holds one page.
+
+use super::{auth::AuthenticatedDevice, events::start, extract::Query};
+use crate::{
+    error::ApiError,
+    state::AppState,
+    storage::{
+        Position, StorageError, WriteTx,
+        stream::{self, PageLimits},
+    },
+};
+use axum::{
+    extract::{
+        State, WebSocketUpgrade,
+        ws::{CloseFrame, Message, WebSocket, close_code, rejection::WebSocketUpgradeRejection},
+    },
+    response::Response,
+};
+use bytes::Bytes;
+use futures::{
+    SinkExt as _, StreamExt as _,
+    stream::{SplitSink, SplitStream},
+};
+use serde::Deserialize;
+use std::time::Duration;
+use tertulia_api::{Code, UserDevice, event::ClientFrame};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// What one socket holds at most.
+const PAGE: PageLimits = PageLimits { events: 100, bytes: 512 * 1024 };
+
+/// A device says nothing longer than an acknowledgement.
+const MAX_FRAME_BYTES: usize = 4096;
+
+/// How often the hub asks whether the other side is there.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// After so long without a sign of life, and two unanswered heartbeats, the other side is taken for gone.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// How long a close frame may take on its way.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Where to begin.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StreamQuery {
+    /// Events after this cursor; without it, after the last one that the device acknowledged.
+    since: Option<String>,
+}
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(stream))
+}
+
+/// Follow events
+///
+/// A WebSocket. The hub sends each event as a text frame with an `Event` in JSON, first those that are there, then new
+/// ones as they come. The device sends `{"type":"ack","cursor":"…"}` once everything up to that cursor is safe with it.
+/// What is not acknowledged is sent again on the next connection.
+#[utoipa::path(
+    get, path = "/v1/events/stream", tag = "events",
+    params(StreamQuery),
+    responses(
+        (status = 101, description = "The WebSocket is open."),
+    ),
+    extensions(("x-problems" = json!([
+        "no-device", "events-missed"
+    ]))),
+)]
+async fn stream(
+    State(state): State<AppState>,
+    auth: AuthenticatedDevice,
+    Query(StreamQuery { since }): Query<StreamQuery>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let reader = auth.address();
+    let since = start(&state, reader, since).await?;
+    let upgrade = upgrade.map_err(|rejection| ApiError::new(Code::BadRequest, rejection.body_text()))?;
+    let upgrade = upgrade.max_message_size(MAX_FRAME_BYTES).max_frame_size(MAX_FRAME_BYTES);
+    Ok(upgrade.on_upgrade(move |socket| serve(state, reader, since, socket)))
+}
+
+/// Why a socket is closed.
+enum End {
+    /// The other side closed it, or is gone.
+    Gone,
+    /// The other side does not keep to the protocol.
+    Misuse(&'static str),
+    /// The hub cannot go on.
+    Failed,
+    /// The hub stops.
+    Shutdown,
+}
+
+async fn serve(state: AppState, reader: UserDevice, since: Position, socket: WebSocket) {
+    let _counted = state.metrics.socket_opened();
+    let _awaited = state.shutdown.open_socket();
+    let (mut sink, mut frames) = socket.split();
+    let end = tokio::select! {
+        end = send_events(&state, reader, since, &mut sink) => end,
+        end = take_frames(&state, reader, &mut frames) => end,
+        () = state.shutdown.requested() => End::Shutdown,
+    };
+    let (code, reason) = match end {
+        End::Gone => return,
+        End::Misuse(reason) => (close_code::POLICY, reason),
+        End::Failed => (close_code::ERROR, "the hub failed"),
+        End::Shutdown => (close_code::AWAY, "the hub stops"),
+    };
+    let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+    // Best effort: who does not take it notices that the connection is gone.
+    let _ = timeout(CLOSING, sink.send(close)).await;
+}
+
+async fn send_events(
+    state: &AppState,
+    reader: UserDevice,
+    mut since: Position,
+    sink: &mut SplitSink<WebSocket, Message>,
+) -> End {
+    // Before the log is read, so that nothing comes in between unnoticed.
+    let mut subscription = state.wake.subscribe(reader.user);
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let read = state.storage.read(move |connection| stream::page(connection, reader, since, PAGE));
+        let page = match read.await {
+            Ok(page) => page,
+            Err(ApiError::Storage(StorageError::Closed)) => return End::Shutdown,
+            Err(error) => {
+                tracing::error!(%error, "an event stream ended");
+                return End::Failed;
+            }
+        };
+        for event in &page.events {
+            let Ok(json) = serde_json::to_string(event) else { return End::Failed };
+            if sink.send(Message::text(json)).await.is_err() {
+                return End::Gone;
+            }
+        }
+        since = stream::parse_cursor(&page.cursor).unwrap_or(since);
+        if page.more {
+            continue;
+        }
+        loop {
+            tokio::select! {
+                () = subscription.changed() => break,
+                _ = heartbeat.tick() => {
+                    if sink.send(Message::Ping(Bytes::new())).await.is_err() {
+                        return End::Gone;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn take_frames(state: &AppState, reader: UserDevice, frames: &mut SplitStream<WebSocket>) -> End {
+    loop {
+        let text = match timeout(IDLE, frames.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => text,
+            // Answers to heartbeats; those of the other side are answered by the library.
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
+            Ok(Some(Ok(Message::Binary(_)))) => return End::Misuse("frames are text"),
+            Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) | Err(_) => return End::Gone,
+        };
+        let Ok(ClientFrame::Acknowledge { cursor }) = serde_json::from_str(&text) else {
+            return End::Misuse("the frame is not one that the hub knows");
+        };
+        let Some(position) = stream::parse_cursor(&cursor) else {
+            return End::Misuse("the cursor is not one of this hub");
+        };
+        let write = state.storage.write(move |tx| acknowledge(tx, reader, position));
+        match write.await {
+            Ok(true) => {}
+            Ok(false) => return End::Misuse("the cursor is not one of this hub"),
+            Err(ApiError::Storage(StorageError::Closed)) => return End::Shutdown,
+            Err(error) => {
+                tracing::error!(%error, "an acknowledgement was not stored");
+                return End::Failed;
+            }
+        }
+    }
+}
+
+/// Whether the cursor can be one that the hub gave.
+fn acknowledge(tx: &WriteTx<'_>, reader: UserDevice, position: Position) -> Result<bool, ApiError> {
+    if position > tx.last_position() {
+        return Ok(false);
+    }
+    stream::acknowledge(tx, reader, position)?;
+    Ok(true)
+}

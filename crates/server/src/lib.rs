@@ -1,0 +1,45 @@
+//! The hub: accounts, connections, and the delivery of conversations that it cannot read.
+//!
+//! It **owns** the HTTP API, its storage (one SQLite database), the order of messages and commits, the event stream of
+//! every device, and the checks of MLS (RFC 9420) that can be made without a secret. It **leaves to others** the rules
+//! (`tertulia-domain`), the shapes on the wire (`tertulia-api`), and everything inside the messages, which only the
+//! members' devices can decrypt.
+//!
+//! From the outside inwards: `http` reads requests and answers, `delivery` is what happens in a conversation, `mls` looks
+//! at MLS messages, `storage` keeps. Everything that a request changes is one transaction, and is durable before the
+//! answer.
+//!
+//! ```
+//! use tertulia_server::{Server, ServerConfig};
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let data = tempfile::tempdir()?;
+//! let server = Server::bind(ServerConfig::new(([127, 0, 0, 1], 0).into(), data.path())).await?;
+//! println!("listening on http://{}", server.local_addr());
+//!
+//! // Runs until the future given to it resolves; a program would give `tokio::signal::ctrl_c`.
+//! server.run(async {}).await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod delivery;
+mod error;
+mod files;
+mod http;
+mod hub_key;
+mod limits;
+mod metrics;
+mod mls;
+mod password;
+mod server;
+mod shutdown;
+mod state;
+mod storage;
+mod wake;
+
+pub use config::{Limits, Rate, ServerConfig, TlsFiles};
+pub use server::{Server, ServerError};
+pub use storage::StorageError;

@@ -1,0 +1,416 @@
+//! Follows groups from commit to commit, as somebody who is not in them.
+
+use std::collections::BTreeSet;
+
+use mls_rs::{
+    CipherSuiteProvider, CryptoProvider as _, MlsMessage,
+    crypto::{SignaturePublicKey, SignatureSecretKey},
+    error::MlsError,
+    extension::built_in::{ExternalPubExt, ExternalSendersExt, RatchetTreeExt},
+    external_client::{
+        ExternalClient, ExternalGroup, ExternalReceivedMessage, ExternalSnapshot,
+        builder::{ExternalBaseConfig, WithCryptoProvider, WithIdentityProvider},
+    },
+    group::{CachedProposal, CommitEffect, GroupInfo, Member, proposal::Proposal},
+    identity::SigningIdentity,
+    time::MlsTime,
+};
+use mls_rs_crypto_awslc::AwsLcCryptoProvider;
+use tertulia_api::UserDevice;
+use tertulia_domain::{DeviceAddress, Domain, UserId};
+
+use super::{
+    CIPHER_SUITE, CommitBundle, DeviceIdentityProvider, Rejection,
+    message::{CommitSender, Part},
+};
+
+type Config =
+    WithIdentityProvider<DeviceIdentityProvider, WithCryptoProvider<AwsLcCryptoProvider, ExternalBaseConfig>>;
+type Group = ExternalGroup<Config>;
+
+/// Observes the groups of one hub, and signs the hub's proposals as their external sender 0.
+pub(crate) struct Observer {
+    identities: DeviceIdentityProvider,
+    secret: SignatureSecretKey,
+    public: SignaturePublicKey,
+}
+
+/// A device in a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leaf {
+    /// Its leaf's index in the tree.
+    pub(crate) index: u32,
+    pub(crate) device: UserDevice,
+    /// The key that its leaf has.
+    pub(crate) signature_key: Vec<u8>,
+}
+
+/// A commit that MLS allows, and what it does to the group. Whether its sender may do that is not known yet.
+#[derive(Debug)]
+pub(crate) struct ValidCommit {
+    /// The epoch that it makes.
+    pub(crate) epoch: u64,
+    /// The group after it, as [`Observer`] loads it again.
+    pub(crate) snapshot: Vec<u8>,
+    /// The devices that it adds and that join by its Welcome.
+    pub(crate) added: Vec<Leaf>,
+    /// The leaf of its sender after it.
+    pub(crate) committer: Leaf,
+    /// Whether the sender was not in the tree before: it creates the group or joins by an external commit.
+    pub(crate) joins: bool,
+    /// Whether it is an external commit.
+    pub(crate) external: bool,
+    /// The references of the pending proposals that the hub knew of when it checked the commit.
+    pub(crate) pending: Vec<Vec<u8>>,
+    /// The devices whose leaves it removes, be it that they are added again.
+    pub(crate) removed: Vec<UserDevice>,
+}
+
+/// Removals that the hub proposes, and the group in which they are pending.
+#[derive(Debug)]
+pub(crate) struct Proposed {
+    pub(crate) snapshot: Vec<u8>,
+    pub(crate) proposals: Vec<Removal>,
+}
+
+/// A proposal of the hub to remove a leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// The `ProposalRef` (RFC 9420 §5.2).
+    pub(crate) reference: Vec<u8>,
+    /// The leaf.
+    pub(crate) leaf: u32,
+    /// The `MLSMessage`.
+    pub(crate) message: Vec<u8>,
+}
+
+impl Observer {
+    /// For the hub of this domain, with its Ed25519 key as the cryptographic library has it: 64 and 32 bytes.
+    pub(crate) const fn new(domain: Domain, secret: SignatureSecretKey, public: SignaturePublicKey) -> Self {
+        Self { identities: DeviceIdentityProvider::new(domain), secret, public }
+    }
+
+    /// The key that groups name as their external sender, 32 bytes.
+    pub(crate) fn public_key(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// Checks the commit that takes a group from epoch 0 to epoch 1.
+    ///
+    /// The hub has seen nothing of the group so far: the tree comes from the bundle's `GroupInfo`, which the creator has
+    /// signed. Every leaf but the creator's own must come from an Add of the commit.
+    pub(crate) fn first_commit(
+        &self,
+        bundle: &CommitBundle,
+        sender: UserDevice,
+        now: MlsTime,
+    ) -> Result<ValidCommit, Rejection> {
+        if bundle.epoch != 0 || bundle.sender != CommitSender::Leaf(0) {
+            return Err(Rejection::Invalid("the first commit of a group is its creator's, in epoch 0"));
+        }
+        if !bundle.commit.message.proposals_by_reference().is_empty() {
+            return Err(Rejection::ProposalNotFound);
+        }
+        let info = described_group(&bundle.group_info)?;
+        let context = info.group_context();
+        if context.epoch() != 1 || context.group_id() != bundle.group_id || info.sender() != 0 {
+            return Err(Rejection::GroupInfo("the GroupInfo is not the creator's for epoch 1 of this group"));
+        }
+        if context.cipher_suite() != CIPHER_SUITE {
+            return Err(Rejection::Invalid("the group's cipher suite is not one of this hub"));
+        }
+        let group = self
+            .client(None)
+            .observe_group(bundle.group_info.message.clone(), None, Some(now))
+            .map_err(Rejection::GroupInfoMls)?;
+        self.hub_identity(&group)?;
+
+        let added = self.added(&bundle.commit, false)?;
+        let leaves = self.leaves(&group)?;
+        let [creator, others @ ..] = leaves.as_slice() else {
+            return Err(Rejection::GroupInfo("the group has no member"));
+        };
+        if creator.index != 0 || creator.device != sender {
+            return Err(Rejection::Invalid("the first commit is not that of the group's creator"));
+        }
+        if others.len() != added.len() {
+            return Err(Rejection::GroupInfo("the tree has other members than those that the commit adds"));
+        }
+        check_welcome(bundle, added.len())?;
+        Ok(ValidCommit {
+            epoch: 1,
+            snapshot: snapshot(&group)?,
+            added: placed(&added, others)?,
+            committer: creator.clone(),
+            joins: true,
+            external: false,
+            pending: Vec::new(),
+            removed: Vec::new(),
+        })
+    }
+
+    /// Checks a commit of a group that the hub follows. `stored` is the snapshot from the commit before.
+    pub(crate) fn commit(
+        &self,
+        stored: &[u8],
+        bundle: &CommitBundle,
+        sender: UserDevice,
+        now: MlsTime,
+    ) -> Result<ValidCommit, Rejection> {
+        let mut group = self.load(stored, None)?;
+        let commit = &bundle.commit;
+
+        let external = bundle.sender == CommitSender::Joiner;
+        let new_leaf = commit.message.commit_path_leaf_node();
+        let new_device = new_leaf.map(|leaf| self.device(&leaf.signing_identity)).transpose()?;
+        // An external commit is its joiner's by the leaf in its path, and always has one.
+        let of_member = match bundle.sender {
+            CommitSender::Leaf(index) => self.device_at(&group, index)? == sender,
+            CommitSender::Joiner => new_device.is_some(),
+        };
+        if !of_member || new_device.is_some_and(|device| device != sender) {
+            return Err(Rejection::Invalid("the commit is not that of the device that sends it"));
+        }
+
+        let added = self.added(commit, external)?;
+        let pending = group.get_cached_proposals();
+        if !external {
+            check_references(&commit.message, &pending)?;
+        }
+        let removed = removals(&commit.message, &pending)
+            .into_iter()
+            .map(|index| self.device_at(&group, index))
+            .collect::<Result<Vec<_>, _>>()?;
+        if external && removed.iter().any(|&device| device != sender) {
+            return Err(Rejection::Invalid(
+                "an external commit can remove the joiner's own earlier leaf only",
+            ));
+        }
+        let pending = pending.iter().map(|cached| cached.proposal_ref().to_vec()).collect();
+
+        let received = group
+            .process_incoming_message_with_time(commit.message.clone(), now)
+            .map_err(Rejection::of_commit)?;
+        let committer = match received {
+            ExternalReceivedMessage::Commit(done) if matches!(done.effect, CommitEffect::NewEpoch(_)) => {
+                done.committer
+            }
+            _ => return Err(Rejection::Invalid("the commit does not lead to a new epoch of the group")),
+        };
+        if described_group(&bundle.group_info)?.sender() != committer {
+            return Err(Rejection::GroupInfo("the GroupInfo is not signed by the commit's sender"));
+        }
+        // Compares the group's context, the tree and the confirmation tag, and verifies the signature.
+        group.process_incoming_message(bundle.group_info.message.clone()).map_err(Rejection::GroupInfoMls)?;
+        self.hub_identity(&group)?;
+        check_welcome(bundle, added.len())?;
+
+        let leaves = self.leaves(&group)?;
+        let committer = leaves.iter().find(|leaf| leaf.index == committer).cloned();
+        Ok(ValidCommit {
+            epoch: group.group_context().epoch(),
+            snapshot: snapshot(&group)?,
+            added: placed(&added, &leaves)?,
+            committer: committer
+                .ok_or(Rejection::Invalid("the sender is not in the group after its commit"))?,
+            joins: external,
+            external,
+            pending,
+            removed,
+        })
+    }
+
+    /// Proposes the removal of every leaf of the users who are `gone`. Those proposed already are not proposed again.
+    pub(crate) fn propose_removals(
+        &self,
+        stored: &[u8],
+        gone: impl Fn(UserId) -> bool,
+    ) -> Result<Proposed, Rejection> {
+        let identity = self.hub_identity(&self.load(stored, None)?)?;
+        let mut group = self.load(stored, Some(identity))?;
+        let pending: BTreeSet<u32> =
+            group.get_cached_proposals().iter().filter_map(|cached| removal(cached.proposal())).collect();
+        let mut proposals = Vec::new();
+        let suite = suite()?;
+        for leaf in self.leaves(&group)? {
+            if gone(leaf.device.user) && !pending.contains(&leaf.index) {
+                let message = group.propose_remove(leaf.index, Vec::new()).map_err(Rejection::Stored)?;
+                let bytes = message.to_bytes().map_err(Rejection::Stored)?;
+                let reference = message.into_proposal_reference(&suite).map_err(Rejection::Stored)?;
+                let reference = reference.ok_or(Rejection::Stored(MlsError::UnexpectedMessageType))?;
+                proposals.push(Removal { reference, leaf: leaf.index, message: bytes });
+            }
+        }
+        Ok(Proposed { snapshot: snapshot(&group)?, proposals })
+    }
+
+    /// The devices that the commit adds. Only what this hub's clients make is let through: of a proposal that the hub
+    /// does not understand, it could not say what it does to the members.
+    fn added(&self, commit: &Part, external: bool) -> Result<Vec<UserDevice>, Rejection> {
+        let mut added = Vec::new();
+        for proposal in commit.message.proposals_by_value() {
+            match proposal {
+                Proposal::Add(add) if !external => added.push(self.device(add.signing_identity())?),
+                Proposal::Remove(_) => {}
+                Proposal::ExternalInit(_) if external => {}
+                _ => {
+                    return Err(Rejection::Invalid(
+                        "the commit has a proposal of a kind that is not allowed in it",
+                    ));
+                }
+            }
+        }
+        let distinct: BTreeSet<_> = added.iter().collect();
+        if distinct.len() != added.len() {
+            return Err(Rejection::Invalid("the commit adds a device twice"));
+        }
+        Ok(added)
+    }
+
+    /// The external senders of the group must be the hub and nobody else. How the group names the hub is left to its
+    /// creator: only the key counts.
+    fn hub_identity(&self, group: &Group) -> Result<SigningIdentity, Rejection> {
+        let senders = group
+            .group_context()
+            .extensions()
+            .get_as::<ExternalSendersExt>()
+            .map_err(Rejection::of_extension)?
+            .map(|senders| senders.allowed_senders);
+        match senders.as_deref() {
+            Some([hub]) if hub.signature_key == self.public => Ok(hub.clone()),
+            _ => Err(Rejection::Invalid("the group's external senders must be this hub's key and no other")),
+        }
+    }
+
+    fn leaves(&self, group: &Group) -> Result<Vec<Leaf>, Rejection> {
+        let leaf = |member: Member| {
+            Ok(Leaf {
+                index: member.index,
+                device: self.device(&member.signing_identity)?,
+                signature_key: member.signing_identity.signature_key.to_vec(),
+            })
+        };
+        group.roster().members_iter().map(leaf).collect()
+    }
+
+    fn device_at(&self, group: &Group, index: u32) -> Result<UserDevice, Rejection> {
+        let member = group.roster().member_with_index(index);
+        let member = member.map_err(|_| Rejection::Invalid("the commit names a leaf that is blank"))?;
+        self.device(&member.signing_identity)
+    }
+
+    fn device(&self, identity: &SigningIdentity) -> Result<UserDevice, Rejection> {
+        let DeviceAddress { user, device, .. } = self
+            .identities
+            .device(identity)
+            .map_err(|_| Rejection::Invalid("a member's credential is not one of a device of this hub"))?;
+        Ok(UserDevice { user, device })
+    }
+
+    fn load(&self, stored: &[u8], signer: Option<SigningIdentity>) -> Result<Group, Rejection> {
+        let snapshot = ExternalSnapshot::from_bytes(stored).map_err(Rejection::Stored)?;
+        self.client(signer).load_group(snapshot).map_err(Rejection::Stored)
+    }
+
+    fn client(&self, signer: Option<SigningIdentity>) -> ExternalClient<Config> {
+        let builder = ExternalClient::builder()
+            .crypto_provider(AwsLcCryptoProvider::new())
+            .identity_provider(self.identities.clone());
+        match signer {
+            Some(identity) => builder.signer(self.secret.clone(), identity).build(),
+            None => builder.build(),
+        }
+    }
+}
+
+/// The `GroupInfo` of a bundle, which must serve those who join later by an external commit (RFC 9420 §12.4.3.2).
+fn described_group(part: &Part) -> Result<&GroupInfo, Rejection> {
+    let info = part.message.as_group_info().ok_or(Rejection::GroupInfo("the GroupInfo is missing"))?;
+    let extensions = info.extensions();
+    let tree = extensions.get_as::<RatchetTreeExt>().map_err(Rejection::of_extension)?;
+    let external = extensions.get_as::<ExternalPubExt>().map_err(Rejection::of_extension)?;
+    if tree.is_none() || external.is_none() {
+        return Err(Rejection::GroupInfo(
+            "the GroupInfo must have the ratchet tree and the external public key",
+        ));
+    }
+    Ok(info)
+}
+
+/// Every reference is to a pending proposal, and every pending proposal is referred to, or its leaf removed by value.
+fn check_references(commit: &MlsMessage, pending: &[CachedProposal]) -> Result<(), Rejection> {
+    let references = commit.proposals_by_reference();
+    if references.iter().any(|&reference| pending.iter().all(|cached| cached.proposal_ref() != reference)) {
+        return Err(Rejection::ProposalNotFound);
+    }
+    let by_value: BTreeSet<_> = commit.proposals_by_value().into_iter().filter_map(removal).collect();
+    let covered = |cached: &CachedProposal| {
+        references.contains(&cached.proposal_ref())
+            || removal(cached.proposal()).is_some_and(|leaf| by_value.contains(&leaf))
+    };
+    if pending.iter().all(covered) { Ok(()) } else { Err(Rejection::MissingProposals) }
+}
+
+/// The leaves that the commit removes, by value and by reference.
+fn removals(commit: &MlsMessage, pending: &[CachedProposal]) -> Vec<u32> {
+    let references = commit.proposals_by_reference();
+    let referred = pending.iter().filter(|cached| references.contains(&cached.proposal_ref()));
+    let by_reference = referred.filter_map(|cached| removal(cached.proposal()));
+    commit.proposals_by_value().into_iter().filter_map(removal).chain(by_reference).collect()
+}
+
+fn removal(proposal: &Proposal) -> Option<u32> {
+    match proposal {
+        Proposal::Remove(remove) => Some(remove.to_remove()),
+        _ => None,
+    }
+}
+
+/// The Welcome is for exactly those whom the commit adds, by the key packages that it adds them with.
+fn check_welcome(bundle: &CommitBundle, added: usize) -> Result<(), Rejection> {
+    let Some(welcome) = &bundle.welcome else {
+        return if added == 0 {
+            Ok(())
+        } else {
+            Err(Rejection::Invalid("the commit adds devices and has no Welcome for them"))
+        };
+    };
+    let suite = suite()?;
+    let mut expected = BTreeSet::new();
+    for proposal in bundle.commit.message.proposals_by_value() {
+        if let Proposal::Add(add) = proposal {
+            expected.insert(add.key_package().to_reference(&suite).map_err(Rejection::Mls)?.to_vec());
+        }
+    }
+    let references = welcome.message.welcome_key_package_references();
+    let welcomed: BTreeSet<_> = references.iter().map(|reference| reference.to_vec()).collect();
+    if welcome.message.cipher_suite() != Some(CIPHER_SUITE)
+        || added == 0
+        || welcomed != expected
+        || references.len() != added
+    {
+        return Err(Rejection::Invalid("the Welcome is not for the devices that the commit adds"));
+    }
+    Ok(())
+}
+
+/// The leaves of the added devices.
+fn placed(added: &[UserDevice], leaves: &[Leaf]) -> Result<Vec<Leaf>, Rejection> {
+    let added: BTreeSet<_> = added.iter().collect();
+    let placed: Vec<_> = leaves.iter().filter(|leaf| added.contains(&leaf.device)).cloned().collect();
+    if placed.len() == added.len() {
+        Ok(placed)
+    } else {
+        Err(Rejection::GroupInfo("the tree has other members than those that the commit adds"))
+    }
+}
+
+fn snapshot(group: &Group) -> Result<Vec<u8>, Rejection> {
+    group.snapshot().to_bytes().map_err(Rejection::Stored)
+}
+
+fn suite() -> Result<impl CipherSuiteProvider, Rejection> {
+    AwsLcCryptoProvider::new()
+        .cipher_suite_provider(CIPHER_SUITE)
+        .ok_or(Rejection::Invalid("the group's cipher suite is not one of this hub"))
+}

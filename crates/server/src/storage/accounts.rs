@@ -1,0 +1,97 @@
+//! Users and their sessions.
+
+use super::{RowExt as _, Sql, WriteTx};
+use crate::error::ApiError;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tertulia_api::{Code, account::User};
+use tertulia_domain::{DeviceId, Handle, UserId};
+
+/// SHA-256 of a session token.
+pub(crate) type TokenHash = [u8; 32];
+
+/// A session, with what every request asks of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) user: UserId,
+    pub(crate) handle: Handle,
+    pub(crate) device: Option<DeviceId>,
+}
+
+/// Creates a user; `handle-taken` if there is one of this handle. `password` is a PHC string.
+pub(crate) fn create(
+    tx: &WriteTx<'_>,
+    user: UserId,
+    handle: &Handle,
+    password: &str,
+    now: i64,
+) -> Result<(), ApiError> {
+    let inserted = tx
+        .prepare_cached(
+            "INSERT INTO users (id, handle, password, created_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (handle) DO NOTHING",
+        )?
+        .execute(params![Sql(user), handle.as_str(), password, now])?;
+    if inserted == 0 { Err(Code::HandleTaken.into()) } else { Ok(()) }
+}
+
+/// The user of this handle and the hash of the password.
+pub(crate) fn credentials(
+    connection: &Connection,
+    handle: &Handle,
+) -> Result<Option<(UserId, String)>, ApiError> {
+    let found = connection
+        .prepare_cached("SELECT id, password FROM users WHERE handle = ?1")?
+        .query_row([handle.as_str()], |row| Ok((row.domain(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(found)
+}
+
+/// Opens a session.
+pub(crate) fn open_session(
+    tx: &WriteTx<'_>,
+    token: &TokenHash,
+    user: UserId,
+    now: i64,
+) -> Result<(), ApiError> {
+    tx.prepare_cached("INSERT INTO sessions (token_hash, user, created_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![token, Sql(user), now])?;
+    Ok(())
+}
+
+/// Ends a session, if there is one.
+pub(crate) fn close_session(tx: &WriteTx<'_>, token: &TokenHash) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM sessions WHERE token_hash = ?1")?.execute([token])?;
+    Ok(())
+}
+
+/// The session of a token.
+pub(crate) fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>, ApiError> {
+    let session = connection
+        .prepare_cached(
+            "SELECT s.user, u.handle, s.device FROM sessions s JOIN users u ON u.id = s.user
+             WHERE s.token_hash = ?1",
+        )?
+        .query_row([token], |row| {
+            Ok(Session { user: row.domain(0)?, handle: row.domain(1)?, device: row.optional(2)? })
+        })
+        .optional()?;
+    Ok(session)
+}
+
+/// A user by id.
+pub(crate) fn user(connection: &Connection, user: UserId) -> Result<Option<User>, ApiError> {
+    let found = connection
+        .prepare_cached("SELECT handle FROM users WHERE id = ?1")?
+        .query_row([Sql(user)], |row| Ok(User { user, handle: row.get(0)? }))
+        .optional()?;
+    Ok(found)
+}
+
+/// A user by handle.
+pub(crate) fn user_by_handle(connection: &Connection, handle: &Handle) -> Result<Option<User>, ApiError> {
+    let found = connection
+        .prepare_cached("SELECT id FROM users WHERE handle = ?1")?
+        .query_row([handle.as_str()], |row| Ok(User { user: row.domain(0)?, handle: handle.to_string() }))
+        .optional()?;
+    Ok(found)
+}

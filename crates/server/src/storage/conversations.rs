@@ -1,0 +1,337 @@
+//! Conversations and who is in them.
+//!
+//! Membership is kept as intervals of positions, since it decides which entries of the log a user may see.
+
+use super::{Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event};
+use crate::error::ApiError;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use tertulia_api::{
+    conversation::{Conversation, Member},
+    event::{EventBody, LogEntry},
+};
+use tertulia_domain::{
+    ConversationId, ConversationType, Role, UserId,
+    connection::Status,
+    permission::{Membership, Roster},
+};
+
+/// A conversation, as its delivery sees it, and the role of the one member who asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(crate) kind: ConversationType,
+    pub(crate) group_id: Vec<u8>,
+    pub(crate) epoch: u64,
+    pub(crate) role: Role,
+}
+
+impl Access {
+    /// The facts that the domain's checks begin with.
+    pub(crate) const fn membership(&self) -> Membership {
+        Membership { conversation_type: self.kind, role: self.role }
+    }
+}
+
+/// Creates the 1:1 of two users, of type `connection` and with nobody in it. One that is there already stays as it is.
+pub(crate) fn create_one_to_one(
+    tx: &WriteTx<'_>,
+    id: ConversationId,
+    creator: UserId,
+    now: i64,
+) -> Result<(), ApiError> {
+    insert(tx, id, ConversationType::Connection, creator, now).map(|_| ())
+}
+
+/// Creates a group with its creator as admin. `false` if the id is taken.
+pub(crate) fn create_group(
+    tx: &WriteTx<'_>,
+    id: ConversationId,
+    creator: UserId,
+    now: i64,
+) -> Result<bool, ApiError> {
+    let created = insert(tx, id, ConversationType::Group, creator, now)?;
+    if created {
+        join(tx, id, creator, Role::Admin, now)?;
+    }
+    Ok(created)
+}
+
+fn insert(
+    tx: &WriteTx<'_>,
+    id: ConversationId,
+    kind: ConversationType,
+    creator: UserId,
+    now: i64,
+) -> Result<bool, ApiError> {
+    // The group's id is at first that of the conversation.
+    let inserted = tx
+        .prepare_cached(
+            "INSERT INTO conversations (id, type, creator, created_at, group_id) VALUES (?1, ?2, ?3, ?4, ?1)
+             ON CONFLICT (id) DO NOTHING",
+        )?
+        .execute(params![Sql(id), Sql(kind), Sql(creator), now])?;
+    Ok(inserted == 1)
+}
+
+/// Puts a user into a conversation, from here on in its log, and tells the user's devices. Nobody else is told. Nothing
+/// happens if the user is in it already.
+pub(crate) fn join(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    user: UserId,
+    role: Role,
+    now: i64,
+) -> Result<(), ApiError> {
+    if find(tx, conversation, user)?.is_some() {
+        return Ok(());
+    }
+    // Not an entry of the log, where the others would see that there is one: it stands behind the last entry.
+    let sequence: i64 = tx
+        .prepare_cached("SELECT last_sequence FROM conversations WHERE id = ?1")?
+        .query_row([Sql(conversation)], |row| row.get(0))?;
+    let entry = LogEntry { conversation, sequence: sequence.cast_unsigned(), sent_at: now, sender: None };
+    let position = append_user_event(tx, user, &EventBody::ConversationJoined { entry })?;
+    insert_member(tx, conversation, user, role, position)
+}
+
+/// Puts a user into a conversation who sees its log from `position` on, without telling anybody.
+pub(crate) fn insert_member(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    user: UserId,
+    role: Role,
+    position: Position,
+) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "INSERT INTO members (conversation, user, role, joined_position) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![Sql(conversation), Sql(user), Sql(role), position])?;
+    Ok(())
+}
+
+/// Takes a user out of a conversation without telling anybody. Nothing happens if the user is not in it.
+pub(crate) fn leave_silently(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<(), ApiError> {
+    end_member(tx, conversation, user, tx.last_position())
+}
+
+/// Takes a user out of a conversation, who sees its log up to `position`.
+pub(crate) fn end_member(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    user: UserId,
+    position: Position,
+) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "UPDATE members SET left_position = ?3 WHERE conversation = ?1 AND user = ?2 AND left_position IS NULL",
+    )?
+    .execute(params![Sql(conversation), Sql(user), position])?;
+    Ok(())
+}
+
+/// Changes the type of a conversation.
+pub(crate) fn set_type(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    kind: ConversationType,
+) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE conversations SET type = ?2 WHERE id = ?1")?
+        .execute(params![Sql(conversation), Sql(kind)])?;
+    Ok(())
+}
+
+/// Changes the role of a current member.
+pub(crate) fn set_role(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    user: UserId,
+    role: Role,
+) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "UPDATE members SET role = ?3 WHERE conversation = ?1 AND user = ?2 AND left_position IS NULL",
+    )?
+    .execute(params![Sql(conversation), Sql(user), Sql(role)])?;
+    Ok(())
+}
+
+/// The conversation, if there is one and the user is in it.
+pub(crate) fn find(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Option<Access>, ApiError> {
+    let access = connection
+        .prepare_cached(
+            "SELECT c.type, c.group_id, c.epoch, m.role FROM conversations c
+             JOIN members m ON m.conversation = c.id AND m.user = ?2 AND m.left_position IS NULL
+             WHERE c.id = ?1",
+        )?
+        .query_row(params![Sql(conversation), Sql(user)], |row| {
+            Ok(Access {
+                kind: row.domain(0)?,
+                group_id: row.get(1)?,
+                epoch: row.get::<_, i64>(2)?.cast_unsigned(),
+                role: row.domain(3)?,
+            })
+        })
+        .optional()?;
+    Ok(access)
+}
+
+/// The user's own status in the connection that a 1:1 belongs to. What the other's is, is not asked: it must not show.
+pub(crate) fn own_status(
+    connection: &Connection,
+    one_to_one: ConversationId,
+    user: UserId,
+) -> Result<Option<Status>, ApiError> {
+    let status = connection
+        .prepare_cached("SELECT status FROM connections WHERE conversation = ?1 AND user = ?2")?
+        .query_row(params![Sql(one_to_one), Sql(user)], |row| row.domain(0))
+        .optional()?;
+    Ok(status)
+}
+
+/// The other user of a 1:1.
+pub(crate) fn other_user(
+    connection: &Connection,
+    one_to_one: ConversationId,
+    user: UserId,
+) -> Result<Option<UserId>, ApiError> {
+    let other = connection
+        .prepare_cached("SELECT other FROM connections WHERE conversation = ?1 AND user = ?2")?
+        .query_row(params![Sql(one_to_one), Sql(user)], |row| row.domain(0))
+        .optional()?;
+    Ok(other)
+}
+
+/// Whether both users' rows are `accepted`.
+pub(crate) fn are_connected(connection: &Connection, a: UserId, b: UserId) -> Result<bool, ApiError> {
+    let status = |user, other| connections::status(connection, user, other);
+    Ok(tertulia_domain::connection::connected(status(a, b)?, status(b, a)?))
+}
+
+/// The role of a current member.
+pub(crate) fn role_of(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Option<Role>, ApiError> {
+    let role = connection
+        .prepare_cached(
+            "SELECT role FROM members WHERE conversation = ?1 AND user = ?2 AND left_position IS NULL",
+        )?
+        .query_row(params![Sql(conversation), Sql(user)], |row| row.domain(0))
+        .optional()?;
+    Ok(role)
+}
+
+/// How many members and admins there are now.
+pub(crate) fn roster(connection: &Connection, conversation: ConversationId) -> Result<Roster, ApiError> {
+    let (members, admins): (i64, i64) = connection
+        .prepare_cached(
+            "SELECT count(*), count(*) FILTER (WHERE role = ?2) FROM members
+             WHERE conversation = ?1 AND left_position IS NULL",
+        )?
+        .query_row(params![Sql(conversation), Sql(Role::Admin)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Roster {
+        members: usize::try_from(members).unwrap_or(usize::MAX),
+        admins: usize::try_from(admins).unwrap_or(usize::MAX),
+    })
+}
+
+/// The current members, by their ids alone.
+pub(crate) fn member_ids(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Vec<UserId>, ApiError> {
+    let mut statement = connection
+        .prepare_cached("SELECT user FROM members WHERE conversation = ?1 AND left_position IS NULL")?;
+    let users = statement.query_map([Sql(conversation)], |row| row.domain(0))?;
+    Ok(users.collect::<Result<_, _>>()?)
+}
+
+/// A conversation as this user sees it, if the user is in it.
+pub(crate) fn show(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Option<Conversation>, ApiError> {
+    let row = connection
+        .prepare_cached(
+            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at FROM conversations c
+             JOIN members m ON m.conversation = c.id AND m.user = ?2 AND m.left_position IS NULL
+             WHERE c.id = ?1",
+        )?
+        .query_row(params![Sql(conversation), Sql(user)], without_members)
+        .optional()?;
+    row.map(|conversation| with_members(connection, conversation)).transpose()
+}
+
+/// The conversations that this user is in, oldest first.
+pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversation>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at FROM members m
+         JOIN conversations c ON c.id = m.conversation
+         WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
+    )?;
+    let rows = statement.query_map([Sql(user)], without_members)?;
+    rows.map(|row| with_members(connection, row?)).collect()
+}
+
+fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
+    Ok(Conversation {
+        conversation: row.domain(0)?,
+        kind: row.domain(1)?,
+        members: Vec::new(),
+        group_id: row.get::<_, Vec<u8>>(2)?.into(),
+        epoch: row.get::<_, i64>(3)?.cast_unsigned(),
+        created_at: row.get(4)?,
+    })
+}
+
+fn with_members(connection: &Connection, mut conversation: Conversation) -> Result<Conversation, ApiError> {
+    // Who was once in a 1:1 is shown in it for good: that somebody blocked the other and so left must not show.
+    let sql = if conversation.kind == ConversationType::OneToOne {
+        "SELECT m.user, u.handle, m.role, max(m.joined_position) FROM members m JOIN users u ON u.id = m.user
+         WHERE m.conversation = ?1 GROUP BY m.user
+         ORDER BY (SELECT min(f.joined_position) FROM members f WHERE f.conversation = ?1 AND f.user = m.user)"
+    } else {
+        "SELECT m.user, u.handle, m.role FROM members m JOIN users u ON u.id = m.user
+         WHERE m.conversation = ?1 AND m.left_position IS NULL ORDER BY m.joined_position, m.user"
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let members = statement.query_map([Sql(conversation.conversation)], member)?;
+    conversation.members = members.collect::<Result<_, _>>()?;
+    Ok(conversation)
+}
+
+fn member(row: &Row<'_>) -> rusqlite::Result<Member> {
+    Ok(Member { user: row.domain(0)?, handle: row.get(1)?, role: row.domain(2)? })
+}
+
+/// A user as an entry of the log names them.
+pub(crate) fn as_member(connection: &Connection, user: UserId, role: Role) -> Result<Member, ApiError> {
+    let handle = connection
+        .prepare_cached("SELECT handle FROM users WHERE id = ?1")?
+        .query_row([Sql(user)], |row| row.get(0))?;
+    Ok(Member { user, handle, role })
+}
+
+/// Whether the id is that of a user, whose `self` conversation it names.
+pub(crate) fn is_user(connection: &Connection, id: ConversationId) -> Result<bool, ApiError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM users WHERE id = ?1")?.exists([Sql(id)])?)
+}
+
+/// Whether there is a conversation that both users are in.
+pub(crate) fn share_one(connection: &Connection, a: UserId, b: UserId) -> Result<bool, ApiError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT 1 FROM members x
+             JOIN members y ON y.conversation = x.conversation AND y.user = ?2 AND y.left_position IS NULL
+             WHERE x.user = ?1 AND x.left_position IS NULL",
+        )?
+        .exists(params![Sql(a), Sql(b)])?;
+    Ok(found)
+}

@@ -1,0 +1,113 @@
+//! Devices of users.
+
+use super::{RowExt as _, Sql, WriteTx, accounts::TokenHash, events::append_user_event};
+use crate::error::ApiError;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tertulia_api::{Code, UserDevice, account::Device, event::EventBody};
+use tertulia_domain::{DeviceId, UserId};
+
+/// A device to be registered.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) address: UserDevice,
+    pub(crate) label: String,
+    pub(crate) signature_key: [u8; 32],
+}
+
+/// Registers a device and gives it to the session of `token`. Its stream of events begins here, and the user's other
+/// devices are told. The same device with the same key can be registered again, by another session too: nothing changes
+/// then but the session.
+pub(crate) fn register(
+    tx: &WriteTx<'_>,
+    token: &TokenHash,
+    new: &Registration,
+    most: usize,
+    now: i64,
+) -> Result<Device, ApiError> {
+    let UserDevice { user, device } = new.address;
+    bind(tx, token, device)?;
+    if let Some((known, key)) = find(tx, new.address)? {
+        if key != new.signature_key {
+            return Err(ApiError::new(
+                Code::BadRequest,
+                "You have a device of this id with another key; choose another id.",
+            ));
+        }
+        give_to_session(tx, token, device)?;
+        return Ok(known);
+    }
+
+    let others: usize = tx
+        .prepare_cached("SELECT count(*) FROM devices WHERE user = ?1")?
+        .query_row([Sql(user)], |row| row.get::<_, i64>(0))?
+        .try_into()
+        .unwrap_or(usize::MAX);
+    if others >= most {
+        let detail = format!("You have {others} devices, the most that this hub allows.");
+        return Err(ApiError::new(Code::DeviceLimit, detail));
+    }
+    if others > 0 {
+        append_user_event(tx, user, &EventBody::DeviceAdded { device, label: new.label.clone() })?;
+    }
+    tx.prepare_cached(
+        "INSERT INTO devices (user, device, label, signature_key, created_at, registered, acknowledged)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+    )?
+    .execute(params![Sql(user), Sql(device), new.label, new.signature_key, now, tx.last_position()])?;
+    give_to_session(tx, token, device)?;
+    Ok(Device { device, label: new.label.clone(), created_at: now })
+}
+
+/// Checks that the session has no other device.
+fn bind(tx: &WriteTx<'_>, token: &TokenHash, device: DeviceId) -> Result<(), ApiError> {
+    let bound = tx
+        .prepare_cached("SELECT device FROM sessions WHERE token_hash = ?1")?
+        .query_row([token], |row| row.optional::<DeviceId>(0))
+        .optional()?
+        .ok_or(Code::Unauthenticated)?; // logged out meanwhile
+    match bound {
+        Some(bound) if bound != device => {
+            Err(ApiError::new(Code::BadRequest, "This session is that of another device; log in anew."))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn give_to_session(tx: &WriteTx<'_>, token: &TokenHash, device: DeviceId) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE sessions SET device = ?2 WHERE token_hash = ?1")?
+        .execute(params![token, Sql(device)])?;
+    Ok(())
+}
+
+/// A device and its signature key.
+fn find(connection: &Connection, address: UserDevice) -> Result<Option<(Device, Vec<u8>)>, ApiError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT label, created_at, signature_key FROM devices WHERE user = ?1 AND device = ?2",
+        )?
+        .query_row(params![Sql(address.user), Sql(address.device)], |row| {
+            let device = Device { device: address.device, label: row.get(0)?, created_at: row.get(1)? };
+            Ok((device, row.get(2)?))
+        })
+        .optional()?;
+    Ok(found)
+}
+
+/// The signature key that a device registered.
+pub(crate) fn signature_key(
+    connection: &Connection,
+    address: UserDevice,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    Ok(find(connection, address)?.map(|(_, key)| key))
+}
+
+/// The devices of a user, oldest first.
+pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Device>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT device, label, created_at FROM devices WHERE user = ?1 ORDER BY created_at, registered, device",
+    )?;
+    let devices = statement.query_map([Sql(user)], |row| {
+        Ok(Device { device: row.domain(0)?, label: row.get(1)?, created_at: row.get(2)? })
+    })?;
+    Ok(devices.collect::<Result<_, _>>()?)
+}

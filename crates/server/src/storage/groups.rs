@@ -1,0 +1,188 @@
+//! What the hub keeps of the MLS groups: public state to check the next commit, and the devices in the tree.
+
+use super::{RowExt as _, Sql, WriteTx};
+use crate::error::ApiError;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tertulia_api::UserDevice;
+use tertulia_domain::{ConversationId, DeviceId, UserId};
+
+/// A proposal of the current epoch that is not committed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// The `ProposalRef` (RFC 9420 §5.2).
+    pub(crate) reference: Vec<u8>,
+    /// The leaf that it removes.
+    pub(crate) removes: u32,
+    /// The `MLSMessage`.
+    pub(crate) message: Vec<u8>,
+}
+
+/// The snapshot of the group from the last commit, if there was one.
+pub(crate) fn snapshot(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    let snapshot = connection
+        .prepare_cached("SELECT snapshot FROM groups WHERE conversation = ?1")?
+        .query_row([Sql(conversation)], |row| row.get(0))
+        .optional()?;
+    Ok(snapshot)
+}
+
+/// The `GroupInfo` of the current epoch, if there was a commit.
+pub(crate) fn group_info(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    let group_info = connection
+        .prepare_cached("SELECT group_info FROM groups WHERE conversation = ?1")?
+        .query_row([Sql(conversation)], |row| row.get(0))
+        .optional()?;
+    Ok(group_info)
+}
+
+/// Moves the group from one epoch to another: the compare-and-swap that lets one of several commits win. `false` if the
+/// group is not in that epoch.
+pub(crate) fn advance(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    from: u64,
+    to: u64,
+) -> Result<bool, ApiError> {
+    let moved = tx
+        .prepare_cached("UPDATE conversations SET epoch = ?3 WHERE id = ?1 AND epoch = ?2")?
+        .execute(params![Sql(conversation), from.cast_signed(), to.cast_signed()])?;
+    Ok(moved == 1)
+}
+
+/// Stores the group after a commit.
+pub(crate) fn store(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    snapshot: &[u8],
+    group_info: &[u8],
+) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "INSERT INTO groups (conversation, snapshot, group_info) VALUES (?1, ?2, ?3)
+         ON CONFLICT (conversation) DO UPDATE SET snapshot = excluded.snapshot, group_info = excluded.group_info",
+    )?
+    .execute(params![Sql(conversation), snapshot, group_info])?;
+    Ok(())
+}
+
+/// Stores the group with further pending proposals. The epoch and so the `GroupInfo` stay.
+pub(crate) fn store_pending(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    epoch: u64,
+    snapshot: &[u8],
+    pending: &[Pending],
+) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE groups SET snapshot = ?2 WHERE conversation = ?1")?
+        .execute(params![Sql(conversation), snapshot])?;
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO proposals (conversation, epoch, ref, removes, message) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for proposal in pending {
+        let Pending { reference, removes, message } = proposal;
+        insert.execute(params![Sql(conversation), epoch.cast_signed(), reference, removes, message])?;
+    }
+    Ok(())
+}
+
+/// The references of the pending proposals.
+pub(crate) fn pending_references(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Vec<Vec<u8>>, ApiError> {
+    let mut statement = connection.prepare_cached("SELECT ref FROM proposals WHERE conversation = ?1")?;
+    let references = statement.query_map([Sql(conversation)], |row| row.get(0))?;
+    Ok(references.collect::<Result<_, _>>()?)
+}
+
+/// Drops the pending proposals, which vanish with their epoch.
+pub(crate) fn clear_pending(tx: &WriteTx<'_>, conversation: ConversationId) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM proposals WHERE conversation = ?1")?.execute([Sql(conversation)])?;
+    Ok(())
+}
+
+/// Notes that a device is in the tree.
+pub(crate) fn insert_leaf(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    leaf_index: u32,
+    UserDevice { user, device }: UserDevice,
+) -> Result<(), ApiError> {
+    tx.prepare_cached("INSERT INTO leaves (conversation, leaf_index, user, device) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![Sql(conversation), leaf_index, Sql(user), Sql(device)])?;
+    Ok(())
+}
+
+/// Notes that a device is not in the tree any more.
+pub(crate) fn remove_leaf(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    UserDevice { user, device }: UserDevice,
+) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM leaves WHERE conversation = ?1 AND user = ?2 AND device = ?3")?
+        .execute(params![Sql(conversation), Sql(user), Sql(device)])?;
+    Ok(())
+}
+
+/// Whether the device is in the tree.
+pub(crate) fn has_leaf(
+    connection: &Connection,
+    conversation: ConversationId,
+    UserDevice { user, device }: UserDevice,
+) -> Result<bool, ApiError> {
+    let found = connection
+        .prepare_cached("SELECT 1 FROM leaves WHERE conversation = ?1 AND user = ?2 AND device = ?3")?
+        .exists(params![Sql(conversation), Sql(user), Sql(device)])?;
+    Ok(found)
+}
+
+/// The devices of a user that are in the tree.
+pub(crate) fn devices_in_tree(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Vec<DeviceId>, ApiError> {
+    let mut statement =
+        connection.prepare_cached("SELECT device FROM leaves WHERE conversation = ?1 AND user = ?2")?;
+    let devices = statement.query_map(params![Sql(conversation), Sql(user)], |row| row.domain(0))?;
+    Ok(devices.collect::<Result<_, _>>()?)
+}
+
+/// The devices of a user that can be added to groups: they have offered key packages at some time.
+pub(crate) fn devices_to_add(connection: &Connection, user: UserId) -> Result<Vec<DeviceId>, ApiError> {
+    let mut statement =
+        connection.prepare_cached("SELECT device FROM devices WHERE user = ?1 AND published = 1")?;
+    let devices = statement.query_map([Sql(user)], |row| row.domain(0))?;
+    Ok(devices.collect::<Result<_, _>>()?)
+}
+
+/// The key that every leaf of a device must have; none if there is no such device.
+pub(crate) fn registered_key(
+    connection: &Connection,
+    UserDevice { user, device }: UserDevice,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    let key = connection
+        .prepare_cached("SELECT signature_key FROM devices WHERE user = ?1 AND device = ?2")?
+        .query_row(params![Sql(user), Sql(device)], |row| row.get(0))
+        .optional()?;
+    Ok(key)
+}
+
+/// The users who have devices in the tree and are not members.
+pub(crate) fn users_in_tree_only(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Vec<UserId>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT l.user FROM leaves l WHERE l.conversation = ?1 AND NOT EXISTS (
+             SELECT 1 FROM members m
+             WHERE m.conversation = l.conversation AND m.user = l.user AND m.left_position IS NULL)",
+    )?;
+    let users = statement.query_map([Sql(conversation)], |row| row.domain(0))?;
+    Ok(users.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,175 @@
+//! The logs of the conversations. An entry is stored once, however many devices read it.
+
+use super::{Position, Sql, WriteTx, conversations};
+use crate::error::ApiError;
+use rusqlite::{Connection, OptionalExtension as _, ToSql, params, types::ToSqlOutput};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tertulia_api::{UserDevice, conversation::Member};
+use tertulia_domain::{ConversationId, Role, UserId};
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An application message.
+    Message,
+    /// An application message that announces the conversation's name.
+    Name,
+    /// A commit.
+    Commit,
+    /// A proposal.
+    Proposal,
+    /// Users who joined or left.
+    Members,
+    /// A changed role.
+    Role,
+}
+
+impl Kind {
+    const ALL: [Self; 6] =
+        [Self::Message, Self::Name, Self::Commit, Self::Proposal, Self::Members, Self::Role];
+
+    /// The name that is stored.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Name => "name",
+            Self::Commit => "commit",
+            Self::Proposal => "proposal",
+            Self::Members => "members",
+            Self::Role => "role",
+        }
+    }
+
+    /// Reads the name that is stored.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl ToSql for Kind {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+/// The first 16 bytes of SHA-256 of what a device sent and as what, to know it when it is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Digest([u8; 16]);
+
+impl Digest {
+    /// Of a request's body.
+    pub(crate) fn of(kind: Kind, body: &[u8]) -> Self {
+        let hash = Sha256::new().chain_update(kind.as_str()).chain_update([0]).chain_update(body).finalize();
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hash[..16]);
+        Self(digest)
+    }
+}
+
+/// What an entry says beyond its MLS messages.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Extra {
+    /// Of a commit.
+    Commit {
+        /// The devices that join by its Welcome.
+        added: Vec<UserDevice>,
+    },
+    /// Of a changed role.
+    Role { user: UserId, role: Role },
+    /// Of users who joined or left.
+    Members { joined: Vec<Member>, left: Vec<UserId> },
+}
+
+/// An entry to be appended.
+#[derive(Debug, Default)]
+pub(crate) struct Entry<'a> {
+    /// Of a commit, the epoch that it made; otherwise the one that the message was sent in.
+    pub(crate) epoch: Option<u64>,
+    /// Absent where the hub is the sender.
+    pub(crate) sender: Option<UserDevice>,
+    /// Milliseconds since 1970.
+    pub(crate) sent_at: i64,
+    /// The message, commit or proposal.
+    pub(crate) body: Option<&'a [u8]>,
+    /// Of a commit.
+    pub(crate) welcome: Option<&'a [u8]>,
+    /// The application message that came with a commit.
+    pub(crate) message: Option<&'a [u8]>,
+    pub(crate) extra: Option<Extra>,
+    pub(crate) digest: Option<Digest>,
+}
+
+/// Where an entry stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) position: Position,
+    pub(crate) sequence: u64,
+}
+
+/// An entry that was stored before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) sequence: u64,
+    pub(crate) sent_at: i64,
+    pub(crate) epoch: u64,
+}
+
+/// Appends an entry to a conversation's log, and wakes its present members.
+pub(crate) fn append(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    kind: Kind,
+    entry: &Entry<'_>,
+) -> Result<Place, ApiError> {
+    let position = tx.next_position();
+    let sequence: i64 = tx
+        .prepare_cached(
+            "UPDATE conversations SET last_sequence = last_sequence + 1, last_position = ?2 WHERE id = ?1
+             RETURNING last_sequence",
+        )?
+        .query_row(params![Sql(conversation), position], |row| row.get(0))?;
+    let extra = entry.extra.as_ref().map(serde_json::to_string).transpose().map_err(ApiError::internal)?;
+    tx.prepare_cached(
+        "INSERT INTO log (position, conversation, sequence, kind, epoch, sender_user, sender_device, sent_at,
+                          body, welcome, message, extra, digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?
+    .execute(params![
+        position,
+        Sql(conversation),
+        sequence,
+        kind,
+        entry.epoch.map(u64::cast_signed),
+        entry.sender.map(|sender| Sql(sender.user)),
+        entry.sender.map(|sender| Sql(sender.device)),
+        entry.sent_at,
+        entry.body,
+        entry.welcome,
+        entry.message,
+        extra,
+        entry.digest.as_ref().map(|digest| digest.0.as_slice()),
+    ])?;
+    tx.wake(conversations::member_ids(tx, conversation)?);
+    Ok(Place { position, sequence: sequence.cast_unsigned() })
+}
+
+/// The entry that was made of the same bytes, if there is one.
+pub(crate) fn known(
+    connection: &Connection,
+    conversation: ConversationId,
+    digest: Digest,
+) -> Result<Option<Known>, ApiError> {
+    let known = connection
+        .prepare_cached("SELECT sequence, sent_at, epoch FROM log WHERE conversation = ?1 AND digest = ?2")?
+        .query_row(params![Sql(conversation), digest.0.as_slice()], |row| {
+            Ok(Known {
+                sequence: row.get::<_, i64>(0)?.cast_unsigned(),
+                sent_at: row.get(1)?,
+                epoch: row.get::<_, Option<i64>>(2)?.unwrap_or_default().cast_unsigned(),
+            })
+        })
+        .optional()?;
+    Ok(known)
+}

@@ -1,0 +1,5 @@
+//! What the tests share. Each test file is a crate of its own and uses a part of it.
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
+
+pub mod hub;
+pub mod mls;

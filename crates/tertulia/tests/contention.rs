@@ -1,0 +1,94 @@
+//! Several devices at the same moment.
+
+mod support;
+
+use support::{Hub, connect, group, handle, read};
+use tertulia::Client;
+
+/// Two devices commit at the same moment, a hundred times: one wins, the other catches up and repeats by itself, and both end in
+/// the same epoch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_devices_that_commit_at_once_both_get_their_change() {
+    let hub = Hub::start().await;
+    let alice = hub.sign_up("alice").await;
+    let friends = ["bob", "carol"];
+    for friend in friends {
+        let friend = hub.sign_up(friend).await;
+        connect(&alice, &friend).await;
+    }
+    let table = group(&alice, "Friday table", &[]).await;
+    let tablet = hub.log_in("alice", "alice-tablet").await;
+    for round in 0..50 {
+        for adding in [true, false] {
+            let change = |client: Client, who: &'static str| async move {
+                let who = [handle(who)];
+                if adding {
+                    client.add_members(table.id, &who).await
+                } else {
+                    client.remove_members(table.id, &who).await
+                }
+            };
+            let (first, second) = tokio::join!(
+                tokio::spawn(change(alice.clone(), friends[0])),
+                tokio::spawn(change(tablet.clone(), friends[1])),
+            );
+            for done in [first, second] {
+                done.expect("runs").unwrap_or_else(|error| panic!("round {round}, adding {adding}: {error}"));
+            }
+        }
+        alice.sync().await.expect("syncs");
+        tablet.sync().await.expect("syncs");
+        assert_eq!(
+            alice.epoch(table.id).await.expect("in the group"),
+            tablet.epoch(table.id).await.expect("in the group"),
+            "round {round}"
+        );
+    }
+    let members = tablet.conversation(table.id).await.expect("there").members;
+    assert_eq!(members.len(), 1, "all that was added was removed");
+    alice.send(table.id, "done").await.expect("sends");
+    assert_eq!(read(&tablet, table.id).await, ["done"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_messages_of_four_devices_are_in_one_order_for_all() {
+    let hub = Hub::start().await;
+    let (alice, bob, carol) = (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
+    connect(&alice, &bob).await;
+    connect(&alice, &carol).await;
+    let table = group(&alice, "Friday table", &[&bob, &carol]).await;
+    let tablet = hub.log_in("bob", "bob-tablet").await;
+    let devices = [alice, bob, carol, tablet];
+    for device in &devices {
+        device.sync().await.expect("syncs");
+    }
+    let sending: Vec<_> = (0..20)
+        .map(|number| {
+            let device = devices[number % devices.len()].clone();
+            tokio::spawn(async move { device.send(table.id, &format!("message {number}")).await.expect("sends") })
+        })
+        .collect();
+    for sent in sending {
+        sent.await.expect("runs");
+    }
+    let order = read(&devices[0], table.id).await;
+    assert_eq!(order.len(), 20);
+    for device in &devices[1..] {
+        assert_eq!(read(device, table.id).await, order);
+    }
+}
+
+/// Both begin the 1:1's group at the same moment; one of the two groups is the conversation's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_first_messages_at_once_meet_in_one_group() {
+    let hub = Hub::start().await;
+    for round in 0..10 {
+        let (a, b) = (hub.sign_up(&format!("a{round}")).await, hub.sign_up(&format!("b{round}")).await);
+        let one_to_one = connect(&a, &b).await;
+        let (first, second) = tokio::join!(a.send(one_to_one, "you first"), b.send(one_to_one, "no, you"));
+        first.and(second).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let order = read(&a, one_to_one).await;
+        assert_eq!(order.len(), 2, "round {round}");
+        assert_eq!(read(&b, one_to_one).await, order, "round {round}");
+    }
+}

@@ -1,0 +1,105 @@
+//! `cargo xtask bench`: what the engine and a hub can do on this machine.
+
+use crate::{
+    command::{Failure, Program, target_directory},
+    prerequisites, say,
+};
+use clap::Args;
+use serde_json::{Value, json};
+use std::{fs, path::Path};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Leave out the engine's benchmarks, which take some minutes.
+    #[arg(long)]
+    no_engine: bool,
+    /// Leave out the hub under load.
+    #[arg(long)]
+    no_hub: bool,
+    /// Further arguments of the load program, after `--`: `-- --messages 10000 --senders 16`.
+    #[arg(last = true)]
+    load: Vec<String>,
+}
+
+pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
+    prerequisites::system_tools()?;
+    let results = target_directory().join("bench");
+    fs::create_dir_all(&results).map_err(Failure::file(&results))?;
+
+    if !arguments.no_engine {
+        say::heading("the engine, with its keystore on disk");
+        Program::cargo().args("bench --package tertulia-bench --bench engine -- --noplot").run()?;
+        report_engine(&target_directory().join("criterion"), &results.join("engine.json"))?;
+    }
+    if !arguments.no_hub {
+        say::heading("a hub, with durable storage");
+        let program = Program::cargo()
+            .args("run --release --package tertulia-bench --bin hub-load -- --json")
+            .arg(results.join("hub.json"));
+        arguments.load.iter().fold(program, Program::arg).run()?;
+    }
+    say::note(format!("written to {}", results.display()));
+    Ok(())
+}
+
+/// Collects criterion's estimates into one table and one file.
+fn report_engine(criterion: &Path, file: &Path) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    collect(criterion, &mut rows)?;
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+
+    say::line(format!("\n{:<44}{:>12}{:>12}", "", "median", "± std. dev."));
+    for Row { name, median, deviation } in &rows {
+        say::line(format!("{name:<44}{:>12}{:>12}", time(*median), time(*deviation)));
+    }
+    let report: Vec<Value> = rows
+        .iter()
+        .map(|row| json!({ "name": row.name, "median_ns": row.median, "std_dev_ns": row.deviation }))
+        .collect();
+    let text = serde_json::to_string_pretty(&report).expect("numbers and strings are valid JSON");
+    fs::write(file, text).map_err(Failure::file(file))
+}
+
+struct Row {
+    name: String,
+    median: f64,
+    deviation: f64,
+}
+
+/// Finds `…/new/benchmark.json` with its `estimates.json` at any depth.
+fn collect(directory: &Path, rows: &mut Vec<Row>) -> Result<(), Failure> {
+    for entry in fs::read_dir(directory).map_err(Failure::file(directory))? {
+        let path = entry.map_err(Failure::file(directory))?.path();
+        if !path.is_dir() {
+            continue;
+        }
+        if path.ends_with("new") {
+            let (benchmark, estimates) =
+                (read(&path.join("benchmark.json"))?, read(&path.join("estimates.json"))?);
+            let estimate = |name: &str| estimates[name]["point_estimate"].as_f64().unwrap_or(f64::NAN);
+            rows.push(Row {
+                name: benchmark["full_id"].as_str().unwrap_or_default().to_owned(),
+                median: estimate("median"),
+                deviation: estimate("std_dev"),
+            });
+        } else {
+            collect(&path, rows)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Value, Failure> {
+    let text = fs::read(path).map_err(Failure::file(path))?;
+    serde_json::from_slice(&text).map_err(|error| Failure::message(format!("{}: {error}", path.display())))
+}
+
+/// Nanoseconds, in the unit that suits them.
+fn time(nanoseconds: f64) -> String {
+    match nanoseconds {
+        n if n < 1e3 => format!("{n:.0} ns"),
+        n if n < 1e6 => format!("{:.1} µs", n / 1e3),
+        n if n < 1e9 => format!("{:.2} ms", n / 1e6),
+        n => format!("{:.2} s", n / 1e9),
+    }
+}

@@ -1,0 +1,59 @@
+//! What is done with this repository, one command each: `cargo xtask run`, `test`, `demo`, `bench`, `audit`.
+//!
+//! It is built before anything else can be, so it has few dependencies and needs no C compiler. What is missing on the
+//! machine it installs by itself, or says what to install.
+
+mod bench;
+mod command;
+mod demo;
+mod prerequisites;
+mod run;
+mod say;
+mod test;
+
+use clap::{Parser, Subcommand};
+use command::Failure;
+use std::process::ExitCode;
+
+/// Builds, runs, tests and measures Tertulia.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything, start a hub with its data in ./data/hub, and say what to type next.
+    Run(run::Arguments),
+    /// Everything that has to pass: formatting, clippy, dependencies, documentation, tests.
+    Test(test::Arguments),
+    /// Play a conversation of three people on four devices through a real hub, and show what the hub has of it.
+    Demo(demo::Arguments),
+    /// Measure the engine and a hub; prints a table and writes JSON to target/bench.
+    Bench(bench::Arguments),
+    /// Check the dependencies against the database of security advisories, which is fetched for it.
+    Audit,
+}
+
+fn main() -> ExitCode {
+    let outcome = command::at_repository_root().and_then(|()| match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Test(arguments) => test::test(&arguments),
+        Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Audit => audit(),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say::failure(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn audit() -> Result<(), Failure> {
+    prerequisites::cargo_deny()?.arg("check").arg("advisories").run()
+}

@@ -1,0 +1,165 @@
+//! What the build needs beyond Rust, installed when it is missing.
+
+use crate::{
+    command::{Failure, Program, target_directory},
+    say,
+};
+use std::{env, path::Path};
+
+/// A cargo subcommand from the package registry.
+struct Tool {
+    /// The package, and the binary's name.
+    name: &'static str,
+    /// What is installed. Another patch release of the same series, if it is there, does as well.
+    version: &'static str,
+    /// Leave out what is not used, to have it sooner.
+    features: &'static str,
+}
+
+const CARGO_NEXTEST: Tool = Tool {
+    name: "cargo-nextest",
+    version: "0.9.143",
+    features: "--no-default-features --features default-no-update",
+};
+const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", features: "" };
+
+/// `cargo nextest`, ready for its arguments.
+pub(crate) fn cargo_nextest() -> Result<Program, Failure> {
+    // A cargo subcommand gets its own name as its first argument.
+    Ok(installed(&CARGO_NEXTEST)?.arg("nextest"))
+}
+
+/// `cargo deny`, ready for its arguments.
+pub(crate) fn cargo_deny() -> Result<Program, Failure> {
+    installed(&CARGO_DENY)
+}
+
+fn installed(tool: &Tool) -> Result<Program, Failure> {
+    if fits(tool, Program::new(tool.name)) {
+        return Ok(Program::new(tool.name));
+    }
+    // Beside what is built, so that the person's own tools stay as they are.
+    let root = target_directory().join("tools");
+    let binary = root.join("bin").join(format!("{}{}", tool.name, env::consts::EXE_SUFFIX));
+    if !fits(tool, Program::new(&binary)) {
+        say::note(format!("installing {} {} into {}", tool.name, tool.version, root.display()));
+        // Without optimisation: these run for seconds, and are built in a fraction of the time.
+        Program::cargo()
+            .args("install --quiet --locked --debug --force --root")
+            .arg(&root)
+            .args(tool.features)
+            .arg(format!("{}@{}", tool.name, tool.version))
+            .run()?;
+    }
+    Ok(Program::new(binary))
+}
+
+/// Whether it is there, in a version of the wanted series.
+fn fits(tool: &Tool, program: Program) -> bool {
+    let subcommand = if tool.name == CARGO_NEXTEST.name { "nextest" } else { "" };
+    let Some(output) = program.args(subcommand).arg("--version").try_read() else { return false };
+    let found = output.split_whitespace().nth(1).unwrap_or_default();
+    series(found) == series(tool.version)
+}
+
+/// `0.9` of `0.9.143`.
+fn series(version: &str) -> Option<&str> {
+    version.rsplit_once('.').map(|(series, _patch)| series)
+}
+
+/// The compiler's components that rust-toolchain.toml names, for machines where rustup does not add them by itself.
+pub(crate) fn rust_components() -> Result<(), Failure> {
+    for component in ["fmt", "clippy"] {
+        if Program::cargo().arg(component).arg("--version").try_read().is_none() {
+            let component = if component == "fmt" { "rustfmt" } else { component };
+            Program::new("rustup").args("component add").arg(component).run()?;
+        }
+    }
+    Ok(())
+}
+
+/// Something from outside that a build script calls.
+struct SystemTool {
+    /// How to see that it is there.
+    probe: &'static [&'static str],
+    /// The Debian package that it is in.
+    package: &'static str,
+    /// What it is for.
+    purpose: &'static str,
+}
+
+const SYSTEM_TOOLS: &[SystemTool] = &[
+    SystemTool {
+        probe: &["cc", "--version"],
+        package: "gcc libc6-dev",
+        purpose: "a C compiler, for SQLCipher, OpenSSL and AWS-LC",
+    },
+    SystemTool { probe: &["make", "--version"], package: "make", purpose: "make, for OpenSSL" },
+    SystemTool {
+        probe: &["perl", "-MFindBin", "-MIPC::Cmd", "-MFile::Compare", "-MTime::Piece", "-e", "1"],
+        package: "perl",
+        purpose: "Perl with its standard modules, for OpenSSL's configuration",
+    },
+];
+
+/// Sees to a C compiler, make and Perl.
+pub(crate) fn system_tools() -> Result<(), Failure> {
+    if cfg!(windows) {
+        // The compiler there is found through the registry, by the build scripts themselves.
+        return Ok(());
+    }
+    let missing: Vec<&SystemTool> = SYSTEM_TOOLS.iter().filter(|tool| !tool.is_there()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages = missing.iter().map(|tool| tool.package).collect::<Vec<_>>().join(" ");
+    if let Some(apt) = apt_get() {
+        say::note(format!("installing the Debian packages {packages}"));
+        apt().args("update --quiet=2").run()?;
+        return apt().args("install --yes --quiet=2 --no-install-recommends").args(&packages).run();
+    }
+    let purposes = missing.iter().map(|tool| tool.purpose).collect::<Vec<_>>().join("\n  ");
+    Err(Failure::message(format!(
+        "the build needs, and this machine lacks:\n  {purposes}\nPlease install them (on Debian and Ubuntu: {packages})."
+    )))
+}
+
+impl SystemTool {
+    fn is_there(&self) -> bool {
+        let (program, args) = self.probe.split_first().expect("every probe names its program");
+        args.iter().fold(Program::new(program), Program::arg).try_read().is_some()
+    }
+}
+
+/// `apt-get` with the right to install, if this is a system that has it.
+fn apt_get() -> Option<impl Fn() -> Program> {
+    if !Path::new("/usr/bin/apt-get").exists() {
+        return None;
+    }
+    let root = Program::new("id").arg("-u").try_read().is_some_and(|id| id == "0");
+    // `-n`: fail instead of asking for a password in the middle of a build.
+    let sudo = !root && Program::new("sudo").args("-n true").try_read().is_some();
+    (root || sudo).then_some(move || {
+        let program = if sudo { Program::new("sudo").args("-n apt-get") } else { Program::new("apt-get") };
+        program.env("DEBIAN_FRONTEND", "noninteractive")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_patch_release_does_as_well_and_another_series_does_not() {
+        assert_eq!(series("0.9.151"), series(CARGO_NEXTEST.version));
+        assert_ne!(series("0.10.1"), series(CARGO_NEXTEST.version));
+        assert_eq!(series(""), None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_seen_to_be_missing() {
+        let tool =
+            SystemTool { probe: &["no-such-program", "--version"], package: "none", purpose: "nothing" };
+        assert!(!tool.is_there());
+    }
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask test`: everything that has to pass, in one order, with one build.
+
+use crate::{
+    command::{Failure, Program},
+    prerequisites, say,
+};
+use clap::{Args, ValueEnum};
+use std::time::{Duration, Instant};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Only these steps, in the usual order.
+    #[arg(value_enum)]
+    steps: Vec<Step>,
+    /// Go on after a step that failed, and fail at the end.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// A step, in the order in which they run: what fails fast comes first.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// The formatting is rustfmt's.
+    Fmt,
+    /// The dependencies' licences, sources and versions are those of deny.toml.
+    Deny,
+    /// No lint speaks, in any target.
+    Clippy,
+    /// The documentation builds without a warning.
+    Docs,
+    /// All tests of the workspace.
+    Tests,
+    /// All examples in the documentation.
+    Doctests,
+}
+
+impl Step {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Fmt => "formatting",
+            Self::Deny => "dependencies",
+            Self::Clippy => "clippy",
+            Self::Docs => "documentation",
+            Self::Tests => "tests",
+            Self::Doctests => "examples in the documentation",
+        }
+    }
+
+    /// All steps use one profile, the same flags and the whole workspace, so that each builds on what the one before has
+    /// built. Warnings are denied by arguments of the last program alone: RUSTFLAGS would build everything anew.
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Fmt => Program::cargo().args("fmt --all -- --check").run(),
+            Self::Deny => prerequisites::cargo_deny()?.args("--locked check bans licenses sources").run(),
+            Self::Clippy => {
+                Program::cargo().args("clippy --workspace --all-targets --locked -- -D warnings").run()
+            }
+            Self::Docs => Program::cargo()
+                .args("doc --workspace --no-deps --locked")
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .run(),
+            Self::Tests => prerequisites::cargo_nextest()?.args("run --workspace --locked").run(),
+            Self::Doctests => Program::cargo().args("test --doc --workspace --locked").run(),
+        }
+    }
+}
+
+struct Outcome {
+    title: &'static str,
+    time: Duration,
+    passed: bool,
+}
+
+pub(crate) fn test(arguments: &Arguments) -> Result<(), Failure> {
+    let start = Instant::now();
+    prerequisites::system_tools()?;
+    prerequisites::rust_components()?;
+
+    let mut outcomes = Vec::new();
+    for step in Step::value_variants() {
+        if !arguments.steps.is_empty() && !arguments.steps.contains(step) {
+            continue;
+        }
+        say::heading(step.title());
+        let begun = Instant::now();
+        let result = step.run();
+        let outcome = Outcome { title: step.title(), time: begun.elapsed(), passed: result.is_ok() };
+        say::note(format!("{}: {}", outcome.title, say::duration(outcome.time)));
+        outcomes.push(outcome);
+        if let Err(failure) = result {
+            say::bad(&failure);
+            if !arguments.keep_going {
+                break;
+            }
+        }
+    }
+    summary(&outcomes, start.elapsed())
+}
+
+fn summary(outcomes: &[Outcome], time: Duration) -> Result<(), Failure> {
+    say::heading("summary");
+    for Outcome { title, time, passed } in outcomes {
+        let line =
+            format!("{:<4}  {title:<32}{:>12}", if *passed { "ok" } else { "FAIL" }, say::duration(*time));
+        if *passed { say::line(line) } else { say::bad(line) }
+    }
+    let failed: Vec<_> =
+        outcomes.iter().filter(|outcome| !outcome.passed).map(|outcome| outcome.title).collect();
+    if failed.is_empty() {
+        say::good(format!("all passed in {}", say::duration(time)));
+        Ok(())
+    } else {
+        Err(Failure::message(format!("failed: {}", failed.join(", "))))
+    }
+}
