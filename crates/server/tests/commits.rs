@@ -308,6 +308,73 @@ async fn who_leaves_is_proposed_for_removal_until_removed() {
 }
 
 #[tokio::test]
+async fn who_comes_back_sees_both_times_and_nothing_between() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    connect(&alice, &bob).await;
+    let (conversation, mut at_alice) = alice.new_group().await;
+    alice.add(conversation, &mut at_alice, &[bob.user]).await;
+    let first = alice.sent(conversation, encrypt(&mut at_alice, "with bob")).await;
+    bob.post(&format!("/v1/conversations/{conversation}/leave"), &json!({})).await.empty();
+    let proposed = proposals(&alice.events().await);
+    at_alice.process_incoming_message(mls::message(&proposed[0])).unwrap();
+
+    // The commit that removes bob's old leaf adds him again.
+    let between = encrypt_despite_proposal(&mut at_alice, "without bob");
+    alice.sent(conversation, between).await;
+    at_alice.process_incoming_message(mls::message(&proposed[0])).unwrap();
+    let bundle = alice.add(conversation, &mut at_alice, &[bob.user]).await;
+    let mut at_bob = bob.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
+    let message = encrypt(&mut at_alice, "with bob again");
+    let last = alice.sent(conversation, message.clone()).await;
+    assert_eq!(decrypt(&mut at_bob, &message), "with bob again");
+
+    let seen = bob.events().await.into_iter().filter_map(|event| match event.body {
+        EventBody::Message { entry, .. } => Some(entry.sequence),
+        _ => None,
+    });
+    assert_eq!(seen.collect::<Vec<_>>(), [first.sequence, last.sequence]);
+}
+
+/// MLS lets nobody who knows of a proposal write before it is committed; this one has not heard of it yet.
+fn encrypt_despite_proposal(group: &mut mls_rs::Group<mls::Config>, text: &str) -> Vec<u8> {
+    group.clear_proposal_cache();
+    encrypt(group, text)
+}
+
+#[tokio::test]
+async fn leaving_while_somebody_commits_leaves_one_removal_to_commit() {
+    let hub = Hub::start().await;
+    let (alice, bob) =
+        (Person::sign_up(&hub, "alice").await, Person::open(&hub, "bob", "/v1/accounts", 20).await);
+    connect(&alice, &bob).await;
+    for _ in 0..10 {
+        let (conversation, mut at_alice) = alice.new_group().await;
+        alice.add(conversation, &mut at_alice, &[bob.user]).await;
+        let before = alice.events().await.last().unwrap().cursor.clone();
+        let bundle = commit(&mut at_alice, &[], &[]);
+        let path = format!("/v1/conversations/{conversation}/leave");
+        let left = json!({});
+        let (left, committed) = tokio::join!(bob.post(&path, &left), alice.commit(conversation, &bundle));
+        left.empty();
+        if committed.status.is_success() {
+            at_alice.apply_pending_commit().unwrap();
+        } else {
+            committed.refused(Code::MissingProposals);
+            at_alice.clear_pending_commit();
+        }
+        let [proposal] = &proposals(&alice.events_since(Some(&before)).await)[..] else {
+            panic!("one removal is proposed")
+        };
+        at_alice.process_incoming_message(mls::message(proposal)).unwrap();
+        let bundle = commit(&mut at_alice, &[], &[]);
+        alice.committed(conversation, &mut at_alice, &bundle).await;
+        assert_eq!(at_alice.roster().members().len(), 1);
+    }
+    assert_eq!(hub.rows()["proposals"], 0);
+}
+
+#[tokio::test]
 async fn a_proposal_that_the_hub_does_not_hold_cannot_be_committed() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);

@@ -23,11 +23,11 @@ async fn two_people_read_what_they_write_to_each_other() {
 
     let mut texts = Vec::new();
     for event in bob.events().await {
-        if let EventBody::Message { entry, message } = event.body {
-            if entry.sender.unwrap().user == alice.user {
-                assert_eq!((entry.sequence, entry.sent_at), (first.sequence, first.sent_at));
-                texts.push(decrypt(&mut at_bob, &message.0));
-            }
+        if let EventBody::Message { entry, message } = event.body
+            && entry.sender.unwrap().user == alice.user
+        {
+            assert_eq!((entry.sequence, entry.sent_at), (first.sequence, first.sent_at));
+            texts.push(decrypt(&mut at_bob, &message.0));
         }
     }
     assert_eq!(texts, ["hello bob"]);

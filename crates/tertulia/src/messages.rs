@@ -23,6 +23,10 @@ const ATTEMPTS: usize = 30;
 impl Client {
     /// Sends a text. It is in the outbox, durably, before the network is touched.
     ///
+    /// It is encrypted for the members and devices that this home knows of. Call [`sync`](Self::sync) before, unless
+    /// [`events`](Self::events) keeps the home up to date: the hub takes messages of the last two epochs too, which a device that
+    /// joined since cannot read.
+    ///
     /// # Errors
     ///
     /// [`Error::Queued`] when the hub cannot be reached: the message is safe and the next [`sync`](Self::sync) sends it. With any

@@ -53,7 +53,8 @@ async fn two_devices_that_commit_at_once_both_get_their_change() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_messages_of_four_devices_are_in_one_order_for_all() {
     let hub = Hub::start().await;
-    let (alice, bob, carol) = (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
+    let (alice, bob, carol) =
+        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
     connect(&alice, &bob).await;
     connect(&alice, &carol).await;
     let table = group(&alice, "Friday table", &[&bob, &carol]).await;
@@ -65,7 +66,9 @@ async fn twenty_messages_of_four_devices_are_in_one_order_for_all() {
     let sending: Vec<_> = (0..20)
         .map(|number| {
             let device = devices[number % devices.len()].clone();
-            tokio::spawn(async move { device.send(table.id, &format!("message {number}")).await.expect("sends") })
+            tokio::spawn(
+                async move { device.send(table.id, &format!("message {number}")).await.expect("sends") },
+            )
         })
         .collect();
     for sent in sending {

@@ -32,7 +32,8 @@ async fn two_people_connect_and_talk() {
 #[tokio::test]
 async fn a_group_is_named_changed_and_left() {
     let hub = Hub::start().await;
-    let (alice, bob, carol) = (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
+    let (alice, bob, carol) =
+        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
     connect(&alice, &bob).await;
     connect(&alice, &carol).await;
     let table = group(&alice, "Friday table", &[&bob]).await;
@@ -66,7 +67,8 @@ async fn a_group_is_named_changed_and_left() {
 #[tokio::test]
 async fn who_is_removed_reads_nothing_that_comes_later() {
     let hub = Hub::start().await;
-    let (alice, bob, carol) = (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
+    let (alice, bob, carol) =
+        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
     connect(&alice, &bob).await;
     connect(&alice, &carol).await;
     let table = group(&alice, "Friday table", &[&bob, &carol]).await;
@@ -92,6 +94,7 @@ async fn a_further_device_joins_everything_and_talks() {
     alice.send(one_to_one, "only for the first device").await.expect("sends");
 
     let tablet = hub.log_in("bob", "bob-tablet").await;
+    alice.sync().await.expect("sees the tablet");
     alice.send(one_to_one, "for both").await.expect("sends");
     alice.send(table.id, "in the group").await.expect("sends");
     assert_eq!(read(&tablet, one_to_one).await, ["for both"]);
@@ -120,6 +123,7 @@ async fn a_blocked_person_notices_nothing_and_is_heard_again_later() {
 
     alice.unblock(&handle("bob")).await.expect("unblocks");
     alice.sync().await.expect("joins again");
+    bob.sync().await.expect("sees that she did");
     bob.send(one_to_one, "and now?").await.expect("sends");
     assert_eq!(read(&alice, one_to_one).await, ["hello", "and now?"]);
     alice.send(one_to_one, "yes").await.expect("sends");
@@ -170,10 +174,11 @@ async fn the_stream_of_events_tells_each_message_once() {
     let (alice, bob) = (hub.sign_up("alice").await, hub.sign_up("bob").await);
     let one_to_one = connect(&alice, &bob).await;
     alice.send(one_to_one, "before the stream").await.expect("sends");
-    let mut events = Box::pin(bob.events().filter_map(async |event| match event.expect("the stream goes on") {
-        ClientEvent::Message(message) => Some(message.text),
-        _ => None,
-    }));
+    let mut events =
+        Box::pin(bob.events().filter_map(async |event| match event.expect("the stream goes on") {
+            ClientEvent::Message(message) => Some(message.text),
+            _ => None,
+        }));
     assert_eq!(events.next().await.expect("told"), "before the stream");
     alice.send(one_to_one, "live").await.expect("sends");
     assert_eq!(events.next().await.expect("told"), "live");

@@ -86,7 +86,7 @@ async fn send(
     Ok((StatusCode::CREATED, Json(accepted)))
 }
 
-/// Read the GroupInfo of the current epoch
+/// Read the `GroupInfo` of the current epoch
 ///
 /// With it a device of a member joins by an external commit.
 #[utoipa::path(

@@ -11,7 +11,7 @@ use mls_rs::{
         ExternalClient, ExternalGroup, ExternalReceivedMessage, ExternalSnapshot,
         builder::{ExternalBaseConfig, WithCryptoProvider, WithIdentityProvider},
     },
-    group::{CachedProposal, CommitEffect, GroupInfo, Member, proposal::Proposal},
+    group::{CachedProposal, CommitEffect, GroupContext, GroupInfo, Member, proposal::Proposal},
     identity::SigningIdentity,
     time::MlsTime,
 };
@@ -123,7 +123,7 @@ impl Observer {
             .client(None)
             .observe_group(bundle.group_info.message.clone(), None, Some(now))
             .map_err(Rejection::GroupInfoMls)?;
-        self.hub_identity(&group)?;
+        self.hub_identity(group.group_context())?;
 
         let added = self.added(&bundle.commit, false)?;
         let leaves = self.leaves(&group)?;
@@ -139,7 +139,7 @@ impl Observer {
         check_welcome(bundle, added.len())?;
         Ok(ValidCommit {
             epoch: 1,
-            snapshot: snapshot(&group)?,
+            snapshot: encode(&group)?,
             added: placed(&added, others)?,
             committer: creator.clone(),
             joins: true,
@@ -157,7 +157,8 @@ impl Observer {
         sender: UserDevice,
         now: MlsTime,
     ) -> Result<ValidCommit, Rejection> {
-        let mut group = self.load(stored, None)?;
+        let snapshot = ExternalSnapshot::from_bytes(stored).map_err(Rejection::Stored)?;
+        let mut group = self.client(None).load_group(snapshot).map_err(Rejection::Stored)?;
         let commit = &bundle.commit;
 
         let external = bundle.sender == CommitSender::Joiner;
@@ -202,14 +203,14 @@ impl Observer {
         }
         // Compares the group's context, the tree and the confirmation tag, and verifies the signature.
         group.process_incoming_message(bundle.group_info.message.clone()).map_err(Rejection::GroupInfoMls)?;
-        self.hub_identity(&group)?;
+        self.hub_identity(group.group_context())?;
         check_welcome(bundle, added.len())?;
 
         let leaves = self.leaves(&group)?;
         let committer = leaves.iter().find(|leaf| leaf.index == committer).cloned();
         Ok(ValidCommit {
             epoch: group.group_context().epoch(),
-            snapshot: snapshot(&group)?,
+            snapshot: encode(&group)?,
             added: placed(&added, &leaves)?,
             committer: committer
                 .ok_or(Rejection::Invalid("the sender is not in the group after its commit"))?,
@@ -226,8 +227,9 @@ impl Observer {
         stored: &[u8],
         gone: impl Fn(UserId) -> bool,
     ) -> Result<Proposed, Rejection> {
-        let identity = self.hub_identity(&self.load(stored, None)?)?;
-        let mut group = self.load(stored, Some(identity))?;
+        let snapshot = ExternalSnapshot::from_bytes(stored).map_err(Rejection::Stored)?;
+        let identity = self.hub_identity(snapshot.context())?;
+        let mut group = self.client(Some(identity)).load_group(snapshot).map_err(Rejection::Stored)?;
         let pending: BTreeSet<u32> =
             group.get_cached_proposals().iter().filter_map(|cached| removal(cached.proposal())).collect();
         let mut proposals = Vec::new();
@@ -241,7 +243,7 @@ impl Observer {
                 proposals.push(Removal { reference, leaf: leaf.index, message: bytes });
             }
         }
-        Ok(Proposed { snapshot: snapshot(&group)?, proposals })
+        Ok(Proposed { snapshot: encode(&group)?, proposals })
     }
 
     /// The devices that the commit adds. Only what this hub's clients make is let through: of a proposal that the hub
@@ -269,9 +271,8 @@ impl Observer {
 
     /// The external senders of the group must be the hub and nobody else. How the group names the hub is left to its
     /// creator: only the key counts.
-    fn hub_identity(&self, group: &Group) -> Result<SigningIdentity, Rejection> {
-        let senders = group
-            .group_context()
+    fn hub_identity(&self, context: &GroupContext) -> Result<SigningIdentity, Rejection> {
+        let senders = context
             .extensions()
             .get_as::<ExternalSendersExt>()
             .map_err(Rejection::of_extension)?
@@ -305,11 +306,6 @@ impl Observer {
             .device(identity)
             .map_err(|_| Rejection::Invalid("a member's credential is not one of a device of this hub"))?;
         Ok(UserDevice { user, device })
-    }
-
-    fn load(&self, stored: &[u8], signer: Option<SigningIdentity>) -> Result<Group, Rejection> {
-        let snapshot = ExternalSnapshot::from_bytes(stored).map_err(Rejection::Stored)?;
-        self.client(signer).load_group(snapshot).map_err(Rejection::Stored)
     }
 
     fn client(&self, signer: Option<SigningIdentity>) -> ExternalClient<Config> {
@@ -405,7 +401,7 @@ fn placed(added: &[UserDevice], leaves: &[Leaf]) -> Result<Vec<Leaf>, Rejection>
     }
 }
 
-fn snapshot(group: &Group) -> Result<Vec<u8>, Rejection> {
+fn encode(group: &Group) -> Result<Vec<u8>, Rejection> {
     group.snapshot().to_bytes().map_err(Rejection::Stored)
 }
 

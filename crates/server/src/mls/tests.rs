@@ -222,7 +222,7 @@ fn removals_that_the_hub_proposes_must_be_committed() {
     let by_reference = commit(&mut setting.at_alice, &[], &[]);
     let valid = setting.check(&by_reference, &setting.alice).unwrap();
     assert_eq!(valid.removed, [name(&setting.bob)]);
-    assert_eq!(valid.pending, [removal.reference.clone()]);
+    assert_eq!(valid.pending, std::slice::from_ref(&removal.reference));
 
     setting.first.snapshot = without_proposal;
     refused(setting.check(&by_reference, &setting.alice), Code::ProposalNotFound);

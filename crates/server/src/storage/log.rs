@@ -173,3 +173,47 @@ pub(crate) fn known(
         .optional()?;
     Ok(known)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tertulia_domain::DeviceId;
+
+    #[test]
+    fn what_is_stored_beside_the_messages_keeps_its_form() {
+        let user = UserId::from_bytes([7; 16]);
+        let member = Member { user, handle: "ana".into(), role: Role::Member };
+        let stored = [
+            Extra::Commit { added: vec![UserDevice { user, device: DeviceId::new(1) }] },
+            Extra::Role { user, role: Role::Admin },
+            Extra::Members { joined: vec![member], left: vec![user] },
+        ]
+        .map(|extra| serde_json::to_string(&extra).unwrap());
+        insta::assert_snapshot!(stored.join("\n"), @r#"
+        {"added":[{"user":"07070707-0707-0707-0707-070707070707","device":"0000000000000001"}]}
+        {"user":"07070707-0707-0707-0707-070707070707","role":"admin"}
+        {"joined":[{"user":"07070707-0707-0707-0707-070707070707","handle":"ana","role":"member"}],"left":["07070707-0707-0707-0707-070707070707"]}
+        "#);
+        for text in stored {
+            let read: Extra = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn kinds_have_names_of_their_own() {
+        let names: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
+        assert!(Kind::ALL.into_iter().all(|kind| Kind::parse(kind.as_str()) == Some(kind)));
+        assert_eq!(Kind::parse("other"), None);
+    }
+
+    #[test]
+    fn the_same_bytes_sent_as_something_else_are_something_else() {
+        let body = b"the same bytes";
+        assert_eq!(Digest::of(Kind::Message, body), Digest::of(Kind::Message, body));
+        assert_ne!(Digest::of(Kind::Message, body), Digest::of(Kind::Name, body));
+        assert_ne!(Digest::of(Kind::Message, body), Digest::of(Kind::Message, b"others"));
+    }
+}

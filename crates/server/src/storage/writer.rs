@@ -272,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_that_wait_together_share_one_transaction() {
-        let Fixture { storage, batches, .. } = open();
+        let Fixture { storage, batches, dir: _dir, .. } = open();
         let jobs = (0..20).map(|n| -> Box<dyn FnOnce(&WriteTx<'_>) -> _ + Send> {
             Box::new(move |tx| note(tx, &format!("n{n:02}")))
         });
@@ -285,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_fails_or_panics_undoes_itself_alone() {
-        let Fixture { storage, .. } = open();
+        let Fixture { storage, dir: _dir, .. } = open();
         let jobs: Vec<Box<dyn FnOnce(&WriteTx<'_>) -> Result<Position, ApiError> + Send>> = vec![
             Box::new(|tx| note(tx, "first")),
             Box::new(|tx| note(tx, "refused").and(Err(Code::NotConnected.into()))),
@@ -305,7 +305,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_fails_the_whole_transaction_and_passes() {
-        let Fixture { storage, .. } = open();
+        let Fixture { storage, dir: _dir, .. } = open();
         let pages = |tx: &WriteTx<'_>, most: i64| {
             Ok(tx.query_row(&format!("PRAGMA max_page_count = {most}"), (), |row| row.get::<_, i64>(0))?)
         };
@@ -327,7 +327,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wake_up_comes_after_the_commit_and_only_then() {
-        let Fixture { storage, wake, .. } = open();
+        let Fixture { storage, wake, dir: _dir, .. } = open();
         let user = UserId::random();
         let mut subscription = wake.subscribe(user);
         let undone = storage.write(move |tx| -> Result<(), ApiError> {

@@ -6,18 +6,18 @@ use tertulia::{Client, Conversation, ConversationId, Handle, MessageQuery};
 use tertulia_server::{Server, ServerConfig};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A hub that runs in this process, over real sockets and on a real disk.
-pub struct Hub {
-    pub url: String,
+pub(crate) struct Hub {
+    pub(crate) url: String,
     dir: TempDir,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
 }
 
 impl Hub {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut hub = Self { url: String::new(), dir, stop: None, running: None };
         hub.run("127.0.0.1:0").await;
@@ -35,36 +35,36 @@ impl Hub {
         }));
     }
 
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         drop(self.stop.take());
         self.running.take().expect("it runs").await.expect("the hub ends well");
     }
 
     /// Starts again on the same address with the same data.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         let address = self.url.trim_start_matches("http://").to_owned();
         self.run(&address).await;
     }
 
-    pub fn home(&self, name: &str) -> PathBuf {
+    pub(crate) fn home(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub async fn sign_up(&self, handle: &str) -> Client {
+    pub(crate) async fn sign_up(&self, handle: &str) -> Client {
         Client::builder(self.home(handle)).sign_up(&self.url, handle, PASSWORD).await.expect("signs up")
     }
 
-    pub async fn log_in(&self, handle: &str, home: &str) -> Client {
+    pub(crate) async fn log_in(&self, handle: &str, home: &str) -> Client {
         Client::builder(self.home(home)).log_in(&self.url, handle, PASSWORD).await.expect("logs in")
     }
 }
 
-pub fn handle(name: &str) -> Handle {
+pub(crate) fn handle(name: &str) -> Handle {
     name.parse().expect("a handle")
 }
 
 /// Connects two users, and gives the id of their 1:1.
-pub async fn connect(a: &Client, b: &Client) -> ConversationId {
+pub(crate) async fn connect(a: &Client, b: &Client) -> ConversationId {
     a.connect(&b.me().handle).await.expect("asks");
     b.sync().await.expect("sees the request");
     let connection = b.accept(&a.me().handle).await.expect("accepts");
@@ -73,7 +73,7 @@ pub async fn connect(a: &Client, b: &Client) -> ConversationId {
 }
 
 /// A group of `admin` with `members`, all of whom have seen it.
-pub async fn group(admin: &Client, name: &str, members: &[&Client]) -> Conversation {
+pub(crate) async fn group(admin: &Client, name: &str, members: &[&Client]) -> Conversation {
     let handles: Vec<Handle> = members.iter().map(|member| member.me().handle.clone()).collect();
     let group = admin.create_group(name, &handles).await.expect("a group");
     for member in members {
@@ -83,13 +83,13 @@ pub async fn group(admin: &Client, name: &str, members: &[&Client]) -> Conversat
 }
 
 /// The texts of a conversation as this home has them.
-pub async fn texts(client: &Client, conversation: ConversationId) -> Vec<String> {
+pub(crate) async fn texts(client: &Client, conversation: ConversationId) -> Vec<String> {
     let messages = client.messages(conversation, MessageQuery::default()).await.expect("readable");
     messages.into_iter().map(|message| message.text).collect()
 }
 
 /// The same after bringing the home up to date.
-pub async fn read(client: &Client, conversation: ConversationId) -> Vec<String> {
+pub(crate) async fn read(client: &Client, conversation: ConversationId) -> Vec<String> {
     client.sync().await.expect("syncs");
     texts(client, conversation).await
 }
