@@ -112,10 +112,29 @@ pub enum ServerError {
     Serve(#[source] io::Error),
 }
 
+impl ServerError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::PlainHttp { .. } => "plain-http-refused",
+            Self::Listen { .. } => "cannot-listen",
+            Self::TlsFile { .. } | Self::Tls(_) => "invalid-tls-files",
+            Self::File { .. } => "data-io",
+            Self::InUse { .. } => "data-in-use",
+            Self::HubKey { .. } => "damaged-hub-key",
+            Self::DomainFixed { .. } => "domain-fixed",
+            Self::Storage(_) => "data-unusable",
+            Self::Passwords(_) => "no-randomness",
+            Self::Serve(_) => "serving-failed",
+        }
+    }
+}
+
 /// A hub that has its data and its address and does not answer yet.
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
+    domain: Domain,
     tls: Option<RustlsConfig>,
     app: Router,
     trigger: Trigger,
@@ -180,12 +199,18 @@ impl Server {
         let listener = TcpListener::bind(listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, local_addr, tls, app: http::app(state), trigger, closed, lock })
+        let domain = state.domain.clone();
+        Ok(Self { listener, local_addr, domain, tls, app: http::app(state), trigger, closed, lock })
     }
 
     /// The address that the hub listens on.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The hub's domain.
+    pub const fn domain(&self) -> &Domain {
+        &self.domain
     }
 
     /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for events, gives running

@@ -7,9 +7,9 @@ mod support;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
     env,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader, Lines, Read as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 use support::{ALICE, CONVERSATION, conversation, is_waiting, message, new_store, raw};
 use tertulia_store::{KeySource, NewOutboxMessage, OutboxKind, Store, StoreError};
@@ -26,13 +26,12 @@ async fn a_process_killed_while_it_writes_leaves_a_consistent_store() {
 
     let mut acknowledged = 0;
     for _ in 0..8 {
-        let mut process = start("writes_until_it_is_killed", &home);
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut process = Process::start("writes_until_it_is_killed", &home);
+        let mut lines = process.lines();
         for _ in 0..random.random_range(1..40) {
             acknowledged = next_number(&mut lines).max(acknowledged);
         }
-        process.kill().unwrap();
-        process.wait().unwrap();
+        process.kill();
         // What it had written before it was killed, and said so, counts too.
         while let Some(Ok(line)) = lines.next() {
             acknowledged = number(&line).unwrap_or(0).max(acknowledged);
@@ -65,7 +64,7 @@ async fn a_process_killed_while_it_writes_leaves_a_consistent_store() {
 #[tokio::test]
 async fn the_lock_excludes_another_process_until_it_is_released() {
     let (directory, store) = new_store();
-    let mut process = Holder::start(&directory.path().join("home"));
+    let mut process = Process::with_lock(&directory.path().join("home"));
     let mut waiting = Box::pin(store.lock());
     assert!(is_waiting(&mut waiting).await);
     // Only writers are excluded.
@@ -77,10 +76,10 @@ async fn the_lock_excludes_another_process_until_it_is_released() {
 #[tokio::test]
 async fn the_lock_of_a_killed_process_is_free() {
     let (directory, store) = new_store();
-    let mut process = Holder::start(&directory.path().join("home"));
+    let mut process = Process::with_lock(&directory.path().join("home"));
     let mut waiting = Box::pin(store.lock());
     assert!(is_waiting(&mut waiting).await);
-    process.child.kill().unwrap();
+    process.kill();
     drop(waiting.await.unwrap());
 }
 
@@ -88,7 +87,7 @@ async fn the_lock_of_a_killed_process_is_free() {
 async fn cancelled_waiters_leave_no_lock_behind() {
     let (directory, store) = new_store();
     let home = directory.path().join("home");
-    let mut process = Holder::start(&home);
+    let mut process = Process::with_lock(&home);
     for _ in 0..100 {
         let mut waiting = Box::pin(store.lock());
         assert!(is_waiting(&mut waiting).await);
@@ -99,12 +98,12 @@ async fn cancelled_waiters_leave_no_lock_behind() {
     process.release();
     drop(waiting.await.unwrap());
     // … and when all were cancelled, nobody keeps it from another process.
-    let mut process = Holder::start(&home);
+    let mut process = Process::with_lock(&home);
     let mut cancelled = Box::pin(store.lock());
     assert!(is_waiting(&mut cancelled).await);
     drop(cancelled);
     process.release();
-    Holder::start(&home).release();
+    Process::with_lock(&home).release();
     drop(store.lock().await.unwrap());
 }
 
@@ -113,7 +112,7 @@ async fn a_store_opens_while_another_process_holds_the_lock() {
     let (directory, store) = new_store();
     let home = directory.path().join("home");
     drop(store);
-    let mut process = Holder::start(&home);
+    let mut process = Process::with_lock(&home);
     Store::open(&home, &KeySource::File).unwrap();
     process.release();
 }
@@ -157,42 +156,48 @@ async fn holds_the_lock_until_its_input_ends() {
     drop(guard);
 }
 
-/// A process that has the lock.
-struct Holder {
-    child: Child,
-}
+/// Another process, which does not outlive this value.
+struct Process(Child);
 
-impl Holder {
-    fn start(home: &Path) -> Self {
-        let mut child = start("holds_the_lock_until_its_input_ends", home);
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+impl Process {
+    fn start(test: &str, home: &Path) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", test, "--nocapture"]).env(HOME, home);
+        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// One that has the lock.
+    fn with_lock(home: &Path) -> Self {
+        let mut process = Self::start("holds_the_lock_until_its_input_ends", home);
+        let mut lines = process.lines();
         assert_eq!(next_number(&mut lines), 1);
         // The rest of what it prints has to go somewhere.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child }
+        process
     }
 
+    fn lines(&mut self) -> Lines<BufReader<ChildStdout>> {
+        BufReader::new(self.0.stdout.take().unwrap()).lines()
+    }
+
+    /// Lets it end, and its lock with it.
     fn release(&mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+
+    /// Kills it where it is: SIGKILL.
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 
-impl Drop for Holder {
+impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
-}
-
-fn start(test: &str, home: &Path) -> Child {
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(HOME, home)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 fn store_of_this_process() -> Option<Store> {

@@ -1,8 +1,8 @@
 //! `send` and `read`.
 
-use std::{collections::HashSet, pin::pin};
+use std::collections::HashSet;
 
-use futures::{Stream, StreamExt as _};
+use futures::{StreamExt as _, stream::BoxStream};
 use tertulia::{Client, ClientEvent, ConversationId, Message, MessageQuery};
 
 use super::Session;
@@ -45,7 +45,7 @@ pub(super) async fn read(session: &mut Session<'_>, args: &ReadArgs) -> Result<(
     // The signals before the first line is printed, for whoever has read it may stop the command; the events before the
     // home is read, so that what arrives in between is in both rather than in neither.
     let following = if args.follow {
-        Some((Shutdown::listen().map_err(CliError::Process)?, client.events()))
+        Some((Shutdown::listen().map_err(CliError::Process)?, client.events().boxed()))
     } else {
         None
     };
@@ -84,9 +84,9 @@ impl Reading {
     async fn follow(
         &mut self,
         mut shutdown: Shutdown,
-        events: impl Stream<Item = Result<ClientEvent, tertulia::Error>>,
+        events: BoxStream<'static, Result<ClientEvent, tertulia::Error>>,
     ) -> Result<(), CliError> {
-        let mut portions = pin!(events.ready_chunks(PORTION));
+        let mut portions = events.ready_chunks(PORTION);
         loop {
             let portion = tokio::select! {
                 () = shutdown.requested() => return Ok(()),

@@ -255,17 +255,4 @@ fn damaged() -> ApiError {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_cursor_is_read_as_it_is_written_and_nothing_else_is() {
-        for position in [0, 7, Position::MAX] {
-            assert_eq!(parse_cursor(&cursor(position)), Some(position));
-        }
-        for text in ["", "p", "7", "p-7", "p+7", "p 7", "q7", "p7x", "p9223372036854775808"] {
-            assert_eq!(parse_cursor(text), None, "{text}");
-        }
-    }
-}
+mod tests;

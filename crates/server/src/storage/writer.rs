@@ -54,10 +54,20 @@ impl Deref for WriteTx<'_> {
     }
 }
 
+/// What becomes of a job's changes.
+pub(super) enum Outcome {
+    /// They are kept.
+    Kept,
+    /// They are undone, because the job was refused.
+    Undone,
+    /// They are undone, because the storage failed.
+    Failed(StorageError),
+}
+
 /// Something to be done in the writer's transaction.
 pub(super) trait Job: Send {
-    /// Does it, and says whether its changes stand.
-    fn run(&mut self, tx: &WriteTx<'_>) -> bool;
+    /// Does it, and says what becomes of its changes.
+    fn run(&mut self, tx: &WriteTx<'_>) -> Outcome;
 
     /// Tells who waits. With an error nothing was stored, whatever [`run`](Self::run) said.
     fn answer(self: Box<Self>, committed: Result<(), StorageError>);
@@ -74,12 +84,16 @@ where
     F: FnOnce(&WriteTx<'_>) -> Result<T, ApiError> + Send,
     T: Send,
 {
-    fn run(&mut self, tx: &WriteTx<'_>) -> bool {
-        let Some(work) = self.work.take() else { return false };
+    fn run(&mut self, tx: &WriteTx<'_>) -> Outcome {
+        let Some(work) = self.work.take() else { return Outcome::Undone };
         // The savepoint is rolled back after a panic, and nothing else of the job outlives it.
         let result = catch_unwind(AssertUnwindSafe(|| work(tx)))
             .unwrap_or_else(|_| Err(StorageError::Panicked.into()));
-        self.result.insert(result).is_ok()
+        match self.result.insert(result) {
+            Ok(_) => Outcome::Kept,
+            Err(ApiError::Storage(error)) => Outcome::Failed(error.clone()),
+            Err(_) => Outcome::Undone,
+        }
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StorageError>) {
@@ -171,14 +185,17 @@ fn run_batch(
         let mark = position.get();
         let savepoint = transaction.savepoint()?;
         let tx = WriteTx { connection: &savepoint, position, woken: RefCell::default() };
-        let stands = job.run(&tx);
+        let outcome = job.run(&tx);
         let job_woken = tx.woken.into_inner();
         // SQLite undoes the whole transaction by itself on some errors, such as a full disk. The jobs before this one
         // are lost then, and going on would store the rest without a transaction.
         if savepoint.is_autocommit() {
-            return Err(StorageError::Full);
+            return Err(match outcome {
+                Outcome::Failed(error) => error,
+                Outcome::Kept | Outcome::Undone => StorageError::Damaged("a job ended the transaction"),
+            });
         }
-        if stands {
+        if matches!(outcome, Outcome::Kept) {
             savepoint.commit()?;
             woken.extend(job_woken);
         } else {

@@ -31,7 +31,13 @@ impl Hub {
     }
 
     pub async fn start_in(dir: TempDir) -> Self {
-        let config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
+        Self::start_with(dir, |_| ()).await
+    }
+
+    /// With a configuration that differs from the default.
+    pub async fn start_with(dir: TempDir, change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
+        change(&mut config);
         let server = Server::bind(config).await.unwrap();
         let base = format!("http://{}", server.local_addr());
         let (stop, stopped) = oneshot::channel();

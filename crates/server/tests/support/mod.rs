@@ -3,3 +3,4 @@
 
 pub mod hub;
 pub mod mls;
+pub mod open;

@@ -1,4 +1,5 @@
 //! What the scenarios share: a home in a temporary directory, and messages to put into it.
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the scenario")]
 
 use rusqlite::Connection;
 use std::{fs, future::Future, path::Path, pin::Pin, task::Poll};

@@ -1,9 +1,7 @@
 //! People talk: through a real hub, with real homes.
 
-mod support;
-
+use crate::support::{Hub, connect, group, handle, read, texts};
 use futures::StreamExt as _;
-use support::{Hub, connect, group, handle, read, texts};
 use tertulia::{Client, ClientEvent, ConversationType, Error, MessageQuery};
 
 #[tokio::test]
@@ -202,11 +200,11 @@ async fn the_stream_of_events_tells_each_message_once() {
 async fn a_home_belongs_to_one_account() {
     let hub = Hub::start().await;
     hub.sign_up("alice").await;
-    let again = Client::builder(hub.home("alice")).sign_up(&hub.url, "alia", support::PASSWORD).await;
+    let again = Client::builder(hub.home("alice")).sign_up(&hub.url, "alia", crate::support::PASSWORD).await;
     assert_eq!(again.expect_err("alice lives here").code(), "home-in-use");
     let empty = Client::builder(hub.home("nobody")).open().await;
     assert_eq!(empty.expect_err("nobody lives here").code(), "not-signed-in");
-    let taken = Client::builder(hub.home("other")).sign_up(&hub.url, "alice", support::PASSWORD).await;
+    let taken = Client::builder(hub.home("other")).sign_up(&hub.url, "alice", crate::support::PASSWORD).await;
     assert_eq!(taken.expect_err("the handle is taken").code(), "handle-taken");
     let wrong = Client::builder(hub.home("other")).log_in(&hub.url, "alice", "wrong horse battery").await;
     assert_eq!(wrong.expect_err("the password is wrong").code(), "invalid-credentials");

@@ -1,8 +1,6 @@
 //! Several devices at the same moment.
 
-mod support;
-
-use support::{Hub, connect, group, handle, read};
+use crate::support::{Hub, connect, group, handle, read};
 use tertulia::Client;
 
 /// Two devices commit at the same moment, a hundred times: one wins, the other catches up and repeats by itself, and both end in

@@ -1,0 +1,152 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use super::{PageLimits, Position, cursor, page, parse_cursor};
+use crate::{
+    storage::{
+        Opened, Storage, WriteTx, conversations,
+        log::{self, Entry, Kind},
+    },
+    wake::Wake,
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tertulia_api::{UserDevice, event::EventBody};
+use tertulia_domain::{ConversationId, DeviceId, Domain, Role, UserId};
+
+#[test]
+fn a_cursor_is_read_as_it_is_written_and_nothing_else_is() {
+    for position in [0, 7, Position::MAX] {
+        assert_eq!(parse_cursor(&cursor(position)), Some(position));
+    }
+    for text in ["", "p", "7", "p-7", "p+7", "p 7", "q7", "p7x", "p9223372036854775808"] {
+        assert_eq!(parse_cursor(text), None, "{text}");
+    }
+}
+
+const USERS: usize = 4;
+const CONVERSATIONS: usize = 3;
+
+/// What every user is to see, by position, kept beside the storage in the plainest way.
+#[derive(Default)]
+struct Model {
+    inside: [[bool; CONVERSATIONS]; USERS],
+    seen: [BTreeMap<Position, &'static str>; USERS],
+}
+
+fn user(number: usize) -> UserId {
+    UserId::from_bytes([u8::try_from(number).unwrap() + 1; 16])
+}
+
+fn conversation(number: usize) -> ConversationId {
+    ConversationId::from_bytes([u8::try_from(number).unwrap() + 101; 16])
+}
+
+fn prepare(tx: &WriteTx<'_>) {
+    for number in 0..USERS {
+        tx.execute(
+            "INSERT INTO users (id, handle, password, created_at) VALUES (?1, ?2, '', 0)",
+            (user(number).as_bytes(), format!("user-{number}")),
+        )
+        .unwrap();
+    }
+    for number in 0..CONVERSATIONS {
+        conversations::create_one_to_one(tx, conversation(number), user(0), 0).unwrap();
+    }
+}
+
+/// One random change, in the storage and in the model.
+fn step(tx: &WriteTx<'_>, model: &mut Model, random: &mut StdRng) {
+    let (who, whereto) = (random.random_range(0..USERS), random.random_range(0..CONVERSATIONS));
+    match random.random_range(0..10) {
+        0..2 if model.inside[who][whereto] => {
+            conversations::leave_silently(tx, conversation(whereto), user(who)).unwrap();
+            model.inside[who][whereto] = false;
+        }
+        0..4 => {
+            conversations::join(tx, conversation(whereto), user(who), Role::Member, 0).unwrap();
+            if !model.inside[who][whereto] {
+                model.seen[who].insert(tx.last_position(), "joined");
+            }
+            model.inside[who][whereto] = true;
+        }
+        _ => {
+            let body = vec![0; random.random_range(0..2000)];
+            let entry = Entry { body: Some(&body), ..Entry::default() };
+            let place = log::append(tx, conversation(whereto), Kind::Message, &entry).unwrap();
+            for (seen, inside) in model.seen.iter_mut().zip(model.inside) {
+                if inside[whereto] {
+                    seen.insert(place.position, "message");
+                }
+            }
+        }
+    }
+}
+
+fn read(
+    db: &rusqlite::Connection,
+    who: usize,
+    since: Position,
+    limits: PageLimits,
+) -> Vec<(Position, &'static str)> {
+    let reader = UserDevice { user: user(who), device: DeviceId::new(1) };
+    let (mut since, mut events) = (since, Vec::new());
+    loop {
+        let page = page(db, reader, since, limits).unwrap();
+        assert!(page.events.len() <= limits.events);
+        assert!(!page.more || !page.events.is_empty(), "a page makes way");
+        for event in page.events {
+            let name = match event.body {
+                EventBody::Message { .. } => "message",
+                EventBody::ConversationJoined { .. } => "joined",
+                other => panic!("not of the model: {other:?}"),
+            };
+            events.push((parse_cursor(&event.cursor).unwrap(), name));
+        }
+        since = parse_cursor(&page.cursor).unwrap();
+        if !page.more {
+            return events;
+        }
+    }
+}
+
+#[tokio::test]
+async fn everybody_sees_what_was_said_while_they_were_there_in_order_and_once() {
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hub.db");
+    let Opened { storage, .. } = Storage::open(&path, &Domain::localhost(), Wake::default(), |_| ()).unwrap();
+
+    let model = storage
+        .write(move |tx| {
+            prepare(tx);
+            let mut model = Model::default();
+            for _ in 0..600 {
+                step(tx, &mut model, &mut random);
+            }
+            Ok((model, random))
+        })
+        .await;
+    let (model, mut random) = model.unwrap();
+    storage
+        .read(move |db| {
+            for who in 0..USERS {
+                let expected: Vec<_> = model.seen[who].iter().map(|(&at, &what)| (at, what)).collect();
+                for _ in 0..5 {
+                    let limits = PageLimits {
+                        events: random.random_range(1..50),
+                        bytes: random.random_range(1..20_000),
+                    };
+                    let since = random.random_range(0..600);
+                    let after: Vec<_> = expected.iter().copied().filter(|&(at, _)| at > since).collect();
+                    assert_eq!(read(db, who, since, limits), after, "user {who} since {since}, {limits:?}");
+                    assert_eq!(read(db, who, 0, limits), expected, "user {who}, {limits:?}");
+                }
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+}

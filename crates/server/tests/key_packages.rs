@@ -1,0 +1,260 @@
+//! Key packages: what is taken, and to whom it is given.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use mls_rs::{
+    CipherSuite, CipherSuiteProvider as _, Client, CryptoProvider as _, ExtensionList, MlsMessage,
+    identity::{
+        SigningIdentity,
+        basic::{BasicCredential, BasicIdentityProvider},
+    },
+};
+use mls_rs_crypto_awslc::AwsLcCryptoProvider;
+use serde_json::json;
+use std::{collections::BTreeSet, time::Duration};
+use support::{
+    hub::{Hub, PASSWORD, Person, connect},
+    mls::MlsDevice,
+    open::Client as Open,
+};
+use tertulia_api::{
+    Base64, Code,
+    account::{
+        ClaimedKeyPackage, ClaimedKeyPackages, HubKeys, KeyPackageClaim, KeyPackageCount, KeyPackageUpload,
+        NewDevice, Session,
+    },
+};
+use tertulia_domain::{Domain, UserId};
+
+async fn upload(person: &Person, key_packages: Vec<Vec<u8>>, last_resort: Option<Vec<u8>>) -> u32 {
+    let key_packages = key_packages.into_iter().map(Base64).collect();
+    let upload = KeyPackageUpload { key_packages, last_resort: last_resort.map(Base64) };
+    person.post("/v1/key-packages", &upload).await.done::<KeyPackageCount>().count
+}
+
+async fn claim(person: &Person, users: &[UserId]) -> Vec<ClaimedKeyPackage> {
+    let claim = KeyPackageClaim { users: users.to_vec() };
+    person.post("/v1/key-packages/claims", &claim).await.done::<ClaimedKeyPackages>().key_packages
+}
+
+#[tokio::test]
+async fn twenty_claims_at_the_same_time_get_twenty_different_key_packages() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let bob = Person::open(&hub, "bob", "/v1/accounts", 20).await;
+    connect(&alice, &bob).await;
+    let users = [bob.user];
+    let claims = futures::future::join_all((0..20).map(|_| claim(&alice, &users))).await;
+    let given: Vec<_> = claims.into_iter().flatten().map(|claimed| claimed.key_package.0).collect();
+    assert_eq!(given.len(), 20);
+    assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), 20, "a key package was given out twice");
+    assert_eq!(bob.get("/v1/key-packages/count").await.done::<KeyPackageCount>().count, 0);
+    assert!(claim(&alice, &users).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_last_resort_is_given_when_there_is_no_other_and_as_often_as_needed() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let bob = Person::open(&hub, "bob", "/v1/accounts", 1).await;
+    connect(&alice, &bob).await;
+    let last = bob.mls.key_package();
+    assert_eq!(upload(&bob, Vec::new(), Some(last.clone())).await, 1);
+    assert_ne!(claim(&alice, &[bob.user]).await[0].key_package.0, last);
+    for _ in 0..3 {
+        assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, last);
+    }
+    let newer = bob.mls.key_package();
+    assert_eq!(upload(&bob, Vec::new(), Some(newer.clone())).await, 0);
+    assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, newer);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_repeated_offers_nothing_twice() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let bob = Person::open(&hub, "bob", "/v1/accounts", 0).await;
+    connect(&alice, &bob).await;
+    let wrapped = bob.mls.key_package();
+    let bare = wrapped[4..].to_vec(); // without the header of the MLSMessage: the same key package
+    assert_eq!(upload(&bob, vec![wrapped.clone(), bare.clone()], None).await, 1);
+    assert_eq!(claim(&alice, &[bob.user]).await.len(), 1);
+    for again in [wrapped, bare] {
+        assert_eq!(upload(&bob, vec![again], None).await, 0);
+    }
+    assert!(claim(&alice, &[bob.user]).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_claim_brings_each_device_but_the_one_that_asks() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let phone = Person::log_in(&hub, "alice").await;
+    let bob = Person::sign_up(&hub, "bob").await;
+    connect(&alice, &bob).await;
+    let devices: BTreeSet<_> =
+        claim(&alice, &[alice.user, bob.user, bob.user]).await.into_iter().map(|claimed| claimed.device).collect();
+    assert_eq!(devices, BTreeSet::from([phone.mls.device, bob.mls.device]));
+}
+
+#[tokio::test]
+async fn key_packages_of_strangers_are_not_given_and_a_refused_claim_takes_none() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let bob = Person::sign_up(&hub, "bob").await;
+    let carol = Person::sign_up(&hub, "carol").await;
+    connect(&alice, &bob).await;
+    alice.connect(&carol).await;
+    let before = hub.rows();
+    for (user, code) in [(carol.user, Code::NotConnected), (UserId::random(), Code::UnknownUser)] {
+        let body = json!({ "users": [bob.user, user] });
+        alice.post("/v1/key-packages/claims", &body).await.refused(code);
+    }
+    let many: Vec<_> = (0..501).map(|_| UserId::random()).collect();
+    alice.post("/v1/key-packages/claims", &json!({ "users": many })).await.refused(Code::BadRequest);
+    assert_eq!(hub.rows(), before);
+}
+
+#[tokio::test]
+async fn a_claim_does_not_tell_who_has_blocked_the_caller() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    connect(&alice, &bob).await;
+    bob.set_connection(&alice, "blocked").await;
+    assert_eq!(claim(&alice, &[bob.user]).await.len(), 1);
+    let body = json!({ "users": [alice.user] });
+    bob.post("/v1/key-packages/claims", &body).await.refused(Code::NotConnected);
+}
+
+#[tokio::test]
+async fn two_hundred_key_packages_are_kept_and_no_more() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.key_packages_per_device = 4;
+    })
+    .await;
+    let alice = Person::sign_up(&hub, "alice").await; // with three
+    let before = hub.rows();
+    let too_many: Vec<_> = (0..2).map(|_| Base64(alice.mls.key_package())).collect();
+    let body = KeyPackageUpload { key_packages: too_many, last_resort: None };
+    alice.post("/v1/key-packages", &body).await.refused(Code::KeyPackageLimit);
+    assert_eq!(hub.rows(), before);
+    assert_eq!(upload(&alice, vec![alice.mls.key_package()], None).await, 4);
+}
+
+/// A key package with one thing about it changed.
+struct Forged<'a> {
+    suite: CipherSuite,
+    identity: String,
+    lifetime: Duration,
+    alice: &'a MlsDevice,
+}
+
+impl Forged<'_> {
+    fn with_own_key(self) -> Vec<u8> {
+        let crypto = AwsLcCryptoProvider::new();
+        let suite = crypto.cipher_suite_provider(self.suite).unwrap();
+        let (secret, public) = suite.signature_key_generate().unwrap();
+        let credential = BasicCredential::new(self.identity.into_bytes()).into_credential();
+        let client = Client::builder()
+            .crypto_provider(crypto)
+            .identity_provider(BasicIdentityProvider)
+            .key_package_lifetime(self.lifetime)
+            .signing_identity(SigningIdentity::new(credential, public), secret, self.suite)
+            .build();
+        let message = client.generate_key_package_message(ExtensionList::new(), ExtensionList::new(), None);
+        let _ = self.alice;
+        message.unwrap().to_bytes().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_key_package_that_is_not_the_devices_own_is_refused() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let own = format!("{}:{}@localhost", alice.user, alice.mls.device);
+    let forged = |suite, identity: &str| {
+        let lifetime = Duration::from_hours(24);
+        Forged { suite, identity: identity.to_owned(), lifetime, alice: &alice.mls }.with_own_key()
+    };
+    let good = alice.mls.key_package();
+    let with = |index: usize, bits: u8| {
+        let mut bytes = good.clone();
+        bytes[index] ^= bits;
+        bytes
+    };
+    let group_info = alice.mls.create_group(b"id", &alice.hub_key).group_info_message(true).unwrap();
+    let before = hub.rows();
+    for (what, bytes) in [
+        ("nothing", Vec::new()),
+        ("cut short", good[..good.len() - 1].to_vec()),
+        ("with more behind it", [good.as_slice(), &[0]].concat()),
+        ("with a damaged signature", with(good.len() - 1, 1)),
+        ("with another init key", with(12, 1)),
+        ("another message", group_info.to_bytes().unwrap()),
+        ("of another suite", forged(CipherSuite::P256_AES128, &own)),
+        ("with another signature key", forged(CipherSuite::CURVE25519_AES128, &own)),
+        ("of another user", bob.mls.key_package()),
+        ("of nobody", forged(CipherSuite::CURVE25519_AES128, "alice")),
+        ("too large", vec![0; 17 * 1024]),
+    ] {
+        let body = KeyPackageUpload { key_packages: vec![Base64(bytes)], last_resort: None };
+        let answer = alice.post("/v1/key-packages", &body).await;
+        assert_eq!(answer.status, 400, "{what}");
+        answer.refused(Code::InvalidKeyPackage);
+    }
+    assert_eq!(hub.rows(), before);
+    assert_eq!(upload(&alice, vec![good], None).await, 4);
+}
+
+#[tokio::test]
+async fn a_key_package_lives_at_most_84_days() {
+    let hub = Hub::start().await;
+    let client = Open::new(&hub);
+    let credentials = json!({ "handle": "alice", "password": PASSWORD });
+    let session: Session = client.post("/v1/accounts", &credentials).await.done();
+    let device = MlsDevice::new(session.user, &Domain::localhost());
+    let crypto = AwsLcCryptoProvider::new();
+    let suite = crypto.cipher_suite_provider(CipherSuite::CURVE25519_AES128).unwrap();
+    let (secret, public) = suite.signature_key_generate().unwrap();
+    let key_package = |days: u64| {
+        let identity = format!("{}:{}@localhost", session.user, device.device);
+        let credential = BasicCredential::new(identity.into_bytes()).into_credential();
+        Client::builder()
+            .crypto_provider(crypto.clone())
+            .identity_provider(BasicIdentityProvider)
+            .key_package_lifetime(Duration::from_hours(24 * days))
+            .signing_identity(
+                SigningIdentity::new(credential, public.clone()),
+                secret.clone(),
+                CipherSuite::CURVE25519_AES128,
+            )
+            .build()
+            .generate_key_package_message(ExtensionList::new(), ExtensionList::new(), None)
+            .and_then(|message: MlsMessage| message.to_bytes())
+            .unwrap()
+    };
+    let with = |days| NewDevice {
+        device: device.device,
+        label: "laptop".into(),
+        signature_key: Base64(public.to_vec()),
+        key_packages: vec![Base64(key_package(days))],
+        last_resort: None,
+    };
+    let alice = client.with_token(&session.token);
+    alice.post("/v1/devices", &with(85)).await.refused(Code::InvalidKeyPackage);
+    assert_eq!(hub.rows()["devices"], 0);
+    assert_eq!(alice.post("/v1/devices", &with(84)).await.status, 201);
+}
+
+#[tokio::test]
+async fn the_hubs_key_is_the_same_after_a_restart() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let keys: HubKeys = alice.get("/v1/mls/keys").await.done();
+    assert_eq!(keys.external_sender.0.len(), 32);
+    assert_eq!(keys.external_sender_identity, "localhost");
+    let hub = Hub::start_in(hub.stop().await).await;
+    let alice = Open::new(&hub).with_token(&alice.token);
+    assert_eq!(alice.get("/v1/mls/keys").await.done::<HubKeys>(), keys);
+}

@@ -1,0 +1,5 @@
+//! The SDK against a real hub: one binary, so that it is linked once.
+
+mod contention;
+mod support;
+mod talking;
