@@ -74,6 +74,13 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
             Some(group) => format!("`tertulia group members {group}` shows who is admin"),
             None => return None,
         },
+        ("plain-http-refused", _) => {
+            "`--tls-cert FILE --tls-key FILE`, or `--behind-proxy` if a proxy in front does TLS".into()
+        }
+        ("cannot-listen", _) => {
+            "`--listen ADDR:PORT` chooses another address; port 0 takes a free one".into()
+        }
+        ("domain-fixed", _) => "without `--domain` it starts as it is".into(),
         ("rate-limited", _) => "wait a little and try again".into(),
         _ => return None,
     };
