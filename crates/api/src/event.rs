@@ -56,7 +56,8 @@ pub enum EventBody {
     /// The user is now a member of this conversation. The conversation itself is fetched.
     #[serde(rename = "conversation.joined")]
     ConversationJoined {
-        /// Where it stands in the log.
+        /// Stands behind the log's last entry and has that one's number, since it is no entry itself: the others in the
+        /// conversation see nothing of it.
         #[serde(flatten)]
         entry: LogEntry,
     },

@@ -10,10 +10,10 @@ pub(crate) mod view;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use tertulia::Handle;
 
+use self::human::Page;
 use crate::error::CliError;
 
 /// The style of `error[…]:` on standard error.
@@ -36,11 +36,11 @@ impl Output {
     }
 
     pub(crate) fn devices(self, devices: &[view::Device]) -> Result<(), CliError> {
-        self.all(devices, |devices| human::devices(devices, &TimeZone::system()))
+        self.all(devices, |devices| human::devices(devices, &Page::stdout()))
     }
 
     pub(crate) fn connections(self, connections: &[view::Connection]) -> Result<(), CliError> {
-        self.all(connections, |connections| human::connections(connections, &TimeZone::system()))
+        self.all(connections, |connections| human::connections(connections, &Page::stdout()))
     }
 
     pub(crate) fn connection(self, connection: &view::Connection) -> Result<(), CliError> {
@@ -48,7 +48,7 @@ impl Output {
     }
 
     pub(crate) fn conversations(self, conversations: &[view::Conversation]) -> Result<(), CliError> {
-        self.all(conversations, human::conversations)
+        self.all(conversations, |conversations| human::conversations(conversations, &Page::stdout()))
     }
 
     pub(crate) fn conversation(self, conversation: &view::Conversation) -> Result<(), CliError> {
@@ -56,7 +56,7 @@ impl Output {
     }
 
     pub(crate) fn members(self, members: &[view::Member]) -> Result<(), CliError> {
-        self.all(members, human::members)
+        self.all(members, |members| human::members(members, &Page::stdout()))
     }
 
     pub(crate) fn report(self, report: &view::Report) -> Result<(), CliError> {
@@ -74,7 +74,7 @@ impl Output {
 
     /// Messages of a conversation, in several portions.
     pub(crate) fn transcript(self, me: Handle) -> Transcript {
-        Transcript { output: self, human: human::Transcript::new(me, TimeZone::system()) }
+        Transcript { output: self, human: human::Transcript::new(me, Page::stdout()) }
     }
 
     fn one<T: Serialize>(self, view: &T, human: impl FnOnce(&T) -> String) -> Result<(), CliError> {

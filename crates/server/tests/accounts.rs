@@ -101,7 +101,10 @@ async fn a_wrong_password_and_an_unknown_handle_get_the_same_answer() {
     let unknown = client.post("/v1/sessions", &credentials("nobody", "not her password")).await;
     assert_eq!(wrong.body, unknown.body);
     wrong.refused(Code::InvalidCredentials);
-    client.post("/v1/sessions", &credentials("not a handle", PASSWORD)).await.refused(Code::InvalidCredentials);
+    client
+        .post("/v1/sessions", &credentials("not a handle", PASSWORD))
+        .await
+        .refused(Code::InvalidCredentials);
     assert_eq!(hub.rows(), before);
 }
 
@@ -237,12 +240,13 @@ async fn a_user_has_eight_devices_and_no_more() {
 
 #[tokio::test]
 async fn a_device_that_cannot_be_is_refused() {
+    type Change = fn(&mut NewDevice);
     let hub = Hub::start().await;
     let client = Client::new(&hub);
     let alice = session(&client, "/v1/accounts", "alice").await;
     let before = hub.rows();
     let good = device(&MlsDevice::new(alice.user, &Domain::localhost()), "laptop");
-    let changed: [(fn(&mut NewDevice), Code); 4] = [
+    let changed: [(Change, Code); 4] = [
         (|device| device.label = String::new(), Code::BadRequest),
         (|device| device.label = "x".repeat(65), Code::BadRequest),
         (|device| device.signature_key.0.truncate(31), Code::BadRequest),

@@ -4,7 +4,8 @@
 mod support;
 
 use mls_rs::{
-    CipherSuite, CipherSuiteProvider as _, Client, CryptoProvider as _, ExtensionList, MlsMessage,
+    CipherSuite, CipherSuiteProvider as _, Client, CryptoProvider as _, ExtensionList,
+    crypto::{SignaturePublicKey, SignatureSecretKey},
     identity::{
         SigningIdentity,
         basic::{BasicCredential, BasicIdentityProvider},
@@ -93,8 +94,11 @@ async fn a_claim_brings_each_device_but_the_one_that_asks() {
     let phone = Person::log_in(&hub, "alice").await;
     let bob = Person::sign_up(&hub, "bob").await;
     connect(&alice, &bob).await;
-    let devices: BTreeSet<_> =
-        claim(&alice, &[alice.user, bob.user, bob.user]).await.into_iter().map(|claimed| claimed.device).collect();
+    let devices: BTreeSet<_> = claim(&alice, &[alice.user, bob.user, bob.user])
+        .await
+        .into_iter()
+        .map(|claimed| claimed.device)
+        .collect();
     assert_eq!(devices, BTreeSet::from([phone.mls.device, bob.mls.device]));
 }
 
@@ -142,29 +146,33 @@ async fn two_hundred_key_packages_are_kept_and_no_more() {
     assert_eq!(upload(&alice, vec![alice.mls.key_package()], None).await, 4);
 }
 
-/// A key package with one thing about it changed.
-struct Forged<'a> {
+/// A key of one's own choice.
+struct Key {
     suite: CipherSuite,
-    identity: String,
-    lifetime: Duration,
-    alice: &'a MlsDevice,
+    secret: SignatureSecretKey,
+    public: SignaturePublicKey,
 }
 
-impl Forged<'_> {
-    fn with_own_key(self) -> Vec<u8> {
-        let crypto = AwsLcCryptoProvider::new();
-        let suite = crypto.cipher_suite_provider(self.suite).unwrap();
-        let (secret, public) = suite.signature_key_generate().unwrap();
-        let credential = BasicCredential::new(self.identity.into_bytes()).into_credential();
-        let client = Client::builder()
-            .crypto_provider(crypto)
+impl Key {
+    fn new(suite: CipherSuite) -> Self {
+        let crypto = AwsLcCryptoProvider::new().cipher_suite_provider(suite).unwrap();
+        let (secret, public) = crypto.signature_key_generate().unwrap();
+        Self { suite, secret, public }
+    }
+
+    /// A key package that is valid in itself.
+    fn key_package(&self, identity: &str, days: u64) -> Vec<u8> {
+        let credential = BasicCredential::new(identity.as_bytes().to_vec()).into_credential();
+        let identity = SigningIdentity::new(credential, self.public.clone());
+        Client::builder()
+            .crypto_provider(AwsLcCryptoProvider::new())
             .identity_provider(BasicIdentityProvider)
-            .key_package_lifetime(self.lifetime)
-            .signing_identity(SigningIdentity::new(credential, public), secret, self.suite)
-            .build();
-        let message = client.generate_key_package_message(ExtensionList::new(), ExtensionList::new(), None);
-        let _ = self.alice;
-        message.unwrap().to_bytes().unwrap()
+            .key_package_lifetime(Duration::from_hours(24 * days))
+            .signing_identity(identity, self.secret.clone(), self.suite)
+            .build()
+            .generate_key_package_message(ExtensionList::new(), ExtensionList::new(), None)
+            .and_then(|message| message.to_bytes())
+            .unwrap()
     }
 }
 
@@ -173,10 +181,7 @@ async fn a_key_package_that_is_not_the_devices_own_is_refused() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
     let own = format!("{}:{}@localhost", alice.user, alice.mls.device);
-    let forged = |suite, identity: &str| {
-        let lifetime = Duration::from_hours(24);
-        Forged { suite, identity: identity.to_owned(), lifetime, alice: &alice.mls }.with_own_key()
-    };
+    let forged = |suite, identity: &str| Key::new(suite).key_package(identity, 1);
     let good = alice.mls.key_package();
     let with = |index: usize, bits: u8| {
         let mut bytes = good.clone();
@@ -214,31 +219,13 @@ async fn a_key_package_lives_at_most_84_days() {
     let credentials = json!({ "handle": "alice", "password": PASSWORD });
     let session: Session = client.post("/v1/accounts", &credentials).await.done();
     let device = MlsDevice::new(session.user, &Domain::localhost());
-    let crypto = AwsLcCryptoProvider::new();
-    let suite = crypto.cipher_suite_provider(CipherSuite::CURVE25519_AES128).unwrap();
-    let (secret, public) = suite.signature_key_generate().unwrap();
-    let key_package = |days: u64| {
-        let identity = format!("{}:{}@localhost", session.user, device.device);
-        let credential = BasicCredential::new(identity.into_bytes()).into_credential();
-        Client::builder()
-            .crypto_provider(crypto.clone())
-            .identity_provider(BasicIdentityProvider)
-            .key_package_lifetime(Duration::from_hours(24 * days))
-            .signing_identity(
-                SigningIdentity::new(credential, public.clone()),
-                secret.clone(),
-                CipherSuite::CURVE25519_AES128,
-            )
-            .build()
-            .generate_key_package_message(ExtensionList::new(), ExtensionList::new(), None)
-            .and_then(|message: MlsMessage| message.to_bytes())
-            .unwrap()
-    };
+    let key = Key::new(CipherSuite::CURVE25519_AES128);
+    let identity = format!("{}:{}@localhost", session.user, device.device);
     let with = |days| NewDevice {
         device: device.device,
         label: "laptop".into(),
-        signature_key: Base64(public.to_vec()),
-        key_packages: vec![Base64(key_package(days))],
+        signature_key: Base64(key.public.to_vec()),
+        key_packages: vec![Base64(key.key_package(&identity, days))],
         last_resort: None,
     };
     let alice = client.with_token(&session.token);

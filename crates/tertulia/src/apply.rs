@@ -96,7 +96,6 @@ impl Page<'_> {
             EventBody::Commit { entry, epoch, commit, welcome, message } => {
                 let conversation = entry.conversation;
                 self.commit(&entry, epoch, &commit.0, welcome.map(|welcome| welcome.0)).await?;
-                self.applied.todo.key_packages = true;
                 match message {
                     Some(message) if self.tx.conversation_exists(&group_of(conversation))? => {
                         self.message(entry, message.0, false).await
@@ -206,6 +205,8 @@ impl Page<'_> {
             return Ok(());
         }
         let Some(welcome) = welcome else { return Ok(()) };
+        // Somebody has used up one of this device's key packages.
+        self.applied.todo.key_packages = true;
         match self.tx.process_welcome(&welcome) {
             Ok(joined) if joined.id == group => {
                 Ok(self.tx.store_write(move |w| w.set_joined(conversation, true))?)

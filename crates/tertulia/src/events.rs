@@ -110,7 +110,8 @@ impl Events {
                 live.cursor = Some(cursor.clone());
                 live.socket.acknowledge(&cursor).await?;
                 self.tell(&applied)?;
-                if applied.needs_more() {
+                let to_join = self.client.inner().store.read(|r| r.conversations_to_join())?;
+                if !applied.todo.is_empty() || !to_join.is_empty() {
                     self.client.follow_up(applied.todo).await?;
                     self.tell_messages()?;
                 }
@@ -158,11 +159,5 @@ fn is_passing(error: &Error) -> bool {
         Error::Store(error) => error.kind() == tertulia_store::ErrorKind::Transient,
         Error::NotSignedIn => false,
         error => error.hub_code() != Some(Code::Unauthenticated),
-    }
-}
-
-impl Applied {
-    fn needs_more(&self) -> bool {
-        !self.todo.is_empty()
     }
 }

@@ -21,6 +21,24 @@ const THEIRS: Style = AnsiColor::Cyan.on_default().bold();
 /// Columns that a message's time takes with the space behind it: where further lines of its text begin.
 const TIME_WIDTH: usize = 6;
 
+/// Columns of a terminal below which tables are not fitted to it.
+const NARROWEST: u16 = 76;
+
+/// Where and how wide the reader is.
+#[derive(Clone)]
+pub(crate) struct Page {
+    zone: TimeZone,
+    /// Columns of the terminal. None if there is no terminal, or it does not tell.
+    width: Option<u16>,
+}
+
+impl Page {
+    /// The page that standard output is.
+    pub(crate) fn stdout() -> Self {
+        Self { zone: TimeZone::system(), width: Table::new().width() }
+    }
+}
+
 pub(crate) fn me(me: &Me) -> String {
     let rows = [
         ("handle", format!("@{}", me.handle)),
@@ -34,20 +52,20 @@ pub(crate) fn me(me: &Me) -> String {
     })
 }
 
-pub(crate) fn devices(devices: &[Device], zone: &TimeZone) -> String {
+pub(crate) fn devices(devices: &[Device], page: &Page) -> String {
     let rows = devices.iter().map(|device| {
         let here = if device.current { "this one" } else { "" };
         vec![
             Cell::new(device.id),
             Cell::new(text::one_line(&device.label)),
-            Cell::new(minute(device.created_at, zone)),
+            Cell::new(minute(device.created_at, page)),
             Cell::new(here),
         ]
     });
-    table(["DEVICE", "LABEL", "SINCE", ""], &[0], rows)
+    table(["DEVICE", "LABEL", "SINCE", ""], &[0], rows, page)
 }
 
-pub(crate) fn connections(connections: &[Connection], zone: &TimeZone) -> String {
+pub(crate) fn connections(connections: &[Connection], page: &Page) -> String {
     if connections.is_empty() {
         return "No connections yet. `tertulia connect @HANDLE` asks somebody.\n".to_owned();
     }
@@ -55,10 +73,10 @@ pub(crate) fn connections(connections: &[Connection], zone: &TimeZone) -> String
         vec![
             Cell::new(format_args!("@{}", connection.handle)),
             Cell::new(connection.status),
-            Cell::new(minute(connection.updated_at, zone)),
+            Cell::new(minute(connection.updated_at, page)),
         ]
     });
-    table(["HANDLE", "STATUS", "SINCE"], &[0], rows)
+    table(["HANDLE", "STATUS", "SINCE"], &[0], rows, page)
 }
 
 /// What one's own action led to.
@@ -76,7 +94,7 @@ pub(crate) fn connection(connection: &Connection) -> String {
     }
 }
 
-pub(crate) fn conversations(conversations: &[Conversation]) -> String {
+pub(crate) fn conversations(conversations: &[Conversation], page: &Page) -> String {
     if conversations.is_empty() {
         return "No conversations yet. `tertulia connect @HANDLE` begins one.\n".to_owned();
     }
@@ -93,7 +111,7 @@ pub(crate) fn conversations(conversations: &[Conversation]) -> String {
             Cell::new(conversation.id),
         ]
     });
-    table(["NAME", "TYPE", "UNREAD", "MEMBERS", "CONVERSATION"], &[1, 2, 4], rows)
+    table(["NAME", "TYPE", "UNREAD", "MEMBERS", "CONVERSATION"], &[1, 2, 4], rows, page)
 }
 
 /// A conversation that one has just changed.
@@ -106,11 +124,11 @@ pub(crate) fn conversation(conversation: &Conversation) -> String {
     }
 }
 
-pub(crate) fn members(members: &[Member]) -> String {
+pub(crate) fn members(members: &[Member], page: &Page) -> String {
     let rows = members.iter().map(|member| {
         vec![Cell::new(format_args!("@{}", member.handle)), Cell::new(member.role), Cell::new(member.user)]
     });
-    table(["HANDLE", "ROLE", "USER"], &[0, 2], rows)
+    table(["HANDLE", "ROLE", "USER"], &[0, 2], rows, page)
 }
 
 pub(crate) fn report(report: &Report) -> String {
@@ -131,17 +149,17 @@ pub(crate) fn report(report: &Report) -> String {
 /// Messages as they follow each other: a line for the date whenever the day changes.
 pub(crate) struct Transcript {
     me: Handle,
-    zone: TimeZone,
+    page: Page,
     day: Option<Date>,
 }
 
 impl Transcript {
-    pub(crate) fn new(me: Handle, zone: TimeZone) -> Self {
-        Self { me, zone, day: None }
+    pub(crate) fn new(me: Handle, page: Page) -> Self {
+        Self { me, page, day: None }
     }
 
     pub(crate) fn message(&mut self, message: &Message) -> String {
-        let sent = message.sent_at.timestamp().to_zoned(self.zone.clone());
+        let sent = message.sent_at.timestamp().to_zoned(self.page.zone.clone());
         let mut out = String::new();
         if self.day != Some(sent.date()) {
             self.day = Some(sent.date());
@@ -178,8 +196,8 @@ fn handles(handles: &[Handle]) -> String {
     handles.iter().map(|handle| format!("@{handle}")).collect::<Vec<_>>().join(" ")
 }
 
-fn minute(moment: Moment, zone: &TimeZone) -> String {
-    moment.timestamp().to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
+fn minute(moment: Moment, page: &Page) -> String {
+    moment.timestamp().to_zoned(page.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 fn count(number: u64, what: &str) -> String {
@@ -195,19 +213,19 @@ fn table<const N: usize>(
     titles: [&str; N],
     whole: &[usize],
     rows: impl Iterator<Item = Vec<Cell>>,
+    page: &Page,
 ) -> String {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .enforce_styling()
-        .set_header(titles)
-        .add_rows(rows);
+    table.load_style(presets::NOTHING).enforce_styling().set_header(titles).add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if whole.contains(&index) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
+    }
+    // Too narrow, and long lines are broken better by the terminal than into columns of a letter each.
+    if let Some(width) = page.width.filter(|&width| width >= NARROWEST) {
+        table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
     }
     let mut lines = table.lines();
     let titles = lines.next().unwrap_or_default();
@@ -223,6 +241,8 @@ mod tests {
     use super::*;
     use crate::output::samples;
 
+    const PAGE: Page = Page { zone: TimeZone::UTC, width: None };
+
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
     }
@@ -231,10 +251,10 @@ mod tests {
     fn tables_have_plain_columns() {
         let all = [
             me(&samples::me()),
-            devices(&samples::devices(), &TimeZone::UTC),
-            connections(&samples::connections(), &TimeZone::UTC),
-            conversations(&samples::conversations()),
-            members(&samples::members()),
+            devices(&samples::devices(), &PAGE),
+            connections(&samples::connections(), &PAGE),
+            conversations(&samples::conversations(), &PAGE),
+            members(&samples::members(), &PAGE),
             conversation(&samples::conversations()[1]),
             report(&samples::report()),
         ];
@@ -242,8 +262,24 @@ mod tests {
     }
 
     #[test]
+    fn a_long_table_is_fitted_to_the_terminal_and_its_ids_stay_whole() {
+        let mut conversation = samples::conversations().remove(1);
+        conversation.members = (10..40).map(|number| samples::handle(&format!("member{number}"))).collect();
+        for width in [NARROWEST, 120] {
+            let shown = plain(&conversations(
+                std::slice::from_ref(&conversation),
+                &Page { width: Some(width), ..PAGE },
+            ));
+            assert!(shown.lines().all(|line| line.chars().count() <= usize::from(width)), "{shown}");
+            assert!(shown.contains(&conversation.id.to_string()), "{shown}");
+        }
+        let narrow = plain(&conversations(&[conversation], &Page { width: Some(20), ..PAGE }));
+        assert_eq!(narrow.lines().count(), 2, "{narrow}");
+    }
+
+    #[test]
     fn messages_are_read_as_a_conversation() {
-        let mut transcript = Transcript::new(samples::handle("alice"), TimeZone::UTC);
+        let mut transcript = Transcript::new(samples::handle("alice"), PAGE);
         let read: String = samples::messages().iter().map(|message| transcript.message(message)).collect();
         insta::assert_snapshot!(plain(&read));
     }
@@ -257,11 +293,11 @@ mod tests {
         conversation.name = Some(attack.to_owned());
         let mut message = samples::messages().remove(0);
         attack.clone_into(&mut message.text);
-        let mut transcript = Transcript::new(samples::handle("alice"), TimeZone::UTC);
+        let mut transcript = Transcript::new(samples::handle("alice"), PAGE);
 
         for shown in [
-            devices(&[device], &TimeZone::UTC),
-            conversations(std::slice::from_ref(&conversation)),
+            devices(&[device], &PAGE),
+            conversations(std::slice::from_ref(&conversation), &PAGE),
             super::conversation(&conversation),
             transcript.message(&message),
         ] {
@@ -276,7 +312,7 @@ mod tests {
     #[test]
     fn a_moment_out_of_the_calendar_is_shown_as_its_nearest() {
         for millis in [i64::MIN, i64::MAX] {
-            assert!(!minute(Moment::from_millis(millis), &TimeZone::UTC).is_empty());
+            assert!(!minute(Moment::from_millis(millis), &PAGE).is_empty());
         }
     }
 }

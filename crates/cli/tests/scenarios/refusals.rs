@@ -13,11 +13,11 @@ fn what_the_hub_refuses_has_its_code_and_changes_nothing() {
     alice.send("private", "among us");
 
     for (device, args, code) in [
-        (&alice, &["connect", "nobody"][..], "unknown-user"),
+        (&alice, &["connect", "nobody"][..], "invalid-user"),
         (&alice, &["connect", "alice"], "invalid-user"),
         (&alice, &["accept", "mallory"], "not-connected"),
         (&alice, &["send", "@mallory", "hello"], "not-connected"),
-        (&alice, &["send", "@nobody", "hello"], "unknown-user"),
+        (&alice, &["send", "@nobody", "hello"], "not-connected"),
         (&alice, &["send", "nothing of that name", "hello"], "unknown-target"),
         (&alice, &["read", "nothing of that name"], "unknown-target"),
         (&alice, &["group", "add", "private", "mallory"], "not-connected"),

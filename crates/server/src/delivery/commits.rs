@@ -8,7 +8,7 @@ use crate::{
     error::ApiError,
     mls::{CommitBundle, Observer, ValidCommit},
     storage::{
-        WriteTx, conversations,
+        Position, WriteTx, conversations,
         conversations::Access,
         groups,
         log::{self, Digest, Entry, Extra, Kind},
@@ -228,7 +228,7 @@ fn check_going(
 fn record_members(
     tx: &WriteTx<'_>,
     sent: &Sent,
-    commit: crate::storage::Position,
+    commit: Position,
     joined: &[UserId],
     left: &[UserId],
 ) -> Result<(), ApiError> {

@@ -5,6 +5,7 @@
 //! [`key_package`] what devices may offer. What users may do to each other is not decided here: a [`ValidCommit`] names
 //! the devices that come and go, and the caller compares them with members, roles and connections.
 
+mod checks;
 pub(crate) mod identity;
 pub(crate) mod key_package;
 pub(crate) mod message;

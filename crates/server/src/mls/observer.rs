@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 
 use mls_rs::{
-    CipherSuiteProvider, CryptoProvider as _, MlsMessage,
     crypto::{SignaturePublicKey, SignatureSecretKey},
     error::MlsError,
-    extension::built_in::{ExternalPubExt, ExternalSendersExt, RatchetTreeExt},
+    extension::built_in::ExternalSendersExt,
     external_client::{
         ExternalClient, ExternalGroup, ExternalReceivedMessage, ExternalSnapshot,
         builder::{ExternalBaseConfig, WithCryptoProvider, WithIdentityProvider},
     },
-    group::{CachedProposal, CommitEffect, GroupContext, GroupInfo, Member, proposal::Proposal},
+    group::{CommitEffect, GroupContext, Member, proposal::Proposal},
     identity::SigningIdentity,
     time::MlsTime,
 };
@@ -21,6 +20,7 @@ use tertulia_domain::{DeviceAddress, Domain, UserId};
 
 use super::{
     CIPHER_SUITE, CommitBundle, DeviceIdentityProvider, Rejection,
+    checks::{check_references, check_welcome, described_group, reference, removal, removals, suite},
     message::{CommitSender, Part},
 };
 
@@ -187,7 +187,7 @@ impl Observer {
                 "an external commit can remove the joiner's own earlier leaf only",
             ));
         }
-        let pending = pending.iter().map(|cached| cached.proposal_ref().to_vec()).collect();
+        let pending = pending.iter().map(reference).collect();
 
         let received = group
             .process_incoming_message_with_time(commit.message.clone(), now)
@@ -319,77 +319,6 @@ impl Observer {
     }
 }
 
-/// The `GroupInfo` of a bundle, which must serve those who join later by an external commit (RFC 9420 §12.4.3.2).
-fn described_group(part: &Part) -> Result<&GroupInfo, Rejection> {
-    let info = part.message.as_group_info().ok_or(Rejection::GroupInfo("the GroupInfo is missing"))?;
-    let extensions = info.extensions();
-    let tree = extensions.get_as::<RatchetTreeExt>().map_err(Rejection::of_extension)?;
-    let external = extensions.get_as::<ExternalPubExt>().map_err(Rejection::of_extension)?;
-    if tree.is_none() || external.is_none() {
-        return Err(Rejection::GroupInfo(
-            "the GroupInfo must have the ratchet tree and the external public key",
-        ));
-    }
-    Ok(info)
-}
-
-/// Every reference is to a pending proposal, and every pending proposal is referred to, or its leaf removed by value.
-fn check_references(commit: &MlsMessage, pending: &[CachedProposal]) -> Result<(), Rejection> {
-    let references = commit.proposals_by_reference();
-    if references.iter().any(|&reference| pending.iter().all(|cached| cached.proposal_ref() != reference)) {
-        return Err(Rejection::ProposalNotFound);
-    }
-    let by_value: BTreeSet<_> = commit.proposals_by_value().into_iter().filter_map(removal).collect();
-    let covered = |cached: &CachedProposal| {
-        references.contains(&cached.proposal_ref())
-            || removal(cached.proposal()).is_some_and(|leaf| by_value.contains(&leaf))
-    };
-    if pending.iter().all(covered) { Ok(()) } else { Err(Rejection::MissingProposals) }
-}
-
-/// The leaves that the commit removes, by value and by reference.
-fn removals(commit: &MlsMessage, pending: &[CachedProposal]) -> Vec<u32> {
-    let references = commit.proposals_by_reference();
-    let referred = pending.iter().filter(|cached| references.contains(&cached.proposal_ref()));
-    let by_reference = referred.filter_map(|cached| removal(cached.proposal()));
-    commit.proposals_by_value().into_iter().filter_map(removal).chain(by_reference).collect()
-}
-
-fn removal(proposal: &Proposal) -> Option<u32> {
-    match proposal {
-        Proposal::Remove(remove) => Some(remove.to_remove()),
-        _ => None,
-    }
-}
-
-/// The Welcome is for exactly those whom the commit adds, by the key packages that it adds them with.
-fn check_welcome(bundle: &CommitBundle, added: usize) -> Result<(), Rejection> {
-    let Some(welcome) = &bundle.welcome else {
-        return if added == 0 {
-            Ok(())
-        } else {
-            Err(Rejection::Invalid("the commit adds devices and has no Welcome for them"))
-        };
-    };
-    let suite = suite()?;
-    let mut expected = BTreeSet::new();
-    for proposal in bundle.commit.message.proposals_by_value() {
-        if let Proposal::Add(add) = proposal {
-            expected.insert(add.key_package().to_reference(&suite).map_err(Rejection::Mls)?.to_vec());
-        }
-    }
-    let references = welcome.message.welcome_key_package_references();
-    let welcomed: BTreeSet<_> = references.iter().map(|reference| reference.to_vec()).collect();
-    if welcome.message.cipher_suite() != Some(CIPHER_SUITE)
-        || added == 0
-        || welcomed != expected
-        || references.len() != added
-    {
-        return Err(Rejection::Invalid("the Welcome is not for the devices that the commit adds"));
-    }
-    Ok(())
-}
-
 /// The leaves of the added devices.
 fn placed(added: &[UserDevice], leaves: &[Leaf]) -> Result<Vec<Leaf>, Rejection> {
     let added: BTreeSet<_> = added.iter().collect();
@@ -403,10 +332,4 @@ fn placed(added: &[UserDevice], leaves: &[Leaf]) -> Result<Vec<Leaf>, Rejection>
 
 fn encode(group: &Group) -> Result<Vec<u8>, Rejection> {
     group.snapshot().to_bytes().map_err(Rejection::Stored)
-}
-
-fn suite() -> Result<impl CipherSuiteProvider, Rejection> {
-    AwsLcCryptoProvider::new()
-        .cipher_suite_provider(CIPHER_SUITE)
-        .ok_or(Rejection::Invalid("the group's cipher suite is not one of this hub"))
 }

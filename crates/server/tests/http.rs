@@ -1,0 +1,332 @@
+//! The API as such: every refusal is a problem document, and everything is described.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use support::{
+    hub::{Hub, PASSWORD, Person},
+    open::Client,
+};
+use tertulia_api::{Code, Problem, account::Session};
+use tertulia_domain::UserId;
+use tertulia_server::{Server, ServerConfig, ServerError, TlsFiles};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// Every route, with a value for each parameter.
+fn routes(description: &Value) -> Vec<(Method, String)> {
+    let mut routes = Vec::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        let mut filled = path.clone();
+        for parameter in ["{user}", "{conversation}"] {
+            filled = filled.replace(parameter, &UserId::random().to_string());
+        }
+        for method in methods.as_object().unwrap().keys() {
+            routes.push((method.to_uppercase().parse().unwrap(), filled.clone()));
+        }
+    }
+    routes
+}
+
+async fn description(client: &Client) -> Value {
+    client.get("/v1/openapi.json").await.done()
+}
+
+#[tokio::test]
+async fn every_endpoint_is_described_with_its_problems() {
+    let hub = Hub::start().await;
+    let description = description(&Client::new(&hub)).await;
+    let mut operations = BTreeSet::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations.insert(format!("{} {path}", method.to_uppercase()));
+            assert!(operation["summary"].is_string(), "{method} {path} says not what it is");
+            let answers = operation["responses"].as_object().unwrap();
+            assert!(answers.keys().any(|status| status < &"400".to_owned()), "{method} {path}");
+            assert!(answers["500"]["content"]["application/problem+json"].is_object(), "{method} {path}");
+            for code in operation["x-problems"].as_array().into_iter().flatten() {
+                let code: Code = code.as_str().unwrap().parse().unwrap();
+                let text = answers[&code.status().to_string()]["description"].as_str().unwrap();
+                assert!(text.contains(code.as_str()));
+            }
+        }
+    }
+    insta::assert_json_snapshot!(operations, @r#"
+    [
+      "DELETE /v1/sessions/current",
+      "GET /healthz",
+      "GET /metrics",
+      "GET /v1/connections",
+      "GET /v1/conversations",
+      "GET /v1/conversations/{conversation}",
+      "GET /v1/conversations/{conversation}/group-info",
+      "GET /v1/devices",
+      "GET /v1/events",
+      "GET /v1/events/stream",
+      "GET /v1/key-packages/count",
+      "GET /v1/mls/keys",
+      "GET /v1/self",
+      "GET /v1/users",
+      "GET /v1/users/{user}",
+      "POST /v1/accounts",
+      "POST /v1/connections",
+      "POST /v1/conversations",
+      "POST /v1/conversations/{conversation}/commits",
+      "POST /v1/conversations/{conversation}/leave",
+      "POST /v1/conversations/{conversation}/messages",
+      "POST /v1/devices",
+      "POST /v1/key-packages",
+      "POST /v1/key-packages/claims",
+      "POST /v1/sessions",
+      "PUT /v1/connections/{user}",
+      "PUT /v1/conversations/{conversation}/members/{user}/role",
+      "PUT /v1/conversations/{conversation}/name"
+    ]
+    "#);
+}
+
+#[tokio::test]
+async fn the_description_can_be_read_as_a_page_without_the_internet() {
+    let hub = Hub::start().await;
+    let client = Client::new(&hub);
+    let page = String::from_utf8(client.get("/v1/docs/").await.bytes()).unwrap();
+    assert!(!page.contains("https://"), "the page loads something from elsewhere");
+    assert!(!client.get("/v1/docs/swagger-ui-bundle.js").await.bytes().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_valid_token_nothing_private_is_answered() {
+    let hub = Hub::start().await;
+    let client = Client::new(&hub);
+    let open = ["/v1/accounts", "/v1/sessions", "/healthz", "/metrics"];
+    let before = hub.rows();
+    for (method, path) in routes(&description(&client).await) {
+        if open.contains(&path.as_str()) {
+            continue;
+        }
+        client.send(method.clone(), &path).await.refused(Code::Unauthenticated);
+        client.with_token("made-up").send(method.clone(), &path).await.refused(Code::Unauthenticated);
+        let basic = client.request(method, &path).basic_auth("alice", Some(PASSWORD));
+        client.answer(basic).await.refused(Code::Unauthenticated);
+    }
+    assert_eq!(hub.rows(), before);
+}
+
+#[tokio::test]
+async fn whatever_body_comes_the_answer_is_a_problem_and_nothing_is_stored() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let client = Client::new(&hub).with_token(&alice.token);
+    let before = hub.rows();
+    for (method, path) in routes(&description(&client).await) {
+        if method == Method::GET || method == Method::DELETE {
+            continue;
+        }
+        for (media_type, body) in [
+            ("application/json", "{"),
+            ("application/json", "[]"),
+            ("application/json", "\"\""),
+            ("application/json", ""),
+            ("text/plain", "{}"),
+            ("message/mls", ""),
+            ("message/mls", "\0\u{1}\0\u{2}"),
+        ] {
+            let request = client.request(method.clone(), &path).header("content-type", media_type).body(body);
+            let answer = client.answer(request).await;
+            assert!(answer.status.is_client_error(), "{method} {path} {body}: {}", answer.status);
+            let problem: Problem = serde_json::from_slice(&answer.body).unwrap();
+            let code = problem.known_code().unwrap();
+            assert_eq!(code.status(), answer.status.as_u16());
+        }
+    }
+    assert_eq!(hub.rows(), before);
+}
+
+#[tokio::test]
+async fn faults_have_their_codes() {
+    let hub = Hub::start().await;
+    let client = Client::new(&hub);
+    client.get("/v1/nothing").await.refused(Code::NotFound);
+    client.get("/").await.refused(Code::NotFound);
+    client.send(Method::PATCH, "/v1/accounts").await.refused(Code::MethodNotAllowed);
+    let text = client.request(Method::POST, "/v1/sessions").body("{}");
+    client.answer(text).await.refused(Code::UnsupportedMediaType);
+    client.post("/v1/sessions", &json!({ "handle": "alice" })).await.refused(Code::BadRequest);
+    let large = json!({ "handle": "alice", "password": "x".repeat(65 * 1024) });
+    client.post("/v1/sessions", &large).await.refused(Code::PayloadTooLarge);
+
+    let alice = Person::sign_up(&hub, "alice").await;
+    let large = json!({ "key_packages": ["A".repeat(1 << 20)] });
+    alice.post("/v1/key-packages", &large).await.refused(Code::PayloadTooLarge);
+    let conversation = format!("/v1/conversations/{}", UserId::random());
+    for (path, bytes) in [("messages", 256 * 1024 + 1), ("commits", 8 * 1024 * 1024 + 1)] {
+        let path = format!("{conversation}/{path}");
+        alice.mls(Method::POST, &path, vec![0; bytes]).await.refused(Code::PayloadTooLarge);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_so_in_its_headers() {
+    let hub = Hub::start().await;
+    let response = reqwest::get(format!("{}/v1/self", hub.base)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let header = |name| response.headers()[name].to_str().unwrap();
+    assert_eq!(header("content-type"), "application/problem+json");
+    assert_eq!(header("www-authenticate"), "Bearer");
+    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert_eq!(header("x-request-id").len(), 16);
+}
+
+#[tokio::test]
+async fn the_hub_tells_that_it_is_well_and_counts_what_it_does() {
+    let hub = Hub::start().await;
+    let client = Client::new(&hub);
+    assert_eq!(client.get("/healthz").await.bytes(), b"ok\n");
+    let alice = Person::sign_up(&hub, "alice").await;
+    alice.get("/v1/users?handle=nobody").await.refused(Code::UnknownUser);
+    let numbers = String::from_utf8(client.get("/metrics").await.bytes()).unwrap();
+    for line in [
+        r#"tertulia_requests_total{method="POST",path="/v1/accounts",status="201"} 1"#,
+        r#"tertulia_requests_total{method="GET",path="/v1/users",status="404"} 1"#,
+        r#"tertulia_request_seconds_count{method="POST",path="/v1/devices"} 1"#,
+        "tertulia_messages_accepted_total 0",
+        "tertulia_sockets_open 0",
+    ] {
+        assert!(numbers.lines().any(|found| found == line), "{line} is not in:\n{numbers}");
+    }
+    assert!(numbers.contains("tertulia_writer_batch_jobs_bucket"));
+    assert!(!numbers.contains("alice") && !numbers.contains(&alice.user.to_string()));
+}
+
+#[tokio::test]
+async fn a_request_that_stops_halfway_is_answered_in_time() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.request_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let address = hub.base.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = "POST /v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("\"code\":\"unavailable\""), "{answer}");
+}
+
+fn config(listen: SocketAddr, data: &tempfile::TempDir) -> ServerConfig {
+    ServerConfig::new(listen, data.path())
+}
+
+#[tokio::test]
+async fn plain_http_is_for_this_machine_or_behind_a_proxy() {
+    let data = tempfile::tempdir().unwrap();
+    let mut everywhere = config(([0, 0, 0, 0], 0).into(), &data);
+    let error = Server::bind(everywhere.clone()).await.unwrap_err();
+    assert!(matches!(error, ServerError::PlainHttp { .. }), "{error}");
+    assert!(data.path().read_dir().unwrap().next().is_none(), "something was stored");
+    everywhere.behind_proxy = true;
+    Server::bind(everywhere).await.unwrap();
+    Server::bind(config("[::1]:0".parse().unwrap(), &tempfile::tempdir().unwrap())).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_domain_is_fixed_at_the_first_start() {
+    let data = tempfile::tempdir().unwrap();
+    let mut first = config(([127, 0, 0, 1], 0).into(), &data);
+    first.domain = Some("chat.example.org".parse().unwrap());
+    drop(Server::bind(first).await.unwrap());
+
+    let mut other = config(([127, 0, 0, 1], 0).into(), &data);
+    other.domain = Some("chat.example.com".parse().unwrap());
+    let error = Server::bind(other).await.unwrap_err();
+    assert!(matches!(error, ServerError::DomainFixed { .. }), "{error}");
+
+    let hub = Hub::start_in(data).await;
+    let credentials = json!({ "handle": "alice", "password": PASSWORD });
+    let session: Session = Client::new(&hub).post("/v1/accounts", &credentials).await.done();
+    assert_eq!(session.domain, "chat.example.org");
+}
+
+#[tokio::test]
+async fn two_hubs_do_not_share_a_data_directory() {
+    let data = tempfile::tempdir().unwrap();
+    let first = Server::bind(config(([127, 0, 0, 1], 0).into(), &data)).await.unwrap();
+    let error = Server::bind(config(([127, 0, 0, 1], 0).into(), &data)).await.unwrap_err();
+    assert!(matches!(error, ServerError::InUse { .. }), "{error}");
+    drop(first);
+    Server::bind(config(([127, 0, 0, 1], 0).into(), &data)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_key_or_certificate_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("hub.key"), "not a key").unwrap();
+    let error = Server::bind(config(([127, 0, 0, 1], 0).into(), &data)).await.unwrap_err();
+    assert!(matches!(&error, ServerError::HubKey { path } if path.ends_with("hub.key")), "{error}");
+
+    let mut with_tls = config(([127, 0, 0, 1], 0).into(), &tempfile::tempdir().unwrap());
+    let (cert, key) = (data.path().join("cert.pem"), data.path().join("key.pem"));
+    std::fs::write(&cert, "not a certificate").unwrap();
+    with_tls.tls = Some(TlsFiles { cert, key });
+    let error = Server::bind(with_tls).await.unwrap_err();
+    assert!(matches!(error, ServerError::TlsFile { .. } | ServerError::Tls(_)), "{error}");
+}
+
+#[tokio::test]
+async fn with_a_certificate_the_hub_speaks_https_and_nothing_else() {
+    let data = tempfile::tempdir().unwrap();
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (data.path().join("cert.pem"), data.path().join("key.pem"));
+    std::fs::write(&cert, certificate.cert.pem()).unwrap();
+    std::fs::write(&key, certificate.signing_key.serialize_pem()).unwrap();
+    let hub = Hub::start_with(data, |config| {
+        config.listen = ([0, 0, 0, 0], 0).into();
+        config.tls = Some(TlsFiles { cert, key });
+    })
+    .await;
+    let port = hub.base.rsplit_once(':').unwrap().1;
+    let trusted = reqwest::Certificate::from_pem(certificate.cert.pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([trusted]).build().unwrap();
+    let answer = client.get(format!("https://localhost:{port}/healthz")).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "ok\n");
+    assert!(reqwest::get(format!("http://localhost:{port}/healthz")).await.is_err());
+    hub.stop().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_can_read_the_data() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("data");
+    let server = Server::bind(ServerConfig::new(([127, 0, 0, 1], 0).into(), &data)).await.unwrap();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    let mut names = BTreeSet::new();
+    for entry in data.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        names.insert(path.file_name().unwrap().to_string_lossy().into_owned());
+    }
+    assert!(names.is_superset(&["hub.db".into(), "hub.key".into(), "hub.lock".into()].into()), "{names:?}");
+
+    server.run(async {}).await.unwrap();
+    let after: BTreeSet<_> = data
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(
+        after,
+        ["hub.db".into(), "hub.key".into(), "hub.lock".into()].into(),
+        "the log was not folded in"
+    );
+}

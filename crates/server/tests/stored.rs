@@ -1,0 +1,78 @@
+//! What is stored stays readable: the schema is one that is seen in review, and a database of version 1 is kept.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use rusqlite::Connection;
+use serde_json::json;
+use support::{
+    hub::{Hub, PASSWORD, types},
+    open::Client,
+};
+use tertulia_api::{
+    account::{HubKeys, KeyPackageCount, Session},
+    connection::Connections,
+    conversation::Conversations,
+    event::EventPage,
+};
+use tertulia_domain::connection::Status;
+
+/// The schema as SQLite has it, with white space folded.
+fn schema(database: &Connection) -> Vec<String> {
+    let mut statement =
+        database.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type DESC, name").unwrap();
+    let rows = statement.query_map((), |row| row.get::<_, String>(0)).unwrap();
+    let without_comments = |sql: String| {
+        let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
+        lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+    };
+    rows.map(|sql| without_comments(sql.unwrap())).collect()
+}
+
+#[tokio::test]
+async fn the_schema_is_the_one_that_was_reviewed() {
+    let dir = Hub::start().await.stop().await;
+    let database = Connection::open(dir.path().join("hub.db")).unwrap();
+    insta::assert_json_snapshot!("schema", schema(&database));
+}
+
+/// The database and key of a hub of version 1, with alice and bob, who are connected and have talked, and carol, who asked
+/// bob for a connection.
+#[tokio::test]
+async fn a_database_of_version_1_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Connection::open(dir.path().join("hub.db")).unwrap();
+    database.execute_batch(include_str!("fixtures/hub-v1.sql")).unwrap();
+    drop(database);
+    std::fs::write(dir.path().join("hub.key"), include_str!("fixtures/hub-v1.key")).unwrap();
+
+    let hub = Hub::start_in(dir).await;
+    let client = Client::new(&hub);
+    let credentials = json!({ "handle": "bob", "password": PASSWORD });
+    let session: Session = client.post("/v1/sessions", &credentials).await.done();
+    assert_eq!(session.domain, "chat.example.org");
+
+    // The session that bob's device had.
+    let bob = client.with_token(include_str!("fixtures/hub-v1.token").trim());
+    let connections: Connections = bob.get("/v1/connections").await.done();
+    let statuses: Vec<_> =
+        connections.connections.iter().map(|other| (other.handle.as_str(), other.status)).collect();
+    assert_eq!(statuses, [("alice", Status::Accepted), ("carol", Status::Pending)]);
+    let conversations: Conversations = bob.get("/v1/conversations").await.done();
+    assert_eq!(conversations.conversations[0].epoch, 1);
+    let page: EventPage = bob.get("/v1/events").await.done();
+    assert_eq!(
+        types(&page.events),
+        [
+            "connection.updated",
+            "connection.updated",
+            "conversation.joined",
+            "conversation.commit",
+            "conversation.message",
+            "connection.updated"
+        ]
+    );
+    assert_eq!(bob.get("/v1/key-packages/count").await.done::<KeyPackageCount>().count, 2);
+    let keys: HubKeys = bob.get("/v1/mls/keys").await.done();
+    assert_eq!(hex::encode(keys.external_sender.0), &include_str!("fixtures/hub-v1.key").trim()[64..]);
+}
