@@ -29,9 +29,10 @@ const HELLO: &str = "Hello Bob, the tomatoes are ripe.";
 const ANSWER: &str = "I will bring bread and a bottle of wine.";
 const INVITATION: &str = "Saturday at eight, in the garden?";
 const CAROL: &str = "Carol here: I can bring the lanterns.";
+const CHAIRS: &str = "Bob, could you bring some chairs too?";
 const LAPTOP: &str = "Bob again, from the laptop this time.";
 const SECRET: &str = "The surprise for Carol is a telescope.";
-const SAID: &[&str] = &[HELLO, ANSWER, INVITATION, CAROL, LAPTOP, SECRET, GROUP];
+const SAID: &[&str] = &[HELLO, ANSWER, INVITATION, CAROL, CHAIRS, LAPTOP, SECRET, GROUP];
 
 pub(crate) fn demo(arguments: &Arguments) -> Result<(), Failure> {
     say::heading("building");
@@ -86,6 +87,8 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<(), Failure> {
     say::heading("bob takes a second device; it reads what is said from now on");
     laptop.log_in()?;
     bob.does(&["devices"])?;
+    alice.does(&["send", GROUP, CHAIRS])?;
+    laptop.does(&["read", GROUP])?;
     laptop.does(&["send", GROUP, LAPTOP])?;
     alice.does(&["read", GROUP])?;
 

@@ -125,7 +125,8 @@ pub struct KeyPackageCount {
 /// Asks for one key package of each device of these users, other than the calling device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyPackageClaim {
-    /// The users, at most 100 in one request. Each must be the caller, or connected with the caller.
+    /// The users, at most 500 in one request. Each must be the caller, connected with the caller, or in a conversation with
+    /// the caller.
     #[schema(value_type = Vec<String>)]
     pub users: Vec<UserId>,
 }
@@ -154,8 +155,6 @@ pub struct ClaimedKeyPackages {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HubKeys {
     /// The Ed25519 key, 32 bytes, with which the hub signs proposals as external sender 0 (RFC 9420 §12.1.8.1). Every group
-    /// names it in its `external_senders` extension.
+    /// names it in its `external_senders` extension, with a basic credential of any identity.
     pub external_sender: Base64,
-    /// The identity in the external sender's basic credential.
-    pub external_sender_identity: String,
 }

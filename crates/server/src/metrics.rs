@@ -1,5 +1,6 @@
 //! Numbers for Prometheus. Each hub has its own, also where several run in one process.
 
+use http::Method;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::time::Duration;
@@ -68,9 +69,8 @@ impl Metrics {
     }
 
     /// Counts an answered request. `path` is the route's pattern, so that its values are few.
-    pub(crate) fn request(&self, method: &http::Method, path: &str, status: u16, time: Duration) {
-        let mut labels =
-            vec![Label::new("method", method.as_str().to_owned()), Label::new("path", path.to_owned())];
+    pub(crate) fn request(&self, method: &Method, path: &str, status: u16, time: Duration) {
+        let mut labels = vec![Label::new("method", known(method)), Label::new("path", path.to_owned())];
         let key = Key::from_parts("tertulia_request_seconds", labels.clone());
         self.recorder.register_histogram(&key, &METADATA).record(time.as_secs_f64());
         labels.push(Label::new("status", status.to_string()));
@@ -103,6 +103,18 @@ impl Metrics {
     pub(crate) fn render(&self) -> String {
         self.handle.run_upkeep();
         self.handle.render()
+    }
+}
+
+/// The method, if it is one of the few that there are: a client can make up any.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
     }
 }
 

@@ -190,11 +190,13 @@ async fn the_hub_tells_that_it_is_well_and_counts_what_it_does() {
     assert_eq!(client.get("/healthz").await.bytes(), b"ok\n");
     let alice = Person::sign_up(&hub, "alice").await;
     alice.get("/v1/users?handle=nobody").await.refused(Code::UnknownUser);
+    client.send(Method::from_bytes(b"MADE-UP").unwrap(), "/v1/self").await.refused(Code::MethodNotAllowed);
     let numbers = String::from_utf8(client.get("/metrics").await.bytes()).unwrap();
     for line in [
         r#"tertulia_requests_total{method="POST",path="/v1/accounts",status="201"} 1"#,
         r#"tertulia_requests_total{method="GET",path="/v1/users",status="404"} 1"#,
         r#"tertulia_request_seconds_count{method="POST",path="/v1/devices"} 1"#,
+        r#"tertulia_requests_total{method="other",path="/v1/self",status="405"} 1"#,
         "tertulia_messages_accepted_total 0",
         "tertulia_sockets_open 0",
     ] {

@@ -19,8 +19,9 @@ use tertulia_domain::connection::Status;
 
 /// The schema as SQLite has it, with white space folded.
 fn schema(database: &Connection) -> Vec<String> {
-    let mut statement =
-        database.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type DESC, name").unwrap();
+    let mut statement = database
+        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type DESC, name")
+        .unwrap();
     let rows = statement.query_map((), |row| row.get::<_, String>(0)).unwrap();
     let without_comments = |sql: String| {
         let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default());

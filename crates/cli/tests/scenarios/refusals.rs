@@ -138,3 +138,22 @@ fn a_closed_pipe_is_not_a_failure() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn guessing_a_password_is_slowed_down() {
+    let hub = Hub::start();
+    hub.sign_up("alice");
+    let stranger = hub.device("alice");
+    let guess = |number: usize| {
+        let guess = format!("guess number {number}\n");
+        let args = ["login", "alice", "--hub", stranger.hub(), "--password-stdin"];
+        stranger.run_with(&args, &guess).code()
+    };
+    // The bound is the hub's to choose; that there is one, and that it comes soon, is what counts.
+    let codes: Vec<_> = (0..30).map(guess).take_while(|code| code == "invalid-credentials").collect();
+    assert!((3..30).contains(&codes.len()), "refused to listen after {} guesses", codes.len());
+    assert_eq!(guess(30), "rate-limited");
+    // Others are not in the way of it.
+    hub.sign_up("bob");
+    hub.log_in("bob");
+}

@@ -50,3 +50,14 @@ fn a_port_that_is_taken_is_named() {
     let error = stderr.lines().find(|line| line.starts_with("error[cannot-listen]: "));
     assert!(error.is_some_and(|error| error.contains(address)), "{stderr}");
 }
+
+#[test]
+fn two_hubs_do_not_share_their_data() {
+    let hub = Hub::start();
+    let alice = hub.sign_up("alice");
+    let output =
+        tertulia().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(hub.data()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("error["));
+    assert_eq!(alice.run(&["devices"]).lines().len(), 1);
+}

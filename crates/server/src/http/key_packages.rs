@@ -158,8 +158,5 @@ fn check_claim(db: &Connection, caller: UserId, user: UserId) -> Result<(), ApiE
 #[utoipa::path(get, path = "/v1/mls/keys", tag = "devices",
     responses((status = 200, description = "What groups put into their external_senders extension", body = HubKeys)))]
 async fn hub_keys(State(state): State<AppState>, _caller: super::auth::Authenticated) -> Json<HubKeys> {
-    Json(HubKeys {
-        external_sender: state.observer.public_key().to_vec().into(),
-        external_sender_identity: state.domain.to_string(),
-    })
+    Json(HubKeys { external_sender: state.observer.public_key().to_vec().into() })
 }

@@ -6,6 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::{Code, account::User};
 use tertulia_domain::{DeviceId, Handle, UserId};
 
+/// Most sessions of a user: several for each device, and bounded, since nobody is made to log out.
+const MAX_SESSIONS: i64 = 100;
+
 /// SHA-256 of a session token.
 pub(crate) type TokenHash = [u8; 32];
 
@@ -46,13 +49,19 @@ pub(crate) fn credentials(
     Ok(found)
 }
 
-/// Opens a session.
+/// Opens a session. Of a user who has as many as are kept, the oldest ends, one without a device before one with.
 pub(crate) fn open_session(
     tx: &WriteTx<'_>,
     token: &TokenHash,
     user: UserId,
     now: i64,
 ) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "DELETE FROM sessions WHERE token_hash IN (
+             SELECT token_hash FROM sessions WHERE user = ?1
+             ORDER BY device IS NULL, created_at DESC LIMIT -1 OFFSET ?2)",
+    )?
+    .execute(params![Sql(user), MAX_SESSIONS - 1])?;
     tx.prepare_cached("INSERT INTO sessions (token_hash, user, created_at) VALUES (?1, ?2, ?3)")?
         .execute(params![token, Sql(user), now])?;
     Ok(())
@@ -94,4 +103,41 @@ pub(crate) fn user_by_handle(connection: &Connection, handle: &Handle) -> Result
         .query_row([handle.as_str()], |row| Ok(User { user: row.domain(0)?, handle: handle.to_string() }))
         .optional()?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        storage::{Opened, Storage},
+        wake::Wake,
+    };
+    use tertulia_domain::Domain;
+
+    #[tokio::test]
+    async fn of_too_many_sessions_the_oldest_without_a_device_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hub.db");
+        let Opened { storage, .. } =
+            Storage::open(&path, &Domain::localhost(), Wake::default(), |_| ()).unwrap();
+        let open = |tx: &WriteTx<'_>, user, number: u8| {
+            open_session(tx, &[number; 32], user, number.into())?;
+            Ok::<_, ApiError>(())
+        };
+        let left = storage.write(move |tx| {
+            let user = UserId::random();
+            create(tx, user, &"alice".parse().unwrap(), "", 0)?;
+            open(tx, user, 0)?;
+            tx.execute("INSERT INTO devices VALUES (?1, 7, '', x'', 0, 0, 0, 0)", [Sql(user)])?;
+            tx.execute("UPDATE sessions SET device = 7", ())?;
+            for number in 1..=101 {
+                open(tx, user, number)?;
+            }
+            let left = (0..=101).filter(|&number| session(tx, &[number; 32]).unwrap().is_some());
+            Ok(left.collect::<Vec<_>>())
+        });
+        // The device's session 0 stays; 1 and 2 have ended.
+        assert_eq!(left.await.unwrap(), [0].into_iter().chain(3..=101).collect::<Vec<_>>());
+    }
 }

@@ -36,6 +36,7 @@ CREATE TABLE sessions (
     created_at INTEGER NOT NULL,
     FOREIGN KEY (user, device) REFERENCES devices (user, device)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_by_user ON sessions (user, created_at);
 
 CREATE TABLE key_packages (
     hash        BLOB    PRIMARY KEY CHECK (length(hash) = 32), -- SHA-256 of the KeyPackage without MLSMessage header
