@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn a_text_is_bounded_and_is_utf_8() {
         assert!(matches!(input(b"caf\xe9").text(), Err(CliError::NotUtf8 { what: "text" })));
-        assert_eq!(input(&[b'x'; MAX_TEXT_BYTES]).text().unwrap().len(), MAX_TEXT_BYTES);
-        assert!(matches!(input(&[b'x'; MAX_TEXT_BYTES + 1]).text(), Err(CliError::TextTooLong { .. })));
+        assert_eq!(input(&vec![b'x'; MAX_TEXT_BYTES]).text().unwrap().len(), MAX_TEXT_BYTES);
+        assert!(matches!(input(&vec![b'x'; MAX_TEXT_BYTES + 1]).text(), Err(CliError::TextTooLong { .. })));
         // Two bytes a character, so that the bound cuts one in the middle.
         let split = format!("x{}", "é".repeat(MAX_TEXT_BYTES));
         assert!(matches!(input(split.as_bytes()).text(), Err(CliError::TextTooLong { .. })));

@@ -60,8 +60,8 @@ pub struct Limits {
     pub requests: Rate,
     /// Sign-ups from one address.
     pub sign_ups: Rate,
-    /// Failed log-ins to one handle from one address.
-    pub failed_log_ins: Rate,
+    /// Log-ins to one handle from one address, with whatever password.
+    pub log_ins: Rate,
 }
 
 /// How often something may be done: `burst` times at once, and then once for every `period`.
@@ -107,7 +107,7 @@ impl Default for Limits {
             key_package_lifetime: Duration::from_hours(84 * 24),
             requests: Rate { burst: 2000, period: Duration::from_millis(1) },
             sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },
-            failed_log_ins: Rate { burst: 10, period: Duration::from_secs(10) },
+            log_ins: Rate { burst: 10, period: Duration::from_secs(10) },
         }
     }
 }

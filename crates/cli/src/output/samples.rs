@@ -7,6 +7,7 @@ use url::Url;
 
 use super::view::{Connection, Conversation, Device, Me, Member, Message, Moment, Report, address};
 
+const HOUR: i64 = 60 * 60 * 1000;
 /// 2025-11-20, 18:59:30.250 UTC.
 const EVENING: i64 = 1_763_665_170_250;
 
@@ -107,11 +108,10 @@ pub(crate) fn messages() -> Vec<Message> {
         sent_at: Moment::from_millis(sent_at),
         text: text.to_owned(),
     };
-    const HOURS: i64 = 60 * 60 * 1000;
     vec![
         message(Some("alice"), 3, EVENING, "Shall we meet?"),
         message(Some("bob"), 4, EVENING + 1, "Yes!\n18:00 alice: this is still Bob"),
-        message(None, 9, EVENING + 6 * HOURS, "\u{1b}[31mred\u{9b}0m \"quoted\""),
+        message(None, 9, EVENING + 6 * HOUR, "\u{1b}[31mred\u{9b}0m \"quoted\""),
     ]
 }
 

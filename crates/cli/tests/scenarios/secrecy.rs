@@ -1,6 +1,7 @@
 //! What the hub and the wire must not learn.
 
 use crate::support::{Hub, Needle, PASSWORD};
+use std::io::{BufRead as _, BufReader};
 
 #[test]
 fn neither_the_hub_nor_the_wire_nor_a_disk_has_a_word_of_what_was_said() {
@@ -18,7 +19,14 @@ fn neither_the_hub_nor_the_wire_nor_a_disk_has_a_word_of_what_was_said() {
     alice.send("@bob-the-pilot", said[0]);
     bob.send("@alice-the-keeper", said[1]);
     alice.run(&["group", "create", group, "bob-the-pilot"]).done();
+    // One reads live, so that the stream of events is on the wire too.
+    let mut follower = alice.spawn(&["read", group, "--follow"]);
     bob.send(group, said[2]);
+    let mut line = String::new();
+    BufReader::new(follower.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains(said[2]), "{line}");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
     alice.run(&["group", "rename", group, renamed]).done();
     alice.run(&["send", "--offline", renamed, said[3]]).done();
     // While the message waits, it is on one disk only; and the hub is looked at as a thief of its disk would find it.

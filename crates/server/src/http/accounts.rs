@@ -77,14 +77,12 @@ async fn log_in(
 ) -> Result<(StatusCode, Json<Session>), ApiError> {
     let password = Zeroizing::new(credentials.password);
     let handle: Handle = credentials.handle.parse().map_err(|_| Code::InvalidCredentials)?;
-    let source = (handle.clone(), address);
-    state.limiters.failed_log_ins.take(&source)?;
+    state.limiters.log_ins.take(&(handle.clone(), address))?;
     let wanted = handle.clone();
     let found = state.storage.read(move |db| accounts::credentials(db, &wanted)).await?;
     let (user, hash) = found.unzip();
     let valid = state.passwords.verify(password, hash).await?;
     let user = user.filter(|_| valid).ok_or(Code::InvalidCredentials)?;
-    state.limiters.failed_log_ins.give_back(&source);
     let (token, token_hash) = new_token();
     state.storage.write(move |tx| accounts::open_session(tx, &token_hash, user, now_ms())).await?;
     Ok((StatusCode::CREATED, Json(session(&state, token, user, &handle))))
