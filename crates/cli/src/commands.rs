@@ -12,6 +12,7 @@ use std::{io::StdinLock, path::PathBuf};
 use etcetera::BaseStrategy as _;
 use tertulia::{Client, ClientBuilder};
 
+use self::connections::Change;
 use crate::{
     args::{Command, GlobalArgs},
     error::CliError,
@@ -47,8 +48,6 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Reference => documents::reference(),
     }
 }
-
-use connections::Change;
 
 /// What client commands share: the home, standard input, the form of the answer.
 struct Session<'a> {
