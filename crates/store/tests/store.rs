@@ -233,7 +233,7 @@ async fn own_messages_that_come_first_hide_none_that_come_later() {
             w.put_setting(Setting::User, &UserId::random().to_string())?;
             w.put_conversation(&record)?;
             w.insert_message(&message(id, 10, "sent from here"))?;
-            w.mark_read(id)?;
+            w.mark_read(id, Sequence::new(10))?;
             assert!(w.insert_message(&message(id, 9, "said before, seen after"))?);
             assert!(!w.insert_message(&message(id, 9, "again"))?, "a sequence number is one message");
             Ok::<_, StoreError>(())

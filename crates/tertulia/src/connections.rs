@@ -1,6 +1,6 @@
 //! Connections: who may talk to whom.
 
-use crate::{Client, Connection, Error, Result, SyncReport};
+use crate::{Client, Connection, Error, Result};
 use tertulia_domain::{Handle, connection::Status};
 use tertulia_store::ConnectionRecord;
 
@@ -96,8 +96,8 @@ impl Client {
         let mut tx = self.inner().session.new_transaction().await?;
         tx.store_write(move |w| crate::apply::put_connection(w, &answer))?;
         tx.finish().await?;
-        // What follows from it, such as the 1:1, is in the events.
-        self.catch_up(&mut SyncReport::default()).await?;
+        // What follows from it, such as the 1:1 that is there again, is in the events.
+        self.sync().await?;
         Ok(connection)
     }
 }

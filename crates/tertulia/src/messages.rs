@@ -334,14 +334,14 @@ impl Client {
         })
     }
 
-    /// Marks everything in a conversation as read.
+    /// Marks a conversation as read up to the message with this sequence number, the last one that was shown.
     ///
     /// # Errors
     ///
     /// Those of the store.
-    pub async fn mark_read(&self, id: ConversationId) -> Result<()> {
+    pub async fn mark_read(&self, id: ConversationId, up_to: u64) -> Result<()> {
         let mut tx = self.inner().session.new_transaction().await?;
-        tx.store_write(move |w| w.mark_read(id))?;
+        tx.store_write(move |w| w.mark_read(id, Sequence::new(up_to)))?;
         tx.finish().await?;
         Ok(())
     }

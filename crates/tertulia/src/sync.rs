@@ -44,6 +44,11 @@ impl Client {
     /// Those of requests to the hub, of the store, and of the engine's store. What goes wrong with one message or one conversation
     /// is counted or left for the next time; it does not stop the others.
     pub async fn sync(&self) -> Result<SyncReport> {
+        // Boxed, for it is the largest of all futures and many others contain it.
+        Box::pin(self.synchronise()).await
+    }
+
+    async fn synchronise(&self) -> Result<SyncReport> {
         let _alone = self.inner().syncing.lock().await;
         let mut report = SyncReport::default();
         self.complete_registration().await?;

@@ -73,11 +73,9 @@ struct Reading {
 impl Reading {
     /// Prints, and only then marks the conversation as read.
     async fn print(&mut self, messages: Vec<Message>) -> Result<(), CliError> {
-        if messages.is_empty() {
-            return Ok(());
-        }
+        let Some(last) = messages.iter().map(|message| message.sequence).max() else { return Ok(()) };
         self.transcript.print(&messages.into_iter().map(view::Message::from).collect::<Vec<_>>())?;
-        Ok(self.client.mark_read(self.conversation).await?)
+        Ok(self.client.mark_read(self.conversation, last).await?)
     }
 
     /// Prints what arrives, until the person has read enough.

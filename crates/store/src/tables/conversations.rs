@@ -1,9 +1,9 @@
 //! Conversations and their members.
 
-use super::{all, execute, first, named, number, stored, uuid};
+use super::{all, execute, first, named, number, stored, to_sql, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use rusqlite::Row;
-use tertulia_domain::{ConversationId, ConversationType, Role, UserId};
+use tertulia_domain::{ConversationId, ConversationType, Role, Sequence, UserId};
 
 /// A conversation as the hub describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,11 +129,11 @@ impl WriteTx<'_> {
         execute(&self.tx, sql, (id.as_uuid(), active)).map(drop)
     }
 
-    /// Marks everything in a conversation as read.
-    pub fn mark_read(&mut self, id: ConversationId) -> Result<(), StoreError> {
-        let sql = "UPDATE conversations SET last_read = coalesce( \
-                   (SELECT max(arrival) FROM messages WHERE conversation = ?1), last_read) WHERE id = ?1";
-        execute(&self.tx, sql, [id.as_uuid()]).map(drop)
+    /// Marks a conversation as read up to the message with this number.
+    pub fn mark_read(&mut self, id: ConversationId, up_to: Sequence) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET last_read = max(last_read, coalesce( \
+                   (SELECT max(arrival) FROM messages WHERE conversation = ?1 AND sequence <= ?2), 0)) WHERE id = ?1";
+        execute(&self.tx, sql, (id.as_uuid(), to_sql(up_to.get()))).map(drop)
     }
 
     /// Writes a member.
