@@ -108,12 +108,7 @@ impl<'tx> ConversationGuard<'tx> {
 
     /// Deletes the conversation from this device with all its secrets, and what is pending for it. Nobody is told.
     pub fn wipe(&mut self) -> Result<()> {
-        let id = self.id.clone();
-        let writing = self.tx.writing_mut()?;
-        writing.overlay.delete_group(id.as_bytes());
-        writing.overlay.delete_pending(id.as_bytes());
-        writing.unload(&id);
-        Ok(())
+        self.tx.wipe_conversation(&self.id.clone())
     }
 
     // For the modules that commit and receive.

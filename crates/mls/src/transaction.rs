@@ -57,6 +57,16 @@ impl TransactionContext {
         Ok(context)
     }
 
+    /// Deletes a conversation from this device with all its secrets, and what is pending for it. Nobody is told. It need
+    /// not be readable, nor there.
+    pub fn wipe_conversation(&mut self, id: &ConversationId) -> Result<()> {
+        let writing = self.writing_mut()?;
+        writing.overlay.delete_group(id.as_bytes());
+        writing.overlay.delete_pending(id.as_bytes());
+        writing.unload(id);
+        Ok(())
+    }
+
     // The application's part.
 
     /// Registers a write of the application that happens in the same atomic write as the engine's, in the order of

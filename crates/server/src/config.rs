@@ -20,6 +20,9 @@ pub struct ServerConfig {
     /// Whether something in front of the hub terminates TLS. Only then may plain HTTP be spoken on an address that
     /// others can reach.
     pub behind_proxy: bool,
+    /// Whether `/metrics` answers everybody. Otherwise it answers only who asks from the same machine and not through a
+    /// proxy: counters that can be read at any time tell when people write, and how much.
+    pub metrics_public: bool,
     /// What the hub allows.
     pub limits: Limits,
 }
@@ -62,6 +65,8 @@ pub struct Limits {
     pub sign_ups: Rate,
     /// Log-ins to one handle from one address, with whatever password.
     pub log_ins: Rate,
+    /// Log-ins from one address, to whatever handles. Each costs the time and memory of a password hash.
+    pub log_ins_per_address: Rate,
 }
 
 /// How often something may be done: `burst` times at once, and then once for every `period`.
@@ -87,6 +92,7 @@ impl ServerConfig {
             domain: None,
             tls: None,
             behind_proxy: false,
+            metrics_public: false,
             limits: Limits::default(),
         }
     }
@@ -108,6 +114,7 @@ impl Default for Limits {
             requests: Rate { burst: 2000, period: Duration::from_millis(1) },
             sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },
             log_ins: Rate { burst: 10, period: Duration::from_secs(10) },
+            log_ins_per_address: Rate { burst: 200, period: Duration::from_secs(1) },
         }
     }
 }

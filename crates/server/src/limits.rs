@@ -1,4 +1,4 @@
-//! Rates: sign-ups by address, log-ins by handle and address, requests by session.
+//! Rates: sign-ups by address, log-ins by address and by handle and address, requests by session.
 
 use crate::{
     config::{Limits, Rate},
@@ -29,6 +29,8 @@ pub(crate) struct Limiters {
     /// Log-ins by handle and address. The right password counts too: what is counted after the password was looked at
     /// lets many wrong ones through at once.
     pub(crate) log_ins: Limiter<(Handle, IpAddr)>,
+    /// Log-ins by address alone: handles can be invented without end.
+    pub(crate) log_ins_per_address: Limiter<IpAddr>,
 }
 
 impl Limiters {
@@ -37,6 +39,7 @@ impl Limiters {
             requests: Limiter::new(limits.requests),
             sign_ups: Limiter::new(limits.sign_ups),
             log_ins: Limiter::new(limits.log_ins),
+            log_ins_per_address: Limiter::new(limits.log_ins_per_address),
         }
     }
 }

@@ -2,10 +2,17 @@
 
 use crate::error::ApiError;
 use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::{
+        self,
+        phc::{Output, ParamsString, PasswordHash, Salt},
+        try_generate_salt,
+    },
 };
-use std::{sync::Arc, thread};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
 use tertulia_api::Code;
 use tertulia_domain::limits::PASSWORD_BYTES;
 use tokio::sync::Semaphore;
@@ -18,16 +25,18 @@ const PASSES: u32 = 2;
 /// Hashes and verifies passwords.
 pub(crate) struct Passwords {
     running: Arc<Semaphore>,
+    memories: Arc<Memories>,
     /// A hash that no password matches in practice: of random bytes that nobody kept. What an unknown handle is
     /// verified against, so that its refusal takes as long as that of a wrong password.
     nobody: Arc<str>,
 }
 
 impl Passwords {
-    pub(crate) fn new() -> Result<Self, argon2::password_hash::Error> {
+    pub(crate) fn new() -> Result<Self, password_hash::Error> {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let nobody = hasher()?.hash_password(&rand::random::<[u8; 32]>())?.to_string().into();
-        Ok(Self { running: Arc::new(Semaphore::new(cores)), nobody })
+        let memories = Memories::default();
+        let nobody = memories.lend(|memory| hash(&rand::random::<[u8; 32]>(), memory))?.to_string().into();
+        Ok(Self { running: Arc::new(Semaphore::new(cores)), memories: Arc::new(memories), nobody })
     }
 
     /// The hash of a new password, as a PHC string; `invalid-password` if it is too short or too long.
@@ -41,11 +50,8 @@ impl Passwords {
             );
             return Err(ApiError::new(Code::InvalidPassword, detail));
         }
-        self.run(move || {
-            let hash = hasher().and_then(|hasher| hasher.hash_password(password.as_bytes()));
-            hash.map(|hash| hash.to_string()).map_err(ApiError::internal)
-        })
-        .await
+        let hash = self.run(move |memory| hash(password.as_bytes(), memory)).await?;
+        Ok(hash.to_string())
     }
 
     /// Whether the password is the one that was hashed. Without a hash it never is, and takes as long.
@@ -60,29 +66,128 @@ impl Passwords {
         }
         let known = hash.is_some();
         let hash = hash.map_or_else(|| Arc::clone(&self.nobody), Into::into);
-        self.run(move || {
-            let parsed = PasswordHash::new(&hash).map_err(ApiError::internal)?;
-            let matches =
-                hasher().map_err(ApiError::internal)?.verify_password(password.as_bytes(), &parsed).is_ok();
-            Ok(matches && known)
-        })
-        .await
+        let matches = self.run(move |memory| matches(password.as_bytes(), &hash, memory)).await?;
+        Ok(matches && known)
     }
 
+    /// Does the work once a core is free for it. Who waits has no memory yet.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+        work: impl FnOnce(&mut Vec<Block>) -> Result<T, password_hash::Error> + Send + 'static,
     ) -> Result<T, ApiError> {
         let permit = Arc::clone(&self.running).acquire_owned().await.map_err(ApiError::internal)?;
+        let memories = Arc::clone(&self.memories);
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit; // held by the work, which goes on when the request is dropped
-            work()
+            memories.lend(work)
         });
-        task.await.map_err(ApiError::internal)?
+        task.await.map_err(ApiError::internal)?.map_err(ApiError::internal)
     }
 }
 
-fn hasher() -> Result<Argon2<'static>, argon2::password_hash::Error> {
+/// Memory to hash in, kept for the next hash: as many as were ever in use at once, which are no more than the permits.
+/// An allocator does not reuse blocks of this size and alignment reliably: with a new one for each hash, log-ins alone
+/// made the hub grow to gigabytes.
+#[derive(Default)]
+struct Memories(Mutex<Vec<Vec<Block>>>);
+
+impl Memories {
+    fn lend<T>(&self, work: impl FnOnce(&mut Vec<Block>) -> T) -> T {
+        let free = self.lock().pop();
+        let mut memory = free.unwrap_or_default();
+        let result = work(&mut memory);
+        self.lock().push(memory);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The hash of a password with a new salt.
+fn hash(password: &[u8], memory: &mut Vec<Block>) -> Result<PasswordHash, password_hash::Error> {
+    let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
     let params = Params::new(MEMORY_KIB, PASSES, 1, None)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+    let (salt, described) = (Salt::new(&try_generate_salt()?)?, ParamsString::try_from(&params)?);
+    let output = output(&Argon2::new(algorithm, version, params), password, &salt, memory)?;
+    Ok(PasswordHash {
+        algorithm: algorithm.ident(),
+        version: Some(version.into()),
+        params: described,
+        salt: Some(salt),
+        hash: Some(output),
+    })
+}
+
+/// Whether a PHC string is the hash of this password. The parameters are those that it was made with.
+fn matches(password: &[u8], hash: &str, memory: &mut Vec<Block>) -> Result<bool, password_hash::Error> {
+    let hash = PasswordHash::new(hash)?;
+    let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
+        return Err(password_hash::Error::EncodingInvalid);
+    };
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
+    let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(&hash)?);
+    // `Output` compares in constant time.
+    Ok(output(&argon2, password, salt, memory)? == *expected)
+}
+
+fn output(
+    argon2: &Argon2<'_>,
+    password: &[u8],
+    salt: &Salt,
+    memory: &mut Vec<Block>,
+) -> Result<Output, password_hash::Error> {
+    let blocks = argon2.params().block_count();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::new());
+    }
+    let mut bytes = [0; Output::MAX_LENGTH];
+    let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let bytes = bytes.get_mut(..length).ok_or(password_hash::Error::OutputSize)?;
+    argon2.hash_password_into_with_memory(password, salt, bytes, memory)?;
+    Ok(Output::new(bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use argon2::{PasswordHasher as _, PasswordVerifier as _};
+    use futures::future::join_all;
+
+    const PASSWORD: &str = "correct horse battery staple";
+
+    #[test]
+    fn hashes_are_those_of_the_library() {
+        let (mut memory, library) = (Vec::new(), Argon2::default());
+        let ours = hash(PASSWORD.as_bytes(), &mut memory).unwrap();
+        assert!(ours.to_string().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{ours}");
+        library.verify_password(PASSWORD.as_bytes(), &ours).unwrap();
+        assert!(library.verify_password(b"another", &ours).is_err());
+
+        // With other parameters too, for which the memory is too small or too large.
+        for params in [Params::new(8, 1, 1, Some(16)).unwrap(), Params::new(20 * 1024, 1, 2, None).unwrap()] {
+            let theirs = Argon2::from(params).hash_password(PASSWORD.as_bytes()).unwrap().to_string();
+            assert!(matches(PASSWORD.as_bytes(), &theirs, &mut memory).unwrap());
+            assert!(!matches(b"another", &theirs, &mut memory).unwrap());
+        }
+        for damaged in ["", "hello", "$argon2id$v=19$m=19456,t=2,p=1", "$scrypt$ln=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNo"] {
+            assert!(matches(PASSWORD.as_bytes(), damaged, &mut memory).is_err(), "{damaged}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_log_ins_uses_the_memory_of_as_many_as_there_are_cores() {
+        let passwords = Passwords::new().unwrap();
+        let most = passwords.running.available_permits();
+        let attempts = (0..most * 8).map(|_| passwords.verify(Zeroizing::new(PASSWORD.into()), None));
+        for answer in join_all(attempts).await {
+            assert!(!answer.unwrap());
+        }
+        let memories = passwords.memories.lock();
+        assert!((1..=most).contains(&memories.len()), "{} of {most}", memories.len());
+        assert!(memories.iter().all(|memory| memory.capacity() == MEMORY_KIB as usize));
+    }
 }

@@ -14,8 +14,10 @@ use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
 use tertulia_domain::{
     ConversationId, ConversationName, DeviceAddress, Sequence, UserId, connection::Status,
 };
-use tertulia_mls::{EngineError, MlsConversationDecryptMessage, Outcome, TransactionContext};
-use tertulia_store::{ConversationRecord, MemberRecord, NewMessage, StoreError, WriteTx};
+use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, Outcome, TransactionContext};
+use tertulia_store::{
+    ConversationRecord, MemberRecord, NewMessage, OutboxKind, OutboxMessage, StoreError, WriteTx,
+};
 
 /// What was fetched before the transaction: the network is never called inside it.
 #[derive(Debug, Default)]
@@ -70,6 +72,7 @@ impl Client {
             page.event(event.body).await?;
         }
         page.tx.store_write(move |w| w.set_cursor(&cursor))?;
+        page.applied.todo.add_to(&mut page.tx)?;
         page.tx.finish().await?;
         let mut applied = page.applied;
         applied.new_messages =
@@ -90,7 +93,7 @@ impl Page<'_> {
             }
         }
         match body {
-            EventBody::ConnectionUpdated { connection } => self.connection(connection).await,
+            EventBody::ConnectionUpdated { connection } => self.connection(connection),
             EventBody::Message { entry, message } => self.message(entry, message.0, false).await,
             EventBody::Name { entry, message } => self.message(entry, message.0, true).await,
             EventBody::Commit { entry, epoch, commit, welcome, message } => {
@@ -108,7 +111,7 @@ impl Page<'_> {
                 let conversation = entry.conversation;
                 let me = self.client.me().user;
                 if left.contains(&me) {
-                    wipe(&mut self.tx, conversation).await?;
+                    wipe(&mut self.tx, conversation)?;
                     self.tx.store_write(move |w| w.set_active(conversation, false))?;
                 }
                 Ok(self.tx.store_write(move |w| {
@@ -128,7 +131,7 @@ impl Page<'_> {
         }
     }
 
-    async fn connection(&mut self, connection: Connection) -> Result<()> {
+    fn connection(&mut self, connection: Connection) -> Result<()> {
         let conversation = connection.conversation;
         self.applied.changed.push(conversation);
         if connection.status.is_in_one_to_one() {
@@ -136,7 +139,7 @@ impl Page<'_> {
                 self.tx.store_write(move |w| put_conversation(w, &fetched))?;
             }
         } else {
-            wipe(&mut self.tx, conversation).await?;
+            wipe(&mut self.tx, conversation)?;
             self.tx.store_write(move |w| w.set_active(conversation, false))?;
         }
         let row = connection.clone();
@@ -151,7 +154,7 @@ impl Page<'_> {
         let new_messages = Arc::clone(&self.new_messages);
         if let Some(sent) = self.client.inner().store.read(|r| r.outbox_by_ciphertext(&bytes))? {
             let accepted = (Sequence::new(entry.sequence), entry.sent_at);
-            let record = self.client.own_message(sent.conversation, &sent.content, accepted)?;
+            let record = self.client.own_message(&sent, accepted)?;
             return Ok(self.tx.store_write(move |w| {
                 w.remove_from_outbox(sent.id)?;
                 record.write(w, &new_messages)
@@ -188,35 +191,42 @@ impl Page<'_> {
         welcome: Option<Vec<u8>>,
     ) -> Result<()> {
         let conversation = entry.conversation;
-        let group = group_of(conversation);
         self.tx.store_write(move |w| w.set_epoch(conversation, epoch))?;
-        let ours = if self.tx.conversation_exists(&group)? {
-            Some(self.tx.conversation(&group).await?.epoch()?)
-        } else {
-            None
-        };
-        if ours == Some(0) && entry.sender.is_some_and(|sender| sender != self.client.own_device()) {
+        let foreign = entry.sender != Some(self.client.own_device());
+        if foreign && epoch == 1 && self.tx.conversation_exists(&group_of(conversation))? {
             // Somebody else made the group first; what this device began is void.
-            wipe(&mut self.tx, conversation).await?;
-        } else if ours.is_some() {
-            if let Some(done) = self.decrypt(conversation, commit).await? {
-                self.after_commit(conversation, &done)?;
-            }
-            return Ok(());
+            wipe(&mut self.tx, conversation)?;
         }
+        let done = self.decrypt(conversation, commit).await?;
+        if let Some(done) = &done {
+            self.note_new_device(conversation, done);
+        }
+        if !self.tx.conversation_exists(&group_of(conversation))? {
+            self.welcome(conversation, welcome)?;
+        }
+        let joined = self.tx.conversation_exists(&group_of(conversation))?;
+        let removed = done.is_some_and(|done| !done.is_active);
+        Ok(self.tx.store_write(move |w| {
+            if joined || removed {
+                // Who was removed and comes back is a member again.
+                w.set_active(conversation, joined)?;
+            }
+            w.set_joined(conversation, joined)
+        })?)
+    }
+
+    /// Joins by the Welcome that came with a commit. If that is not possible, it is done by external commit later.
+    fn welcome(&mut self, conversation: ConversationId, welcome: Option<Vec<u8>>) -> Result<()> {
         let Some(welcome) = welcome else { return Ok(()) };
         // Somebody has used up one of this device's key packages.
         self.applied.todo.key_packages = true;
         match self.tx.process_welcome(&welcome) {
-            Ok(joined) if joined.id == group => {
-                Ok(self.tx.store_write(move |w| w.set_joined(conversation, true))?)
-            }
+            Ok(joined) if joined.id == group_of(conversation) => Ok(()),
             Ok(joined) => {
                 tracing::warn!(conversation = %conversation.short(), "a Welcome for another group was dropped");
-                Ok(self.tx.conversation(&joined.id).await?.wipe()?)
+                Ok(self.tx.wipe_conversation(&joined.id)?)
             }
             Err(EngineError::Store(error)) => Err(error.into()),
-            // It joins by external commit instead.
             Err(error) => {
                 tracing::warn!(conversation = %conversation.short(), %error, "a Welcome could not be used");
                 Ok(())
@@ -224,29 +234,14 @@ impl Page<'_> {
         }
     }
 
-    fn after_commit(
-        &mut self,
-        conversation: ConversationId,
-        done: &MlsConversationDecryptMessage,
-    ) -> Result<()> {
-        if !done.is_active {
-            self.tx.store_write(move |w| {
-                w.set_joined(conversation, false)?;
-                w.set_active(conversation, false)
-            })?;
-        } else if done.has_epoch_changed {
-            self.tx.store_write(move |w| w.set_joined(conversation, true))?;
-        }
+    /// A further device of this user that joined by itself is to be told the conversation's name.
+    fn note_new_device(&mut self, conversation: ConversationId, done: &MlsConversationDecryptMessage) {
         let me = self.client.me().user;
-        let own_device_joined = done.external_join
-            && done
-                .added
-                .iter()
-                .any(|id| DeviceAddress::from_identity(id.as_bytes()).is_ok_and(|new| new.user == me));
-        if own_device_joined && done.outcome == Outcome::Commit {
+        let is_own =
+            |id: &ClientId| DeviceAddress::from_identity(id.as_bytes()).is_ok_and(|new| new.user == me);
+        if done.outcome == Outcome::Commit && done.external_join && done.added.iter().any(is_own) {
             self.applied.todo.announce.insert(conversation);
         }
-        Ok(())
     }
 
     async fn proposal(&mut self, entry: &LogEntry, proposal: &[u8]) -> Result<()> {
@@ -265,19 +260,16 @@ impl Page<'_> {
         conversation: ConversationId,
         bytes: &[u8],
     ) -> Result<Option<MlsConversationDecryptMessage>> {
-        let group = group_of(conversation);
-        if !self.tx.conversation_exists(&group)? {
-            return Ok(None);
-        }
-        let mut guard = self.tx.conversation(&group).await?;
-        match guard.decrypt_message(bytes) {
+        let opened = self.tx.conversation(&group_of(conversation)).await;
+        match opened.and_then(|mut guard| guard.decrypt_message(bytes)) {
             Ok(done) => Ok(Some(done)),
+            Err(EngineError::ConversationNotFound(_)) => Ok(None),
             Err(EngineError::Store(error)) => Err(error.into()),
             Err(error) => {
                 tracing::warn!(conversation = %conversation.short(), %error, "an MLS message was refused");
                 self.applied.undecryptable += 1;
                 if out_of_step(&error) {
-                    guard.wipe()?;
+                    wipe(&mut self.tx, conversation)?;
                     self.tx.store_write(move |w| w.set_joined(conversation, false))?;
                 }
                 Ok(None)
@@ -326,17 +318,18 @@ impl Client {
         tertulia_api::UserDevice { user: self.me().user, device: self.me().device }
     }
 
-    /// A message of this device that the hub accepted.
+    /// A message of this device's outbox that the hub accepted.
     pub(crate) fn own_message(
         &self,
-        conversation: ConversationId,
-        content: &[u8],
+        sent: &OutboxMessage,
         (sequence, sent_at): (Sequence, i64),
     ) -> Result<Incoming> {
         let own = self.own_address();
+        let conversation = sent.conversation;
         let entry =
             LogEntry { conversation, sequence: sequence.get(), sent_at, sender: Some(self.own_device()) };
-        self.incoming_message(&entry, &own, content.to_vec(), true)
+        // The name that goes with a text is the one that was known when it was written.
+        self.incoming_message(&entry, &own, sent.content.clone(), sent.kind == OutboxKind::Name)
     }
 
     /// A decrypted message. Its author is the one that MLS authenticated; the hub's word on it does not count.

@@ -75,6 +75,15 @@ pub enum Error {
         /// The user.
         handle: Handle,
     },
+    /// None of the user's devices can be added: none is registered, or their key packages have expired.
+    #[error("{} has no device that could be added", handle.as_ref().map_or_else(|| "that user".to_owned(), |handle| format!("@{handle}")))]
+    NoDevices {
+        /// The user, if known here.
+        handle: Option<Handle>,
+    },
+    /// One leaves a conversation, one does not remove oneself from it.
+    #[error("one cannot remove oneself; leave the conversation instead")]
+    LeaveInstead,
     /// A group has members besides its creator only by invitation; nobody was named.
     #[error("name at least one user")]
     NobodyNamed,
@@ -163,6 +172,8 @@ impl Error {
             Self::NotAMember { .. } => Code::NoConversation.as_str(),
             Self::NotConnected { .. } => Code::NotConnected.as_str(),
             Self::NoSuchMember { .. } => "no-such-member",
+            Self::NoDevices { .. } => "no-devices",
+            Self::LeaveInstead => "leave-instead",
             Self::NobodyNamed => "nobody-named",
             Self::EmptyText => "empty-text",
             Self::TextTooLong { .. } => "text-too-long",
@@ -192,6 +203,8 @@ impl Error {
             | Self::NotAMember { .. }
             | Self::NotConnected { .. }
             | Self::NoSuchMember { .. }
+            | Self::NoDevices { .. }
+            | Self::LeaveInstead
             | Self::NobodyNamed
             | Self::EmptyText
             | Self::TextTooLong { .. }

@@ -112,7 +112,7 @@ impl Events {
                 self.tell(&applied)?;
                 let to_join = self.client.inner().store.read(|r| r.conversations_to_join())?;
                 if !applied.todo.is_empty() || !to_join.is_empty() {
-                    self.client.follow_up(applied.todo).await?;
+                    self.client.follow_up().await?;
                     self.tell_messages()?;
                 }
             }

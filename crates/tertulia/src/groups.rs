@@ -2,7 +2,10 @@
 
 use crate::{Client, Error, Result, SyncReport, link::group_of, sync::wipe};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tertulia_api::{Code, account::ClaimedKeyPackage, conversation::Conversation};
 use tertulia_content::MimiContent;
 use tertulia_domain::{ConversationId, ConversationName, DeviceAddress, UserId};
@@ -13,7 +16,9 @@ use tertulia_mls::{
 use tertulia_store::Setting;
 
 /// How often a change is made anew after another device's commit came first.
-const ATTEMPTS: usize = 30;
+const ATTEMPTS: usize = 20;
+/// How often it is made anew after the hub found it unfit for the group as it is.
+const MISFITS: usize = 3;
 /// How many users' key packages are claimed in one request.
 const CLAIM: usize = 100;
 
@@ -33,8 +38,8 @@ enum Attempt {
     Done,
     /// Another device was first, or the outcome is unknown: catch up, then again.
     Again,
-    /// The hub knows other devices than those that were claimed: catch up, claim afresh, then again.
-    Afresh,
+    /// The hub found it unfit for the group, with this answer: catch up, claim afresh, then again.
+    Afresh(Error),
 }
 
 impl Client {
@@ -45,11 +50,14 @@ impl Client {
         let mut retries = Retries::new(conversation);
         loop {
             self.ready(conversation).await?;
-            self.claim(&change.add, &mut claimed).await?;
+            self.claim(&self.absent(conversation, &change.add)?, &mut claimed).await?;
             match self.change_once(conversation, change, &claimed).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
-                Attempt::Afresh => claimed = Claimed::default(),
+                Attempt::Afresh(misfit) => {
+                    retries.misfit(misfit)?;
+                    claimed = Claimed::default();
+                }
             }
             retries.next(self).await?;
         }
@@ -68,8 +76,10 @@ impl Client {
                 tx.conversation(&group).await?.commit_pending_proposals(CommitOptions::default()).await;
             match self.outcome(tx, committed).await? {
                 Attempt::Done => return Ok(()),
-                Attempt::Again | Attempt::Afresh => retries.next(self).await?,
+                Attempt::Again => {}
+                Attempt::Afresh(misfit) => retries.misfit(misfit)?,
             }
+            retries.next(self).await?;
         }
     }
 
@@ -77,7 +87,12 @@ impl Client {
     pub(crate) async fn join(&self, conversation: ConversationId) -> Result<()> {
         let mut retries = Retries::new(conversation);
         loop {
-            let group_info = self.inner().hub.group_info(conversation).await?;
+            let group_info = match self.inner().hub.group_info(conversation).await {
+                Err(error) if error.hub_code() == Some(Code::NoConversation) => {
+                    return self.forget(conversation).await;
+                }
+                answer => answer?,
+            };
             let mut tx = self.inner().session.new_transaction().await?;
             let committed = if tx.conversation_exists(&group_of(conversation))? {
                 Ok(())
@@ -90,8 +105,10 @@ impl Client {
             }
             match self.outcome(tx, committed).await? {
                 Attempt::Done => return Ok(()),
-                Attempt::Again | Attempt::Afresh => retries.next(self).await?,
+                Attempt::Again => {}
+                Attempt::Afresh(misfit) => retries.misfit(misfit)?,
             }
+            retries.next(self).await?;
         }
     }
 
@@ -104,8 +121,7 @@ impl Client {
                 return Err(Error::NotAMember { conversation });
             }
             if self.inner().session.pending_commit(&group)?.is_some() {
-                self.settle(conversation).await?;
-                self.catch_up(&mut SyncReport::default()).await?;
+                self.settle(conversation, &mut SyncReport::default()).await?;
             } else if !self.inner().session.conversation_exists(&group)? {
                 let at_hub = self.inner().hub.conversation(conversation).await?;
                 if at_hub.epoch == 0 {
@@ -147,7 +163,10 @@ impl Client {
             match self.begin_once(id, &claimed, announcement.clone()).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
-                Attempt::Afresh => claimed = Claimed::default(),
+                Attempt::Afresh(misfit) => {
+                    retries.misfit(misfit)?;
+                    claimed = Claimed::default();
+                }
             }
             retries.next(self).await?;
             if self.inner().hub.conversation(id).await?.epoch > 0 {
@@ -178,8 +197,13 @@ impl Client {
         };
         match &committed {
             Ok(_) => tx.store_write(move |w| w.set_joined(id, true))?,
-            // What was begun here is void, for the hub has another beginning, or none.
-            Err(EngineError::CommitRejected(_)) => wipe(&mut tx, id).await?,
+            // What was begun here is void, for the hub has another beginning, or none. Another process of this home may have
+            // joined that one meanwhile.
+            Err(EngineError::CommitRejected(_)) => {
+                if tx.conversation_exists(&group)? && tx.conversation(&group).await?.epoch()? == 0 {
+                    wipe(&mut tx, id)?;
+                }
+            }
             Err(_) => {}
         }
         self.outcome(tx, committed).await
@@ -246,7 +270,7 @@ impl Client {
                         | Code::InvalidCommit,
                     ) => {
                         tracing::debug!(code, detail, "the hub knows the group otherwise");
-                        Ok(Attempt::Afresh)
+                        Ok(Attempt::Afresh(Error::Refused { code, detail }))
                     }
                     _ => Err(Error::Refused { code, detail }),
                 }
@@ -261,7 +285,19 @@ impl Client {
         }
     }
 
-    /// Claims key packages of the users' devices that none was claimed of yet.
+    /// Those of the users who have no device in the group yet. Devices of members join by themselves.
+    fn absent(&self, conversation: ConversationId, users: &[UserId]) -> Result<Vec<UserId>> {
+        let view = self.inner().session.conversation(&group_of(conversation))?;
+        let present: BTreeSet<UserId> = view
+            .client_ids()?
+            .iter()
+            .filter_map(|client| DeviceAddress::from_identity(client.as_bytes()).ok())
+            .map(|address| address.user)
+            .collect();
+        Ok(users.iter().copied().filter(|user| !present.contains(user)).collect())
+    }
+
+    /// Claims key packages of the users' devices that none was claimed of yet. Every other user has one at least.
     async fn claim(&self, users: &[UserId], claimed: &mut Claimed) -> Result<()> {
         let wanted: Vec<UserId> = users
             .iter()
@@ -279,7 +315,12 @@ impl Client {
                 claimed.0.insert(address, key_package);
             }
         }
-        Ok(())
+        let me = self.me().user;
+        match wanted.iter().find(|user| **user != me && !claimed.0.keys().any(|device| device.user == **user))
+        {
+            None => Ok(()),
+            Some(user) => Err(Error::NoDevices { handle: self.inner().store.read(|r| r.handle(*user))? }),
+        }
     }
 
     fn configuration(&self) -> Result<MlsConversationConfiguration> {
@@ -309,6 +350,7 @@ fn options(announcement: Option<Vec<u8>>) -> CommitOptions {
 struct Retries {
     conversation: ConversationId,
     delays: backon::ExponentialBackoff,
+    misfits: usize,
 }
 
 impl Retries {
@@ -319,7 +361,13 @@ impl Retries {
             .with_max_times(ATTEMPTS)
             .with_jitter()
             .build();
-        Self { conversation, delays }
+        Self { conversation, delays, misfits: 0 }
+    }
+
+    /// Counts a change that the hub found unfit; after some it is the caller's to know.
+    fn misfit(&mut self, misfit: Error) -> Result<()> {
+        self.misfits += 1;
+        if self.misfits < MISFITS { Ok(()) } else { Err(misfit) }
     }
 
     /// Pauses, and catches up with what the others did.
@@ -328,8 +376,8 @@ impl Retries {
         tracing::debug!(conversation = %self.conversation.short(), ?delay, "another device was first, trying again");
         tokio::time::sleep(delay).await;
         if client.inner().session.pending_commit(&group_of(self.conversation))?.is_some() {
-            client.settle(self.conversation).await?;
+            return client.settle(self.conversation, &mut SyncReport::default()).await;
         }
-        client.catch_up(&mut SyncReport::default()).await.map(drop)
+        client.catch_up(&mut SyncReport::default()).await
     }
 }

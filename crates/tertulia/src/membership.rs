@@ -1,6 +1,7 @@
 //! Making groups and changing who is in them.
 
-use crate::{Client, Conversation, Error, Result, SyncReport, groups::Change};
+use crate::{Client, Conversation, Error, ErrorKind, Result, SyncReport, groups::Change};
+use tertulia_api::Code;
 use tertulia_domain::{ConversationId, ConversationName, Handle, UserId};
 use tertulia_store::OutboxKind;
 
@@ -26,7 +27,13 @@ impl Client {
             w.set_name(id, known.as_str(), true)
         })?;
         tx.finish().await?;
-        self.begin(&made, &members, Some(&name)).await?;
+        if let Err(refused) = self.begin(&made, &members, Some(&name)).await {
+            if refused.kind() != ErrorKind::Transient {
+                // Nobody else is in it; what could not be made is not left lying about.
+                self.leave(id, None).await?;
+            }
+            return Err(refused);
+        }
         self.caught_up(id).await
     }
 
@@ -47,13 +54,17 @@ impl Client {
     ///
     /// [`Error::NobodyNamed`], [`Error::NoSuchMember`], and what the hub refuses: `action-denied`, `invalid-operation`.
     pub async fn remove_members(&self, id: ConversationId, members: &[Handle]) -> Result<Conversation> {
-        let remove = self.named(members).await?;
+        if members.contains(&self.me().handle) {
+            return Err(Error::LeaveInstead);
+        }
         let present = self.inner().store.read(|r| r.members(id))?;
-        for (user, handle) in remove.iter().zip(members) {
-            if !present.iter().any(|member| member.user == *user) {
+        for handle in members {
+            let user = self.user(handle).await?;
+            if !present.iter().any(|member| member.user == user) {
                 return Err(Error::NoSuchMember { handle: handle.clone() });
             }
         }
+        let remove = self.named(members).await?;
         self.change(id, &Change { add: Vec::new(), remove }).await?;
         self.caught_up(id).await
     }
@@ -68,7 +79,11 @@ impl Client {
             Some(handle) => Some(self.user(handle).await?),
             None => None,
         };
-        self.inner().hub.leave(id, successor).await?;
+        match self.inner().hub.leave(id, successor).await {
+            // The answer of an earlier try was lost.
+            Err(error) if error.hub_code() == Some(Code::NoConversation) && self.is_known(id)? => {}
+            answer => answer?,
+        }
         self.forget(id).await?;
         self.catch_up(&mut SyncReport::default()).await?;
         Ok(())
@@ -95,6 +110,10 @@ impl Client {
         let user = self.user(member).await?;
         self.inner().hub.set_role(id, user, role).await?;
         self.caught_up(id).await
+    }
+
+    fn is_known(&self, id: ConversationId) -> Result<bool> {
+        Ok(self.inner().store.read(|r| r.conversation(id))?.is_some_and(|row| row.active))
     }
 
     async fn caught_up(&self, id: ConversationId) -> Result<Conversation> {

@@ -211,7 +211,7 @@ impl Client {
     /// Moves an accepted message from the outbox to the messages.
     async fn sent(&self, message: &OutboxMessage, accepted: MessageAccepted) -> Result<()> {
         let place = (Sequence::new(accepted.sequence), accepted.sent_at);
-        let record = self.own_message(message.conversation, &message.content, place)?;
+        let record = self.own_message(message, place)?;
         let id = message.id;
         let mut tx = self.inner().session.new_transaction().await?;
         tx.store_write(move |w| {

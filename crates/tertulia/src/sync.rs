@@ -3,8 +3,10 @@
 use crate::{
     Client, Error, Result, SyncReport,
     apply::{Applied, Prepared},
+    client::now,
     link::{conversation_of, group_of},
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tertulia_api::{
     Code,
@@ -12,18 +14,21 @@ use tertulia_api::{
     event::{Event, EventBody, EventQuery},
 };
 use tertulia_domain::{ConversationId, connection::Status};
-use tertulia_mls::{CredentialRef, TransactionContext};
+use tertulia_mls::{CredentialRef, EngineError, Settlement, TransactionContext};
 use tertulia_store::Setting;
 
 /// How many key packages a device keeps at the hub. Each lets somebody add the device once.
 const KEY_PACKAGES: usize = 50;
 /// Below so many they are topped up.
 const KEY_PACKAGES_LOW: u32 = 20;
+/// After so many milliseconds all of them are renewed, the last-resort one too: 30 days of the 84 that they live.
+const RENEWAL_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// How many events are asked for, and written in one transaction.
 const PAGE: u32 = 200;
 
-/// What a synchronisation found that takes more than writing it down.
-#[derive(Debug, Default)]
+/// What events call for beyond writing them down. It is kept with the cursor, so that it outlives the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Todo {
     /// Conversations with proposals that wait for a commit.
     pub(crate) proposals: BTreeSet<ConversationId>,
@@ -52,54 +57,70 @@ impl Client {
         let _alone = self.inner().syncing.lock().await;
         let mut report = SyncReport::default();
         self.complete_registration().await?;
-        let mut todo = self.catch_up(&mut report).await?;
-        self.settle_pending_commits(&mut report, &mut todo).await?;
+        self.catch_up(&mut report).await?;
+        self.settle_pending_commits(&mut report).await?;
         if self.join_missing().await? {
-            todo.merge(self.catch_up(&mut report).await?);
+            self.catch_up(&mut report).await?;
         }
-        self.carry_out(todo, &mut report).await?;
+        self.carry_out(&mut report).await?;
         Ok(report)
     }
 
     /// Does what live events left to do.
-    pub(crate) async fn follow_up(&self, todo: Todo) -> Result<()> {
+    pub(crate) async fn follow_up(&self) -> Result<()> {
         let _alone = self.inner().syncing.lock().await;
         self.join_missing().await?;
-        self.carry_out(todo, &mut SyncReport::default()).await
+        self.carry_out(&mut SyncReport::default()).await
     }
 
-    async fn carry_out(&self, todo: Todo, report: &mut SyncReport) -> Result<()> {
-        for conversation in todo.proposals {
-            tolerate(self.commit_proposals(conversation).await)?;
+    async fn carry_out(&self, report: &mut SyncReport) -> Result<()> {
+        let todo = self.todo().await?;
+        for conversation in &todo.proposals {
+            tolerate(self.commit_proposals(*conversation).await)?;
         }
-        for conversation in todo.announce {
-            tolerate(self.queue_announcement(conversation).await)?;
+        for conversation in &todo.announce {
+            tolerate(self.queue_announcement(*conversation).await)?;
         }
         self.flush_outbox(report).await?;
-        if todo.key_packages {
-            self.top_up_key_packages().await?;
+        self.renew_key_packages(todo.key_packages).await?;
+        self.done(&todo).await
+    }
+
+    /// What is to be done, by whichever process of this home found it.
+    async fn todo(&self) -> Result<Todo> {
+        Todo::of(&self.inner().session.new_transaction().await?)
+    }
+
+    /// Strikes out what was done. What was found meanwhile stays.
+    async fn done(&self, done: &Todo) -> Result<()> {
+        if done.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut tx = self.inner().session.new_transaction().await?;
+        let mut todo = Todo::of(&tx)?;
+        todo.proposals.retain(|conversation| !done.proposals.contains(conversation));
+        todo.announce.retain(|conversation| !done.announce.contains(conversation));
+        todo.key_packages &= !done.key_packages;
+        todo.write(&mut tx)?;
+        Ok(tx.finish().await?)
     }
 
     /// Takes all events that the hub has.
-    pub(crate) async fn catch_up(&self, report: &mut SyncReport) -> Result<Todo> {
-        let mut todo = Todo::default();
+    pub(crate) async fn catch_up(&self, report: &mut SyncReport) -> Result<()> {
         loop {
             let since = self.inner().store.read(|r| r.cursor())?;
             let query = EventQuery { since: since.clone(), limit: Some(PAGE), wait: None };
             let page = self.inner().hub.events(&query).await?;
             if page.events.is_empty() {
-                return Ok(todo);
+                return Ok(());
             }
             let more = page.more;
             if let Some(applied) = self.take(since, page.events, page.cursor).await? {
                 report.events += applied.events;
                 report.messages += applied.new_messages.len() as u64;
                 report.undecryptable += applied.undecryptable;
-                todo.merge(applied.todo);
                 if !more {
-                    return Ok(todo);
+                    return Ok(());
                 }
             }
         }
@@ -164,6 +185,21 @@ impl Client {
         if self.inner().store.read(|r| r.setting(Setting::HubKey))?.is_some() {
             return Ok(());
         }
+        // It may have been interrupted just after the hub knew the device.
+        if self.inner().hub.me().await?.device != Some(self.inner().me.device) {
+            self.register().await?;
+        }
+        self.take_stock().await?;
+        let hub_key = hex::encode(self.inner().hub.keys().await?.external_sender.as_ref());
+        let mut tx = self.inner().session.new_transaction().await?;
+        tx.store_write(move |w| {
+            w.put_setting(Setting::KeyPackagesMadeAt, &now().to_string())?;
+            w.put_setting(Setting::HubKey, &hub_key)
+        })?;
+        Ok(tx.finish().await?)
+    }
+
+    async fn register(&self) -> Result<()> {
         let mut tx = self.inner().session.new_transaction().await?;
         let credential = self.own_credential(&tx)?;
         let key_packages = tx.generate_key_packages(&credential, KEY_PACKAGES, None)?;
@@ -178,11 +214,6 @@ impl Client {
             last_resort: Some(last_resort.into_bytes().into()),
         };
         self.inner().hub.register_device(&device).await?;
-        self.take_stock().await?;
-        let hub_key = hex::encode(self.inner().hub.keys().await?.external_sender.as_ref());
-        let mut tx = self.inner().session.new_transaction().await?;
-        tx.store_write(move |w| w.put_setting(Setting::HubKey, &hub_key))?;
-        tx.finish().await?;
         Ok(())
     }
 
@@ -204,8 +235,15 @@ impl Client {
         Ok(())
     }
 
-    async fn top_up_key_packages(&self) -> Result<()> {
-        let count = self.inner().hub.key_package_count().await?.count;
+    /// Uploads fresh key packages when some were used, and from time to time, because they expire.
+    async fn renew_key_packages(&self, some_used: bool) -> Result<()> {
+        let made_at = self.inner().store.read(|r| r.setting(Setting::KeyPackagesMadeAt))?;
+        let age = now().saturating_sub(made_at.and_then(|made_at| made_at.parse().ok()).unwrap_or_default());
+        let aged = age > RENEWAL_MS;
+        if !some_used && !aged {
+            return Ok(());
+        }
+        let count = if aged { 0 } else { self.inner().hub.key_package_count().await?.count };
         if count >= KEY_PACKAGES_LOW {
             return Ok(());
         }
@@ -213,9 +251,18 @@ impl Client {
         let credential = self.own_credential(&tx)?;
         tx.prune_key_packages()?;
         let fresh = tx.generate_key_packages(&credential, KEY_PACKAGES - count as usize, None)?;
+        let last_resort = if aged { Some(tx.generate_last_resort_key_package(&credential)?) } else { None };
         tx.finish().await?;
-        let key_packages = fresh.into_iter().map(|package| package.into_bytes().into()).collect();
-        self.inner().hub.upload_key_packages(&KeyPackageUpload { key_packages, last_resort: None }).await?;
+        let upload = KeyPackageUpload {
+            key_packages: fresh.into_iter().map(|package| package.into_bytes().into()).collect(),
+            last_resort: last_resort.map(|package| package.into_bytes().into()),
+        };
+        self.inner().hub.upload_key_packages(&upload).await?;
+        if aged {
+            let mut tx = self.inner().session.new_transaction().await?;
+            tx.store_write(|w| w.put_setting(Setting::KeyPackagesMadeAt, &now().to_string()))?;
+            tx.finish().await?;
+        }
         Ok(())
     }
 
@@ -240,24 +287,17 @@ impl Client {
     }
 
     /// Finds out what became of commits whose outcome is unknown.
-    pub(crate) async fn settle_pending_commits(
-        &self,
-        report: &mut SyncReport,
-        todo: &mut Todo,
-    ) -> Result<()> {
+    pub(crate) async fn settle_pending_commits(&self, report: &mut SyncReport) -> Result<()> {
         for (group, _) in self.inner().session.pending_commits()? {
             let Some(conversation) = conversation_of(&group) else { continue };
-            if tolerate(self.settle(conversation).await)?.is_none() {
-                continue;
-            }
-            // A commit that was accepted, or lost against another's, is in the log.
-            todo.merge(self.catch_up(report).await?);
+            tolerate(self.settle(conversation, report).await)?;
         }
         Ok(())
     }
 
-    /// Finds out what became of this conversation's pending commit.
-    pub(crate) async fn settle(&self, conversation: ConversationId) -> Result<()> {
+    /// Finds out what became of this conversation's pending commit, with the home caught up before and after.
+    pub(crate) async fn settle(&self, conversation: ConversationId, report: &mut SyncReport) -> Result<()> {
+        let group = group_of(conversation);
         let epoch = match self.inner().hub.conversation(conversation).await {
             Ok(conversation) => conversation.epoch,
             Err(error) if error.hub_code() == Some(Code::NoConversation) => {
@@ -266,35 +306,48 @@ impl Client {
             Err(error) => return Err(error.into()),
         };
         let mut tx = self.inner().session.new_transaction().await?;
-        let group = group_of(conversation);
-        let settled = tx.conversation(&group).await?.settle_pending(epoch).await;
+        let settled = match tx.conversation(&group).await {
+            Ok(mut guard) => guard.settle_pending(epoch).await,
+            // Another process of this home has settled it.
+            Err(EngineError::ConversationNotFound(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         match settled {
-            Ok(_) => {
-                tx.finish().await?;
-                Ok(())
-            }
-            Err(tertulia_mls::EngineError::CommitRejected(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(_) => tx.finish().await?,
+            Err(EngineError::CommitRejected(_)) => drop(tx),
+            Err(error) => return Err(error.into()),
         }
+        // A commit that was accepted, or that lost against another's, is in the log.
+        self.catch_up(report).await?;
+        let log_is_past_it = matches!(settled, Ok(Settlement::AwaitLog { .. }));
+        if log_is_past_it && self.inner().session.pending_commit(&group)?.is_some() {
+            // The log was read beyond its epoch without it: there is no way back into the group but to join anew.
+            tracing::warn!(conversation = %conversation.short(), "a pending commit is lost, joining anew");
+            let mut tx = self.inner().session.new_transaction().await?;
+            wipe(&mut tx, conversation)?;
+            tx.store_write(move |w| w.set_joined(conversation, false))?;
+            tx.finish().await?;
+            return Ok(());
+        }
+        let joined = self.inner().session.conversation_exists(&group)?;
+        let mut tx = self.inner().session.new_transaction().await?;
+        tx.store_write(move |w| w.set_joined(conversation, joined))?;
+        Ok(tx.finish().await?)
     }
 
     /// The user is in the conversation no more: its keys go, its messages stay.
     pub(crate) async fn forget(&self, conversation: ConversationId) -> Result<()> {
         let mut tx = self.inner().session.new_transaction().await?;
-        wipe(&mut tx, conversation).await?;
+        wipe(&mut tx, conversation)?;
         tx.store_write(move |w| w.set_active(conversation, false))?;
         tx.finish().await?;
         Ok(())
     }
 }
 
-/// Removes the conversation's group from the engine, if it is there, whole or pending.
-pub(crate) async fn wipe(tx: &mut TransactionContext, conversation: ConversationId) -> Result<()> {
-    match tx.conversation(&group_of(conversation)).await {
-        Ok(mut guard) => Ok(guard.wipe()?),
-        Err(tertulia_mls::EngineError::ConversationNotFound(_)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+/// Removes the conversation's group from the engine, whole, pending or unreadable.
+pub(crate) fn wipe(tx: &mut TransactionContext, conversation: ConversationId) -> Result<()> {
+    Ok(tx.wipe_conversation(&group_of(conversation))?)
 }
 
 impl Todo {
@@ -302,10 +355,25 @@ impl Todo {
         self.proposals.is_empty() && self.announce.is_empty() && !self.key_packages
     }
 
-    fn merge(&mut self, other: Self) {
-        self.proposals.extend(other.proposals);
-        self.announce.extend(other.announce);
-        self.key_packages |= other.key_packages;
+    /// What is stored. What an earlier version stored and this one cannot read was for that one to do.
+    fn of(tx: &TransactionContext) -> Result<Self> {
+        Ok(tx.get_data()?.and_then(|data| serde_json::from_slice(&data).ok()).unwrap_or_default())
+    }
+
+    fn write(&self, tx: &mut TransactionContext) -> Result<()> {
+        Ok(tx.set_data(serde_json::to_vec(self).expect("ids and flags are always JSON"))?)
+    }
+
+    /// Adds this to what is stored, in the same transaction.
+    pub(crate) fn add_to(&self, tx: &mut TransactionContext) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut stored = Self::of(tx)?;
+        stored.proposals.extend(&self.proposals);
+        stored.announce.extend(&self.announce);
+        stored.key_packages |= self.key_packages;
+        stored.write(tx)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     storage::{
         Position, WriteTx, conversations,
         conversations::Access,
-        groups,
+        groups, key_packages,
         log::{self, Digest, Entry, Extra, Kind},
     },
 };
@@ -19,6 +19,7 @@ use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
 use tertulia_domain::{
     ConversationId, ConversationType, Role, UserId,
     permission::{self, Candidate},
+    role::Action,
 };
 
 /// A commit bundle that was sent.
@@ -96,7 +97,7 @@ pub(crate) fn accept(
         groups::insert_leaf(tx, conversation, leaf.index, leaf.device)?;
     }
     let left = check_going(tx, sent, &access, valid, &going)?;
-    check_complete(tx, conversation, &access, sender.user, &joined)?;
+    check_complete(tx, sent, &access, &joined)?;
 
     let added = valid.added.iter().map(|leaf| leaf.device).collect();
     let commit = Entry {
@@ -168,17 +169,17 @@ fn check_arriving(
 /// A user who is added, or the other of a new 1:1, comes with every device that can be added.
 fn check_complete(
     tx: &WriteTx<'_>,
-    conversation: ConversationId,
+    sent: &Sent,
     access: &Access,
-    actor: UserId,
     joined: &[UserId],
 ) -> Result<(), ApiError> {
+    let Sent { conversation, sender: UserDevice { user: actor, .. }, now, .. } = *sent;
     let first_one_to_one = access.kind == ConversationType::OneToOne && access.epoch == 0;
     let other = if first_one_to_one { conversations::other_user(tx, conversation, actor)? } else { None };
     let mut missing = Vec::new();
     for user in joined.iter().copied().chain(other) {
         let present = groups::devices_in_tree(tx, conversation, user)?;
-        let addable = groups::devices_to_add(tx, user)?;
+        let addable = key_packages::devices_to_add(tx, user, actor, now)?;
         missing.extend(
             addable
                 .into_iter()
@@ -202,16 +203,18 @@ fn check_going(
     let one_to_one = access.kind == ConversationType::OneToOne;
     let mut left = Vec::new();
     for &user in going.iter().filter(|&&user| user != sender.user) {
-        let replaced = |device: &UserDevice| valid.added.iter().any(|leaf| leaf.device == *device);
-        if valid.removed.iter().filter(|device| device.user == user).all(replaced) {
-            continue;
-        }
         let role = match conversations::role_of(tx, conversation, user)? {
             Some(role) => role,
             // Who has left may be removed by anybody; who has blocked the other in a 1:1 is in it all the same.
             None if one_to_one => Role::Member,
             None => continue,
         };
+        // To throw a device out and let it in again is to remove it: it loses its place and what was on its way to it.
+        let replaced = |device: &UserDevice| valid.added.iter().any(|leaf| leaf.device == *device);
+        if valid.removed.iter().filter(|device| device.user == user).all(replaced) {
+            permission::authorise(Some(access.membership()), Action::RemoveMember)?;
+            continue;
+        }
         let roster = conversations::roster(tx, conversation)?;
         permission::check_remove_member(Some(access.membership()), role, roster)?;
         let remaining = groups::devices_in_tree(tx, conversation, user)?;

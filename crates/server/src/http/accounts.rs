@@ -77,7 +77,9 @@ async fn log_in(
 ) -> Result<(StatusCode, Json<Session>), ApiError> {
     let password = Zeroizing::new(credentials.password);
     let handle: Handle = credentials.handle.parse().map_err(|_| Code::InvalidCredentials)?;
+    // In this order, so that what is refused for its handle does not count against others at the same address.
     state.limiters.log_ins.take(&(handle.clone(), address))?;
+    state.limiters.log_ins_per_address.take(&address)?;
     let wanted = handle.clone();
     let found = state.storage.read(move |db| accounts::credentials(db, &wanted)).await?;
     let (user, hash) = found.unzip();
@@ -98,7 +100,7 @@ fn session(state: &AppState, token: String, user: UserId, handle: &Handle) -> Se
 #[utoipa::path(delete, path = "/v1/sessions/current", tag = "accounts",
     responses((status = 204, description = "The token is no longer valid")))]
 async fn log_out(State(state): State<AppState>, caller: Authenticated) -> Result<StatusCode, ApiError> {
-    state.storage.write(move |tx| accounts::close_session(tx, &caller.token)).await?;
+    state.storage.write(move |tx| accounts::close_session(tx, &caller.token, caller.user)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

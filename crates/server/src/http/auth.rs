@@ -31,6 +31,8 @@ pub(crate) struct Authenticated {
 pub(crate) struct AuthenticatedDevice {
     pub(crate) user: UserId,
     pub(crate) device: DeviceId,
+    /// What the session is stored under.
+    pub(crate) token: TokenHash,
 }
 
 impl AuthenticatedDevice {
@@ -59,7 +61,7 @@ impl FromRequestParts<AppState> for AuthenticatedDevice {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let session = Authenticated::from_request_parts(parts, state).await?;
         let device = session.device.ok_or(Code::NoDevice)?;
-        Ok(Self { user: session.user, device })
+        Ok(Self { user: session.user, device, token: session.token })
     }
 }
 

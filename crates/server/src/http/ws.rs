@@ -9,6 +9,7 @@ use crate::{
     state::AppState,
     storage::{
         Position, StorageError, WriteTx,
+        accounts::{self, TokenHash},
         stream::{self, PageLimits},
     },
 };
@@ -83,7 +84,7 @@ async fn stream(
     let since = start(&state, reader, since).await?;
     let upgrade = upgrade.map_err(|rejection| ApiError::new(Code::BadRequest, rejection.body_text()))?;
     let upgrade = upgrade.max_message_size(MAX_FRAME_BYTES).max_frame_size(MAX_FRAME_BYTES);
-    Ok(upgrade.on_upgrade(move |socket| serve(state, reader, since, socket)))
+    Ok(upgrade.on_upgrade(move |socket| serve(state, reader, auth.token, since, socket)))
 }
 
 /// Why a socket is closed.
@@ -92,24 +93,33 @@ enum End {
     Gone,
     /// The other side does not keep to the protocol.
     Misuse(&'static str),
+    /// The session that the socket was opened with has ended.
+    LoggedOut,
     /// The hub cannot go on.
     Failed,
     /// The hub stops.
     Shutdown,
 }
 
-async fn serve(state: AppState, reader: UserDevice, since: Position, socket: WebSocket) {
+async fn serve(
+    state: AppState,
+    reader: UserDevice,
+    token: TokenHash,
+    since: Position,
+    socket: WebSocket,
+) {
     let _counted = state.metrics.socket_opened();
     let _awaited = state.shutdown.open_socket();
     let (mut sink, mut frames) = socket.split();
     let end = tokio::select! {
-        end = send_events(&state, reader, since, &mut sink) => end,
+        end = send_events(&state, reader, token, since, &mut sink) => end,
         end = take_frames(&state, reader, &mut frames) => end,
         () = state.shutdown.requested() => End::Shutdown,
     };
     let (code, reason) = match end {
         End::Gone => return,
         End::Misuse(reason) => (close_code::POLICY, reason),
+        End::LoggedOut => (close_code::POLICY, "the session has ended"),
         End::Failed => (close_code::ERROR, "the hub failed"),
         End::Shutdown => (close_code::AWAY, "the hub stops"),
     };
@@ -121,6 +131,7 @@ async fn serve(state: AppState, reader: UserDevice, since: Position, socket: Web
 async fn send_events(
     state: &AppState,
     reader: UserDevice,
+    token: TokenHash,
     mut since: Position,
     sink: &mut SplitSink<WebSocket, Message>,
 ) -> End {
@@ -129,9 +140,13 @@ async fn send_events(
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let read = state.storage.read(move |connection| stream::page(connection, reader, since, PAGE));
+        let read = state.storage.read(move |connection| {
+            let session = accounts::session(connection, &token)?;
+            session.map(|_| stream::page(connection, reader, since, PAGE)).transpose()
+        });
         let page = match read.await {
-            Ok(page) => page,
+            Ok(Some(page)) => page,
+            Ok(None) => return End::LoggedOut,
             Err(ApiError::Storage(StorageError::Closed)) => return End::Shutdown,
             Err(error) => {
                 tracing::error!(%error, "an event stream ended");
@@ -148,13 +163,12 @@ async fn send_events(
         if page.more {
             continue;
         }
-        loop {
-            tokio::select! {
-                () = subscription.changed() => break,
-                _ = heartbeat.tick() => {
-                    if sink.send(Message::Ping(Bytes::new())).await.is_err() {
-                        return End::Gone;
-                    }
+        tokio::select! {
+            () = subscription.changed() => {}
+            // Afterwards too it is seen whether the session is still there.
+            _ = heartbeat.tick() => {
+                if sink.send(Message::Ping(Bytes::new())).await.is_err() {
+                    return End::Gone;
                 }
             }
         }

@@ -56,20 +56,25 @@ pub(crate) fn open_session(
     user: UserId,
     now: i64,
 ) -> Result<(), ApiError> {
-    tx.prepare_cached(
+    let ended = tx
+        .prepare_cached(
         "DELETE FROM sessions WHERE token_hash IN (
              SELECT token_hash FROM sessions WHERE user = ?1
              ORDER BY device IS NULL, created_at DESC LIMIT -1 OFFSET ?2)",
     )?
     .execute(params![Sql(user), MAX_SESSIONS - 1])?;
+    if ended > 0 {
+        tx.wake([user]);
+    }
     tx.prepare_cached("INSERT INTO sessions (token_hash, user, created_at) VALUES (?1, ?2, ?3)")?
         .execute(params![token, Sql(user), now])?;
     Ok(())
 }
 
-/// Ends a session, if there is one.
-pub(crate) fn close_session(tx: &WriteTx<'_>, token: &TokenHash) -> Result<(), ApiError> {
+/// Ends a session, if there is one. Its user is woken, so that sockets of the session close.
+pub(crate) fn close_session(tx: &WriteTx<'_>, token: &TokenHash, user: UserId) -> Result<(), ApiError> {
     tx.prepare_cached("DELETE FROM sessions WHERE token_hash = ?1")?.execute([token])?;
+    tx.wake([user]);
     Ok(())
 }
 
@@ -129,7 +134,7 @@ mod tests {
             let user = UserId::random();
             create(tx, user, &"alice".parse().unwrap(), "", 0)?;
             open(tx, user, 0)?;
-            tx.execute("INSERT INTO devices VALUES (?1, 7, '', x'', 0, 0, 0, 0)", [Sql(user)])?;
+            tx.execute("INSERT INTO devices VALUES (?1, 7, '', x'', 0, 0, 0)", [Sql(user)])?;
             tx.execute("UPDATE sessions SET device = 7", ())?;
             for number in 1..=101 {
                 open(tx, user, number)?;

@@ -153,14 +153,6 @@ pub(crate) fn devices_in_tree(
     Ok(devices.collect::<Result<_, _>>()?)
 }
 
-/// The devices of a user that can be added to groups: they have offered key packages at some time.
-pub(crate) fn devices_to_add(connection: &Connection, user: UserId) -> Result<Vec<DeviceId>, ApiError> {
-    let mut statement =
-        connection.prepare_cached("SELECT device FROM devices WHERE user = ?1 AND published = 1")?;
-    let devices = statement.query_map([Sql(user)], |row| row.domain(0))?;
-    Ok(devices.collect::<Result<_, _>>()?)
-}
-
 /// The key that every leaf of a device must have; none if there is no such device.
 pub(crate) fn registered_key(
     connection: &Connection,

@@ -6,6 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::{Code, UserDevice, account::ClaimedKeyPackage};
 use tertulia_domain::{DeviceId, UserId};
 
+/// For so long, in milliseconds, a key package that was given out counts as one for a change that is under way.
+const FOR_THIS_CHANGE: i64 = 60 * 60 * 1000;
+
 /// What a device uploads.
 #[derive(Debug, Default)]
 pub(crate) struct Upload {
@@ -44,8 +47,6 @@ pub(crate) fn store(
         let detail = format!("The hub keeps at most {most} key packages for a device.");
         return Err(ApiError::new(Code::KeyPackageLimit, detail));
     }
-    tx.prepare_cached("UPDATE devices SET published = 1 WHERE user = ?1 AND device = ?2 AND NOT published")?
-        .execute(params![Sql(device.user), Sql(device.device)])?;
     Ok(())
 }
 
@@ -90,33 +91,58 @@ pub(crate) fn count(connection: &Connection, device: UserDevice, now: i64) -> Re
     Ok(count)
 }
 
-/// Takes one key package of each device of `user`, but for the device `except`.
+/// The devices of `user` that `adder` can add to groups: those with a key package, and those whose last one `adder` was
+/// given a short time ago, to add them. A device that was not seen for so long that its key packages have expired keeps
+/// nobody from adding its user; nor does one whose last key package somebody else has taken.
+pub(crate) fn devices_to_add(
+    connection: &Connection,
+    user: UserId,
+    adder: UserId,
+    now: i64,
+) -> Result<Vec<DeviceId>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT device FROM devices d WHERE user = ?1 AND (
+             EXISTS (SELECT 1 FROM key_packages k
+                     WHERE k.user = d.user AND k.device = d.device AND k.expires_at > ?3)
+             OR EXISTS (SELECT 1 FROM spent_key_packages s
+                        WHERE s.user = d.user AND s.device = d.device AND s.claimed_by = ?2 AND s.claimed_at > ?4))",
+    )?;
+    let claimed_after = now.saturating_sub(FOR_THIS_CHANGE);
+    let devices =
+        statement.query_map(params![Sql(user), Sql(adder), now, claimed_after], |row| row.domain(0))?;
+    Ok(devices.collect::<Result<_, _>>()?)
+}
+
+/// Takes one key package of each device of `user` for the device `claimer`, which is itself passed over.
 pub(crate) fn claim(
     tx: &WriteTx<'_>,
     user: UserId,
-    except: UserDevice,
+    claimer: UserDevice,
     now: i64,
 ) -> Result<Vec<ClaimedKeyPackage>, ApiError> {
     let devices: Vec<DeviceId> = tx
-        .prepare_cached(
-            "SELECT device FROM devices WHERE user = ?1 AND published ORDER BY registered, device",
-        )?
+        .prepare_cached("SELECT device FROM devices WHERE user = ?1 ORDER BY registered, device")?
         .query_map([Sql(user)], |row| row.domain(0))?
         .collect::<Result<_, _>>()?;
     let mut claimed = Vec::with_capacity(devices.len());
     for device in devices {
         let address = UserDevice { user, device };
-        if address == except {
+        if address == claimer {
             continue;
         }
-        if let Some(key_package) = claim_one(tx, address, now)? {
+        if let Some(key_package) = claim_one(tx, address, claimer.user, now)? {
             claimed.push(ClaimedKeyPackage { user, device, key_package: key_package.into() });
         }
     }
     Ok(claimed)
 }
 
-fn claim_one(tx: &WriteTx<'_>, device: UserDevice, now: i64) -> Result<Option<Vec<u8>>, ApiError> {
+fn claim_one(
+    tx: &WriteTx<'_>,
+    device: UserDevice,
+    claimed_by: UserId,
+    now: i64,
+) -> Result<Option<Vec<u8>>, ApiError> {
     // The one that expires first is taken first.
     let taken = tx
         .prepare_cached(
@@ -131,8 +157,11 @@ fn claim_one(tx: &WriteTx<'_>, device: UserDevice, now: i64) -> Result<Option<Ve
         })
         .optional()?;
     if let Some((hash, expires_at, key_package)) = taken {
-        tx.prepare_cached("INSERT INTO spent_key_packages (hash, expires_at) VALUES (?1, ?2)")?
-            .execute(params![hash, expires_at])?;
+        tx.prepare_cached(
+            "INSERT INTO spent_key_packages (hash, expires_at, user, device, claimed_by, claimed_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![hash, expires_at, Sql(device.user), Sql(device.device), Sql(claimed_by), now])?;
         return Ok(Some(key_package));
     }
     let last_resort = tx

@@ -80,9 +80,15 @@ impl ReadTx<'_> {
         all(&self.tx, sql, [], |row| uuid(row, 0))
     }
 
-    /// The conversations with this announced name.
+    /// The conversations with this announced name. Those that the user has left count only if there is no other.
     pub fn conversations_named(&self, name: &str) -> Result<Vec<ConversationId>, StoreError> {
-        all(&self.tx, "SELECT id FROM conversations WHERE name = ?1", [name], |row| uuid(row, 0))
+        all(
+            &self.tx,
+            "SELECT id FROM conversations c WHERE name = ?1 AND (active OR NOT EXISTS \
+                   (SELECT 1 FROM conversations WHERE name = ?1 AND active))",
+            [name],
+            |row| uuid(row, 0),
+        )
     }
 
     /// The members of a conversation, ordered by handle.
@@ -107,7 +113,7 @@ impl WriteTx<'_> {
 
     /// Gives a conversation a name. One that is known stays, unless `replace`.
     pub fn set_name(&mut self, id: ConversationId, name: &str, replace: bool) -> Result<(), StoreError> {
-        let sql = "UPDATE conversations SET name = ?2 WHERE id = ?1 AND (name IS NULL OR ?3)";
+        let sql = "UPDATE conversations SET name = ?2 WHERE id = ?1 AND kind IN ('group', 'channel') AND (name IS NULL OR ?3)";
         execute(&self.tx, sql, (id.as_uuid(), name, replace)).map(drop)
     }
 

@@ -23,6 +23,8 @@ pub enum Setting {
     Token,
     /// The hub's key as external sender, in hexadecimal digits. Set once the device is registered.
     HubKey,
+    /// When the device's key packages were last made anew, milliseconds since 1970.
+    KeyPackagesMadeAt,
 }
 
 impl Setting {
@@ -36,6 +38,7 @@ impl Setting {
             Self::Label => "label",
             Self::Token => "token",
             Self::HubKey => "hub_key",
+            Self::KeyPackagesMadeAt => "key_packages_made_at",
         }
     }
 }

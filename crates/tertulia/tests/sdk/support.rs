@@ -1,10 +1,21 @@
 //! A real hub on a free port, and homes in temporary directories.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 use tempfile::TempDir;
 use tertulia::{Client, Conversation, ConversationId, Handle, MessageQuery};
 use tertulia_server::{Server, ServerConfig};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -92,4 +103,62 @@ pub(crate) async fn texts(client: &Client, conversation: ConversationId) -> Vec<
 pub(crate) async fn read(client: &Client, conversation: ConversationId) -> Vec<String> {
     client.sync().await.expect("syncs");
     texts(client, conversation).await
+}
+
+/// A network that can lose the answers to requests: the hub gets the request and carries it out, and nobody hears of it.
+pub(crate) struct LossyNetwork {
+    pub(crate) url: String,
+    to_lose: Arc<AtomicUsize>,
+}
+
+impl LossyNetwork {
+    /// In front of the hub. Answers to requests whose path contains `path` are lost when it is told so.
+    pub(crate) async fn before(hub: &Hub, path: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let to_lose = Arc::new(AtomicUsize::new(0));
+        let hub = hub.url.trim_start_matches("http://").to_owned();
+        let losing = Arc::clone(&to_lose);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(relay(client, hub.clone(), path, Arc::clone(&losing)));
+            }
+        });
+        Self { url, to_lose }
+    }
+
+    /// Loses the next so many answers.
+    pub(crate) fn lose(&self, answers: usize) {
+        self.to_lose.store(answers, Ordering::SeqCst);
+    }
+
+    /// Whether all that were to be lost are lost.
+    pub(crate) fn has_lost_all(&self) -> bool {
+        self.to_lose.load(Ordering::SeqCst) == 0
+    }
+}
+
+async fn relay(mut client: TcpStream, hub: String, path: &str, to_lose: Arc<AtomicUsize>) {
+    let Ok(mut hub) = TcpStream::connect(hub).await else { return };
+    let (mut from_client, mut from_hub) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut matched = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut from_client) => {
+                let Ok(length @ 1..) = read else { return };
+                let head = String::from_utf8_lossy(&from_client[..length]);
+                // A request's head begins a read; what follows in it is no UTF-8 text of that form.
+                if let Some(line) = head.lines().next().filter(|line| line.ends_with("HTTP/1.1")) {
+                    matched = line.contains(path);
+                }
+                if hub.write_all(&from_client[..length]).await.is_err() { return }
+            }
+            read = hub.read(&mut from_hub) => {
+                let Ok(length @ 1..) = read else { return };
+                let lose = |left: usize| left.checked_sub(1);
+                if matched && to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() { return }
+                if client.write_all(&from_hub[..length]).await.is_err() { return }
+            }
+        }
+    }
 }

@@ -3,7 +3,10 @@
 //! A hub runs in a process of its own, on a new data directory. Some members of one group send messages that they have
 //! encrypted before, each the next one when the one before was accepted, all over HTTP as any client does. At the end the
 //! hub is killed (SIGKILL) and started again, and every message that it had accepted has to be there.
+//!
+//! The data is in the directory for temporary files; set `TMPDIR` to measure another disk.
 
+mod disk;
 mod hub;
 mod people;
 mod report;
@@ -52,6 +55,7 @@ async fn main() -> Outcome<()> {
         return Err("there are at least two members and one sender, and no more senders than members".into());
     }
     let place = tempfile::tempdir()?;
+    let durable_write = disk::durable_write(place.path())?;
     let mut hub = HubProcess::start(place.path().join("hub"))?;
     let people = make_group(&hub.url(), place.path(), arguments.members).await?;
 
@@ -60,7 +64,7 @@ async fn main() -> Outcome<()> {
     for person in &people[..arguments.senders] {
         loads.push((person.clone(), person.encrypt(&text, WARM_UP + arguments.messages).await?));
     }
-    let report = Report::new(&arguments, load(loads).await?);
+    let report = Report::new(&arguments, durable_write, load(loads).await?);
 
     hub.kill()?;
     hub.start_again()?;

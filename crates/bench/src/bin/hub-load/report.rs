@@ -3,7 +3,7 @@
 use crate::{Arguments, Outcome, Sent};
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use std::{fs, path::Path, thread};
+use std::{fs, path::Path, thread, time::Duration};
 
 /// The result. Latencies are from the first byte of the request to the last of the answer, which is given once the message
 /// is on disk.
@@ -14,6 +14,8 @@ pub(crate) struct Report {
     message_bytes: usize,
     messages: usize,
     cores: usize,
+    /// One write of 4 KiB with its fsync, the median.
+    durable_write_ms: f64,
     seconds: f64,
     messages_per_second: f64,
     latency_ms: Latency,
@@ -28,7 +30,7 @@ struct Latency {
 }
 
 impl Report {
-    pub(crate) fn new(arguments: &Arguments, sent: Vec<Sent>) -> Self {
+    pub(crate) fn new(arguments: &Arguments, durable_write: Duration, sent: Vec<Sent>) -> Self {
         let begun = sent.iter().map(|sent| sent.begun).min().expect("there is a sender");
         let ended = sent.iter().map(|sent| sent.ended).max().expect("there is a sender");
         let mut latencies: Vec<u64> = sent.into_iter().flat_map(|sent| sent.latencies).collect();
@@ -44,6 +46,7 @@ impl Report {
             message_bytes: arguments.bytes,
             messages: latencies.len(),
             cores: thread::available_parallelism().map_or(0, usize::from),
+            durable_write_ms: durable_write.as_secs_f64() * 1e3,
             seconds,
             messages_per_second: precise(latencies.len() as u64) / seconds,
             latency_ms: Latency { p50: at(500), p90: at(900), p99: at(990), max: at(1000) },
@@ -59,6 +62,7 @@ impl Report {
         table.add_row(["messages".to_owned(), format!("{} of {} bytes", self.messages, self.message_bytes)]);
         table.add_row(["senders".to_owned(), format!("{} in a group of {}", self.senders, self.members)]);
         table.add_row(["cores, load included".to_owned(), self.cores.to_string()]);
+        table.add_row(["a durable write of 4 KiB".to_owned(), format!("{:.2} ms", self.durable_write_ms)]);
         table.add_row(["latency, median".to_owned(), format!("{p50:.2} ms")]);
         table.add_row(["latency, 90 %".to_owned(), format!("{p90:.2} ms")]);
         table.add_row(["latency, 99 %".to_owned(), format!("{p99:.2} ms")]);
