@@ -6,7 +6,7 @@ use crate::{
 };
 use clap::Args;
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -28,13 +28,18 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
 
     if !arguments.no_engine {
         say::heading("the engine, with its keystore on disk");
+        // What an earlier version measured under another name must not come into the table.
+        let criterion = target_directory().join("criterion");
+        if criterion.exists() {
+            fs::remove_dir_all(&criterion).map_err(Failure::file(&criterion))?;
+        }
         Program::cargo().args("bench --package tertulia-bench --bench engine -- --noplot").run()?;
-        report_engine(&target_directory().join("criterion"), &results.join("engine.json"))?;
+        report_engine(&criterion, &results.join("engine.json"))?;
     }
     if !arguments.no_hub {
         say::heading("a hub, with durable storage");
         let program = Program::cargo()
-            .args("run --release --package tertulia-bench --bin hub-load -- --json")
+            .args("run --profile bench --package tertulia-bench --bin hub-load -- --json")
             .arg(results.join("hub.json"));
         arguments.load.iter().fold(program, Program::arg).run()?;
     }
@@ -44,30 +49,37 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Collects criterion's estimates into one table and one file.
 fn report_engine(criterion: &Path, file: &Path) -> Result<(), Failure> {
-    let mut rows = Vec::new();
-    collect(criterion, &mut rows)?;
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut measurements = Vec::new();
+    collect(criterion, &mut measurements)?;
+    measurements.sort_by(|a, b| (&a.operation, a.members).cmp(&(&b.operation, b.members)));
 
-    say::line(format!("\n{:<44}{:>12}{:>12}", "", "median", "± std. dev."));
-    for Row { name, median, deviation } in &rows {
-        say::line(format!("{name:<44}{:>12}{:>12}", time(*median), time(*deviation)));
+    let sizes: BTreeSet<u64> = measurements.iter().map(|measurement| measurement.members).collect();
+    let heads: String = sizes.iter().fold(String::new(), |line, members| line + &format!("{members:>14}"));
+    say::line(format!("\n{:<44}{heads}", "median, by members of the group"));
+    for row in measurements.chunk_by(|a, b| a.operation == b.operation) {
+        let cells = row.iter().fold(String::new(), |line, cell| line + &format!("{:>14}", time(cell.median)));
+        say::line(format!("{:<44}{cells}", row[0].operation));
     }
-    let report: Vec<Value> = rows
+    let report: Vec<Value> = measurements
         .iter()
-        .map(|row| json!({ "name": row.name, "median_ns": row.median, "std_dev_ns": row.deviation }))
+        .map(|Measurement { operation, members, median, deviation }| {
+            json!({ "operation": operation, "members": members, "median_ns": median, "std_dev_ns": deviation })
+        })
         .collect();
     let text = serde_json::to_string_pretty(&report).expect("numbers and strings are valid JSON");
     fs::write(file, text).map_err(Failure::file(file))
 }
 
-struct Row {
-    name: String,
+struct Measurement {
+    operation: String,
+    members: u64,
+    /// Nanoseconds.
     median: f64,
     deviation: f64,
 }
 
 /// Finds `…/new/benchmark.json` with its `estimates.json` at any depth.
-fn collect(directory: &Path, rows: &mut Vec<Row>) -> Result<(), Failure> {
+fn collect(directory: &Path, measurements: &mut Vec<Measurement>) -> Result<(), Failure> {
     for entry in fs::read_dir(directory).map_err(Failure::file(directory))? {
         let path = entry.map_err(Failure::file(directory))?.path();
         if !path.is_dir() {
@@ -77,13 +89,17 @@ fn collect(directory: &Path, rows: &mut Vec<Row>) -> Result<(), Failure> {
             let (benchmark, estimates) =
                 (read(&path.join("benchmark.json"))?, read(&path.join("estimates.json"))?);
             let estimate = |name: &str| estimates[name]["point_estimate"].as_f64().unwrap_or(f64::NAN);
-            rows.push(Row {
-                name: benchmark["full_id"].as_str().unwrap_or_default().to_owned(),
+            measurements.push(Measurement {
+                operation: benchmark["group_id"].as_str().unwrap_or_default().to_owned(),
+                members: benchmark["value_str"]
+                    .as_str()
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or_default(),
                 median: estimate("median"),
                 deviation: estimate("std_dev"),
             });
         } else {
-            collect(&path, rows)?;
+            collect(&path, measurements)?;
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use self::connections::Change;
 use crate::{
     args::{Command, GlobalArgs},
     error::CliError,
-    output::Output,
+    output::{Output, note},
     progress::watched,
     secret_input::Input,
 };
@@ -85,7 +85,13 @@ impl<'a> Session<'a> {
     async fn open_current(&mut self, offline: bool) -> Result<Client, CliError> {
         let client = self.open().await?;
         if !offline {
-            watched("Bringing this home up to date", client.sync()).await?;
+            let report = watched("Bringing this home up to date", client.sync()).await?;
+            if report.refused > 0 {
+                note(&format!(
+                    "warning: the hub refused {} of the queued messages, which are dropped",
+                    report.refused
+                ));
+            }
         }
         Ok(client)
     }

@@ -173,7 +173,9 @@ mod tests {
             assert!(matches(PASSWORD.as_bytes(), &theirs, &mut memory).unwrap());
             assert!(!matches(b"another", &theirs, &mut memory).unwrap());
         }
-        for damaged in ["", "hello", "$argon2id$v=19$m=19456,t=2,p=1", "$scrypt$ln=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNo"] {
+        for damaged in
+            ["", "hello", "$argon2id$v=19$m=19456,t=2,p=1", "$scrypt$ln=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNo"]
+        {
             assert!(matches(PASSWORD.as_bytes(), damaged, &mut memory).is_err(), "{damaged}");
         }
     }

@@ -187,6 +187,7 @@ impl Server {
             limiters: Limiters::new(&config.limits),
             limits: config.limits,
             behind_proxy: config.behind_proxy,
+            metrics_public: config.metrics_public,
             domain,
             storage,
             wake,

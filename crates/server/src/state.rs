@@ -28,6 +28,8 @@ pub(crate) struct Hub {
     pub(crate) shutdown: Shutdown,
     /// Whether `X-Forwarded-For` is to be believed.
     pub(crate) behind_proxy: bool,
+    /// Whether everybody may read the metrics.
+    pub(crate) metrics_public: bool,
 }
 
 impl AppState {

@@ -144,6 +144,28 @@ async fn guesses_at_the_same_time_are_counted_too() {
 }
 
 #[tokio::test]
+async fn guesses_at_many_handles_from_one_address_are_limited() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.behind_proxy = true;
+        config.limits.log_ins_per_address = Rate { burst: 3, period: Duration::from_hours(1) };
+    })
+    .await;
+    let client = Client::new(&hub);
+    session(&client, "/v1/accounts", "alice").await;
+    let guess = async |address: &str, handle: &str| {
+        let request = client.request(Method::POST, "/v1/sessions").header("x-forwarded-for", address);
+        client.answer(request.json(&credentials(handle, "not her password"))).await
+    };
+    for handle in ["somebody", "anybody", "alice"] {
+        guess("192.0.2.1", handle).await.refused(Code::InvalidCredentials);
+    }
+    for handle in ["everybody", "alice"] {
+        guess("192.0.2.1", handle).await.refused(Code::RateLimited);
+    }
+    guess("192.0.2.2", "alice").await.refused(Code::InvalidCredentials);
+}
+
+#[tokio::test]
 async fn sign_ups_and_requests_are_limited_as_configured() {
     let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
         config.limits.sign_ups = Rate { burst: 1, period: Duration::from_hours(1) };

@@ -1,4 +1,4 @@
-//! Commits, membership and roles through a real hub.
+//! Commits through a real hub.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -19,14 +19,6 @@ use tertulia_domain::{ConversationId, Role, UserId};
 
 fn name(person: &Person) -> UserDevice {
     UserDevice { user: person.user, device: person.mls.device }
-}
-
-fn proposals(events: &[Event]) -> Vec<Vec<u8>> {
-    let proposal = |event: &Event| match &event.body {
-        EventBody::Proposal { proposal, .. } => Some(proposal.0.clone()),
-        _ => None,
-    };
-    events.iter().filter_map(proposal).collect()
 }
 
 fn members(conversation: &Conversation) -> Vec<(UserId, Role)> {
@@ -171,55 +163,6 @@ async fn of_twenty_commits_to_one_epoch_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn nobody_is_added_without_a_connection_and_the_role_for_it() {
-    let hub = Hub::start().await;
-    let alice = Person::sign_up(&hub, "alice").await;
-    let (bob, carol) = (Person::sign_up(&hub, "bob").await, Person::sign_up(&hub, "carol").await);
-    connect(&alice, &bob).await;
-    connect(&bob, &carol).await;
-    let (conversation, mut at_alice) = alice.new_group().await;
-    let bundle = alice.add(conversation, &mut at_alice, &[bob.user]).await;
-    let mut at_bob = bob.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
-    let rows = hub.rows();
-
-    let bundle = commit(&mut at_alice, &[carol.mls.key_package()], &[]);
-    alice.commit(conversation, &bundle).await.refused(Code::NotConnected);
-    let bundle = commit(&mut at_bob, &[carol.mls.key_package()], &[]);
-    bob.commit(conversation, &bundle).await.refused(Code::ActionDenied);
-    at_bob.clear_pending_commit();
-    let alices_leaf = leaf_of(&at_bob, &alice.mls);
-    let bundle = commit(&mut at_bob, &[], &[alices_leaf]);
-    bob.commit(conversation, &bundle).await.refused(Code::ActionDenied);
-    assert_eq!(hub.rows(), rows);
-    assert_eq!(alice.conversation(conversation).await.epoch, 1);
-}
-
-#[tokio::test]
-async fn a_user_comes_and_goes_with_all_devices() {
-    let hub = Hub::start().await;
-    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
-    let laptop = Person::log_in(&hub, "bob").await;
-    connect(&alice, &bob).await;
-    let (conversation, mut at_alice) = alice.new_group().await;
-
-    let bundle = commit(&mut at_alice, &[bob.mls.key_package()], &[]);
-    let problem = alice.commit(conversation, &bundle).await.refused(Code::DeviceMismatch);
-    assert_eq!(problem.missing, [name(&laptop)]);
-    at_alice.clear_pending_commit();
-    alice.add(conversation, &mut at_alice, &[bob.user]).await;
-
-    let bobs_leaf = leaf_of(&at_alice, &bob.mls);
-    let bundle = commit(&mut at_alice, &[], &[bobs_leaf]);
-    let problem = alice.commit(conversation, &bundle).await.refused(Code::DeviceMismatch);
-    assert_eq!(problem.missing, [name(&laptop)]);
-    at_alice.clear_pending_commit();
-    let laptops_leaf = leaf_of(&at_alice, &laptop.mls);
-    let bundle = commit(&mut at_alice, &[], &[bobs_leaf, laptops_leaf]);
-    alice.committed(conversation, &mut at_alice, &bundle).await;
-    assert_eq!(members(&alice.conversation(conversation).await), [(alice.user, Role::Admin)]);
-}
-
-#[tokio::test]
 async fn a_leaf_has_the_key_that_its_device_registered() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
@@ -262,119 +205,6 @@ async fn a_further_device_joins_by_external_commit() {
 }
 
 #[tokio::test]
-async fn who_leaves_is_proposed_for_removal_until_removed() {
-    let hub = Hub::start().await;
-    let alice = Person::sign_up(&hub, "alice").await;
-    let (bob, carol) = (Person::sign_up(&hub, "bob").await, Person::sign_up(&hub, "carol").await);
-    connect(&alice, &bob).await;
-    connect(&alice, &carol).await;
-    let (conversation, mut at_alice) = alice.new_group().await;
-    let bundle = alice.add(conversation, &mut at_alice, &[bob.user, carol.user]).await;
-    let welcome = bundle.welcome.unwrap().to_bytes().unwrap();
-    let mut at_carol = carol.mls.join(&welcome);
-
-    let leave = format!("/v1/conversations/{conversation}/leave");
-    bob.post(&leave, &json!({})).await.empty();
-    bob.post(&leave, &json!({})).await.refused(Code::NoConversation);
-    alice.sent(conversation, encrypt(&mut at_alice, "bob is gone")).await;
-    let events = bob.events().await;
-    let EventBody::Members { left, .. } = &events.last().unwrap().body else { panic!("bob's log ends") };
-    assert_eq!(left, &[bob.user]);
-
-    // A commit that ignores the proposal is refused.
-    let ignorant = commit(&mut at_alice, &[], &[]);
-    alice.commit(conversation, &ignorant).await.refused(Code::MissingProposals);
-    at_alice.clear_pending_commit();
-
-    // An external commit cannot carry it. The hub proposes again.
-    let phone = Person::log_in(&hub, "alice").await;
-    let (mut at_phone, joining) = phone.mls.external_commit(&phone.group_info(conversation).await, None);
-    phone.commit(conversation, &joining).await.done::<CommitAccepted>();
-    let proposed = proposals(&carol.events().await);
-    assert_eq!(proposed.len(), 2);
-    at_carol.process_incoming_message(joining.commit).unwrap();
-    at_carol.process_incoming_message(mls::message(&proposed[1])).unwrap();
-    at_phone.process_incoming_message(mls::message(&proposed[1])).unwrap();
-
-    // Any member commits the hub's proposal, whatever their role.
-    let bundle = commit(&mut at_carol, &[], &[]);
-    carol.committed(conversation, &mut at_carol, &bundle).await;
-    assert_eq!(at_carol.roster().members().len(), 3);
-    assert_eq!((hub.rows()["leaves"], hub.rows()["proposals"]), (3, 0));
-    at_phone.process_incoming_message(bundle.commit).unwrap();
-    let message = encrypt(&mut at_phone, "just us");
-    phone.sent(conversation, message.clone()).await;
-    assert_eq!(decrypt(&mut at_carol, &message), "just us");
-}
-
-#[tokio::test]
-async fn who_comes_back_sees_both_times_and_nothing_between() {
-    let hub = Hub::start().await;
-    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
-    connect(&alice, &bob).await;
-    let (conversation, mut at_alice) = alice.new_group().await;
-    alice.add(conversation, &mut at_alice, &[bob.user]).await;
-    let first = alice.sent(conversation, encrypt(&mut at_alice, "with bob")).await;
-    bob.post(&format!("/v1/conversations/{conversation}/leave"), &json!({})).await.empty();
-    let proposed = proposals(&alice.events().await);
-    at_alice.process_incoming_message(mls::message(&proposed[0])).unwrap();
-
-    // The commit that removes bob's old leaf adds him again.
-    let between = encrypt_despite_proposal(&mut at_alice, "without bob");
-    alice.sent(conversation, between).await;
-    at_alice.process_incoming_message(mls::message(&proposed[0])).unwrap();
-    let bundle = alice.add(conversation, &mut at_alice, &[bob.user]).await;
-    let mut at_bob = bob.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
-    let message = encrypt(&mut at_alice, "with bob again");
-    let last = alice.sent(conversation, message.clone()).await;
-    assert_eq!(decrypt(&mut at_bob, &message), "with bob again");
-
-    let seen = bob.events().await.into_iter().filter_map(|event| match event.body {
-        EventBody::Message { entry, .. } => Some(entry.sequence),
-        _ => None,
-    });
-    assert_eq!(seen.collect::<Vec<_>>(), [first.sequence, last.sequence]);
-}
-
-/// MLS lets nobody who knows of a proposal write before it is committed; this one has not heard of it yet.
-fn encrypt_despite_proposal(group: &mut mls_rs::Group<mls::Config>, text: &str) -> Vec<u8> {
-    group.clear_proposal_cache();
-    encrypt(group, text)
-}
-
-#[tokio::test]
-async fn leaving_while_somebody_commits_leaves_one_removal_to_commit() {
-    let hub = Hub::start().await;
-    let (alice, bob) =
-        (Person::sign_up(&hub, "alice").await, Person::open(&hub, "bob", "/v1/accounts", 20).await);
-    connect(&alice, &bob).await;
-    for _ in 0..10 {
-        let (conversation, mut at_alice) = alice.new_group().await;
-        alice.add(conversation, &mut at_alice, &[bob.user]).await;
-        let before = alice.events().await.last().unwrap().cursor.clone();
-        let bundle = commit(&mut at_alice, &[], &[]);
-        let path = format!("/v1/conversations/{conversation}/leave");
-        let left = json!({});
-        let (left, committed) = tokio::join!(bob.post(&path, &left), alice.commit(conversation, &bundle));
-        left.empty();
-        if committed.status.is_success() {
-            at_alice.apply_pending_commit().unwrap();
-        } else {
-            committed.refused(Code::MissingProposals);
-            at_alice.clear_pending_commit();
-        }
-        let [proposal] = &proposals(&alice.events_since(Some(&before)).await)[..] else {
-            panic!("one removal is proposed")
-        };
-        at_alice.process_incoming_message(mls::message(proposal)).unwrap();
-        let bundle = commit(&mut at_alice, &[], &[]);
-        alice.committed(conversation, &mut at_alice, &bundle).await;
-        assert_eq!(at_alice.roster().members().len(), 1);
-    }
-    assert_eq!(hub.rows()["proposals"], 0);
-}
-
-#[tokio::test]
 async fn a_proposal_that_the_hub_does_not_hold_cannot_be_committed() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
@@ -383,83 +213,6 @@ async fn a_proposal_that_the_hub_does_not_hold_cannot_be_committed() {
     at_alice.process_incoming_message(update).unwrap();
     let bundle = commit(&mut at_alice, &[], &[]);
     alice.commit(conversation, &bundle).await.refused(Code::ProposalNotFound);
-}
-
-#[tokio::test]
-async fn the_last_admin_names_a_successor() {
-    let hub = Hub::start().await;
-    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
-    let eve = Person::sign_up(&hub, "eve").await;
-    connect(&alice, &bob).await;
-    let (conversation, mut at_alice) = alice.new_group().await;
-    alice.add(conversation, &mut at_alice, &[bob.user]).await;
-    let leave = format!("/v1/conversations/{conversation}/leave");
-    alice.post(&leave, &json!({})).await.refused(Code::LastAdmin);
-    alice.post(&leave, &json!({ "successor": alice.user })).await.refused(Code::LastAdmin);
-    alice.post(&leave, &json!({ "successor": eve.user })).await.refused(Code::LastAdmin);
-    alice.post(&leave, &json!({ "successor": bob.user })).await.empty();
-    assert_eq!(members(&bob.conversation(conversation).await), [(bob.user, Role::Admin)]);
-    let events = bob.events().await;
-    assert_eq!(
-        types(&events[events.len() - 3..]),
-        ["conversation.role", "conversation.members", "conversation.proposal"]
-    );
-}
-
-#[tokio::test]
-async fn roles_are_given_by_who_may() {
-    let hub = Hub::start().await;
-    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
-    let (one, _, _) = one_to_one(&alice, &bob).await;
-    let (conversation, mut at_alice) = alice.new_group().await;
-    alice.add(conversation, &mut at_alice, &[bob.user]).await;
-    let path = |user: UserId| format!("/v1/conversations/{conversation}/members/{user}/role");
-
-    bob.put(&path(bob.user), &json!({ "role": "admin" })).await.refused(Code::ActionDenied);
-    alice.put(&path(alice.user), &json!({ "role": "member" })).await.refused(Code::RoleElevation);
-    alice.put(&path(bob.user), &json!({ "role": "owner" })).await.refused(Code::UnknownRole);
-    alice.put(&path(UserId::random()), &json!({ "role": "admin" })).await.refused(Code::UnknownUser);
-    alice.put(&path(bob.user), &json!({ "rôle": "admin" })).await.refused(Code::BadRequest);
-    alice.put(&path(bob.user), &json!({ "role": "wire_admin" })).await.empty();
-    bob.put(&path(alice.user), &json!({ "role": "member" })).await.empty();
-    assert_eq!(
-        members(&alice.conversation(conversation).await),
-        [(alice.user, Role::Member), (bob.user, Role::Admin)]
-    );
-    let events = bob.events().await;
-    let EventBody::Role { user, role, .. } = &events.last().unwrap().body else { panic!("not a role") };
-    assert_eq!((*user, *role), (alice.user, Role::Member));
-
-    let leave = format!("/v1/conversations/{one}/leave");
-    alice.post(&leave, &json!({})).await.refused(Code::InvalidOperation);
-}
-
-#[tokio::test]
-async fn a_one_to_one_holds_its_two_users_and_nobody_else() {
-    let hub = Hub::start().await;
-    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
-    let carol = Person::sign_up(&hub, "carol").await;
-    connect(&alice, &carol).await;
-    let conversation = connect(&alice, &bob).await;
-    let group_id = alice.conversation(conversation).await.group_id.0;
-
-    let mut alone = alice.mls.create_group(&group_id, &alice.hub_key);
-    let bundle = commit(&mut alone, &[], &[]);
-    alice.commit(conversation, &bundle).await.refused(Code::InvalidOperation);
-    let mut crowd = alice.mls.create_group(&group_id, &alice.hub_key);
-    let bundle = commit(&mut crowd, &[bob.mls.key_package(), carol.mls.key_package()], &[]);
-    alice.commit(conversation, &bundle).await.refused(Code::InvalidOperation);
-
-    let mut at_alice = alice.mls.create_group(&group_id, &alice.hub_key);
-    alice.add(conversation, &mut at_alice, &[bob.user]).await;
-    let bundle = commit(&mut at_alice, &[carol.mls.key_package()], &[]);
-    alice.commit(conversation, &bundle).await.refused(Code::InvalidOperation);
-    at_alice.clear_pending_commit();
-    let bobs_leaf = leaf_of(&at_alice, &bob.mls);
-    let bundle = commit(&mut at_alice, &[], &[bobs_leaf]);
-    let answer = alice.commit(conversation, &bundle).await;
-    assert_eq!(answer.status.as_u16(), 403);
-    assert_eq!(alice.conversation(conversation).await.epoch, 1);
 }
 
 #[tokio::test]

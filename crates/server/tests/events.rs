@@ -232,6 +232,21 @@ async fn a_socket_that_talks_nonsense_is_closed() {
 }
 
 #[tokio::test]
+async fn a_socket_ends_with_its_session_and_with_no_other() {
+    let hub = Hub::start().await;
+    let laptop = Person::sign_up(&hub, "alice").await;
+    let phone = Person::log_in(&hub, "alice").await;
+    let (mut of_laptop, mut of_phone) = (open(&laptop, "").await, open(&phone, "").await);
+    assert_eq!(types(&[next(&mut of_laptop).await]), ["device.added"]);
+    laptop.delete("/v1/sessions/current").await.empty();
+    assert_eq!(closed(&mut of_laptop).await, CloseCode::Policy);
+
+    let bob = Person::sign_up(&hub, "bob").await;
+    bob.connect(&phone).await;
+    assert_eq!(types(&[next(&mut of_phone).await]), ["connection.updated"]);
+}
+
+#[tokio::test]
 async fn a_hub_that_stops_closes_its_sockets_and_answers_who_waits() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);

@@ -207,6 +207,23 @@ async fn the_hub_tells_that_it_is_well_and_counts_what_it_does() {
 }
 
 #[tokio::test]
+async fn numbers_are_not_told_through_a_proxy_unless_configured() {
+    for (public, code) in [(false, 404), (true, 200)] {
+        let change = |config: &mut ServerConfig| config.metrics_public = public;
+        let hub = Hub::start_with(tempfile::tempdir().unwrap(), change).await;
+        let client = Client::new(&hub);
+        let passed_on = |path| client.request(Method::GET, path).header("x-forwarded-for", "192.0.2.1");
+        let answer = client.answer(passed_on("/metrics")).await;
+        assert_eq!(answer.status.as_u16(), code);
+        if !public {
+            answer.refused(Code::NotFound);
+        }
+        assert_eq!(client.answer(passed_on("/healthz")).await.bytes(), b"ok\n");
+        client.get("/metrics").await.bytes();
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_stops_halfway_is_answered_in_time() {
     let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
         config.limits.request_timeout = Duration::from_millis(100);

@@ -15,16 +15,17 @@ use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use serde_json::json;
 use std::{collections::BTreeSet, time::Duration};
 use support::{
-    hub::{Hub, PASSWORD, Person, connect},
-    mls::MlsDevice,
+    hub::{Answer, Hub, PASSWORD, Person, connect},
+    mls::{MlsDevice, commit},
     open::Client as Open,
 };
 use tertulia_api::{
-    Base64, Code,
+    Base64, Code, UserDevice,
     account::{
         ClaimedKeyPackage, ClaimedKeyPackages, HubKeys, KeyPackageClaim, KeyPackageCount, KeyPackageUpload,
         NewDevice, Session,
     },
+    conversation::CommitAccepted,
 };
 use tertulia_domain::{Domain, UserId};
 
@@ -243,4 +244,49 @@ async fn the_hubs_key_is_the_same_after_a_restart() {
     let hub = Hub::start_in(hub.stop().await).await;
     let alice = Open::new(&hub).with_token(&alice.token);
     assert_eq!(alice.get("/v1/mls/keys").await.done::<HubKeys>(), keys);
+}
+
+/// A group of alice's to which she adds bob without the device `left_out`.
+async fn add_without(alice: &Person, bob: &Person, left_out: &Person) -> Answer {
+    let (conversation, mut at_alice) = alice.new_group().await;
+    let claimed = claim(alice, &[bob.user]).await;
+    let kept = claimed.into_iter().filter(|claimed| claimed.device != left_out.mls.device);
+    let kept: Vec<_> = kept.map(|claimed| claimed.key_package.0).collect();
+    assert!(!kept.is_empty());
+    alice.commit(conversation, &commit(&mut at_alice, &kept, &[])).await
+}
+
+#[tokio::test]
+async fn a_device_whose_key_packages_have_expired_keeps_nobody_from_adding_its_user() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let old = Person::open(&hub, "bob", "/v1/sessions", 3).await;
+    upload(&old, Vec::new(), Some(old.mls.key_package())).await;
+    connect(&alice, &bob).await;
+    let problem = add_without(&alice, &bob, &old).await.refused(Code::DeviceMismatch);
+    assert_eq!(problem.missing, [UserDevice { user: bob.user, device: old.mls.device }]);
+
+    // 84 days later the device's key packages have expired, and what was claimed of them was claimed long ago.
+    let old_device = [old.mls.device.get().cast_signed()];
+    hub.change("UPDATE key_packages SET expires_at = 1 WHERE device = ?1", old_device);
+    hub.change("UPDATE spent_key_packages SET expires_at = 1, claimed_at = 0 WHERE device = ?1", old_device);
+    let devices: Vec<_> =
+        claim(&alice, &[bob.user]).await.into_iter().map(|claimed| claimed.device).collect();
+    assert_eq!(devices, [bob.mls.device]);
+    add_without(&alice, &bob, &old).await.done::<CommitAccepted>();
+}
+
+#[tokio::test]
+async fn a_device_whose_last_key_package_was_claimed_for_the_change_has_to_be_in_it() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let carol = Person::sign_up(&hub, "carol").await;
+    let phone = Person::open(&hub, "bob", "/v1/sessions", 1).await;
+    connect(&alice, &bob).await;
+    connect(&carol, &bob).await;
+    add_without(&alice, &bob, &phone).await.refused(Code::DeviceMismatch);
+    // Carol was given none and can be given none.
+    add_without(&carol, &bob, &phone).await.done::<CommitAccepted>();
+    hub.change("UPDATE spent_key_packages SET claimed_at = claimed_at - 3600001", ());
+    add_without(&alice, &bob, &phone).await.done::<CommitAccepted>();
 }

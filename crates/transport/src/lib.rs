@@ -1,7 +1,7 @@
 //! The way from a device to where its conversations are carried.
 //!
 //! Owns the requests to a hub (HTTP) and the live stream of its events (WebSocket): addresses, tokens, time limits, size
-//! limits, retries of passing faults. Leaves to others what the bytes mean (`tertulia-mls`, `tertulia-content`) and what is
+//! limits. It repeats nothing by itself: what may be sent again is for its callers to know. Leaves to others what the bytes mean (`tertulia-mls`, `tertulia-content`) and what is
 //! kept (`tertulia-store`).
 //!
 //! ```no_run

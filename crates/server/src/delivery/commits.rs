@@ -167,12 +167,7 @@ fn check_arriving(
 }
 
 /// A user who is added, or the other of a new 1:1, comes with every device that can be added.
-fn check_complete(
-    tx: &WriteTx<'_>,
-    sent: &Sent,
-    access: &Access,
-    joined: &[UserId],
-) -> Result<(), ApiError> {
+fn check_complete(tx: &WriteTx<'_>, sent: &Sent, access: &Access, joined: &[UserId]) -> Result<(), ApiError> {
     let Sent { conversation, sender: UserDevice { user: actor, .. }, now, .. } = *sent;
     let first_one_to_one = access.kind == ConversationType::OneToOne && access.epoch == 0;
     let other = if first_one_to_one { conversations::other_user(tx, conversation, actor)? } else { None };

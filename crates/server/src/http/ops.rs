@@ -1,8 +1,9 @@
 //! For who runs the hub.
 
-use crate::{error::ApiError, state::AppState};
+use crate::{error::ApiError, http::extract::FromThisMachine, state::AppState};
 use axum::{extract::State, response::IntoResponse};
 use http::header;
+use tertulia_api::Code;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -21,9 +22,17 @@ async fn healthz(State(state): State<AppState>) -> Result<&'static str, ApiError
 
 /// Numbers
 ///
-/// In Prometheus's text format. They name no user, device or conversation.
+/// In Prometheus's text format. They name no user, device or conversation. Unless the hub is configured to tell
+/// everybody, they are only for who asks from the same machine, and not through a proxy.
 #[utoipa::path(get, path = "/metrics", tag = "operation", security(()),
-    responses((status = 200, description = "All numbers", body = String, content_type = "text/plain")))]
-async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render())
+    responses((status = 200, description = "All numbers", body = String, content_type = "text/plain")),
+    extensions(("x-problems" = json!(["not-found"]))))]
+async fn metrics(
+    State(state): State<AppState>,
+    FromThisMachine(local): FromThisMachine,
+) -> Result<impl IntoResponse, ApiError> {
+    if !local && !state.metrics_public {
+        return Err(Code::NotFound.into());
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render()))
 }

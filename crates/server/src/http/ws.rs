@@ -101,13 +101,7 @@ enum End {
     Shutdown,
 }
 
-async fn serve(
-    state: AppState,
-    reader: UserDevice,
-    token: TokenHash,
-    since: Position,
-    socket: WebSocket,
-) {
+async fn serve(state: AppState, reader: UserDevice, token: TokenHash, since: Position, socket: WebSocket) {
     let _counted = state.metrics.socket_opened();
     let _awaited = state.shutdown.open_socket();
     let (mut sink, mut frames) = socket.split();

@@ -58,11 +58,11 @@ pub(crate) fn open_session(
 ) -> Result<(), ApiError> {
     let ended = tx
         .prepare_cached(
-        "DELETE FROM sessions WHERE token_hash IN (
+            "DELETE FROM sessions WHERE token_hash IN (
              SELECT token_hash FROM sessions WHERE user = ?1
              ORDER BY device IS NULL, created_at DESC LIMIT -1 OFFSET ?2)",
-    )?
-    .execute(params![Sql(user), MAX_SESSIONS - 1])?;
+        )?
+        .execute(params![Sql(user), MAX_SESSIONS - 1])?;
     if ended > 0 {
         tx.wake([user]);
     }

@@ -161,7 +161,14 @@ fn claim_one(
             "INSERT INTO spent_key_packages (hash, expires_at, user, device, claimed_by, claimed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![hash, expires_at, Sql(device.user), Sql(device.device), Sql(claimed_by), now])?;
+        .execute(params![
+            hash,
+            expires_at,
+            Sql(device.user),
+            Sql(device.device),
+            Sql(claimed_by),
+            now
+        ])?;
         return Ok(Some(key_package));
     }
     let last_resort = tx

@@ -60,6 +60,12 @@ impl Hub {
         (self.dir, self.running)
     }
 
+    /// Changes what is stored, behind the hub's back: what only time brings about otherwise.
+    pub fn change(&self, sql: &str, values: impl rusqlite::Params) {
+        let database = rusqlite::Connection::open(self.dir.path().join("hub.db")).unwrap();
+        database.execute(sql, values).unwrap();
+    }
+
     /// How many rows each table has.
     pub fn rows(&self) -> BTreeMap<String, i64> {
         rows(self.dir.path())
@@ -179,6 +185,10 @@ impl Person {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.answer(self.request(Method::GET, path)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.answer(self.request(Method::DELETE, path)).await
     }
 
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Answer {
