@@ -1,6 +1,6 @@
 //! Writing events down: decrypted content, consumed keys and the cursor in one transaction.
 
-use crate::{Client, Result, client::now, link::group_of, sync::Todo, sync::wipe};
+use crate::{Client, Result, client::now, link::group_of, sync::wipe, todo::Todo};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},

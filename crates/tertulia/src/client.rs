@@ -1,6 +1,6 @@
 //! The client: what all its parts share.
 
-use crate::{ClientBuilder, Device, Me, Result};
+use crate::{ClientBuilder, Me};
 use std::{fmt, path::PathBuf, sync::Arc};
 use tertulia_domain::{ConversationId, DeviceAddress, UserId};
 use tertulia_mls::Session;
@@ -57,25 +57,6 @@ impl Client {
     /// Who this home belongs to.
     pub fn me(&self) -> &Me {
         &self.inner.me
-    }
-
-    /// The user's devices, as the hub knows them.
-    ///
-    /// # Errors
-    ///
-    /// Those of a request to the hub.
-    pub async fn devices(&self) -> Result<Vec<Device>> {
-        let devices = self.inner.hub.devices().await?.devices;
-        let current = self.inner.me.device;
-        Ok(devices
-            .into_iter()
-            .map(|device| Device {
-                current: device.device == current,
-                device: device.device,
-                label: device.label,
-                created_at: device.created_at,
-            })
-            .collect())
     }
 
     pub(crate) fn own_address(&self) -> DeviceAddress {

@@ -1,6 +1,6 @@
 //! The live stream of what happens.
 
-use crate::{Client, ClientEvent, Error, Result, apply::Applied, connections::from_hub, messages::message};
+use crate::{Client, ClientEvent, Error, Result, apply::Applied, connections::from_hub, reading::message};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, stream};
 use std::{collections::VecDeque, time::Duration};

@@ -33,14 +33,17 @@ mod apply;
 mod builder;
 mod client;
 mod connections;
+mod devices;
 mod error;
 mod events;
 mod groups;
 mod link;
 mod membership;
-mod messages;
 mod model;
+mod reading;
+mod sending;
 mod sync;
+mod todo;
 
 pub use builder::ClientBuilder;
 pub use client::Client;

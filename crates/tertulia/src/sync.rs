@@ -3,40 +3,19 @@
 use crate::{
     Client, Error, Result, SyncReport,
     apply::{Applied, Prepared},
-    client::now,
     link::{conversation_of, group_of},
+    todo::Todo,
 };
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tertulia_api::{
     Code,
-    account::{KeyPackageUpload, NewDevice},
     event::{Event, EventBody, EventQuery},
 };
 use tertulia_domain::{ConversationId, connection::Status};
-use tertulia_mls::{CredentialRef, EngineError, Settlement, TransactionContext};
-use tertulia_store::Setting;
+use tertulia_mls::{EngineError, Settlement, TransactionContext};
 
-/// How many key packages a device keeps at the hub. Each lets somebody add the device once.
-const KEY_PACKAGES: usize = 50;
-/// Below so many they are topped up.
-const KEY_PACKAGES_LOW: u32 = 20;
-/// After so many milliseconds all of them are renewed, the last-resort one too: 30 days of the 84 that they live.
-const RENEWAL_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// How many events are asked for, and written in one transaction.
 const PAGE: u32 = 200;
-
-/// What events call for beyond writing them down. It is kept with the cursor, so that it outlives the process.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Todo {
-    /// Conversations with proposals that wait for a commit.
-    pub(crate) proposals: BTreeSet<ConversationId>,
-    /// Conversations that another device of this user joined, which does not know their name.
-    pub(crate) announce: BTreeSet<ConversationId>,
-    /// Whether key packages may have been used up.
-    pub(crate) key_packages: bool,
-}
 
 impl Client {
     /// Brings the home up to date: takes all events, joins conversations that this device is not in yet, settles what was
@@ -88,7 +67,8 @@ impl Client {
 
     /// What is to be done, by whichever process of this home found it.
     async fn todo(&self) -> Result<Todo> {
-        Todo::of(&self.inner().session.new_transaction().await?)
+        let tx = self.inner().session.new_transaction().await?;
+        Todo::of(&tx)
     }
 
     /// Strikes out what was done. What was found meanwhile stays.
@@ -178,103 +158,6 @@ impl Client {
     }
 }
 
-/// Devices and key packages.
-impl Client {
-    /// Registers this device with the hub, unless that is done. A home whose sign-up was interrupted catches up here.
-    async fn complete_registration(&self) -> Result<()> {
-        if self.inner().store.read(|r| r.setting(Setting::HubKey))?.is_some() {
-            return Ok(());
-        }
-        // It may have been interrupted just after the hub knew the device.
-        if self.inner().hub.me().await?.device != Some(self.inner().me.device) {
-            self.register().await?;
-        }
-        self.take_stock().await?;
-        let hub_key = hex::encode(self.inner().hub.keys().await?.external_sender.as_ref());
-        let mut tx = self.inner().session.new_transaction().await?;
-        tx.store_write(move |w| {
-            w.put_setting(Setting::KeyPackagesMadeAt, &now().to_string())?;
-            w.put_setting(Setting::HubKey, &hub_key)
-        })?;
-        Ok(tx.finish().await?)
-    }
-
-    async fn register(&self) -> Result<()> {
-        let mut tx = self.inner().session.new_transaction().await?;
-        let credential = self.own_credential(&tx)?;
-        let key_packages = tx.generate_key_packages(&credential, KEY_PACKAGES, None)?;
-        let last_resort = tx.generate_last_resort_key_package(&credential)?;
-        let label = self.inner().store.read(|r| r.setting(Setting::Label))?.unwrap_or_default();
-        tx.finish().await?;
-        let device = NewDevice {
-            device: self.inner().me.device,
-            label,
-            signature_key: credential.public_key().to_vec().into(),
-            key_packages: key_packages.into_iter().map(|package| package.into_bytes().into()).collect(),
-            last_resort: Some(last_resort.into_bytes().into()),
-        };
-        self.inner().hub.register_device(&device).await?;
-        Ok(())
-    }
-
-    /// Takes over the connections and conversations that the user has already.
-    async fn take_stock(&self) -> Result<()> {
-        let connections = self.inner().hub.connections().await?.connections;
-        let conversations = self.inner().hub.conversations().await?.conversations;
-        let mut tx = self.inner().session.new_transaction().await?;
-        tx.store_write(move |w| {
-            for connection in &connections {
-                crate::apply::put_connection(w, connection)?;
-            }
-            for conversation in &conversations {
-                crate::apply::put_conversation(w, conversation)?;
-            }
-            Ok(())
-        })?;
-        tx.finish().await?;
-        Ok(())
-    }
-
-    /// Uploads fresh key packages when some were used, and from time to time, because they expire.
-    async fn renew_key_packages(&self, some_used: bool) -> Result<()> {
-        let made_at = self.inner().store.read(|r| r.setting(Setting::KeyPackagesMadeAt))?;
-        let age = now().saturating_sub(made_at.and_then(|made_at| made_at.parse().ok()).unwrap_or_default());
-        let aged = age > RENEWAL_MS;
-        if !some_used && !aged {
-            return Ok(());
-        }
-        let count = if aged { 0 } else { self.inner().hub.key_package_count().await?.count };
-        if count >= KEY_PACKAGES_LOW {
-            return Ok(());
-        }
-        let mut tx = self.inner().session.new_transaction().await?;
-        let credential = self.own_credential(&tx)?;
-        tx.prune_key_packages()?;
-        let fresh = tx.generate_key_packages(&credential, KEY_PACKAGES - count as usize, None)?;
-        let last_resort = if aged { Some(tx.generate_last_resort_key_package(&credential)?) } else { None };
-        tx.finish().await?;
-        let upload = KeyPackageUpload {
-            key_packages: fresh.into_iter().map(|package| package.into_bytes().into()).collect(),
-            last_resort: last_resort.map(|package| package.into_bytes().into()),
-        };
-        self.inner().hub.upload_key_packages(&upload).await?;
-        if aged {
-            let mut tx = self.inner().session.new_transaction().await?;
-            tx.store_write(|w| w.put_setting(Setting::KeyPackagesMadeAt, &now().to_string()))?;
-            tx.finish().await?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn own_credential(&self, tx: &TransactionContext) -> Result<CredentialRef> {
-        let identity = self.own_address().to_identity();
-        tx.find_credentials()?
-            .into_iter()
-            .find(|credential| credential.client_id().as_bytes() == identity)
-            .ok_or(Error::NotSignedIn)
-    }
-}
-
 /// Putting right what was interrupted.
 impl Client {
     /// Joins the conversations that have a group without this device. Says whether it joined any.
@@ -348,33 +231,6 @@ impl Client {
 /// Removes the conversation's group from the engine, whole, pending or unreadable.
 pub(crate) fn wipe(tx: &mut TransactionContext, conversation: ConversationId) -> Result<()> {
     Ok(tx.wipe_conversation(&group_of(conversation))?)
-}
-
-impl Todo {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.proposals.is_empty() && self.announce.is_empty() && !self.key_packages
-    }
-
-    /// What is stored. What an earlier version stored and this one cannot read was for that one to do.
-    fn of(tx: &TransactionContext) -> Result<Self> {
-        Ok(tx.get_data()?.and_then(|data| serde_json::from_slice(&data).ok()).unwrap_or_default())
-    }
-
-    fn write(&self, tx: &mut TransactionContext) -> Result<()> {
-        Ok(tx.set_data(serde_json::to_vec(self).expect("ids and flags are always JSON"))?)
-    }
-
-    /// Adds this to what is stored, in the same transaction.
-    pub(crate) fn add_to(&self, tx: &mut TransactionContext) -> Result<()> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let mut stored = Self::of(tx)?;
-        stored.proposals.extend(&self.proposals);
-        stored.announce.extend(&self.announce);
-        stored.key_packages |= self.key_packages;
-        stored.write(tx)
-    }
 }
 
 /// Whether a connection with this status lets the two talk, as far as the user's own side says.

@@ -1,0 +1,138 @@
+//! Reading what this home holds. None of it uses the network.
+
+use crate::{Client, Conversation, Error, Member, Message, MessageQuery, Result, link::group_of};
+use tertulia_domain::{ConversationId, ConversationType, Handle, Sequence, UserId};
+use tertulia_store::{ConversationRow, MessageRow, ReadTx};
+
+#[allow(clippy::unused_async)] // an application need not know which calls wait
+impl Client {
+    /// All conversations, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn conversations(&self) -> Result<Vec<Conversation>> {
+        self.inner().store.read(|r| {
+            let rows = r.conversations()?;
+            let listed = rows.into_iter().filter(|row| row.record.kind != ConversationType::SelfConversation);
+            listed.map(|row| self.describe(r, row)).collect()
+        })
+    }
+
+    /// One conversation.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTarget`].
+    pub async fn conversation(&self, id: ConversationId) -> Result<Conversation> {
+        self.inner().store.read(|r| match r.conversation(id)? {
+            Some(row) => self.describe(r, row),
+            None => Err(Error::UnknownTarget { target: id.to_string() }),
+        })
+    }
+
+    /// The conversation meant by `@handle`, an id, or a name that only one has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTarget`], [`Error::AmbiguousTarget`], [`Error::NotConnected`].
+    pub async fn find(&self, target: &str) -> Result<ConversationId> {
+        self.inner().store.read(|r| {
+            if let Some(handle) = target.strip_prefix('@') {
+                let handle: Handle = handle.parse()?;
+                let connection = match r.user_by_handle(&handle)? {
+                    Some(user) => r.connection(user)?,
+                    None => None,
+                };
+                return connection
+                    .map(|connection| connection.conversation)
+                    .ok_or(Error::NotConnected { handle });
+            }
+            if let Ok(id) = target.parse()
+                && r.conversation(id)?.is_some()
+            {
+                return Ok(id);
+            }
+            match r.conversations_named(target)?[..] {
+                [id] => Ok(id),
+                [] => Err(Error::UnknownTarget { target: target.to_owned() }),
+                ref several => {
+                    Err(Error::AmbiguousTarget { target: target.to_owned(), count: several.len() })
+                }
+            }
+        })
+    }
+
+    /// Texts of a conversation, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn messages(&self, id: ConversationId, query: MessageQuery) -> Result<Vec<Message>> {
+        self.inner().store.read(|r| {
+            let rows = r.messages(id, query.after.map(Sequence::new), query.limit)?;
+            rows.into_iter().map(|row| message(r, row)).collect()
+        })
+    }
+
+    /// Marks a conversation as read up to the message with this sequence number, the last one that was shown.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn mark_read(&self, id: ConversationId, up_to: u64) -> Result<()> {
+        let mut tx = self.inner().session.new_transaction().await?;
+        tx.store_write(move |w| w.mark_read(id, Sequence::new(up_to)))?;
+        tx.finish().await?;
+        Ok(())
+    }
+
+    /// The epoch of the conversation's MLS group on this device (RFC 9420 §8).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAMember`] when this device is not in the group.
+    pub async fn epoch(&self, id: ConversationId) -> Result<u64> {
+        let group = group_of(id);
+        if !self.inner().session.conversation_exists(&group)? {
+            return Err(Error::NotAMember { conversation: id });
+        }
+        Ok(self.inner().session.conversation(&group)?.epoch())
+    }
+
+    fn describe(&self, r: &ReadTx<'_>, row: ConversationRow) -> Result<Conversation> {
+        let id = row.record.id;
+        let mut members = Vec::new();
+        for member in r.members(id)? {
+            if let Some(handle) = self.handle_of(r, member.user)? {
+                members.push(Member { user: member.user, handle, role: member.role });
+            }
+        }
+        let name = match row.record.kind {
+            ConversationType::OneToOne | ConversationType::Connection => {
+                let connection =
+                    r.connections()?.into_iter().find(|connection| connection.conversation == id);
+                let handle = connection.map(|connection| r.handle(connection.user)).transpose()?.flatten();
+                handle.map(|handle| format!("@{handle}"))
+            }
+            _ => row.name,
+        };
+        Ok(Conversation { id, kind: row.record.kind, name, members, unread: row.unread, active: row.active })
+    }
+
+    fn handle_of(&self, r: &ReadTx<'_>, user: UserId) -> Result<Option<Handle>> {
+        if user == self.me().user { Ok(Some(self.me().handle.clone())) } else { Ok(r.handle(user)?) }
+    }
+}
+
+pub(crate) fn message(r: &ReadTx<'_>, row: MessageRow) -> Result<Message> {
+    Ok(Message {
+        conversation: row.conversation,
+        from: r.handle(row.sender)?,
+        user: row.sender,
+        device: row.sender_device,
+        sequence: row.sequence.get(),
+        sent_at: row.sent_at,
+        text: row.text,
+    })
+}

@@ -1,0 +1,46 @@
+//! Work that events call for, kept until it is done.
+
+use crate::Result;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use tertulia_domain::ConversationId;
+use tertulia_mls::TransactionContext;
+
+/// What events call for beyond writing them down. It is kept with the cursor, so that it outlives the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Todo {
+    /// Conversations with proposals that wait for a commit.
+    pub(crate) proposals: BTreeSet<ConversationId>,
+    /// Conversations that another device of this user joined, which does not know their name.
+    pub(crate) announce: BTreeSet<ConversationId>,
+    /// Whether key packages may have been used up.
+    pub(crate) key_packages: bool,
+}
+
+impl Todo {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.proposals.is_empty() && self.announce.is_empty() && !self.key_packages
+    }
+
+    /// What is stored. What an earlier version stored and this one cannot read was for that one to do.
+    pub(crate) fn of(tx: &TransactionContext) -> Result<Self> {
+        Ok(tx.get_data()?.and_then(|data| serde_json::from_slice(&data).ok()).unwrap_or_default())
+    }
+
+    pub(crate) fn write(&self, tx: &mut TransactionContext) -> Result<()> {
+        Ok(tx.set_data(serde_json::to_vec(self).expect("ids and flags are always JSON"))?)
+    }
+
+    /// Adds this to what is stored, in the same transaction.
+    pub(crate) fn add_to(&self, tx: &mut TransactionContext) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut stored = Self::of(tx)?;
+        stored.proposals.extend(&self.proposals);
+        stored.announce.extend(&self.announce);
+        stored.key_packages |= self.key_packages;
+        stored.write(tx)
+    }
+}
