@@ -80,8 +80,10 @@ fn unlock(home: &Path, file: &str, key: &StoreKey) -> Result<Connection, StoreEr
     connection.busy_timeout(BUSY)?;
     // As one batch the key is neither copied nor printed. Memory security comes first, so that it covers the key.
     let literal = key.as_blob_literal();
-    let batch =
-        Zeroizing::new(format!("PRAGMA cipher_memory_security = ON; PRAGMA key = \"{}\";", literal.as_str()));
+    let batch = Zeroizing::new(format!(
+        "PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON; PRAGMA key = \"{}\";",
+        literal.as_str()
+    ));
     connection.execute_batch(&batch)?;
     // The first read of the file shows whether the key fits.
     match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {

@@ -81,6 +81,9 @@ pub enum Error {
         /// The user, if known here.
         handle: Option<Handle>,
     },
+    /// Only groups have members, roles and a name that can be changed.
+    #[error("a conversation of this type has no members, roles or name to change")]
+    NotAGroup,
     /// One leaves a conversation, one does not remove oneself from it.
     #[error("one cannot remove oneself; leave the conversation instead")]
     LeaveInstead,
@@ -173,6 +176,7 @@ impl Error {
             Self::NotConnected { .. } => Code::NotConnected.as_str(),
             Self::NoSuchMember { .. } => "no-such-member",
             Self::NoDevices { .. } => "no-devices",
+            Self::NotAGroup => Code::InvalidOperation.as_str(),
             Self::LeaveInstead => "leave-instead",
             Self::NobodyNamed => "nobody-named",
             Self::EmptyText => "empty-text",
@@ -204,6 +208,7 @@ impl Error {
             | Self::NotConnected { .. }
             | Self::NoSuchMember { .. }
             | Self::NoDevices { .. }
+            | Self::NotAGroup
             | Self::LeaveInstead
             | Self::NobodyNamed
             | Self::EmptyText

@@ -43,6 +43,7 @@ impl Client {
     ///
     /// [`Error::NobodyNamed`], and what the hub refuses: `unknown-user`, `not-connected`, `action-denied`, `invalid-operation`.
     pub async fn add_members(&self, id: ConversationId, members: &[Handle]) -> Result<Conversation> {
+        self.check_group(id)?;
         let add = self.named(members).await?;
         self.change(id, &Change { add, remove: Vec::new() }).await?;
         self.caught_up(id).await
@@ -54,6 +55,7 @@ impl Client {
     ///
     /// [`Error::NobodyNamed`], [`Error::NoSuchMember`], and what the hub refuses: `action-denied`, `invalid-operation`.
     pub async fn remove_members(&self, id: ConversationId, members: &[Handle]) -> Result<Conversation> {
+        self.check_group(id)?;
         if members.contains(&self.me().handle) {
             return Err(Error::LeaveInstead);
         }
@@ -75,6 +77,7 @@ impl Client {
     ///
     /// What the hub refuses: `last-admin`, `no-conversation`, `invalid-operation`.
     pub async fn leave(&self, id: ConversationId, successor: Option<&Handle>) -> Result<()> {
+        self.check_group(id)?;
         let successor = match successor {
             Some(handle) => Some(self.user(handle).await?),
             None => None,
@@ -95,6 +98,7 @@ impl Client {
     ///
     /// [`Error::InvalidName`], and what the hub refuses: `action-denied`, `invalid-operation`.
     pub async fn rename(&self, id: ConversationId, name: &str) -> Result<Conversation> {
+        self.check_group(id)?;
         let name: ConversationName = name.parse()?;
         let content = self.announcement(id, &name)?;
         self.send_content(id, OutboxKind::Name, content).await?;
@@ -107,9 +111,19 @@ impl Client {
     ///
     /// What the hub refuses: `unknown-role`, `action-denied`, `role-elevation`, `last-admin`, `no-conversation`.
     pub async fn set_role(&self, id: ConversationId, member: &Handle, role: &str) -> Result<Conversation> {
+        self.check_group(id)?;
         let user = self.user(member).await?;
         self.inner().hub.set_role(id, user, role).await?;
         self.caught_up(id).await
+    }
+
+    /// What the hub would refuse, said before anything is prepared.
+    fn check_group(&self, id: ConversationId) -> Result<()> {
+        match self.inner().store.read(|r| r.conversation(id))? {
+            None => Err(Error::UnknownTarget { target: id.to_string() }),
+            Some(row) if row.record.kind.is_managed() => Ok(()),
+            Some(_) => Err(Error::NotAGroup),
+        }
     }
 
     fn is_known(&self, id: ConversationId) -> Result<bool> {
@@ -135,10 +149,8 @@ impl Client {
     }
 
     async fn named(&self, handles: &[Handle]) -> Result<Vec<UserId>> {
-        if handles.is_empty() {
-            return Err(Error::NobodyNamed);
-        }
-        self.users(handles).await
+        let users = self.users(handles).await?;
+        if users.is_empty() { Err(Error::NobodyNamed) } else { Ok(users) }
     }
 
     async fn users(&self, handles: &[Handle]) -> Result<Vec<UserId>> {
