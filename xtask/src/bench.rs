@@ -38,8 +38,10 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
     }
     if !arguments.no_hub {
         say::heading("a hub, with durable storage");
-        let program = Program::cargo()
-            .args("run --profile bench --package tertulia-bench --bin hub-load -- --json")
+        // As built with the benchmarks: `cargo run` would build it once more, without what only benchmarks depend on.
+        Program::cargo().args("bench --quiet --package tertulia-bench --bench engine --no-run").run()?;
+        let program = Program::new(target_directory().join("release/hub-load"))
+            .arg("--json")
             .arg(results.join("hub.json"));
         arguments.load.iter().fold(program, Program::arg).run()?;
     }
