@@ -3,9 +3,6 @@
 //! Reads look here first and then into the store; writes stay here until [`Overlay::apply`] hands all of them to one
 //! write of the store. Dropping the overlay is the abort. The MLS library reaches its storage through it.
 
-// A method of `ReadTx<'a>` by its bare name is not general over `'a`, as a closure around it is.
-#![allow(clippy::redundant_closure_for_method_calls)]
-
 mod client;
 mod library;
 
