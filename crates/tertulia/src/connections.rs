@@ -97,7 +97,7 @@ impl Client {
         tx.store_write(move |w| crate::apply::put_connection(w, &answer))?;
         tx.finish().await?;
         // What follows from it, such as the 1:1 that is there again, is in the events.
-        self.sync().await?;
+        self.catch_up_and_join().await?;
         Ok(connection)
     }
 }

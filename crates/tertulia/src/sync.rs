@@ -45,6 +45,14 @@ impl Client {
         Ok(report)
     }
 
+    /// Takes all events and joins what is to be joined. The outbox is left alone: what becomes of it is for a caller of
+    /// [`sync`](Self::sync) to hear.
+    pub(crate) async fn catch_up_and_join(&self) -> Result<()> {
+        let _alone = self.inner().syncing.lock().await;
+        self.catch_up(&mut SyncReport::default()).await?;
+        Box::pin(self.join_missing()).await.map(drop)
+    }
+
     /// Does what live events left to do.
     pub(crate) async fn follow_up(&self) -> Result<()> {
         let _alone = self.inner().syncing.lock().await;

@@ -111,3 +111,15 @@ async fn what_could_not_be_made_leaves_nothing_behind() {
     let oneself = alice.remove_members(found, &[handle("alice")]).await.expect_err("one leaves");
     assert_eq!(oneself.code(), "leave-instead");
 }
+
+#[tokio::test]
+async fn what_the_hub_will_never_take_leaves_the_outbox_and_is_counted() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (hub.sign_up("alice").await, hub.sign_up("bob").await);
+    let one_to_one = connect(&alice, &bob).await;
+    alice.queue(one_to_one, "written before the block").await.expect("queues");
+    alice.block(&handle("bob")).await.expect("blocks");
+    assert_eq!(alice.sync().await.expect("syncs").refused, 1);
+    assert_eq!(alice.sync().await.expect("syncs").refused, 0);
+    assert!(read(&bob, one_to_one).await.is_empty());
+}
