@@ -1,6 +1,6 @@
 //! Writing events down: decrypted content, consumed keys and the cursor in one transaction.
 
-use crate::{Client, Result, client::now, link::group_of, sync::wipe, todo::Todo};
+use crate::{Client, Result, link::group_of, sync::wipe, todo::Todo};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -383,7 +383,7 @@ pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation)
         id: conversation.conversation,
         kind: conversation.kind,
         epoch: conversation.epoch,
-        created_at: if conversation.created_at == 0 { now() } else { conversation.created_at },
+        created_at: conversation.created_at,
     })?;
     let mut members = Vec::with_capacity(conversation.members.len());
     for member in &conversation.members {

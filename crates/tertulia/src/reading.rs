@@ -110,8 +110,7 @@ impl Client {
         }
         let name = match row.record.kind {
             ConversationType::OneToOne | ConversationType::Connection => {
-                let connection =
-                    r.connections()?.into_iter().find(|connection| connection.conversation == id);
+                let connection = r.connection_of(id)?;
                 let handle = connection.map(|connection| r.handle(connection.user)).transpose()?.flatten();
                 handle.map(|handle| format!("@{handle}"))
             }

@@ -74,14 +74,11 @@ impl Client {
 
     fn check_may_send(&self, row: &ConversationRow) -> Result<()> {
         let id = row.record.id;
-        let own_side = self.inner().store.read(|r| {
-            let connection = r.connections()?.into_iter().find(|connection| connection.conversation == id);
-            match connection {
-                Some(connection) => {
-                    Ok::<_, StoreError>(r.handle(connection.user)?.map(|h| (connection.status, h)))
-                }
-                None => Ok(None),
+        let own_side = self.inner().store.read(|r| match r.connection_of(id)? {
+            Some(connection) => {
+                Ok::<_, StoreError>(r.handle(connection.user)?.map(|h| (connection.status, h)))
             }
+            None => Ok(None),
         })?;
         match own_side {
             Some((status, handle)) if !may_talk(status) => Err(Error::NotConnected { handle }),

@@ -49,6 +49,15 @@ impl ReadTx<'_> {
     pub fn connection(&self, user: UserId) -> Result<Option<ConnectionRecord>, StoreError> {
         first(&self.tx, &format!("{CONNECTION} WHERE c.user = ?1"), [user.as_uuid()], connection)
     }
+
+    /// The connection whose 1:1 this conversation is.
+    pub fn connection_of(
+        &self,
+        conversation: ConversationId,
+    ) -> Result<Option<ConnectionRecord>, StoreError> {
+        let sql = format!("{CONNECTION} WHERE c.conversation = ?1");
+        first(&self.tx, &sql, [conversation.as_uuid()], connection)
+    }
 }
 
 impl WriteTx<'_> {
