@@ -5,6 +5,7 @@
 
 mod client;
 mod library;
+mod records;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,10 +13,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tertulia_store::{KeyPackageRecord, ReadTx, Store, StoreError, WriteTx};
+use tertulia_store::{KeyPackageRecord, ReadTx, RecordKey, Store, StoreError, WriteTx};
 use zeroize::Zeroizing;
 
-pub(crate) use self::client::signature_key;
+pub(crate) use self::{client::signature_key, records::RecordKind};
 use self::{client::credential_record, library::StorageFailed};
 use crate::{
     ConversationId, CredentialRef, EngineError, Result,
@@ -40,6 +41,8 @@ struct Changes {
     credentials: Vec<CredentialChange>,
     /// None deletes.
     pending: BTreeMap<Vec<u8>, Option<Secret>>,
+    /// None deletes.
+    records: BTreeMap<RecordKey, Option<Secret>>,
     data: Option<Vec<u8>>,
     /// Why the library's last call of its storage failed: it hands on the message only.
     failure: Option<EngineError>,
@@ -79,8 +82,8 @@ impl Overlay {
         let (group, pending) =
             store.read(|tx| Ok::<_, StoreError>((tx.group_state(id)?, tx.pending_commit(id)?)))?;
         let view = Self::scratch();
-        if let Some(bytes) = group {
-            let record = GroupRecord::from_bytes(&bytes)?;
+        if let Some(stored) = group {
+            let record = GroupRecord::from_bytes(&stored.state)?;
             view.replace_group(id, record.meta, record.snapshot);
         }
         view.changes().pending.insert(id.to_vec(), pending);
@@ -112,8 +115,8 @@ impl Overlay {
             }
         }
         match self.stored(|tx| tx.group_state(id))? {
-            Some(bytes) => {
-                let record = GroupRecord::from_bytes(&bytes)?;
+            Some(stored) => {
+                let record = GroupRecord::from_bytes(&stored.state)?;
                 Ok(Some((record.meta, record.snapshot)))
             }
             None => Ok(None),
@@ -126,7 +129,7 @@ impl Overlay {
         {
             return Ok(change.state.is_some());
         }
-        Ok(self.stored(|tx| tx.group_state(id))?.is_some())
+        Ok(self.stored(|tx| tx.group_serials(id))?.is_some())
     }
 
     pub(crate) fn group_ids(&self) -> Result<Vec<ConversationId>> {
@@ -248,7 +251,7 @@ impl Overlay {
             }
             if let Some((meta, snapshot)) = &change.state {
                 let record = GroupRecord::new(meta.clone(), snapshot.clone()).to_bytes()?;
-                tx.put_group_state(id, &record)?;
+                tx.put_group_state(id, 0, &record)?;
             }
             for (epoch, secrets) in &change.epochs {
                 tx.put_group_epoch(id, *epoch, secrets)?;
@@ -268,6 +271,12 @@ impl Overlay {
             match change {
                 KeyPackageChange::Insert { record, data } => tx.put_key_package(record, data)?,
                 KeyPackageChange::Delete => tx.delete_key_package(reference)?,
+            }
+        }
+        for (key, value) in &changes.records {
+            match value {
+                Some(value) => tx.put_record(key, value)?,
+                None => tx.delete_record(key)?,
             }
         }
         if let Some(data) = &changes.data {

@@ -17,7 +17,7 @@ const UNFINISHED: &str = "tertulia.db.new";
 const BUSY: Duration = Duration::from_secs(10);
 
 /// The steps from an empty database to the schema of today. One that was released is never changed.
-const STEPS: &[M<'static>] = &[M::up(include_str!("schema/1.sql"))];
+const STEPS: &[M<'static>] = &[M::up(include_str!("schema/1.sql")), M::up(include_str!("schema/2.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// What a connection is for.

@@ -38,6 +38,7 @@ pub use key::KeySource;
 pub use lock::WriterGuard;
 pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
-    ConnectionRecord, ConversationRecord, ConversationRow, CredentialRecord, KeyPackageRecord, MemberRecord,
-    MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, Setting,
+    ConnectionRecord, ConversationRecord, ConversationRow, CredentialRecord, GroupStateRecord, JournalEntry,
+    KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, RecordKey,
+    Setting,
 };

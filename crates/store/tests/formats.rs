@@ -30,7 +30,7 @@ fn a_home_of_schema_1_opens() {
             Ok::<_, StoreError>((
                 r.setting(Setting::Handle)?,
                 r.cursor()?,
-                r.group_state(b"group")?,
+                r.group_state(b"group")?.map(|record| record.state),
                 r.messages(conversation, None, None)?,
             ))
         })
@@ -68,7 +68,7 @@ async fn a_home_can_be_written_as_a_fixture() {
         .write(&writer, |w| {
             w.put_setting(Setting::Handle, "alice")?;
             w.set_cursor("p42")?;
-            w.put_group_state(b"group", b"state")?;
+            w.put_group_state(b"group", 0, b"state")?;
             w.insert_message(&NewMessage {
                 conversation: ConversationId::from_bytes([1; 16]),
                 sequence: tertulia_domain::Sequence::new(3),

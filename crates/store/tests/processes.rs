@@ -45,7 +45,7 @@ async fn a_process_killed_while_it_writes_leaves_a_consistent_store() {
                     messages.last().unwrap().sequence.get(),
                     messages.len() as u64,
                     r.outbox_of(CONVERSATION)?.len() as u64,
-                    r.group_state(CONVERSATION.as_bytes())?.unwrap().to_vec(),
+                    r.group_state(CONVERSATION.as_bytes())?.unwrap().state.to_vec(),
                 ))
             })
             .unwrap();
@@ -128,7 +128,7 @@ async fn writes_until_it_is_killed() {
             .write(&guard, |w| {
                 w.set_cursor(&next.to_string())?;
                 w.put_conversation(&conversation())?;
-                w.put_group_state(CONVERSATION.as_bytes(), &next.to_be_bytes())?;
+                w.put_group_state(CONVERSATION.as_bytes(), 0, &next.to_be_bytes())?;
                 let content = vec![0x5A; 5_000];
                 let id = w.put_into_outbox(&NewOutboxMessage {
                     conversation: CONVERSATION,

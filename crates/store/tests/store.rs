@@ -33,7 +33,7 @@ async fn nothing_readable_is_on_the_disk_and_nobody_else_may_read_it() {
     store
         .write(&writer, |w| {
             w.put_setting(Setting::Token, "sesame-open-the-door")?;
-            w.put_group_state(b"group", b"ratchet-secret-of-the-group")?;
+            w.put_group_state(b"group", 0, b"ratchet-secret-of-the-group")?;
             w.insert_message(&message(conversation, 1, "meet me at the corner")).map(drop)
         })
         .expect("writes");
@@ -198,7 +198,7 @@ async fn past_epochs_are_kept_and_dropped_by_group() {
     store
         .write(&writer, |w| {
             for group in [b"one", b"two"] {
-                w.put_group_state(group, b"now")?;
+                w.put_group_state(group, 0, b"now")?;
                 for epoch in 3..9_u64 {
                     w.put_group_epoch(group, epoch, &epoch.to_be_bytes())?;
                 }

@@ -113,7 +113,7 @@ async fn tasks_get_the_lock_in_the_order_in_which_they_came() {
 fn receive(w: &mut WriteTx<'_>, sequence: u64) -> Result<(), StoreError> {
     w.put_conversation(&conversation())?;
     w.insert_message(&message(sequence, ALICE, Some("Buenas tardes")))?;
-    w.put_group_state(CONVERSATION.as_bytes(), format!("state {sequence}").as_bytes())?;
+    w.put_group_state(CONVERSATION.as_bytes(), 0, format!("state {sequence}").as_bytes())?;
     w.put_setting(Setting::Label, "seen")?;
     w.set_cursor(&sequence.to_string())
 }
@@ -121,7 +121,7 @@ fn receive(w: &mut WriteTx<'_>, sequence: u64) -> Result<(), StoreError> {
 fn received(store: &Store) -> (Option<String>, Option<Vec<u8>>, usize) {
     store
         .read(|r| {
-            let state = r.group_state(CONVERSATION.as_bytes())?.map(|state| state.to_vec());
+            let state = r.group_state(CONVERSATION.as_bytes())?.map(|record| record.state.to_vec());
             Ok::<_, StoreError>((r.cursor()?, state, r.messages(CONVERSATION, None, None)?.len()))
         })
         .unwrap()

@@ -97,6 +97,7 @@ impl Overlay {
             not_after: data.expiration,
             last_resort: false,
             signature_key: signature_key(data)?,
+            incarnation: 0,
         };
         let change = KeyPackageChange::Insert { record, data: Zeroizing::new(encoded) };
         self.changes().key_packages.insert(reference, change);
@@ -121,6 +122,7 @@ pub(super) fn credential_record(credential: &Credential) -> CredentialRecord {
         ciphersuite: credential.ciphersuite.number(),
         public_key: credential.public_key.clone(),
         secret_key: credential.secret_key.clone(),
+        credential: None,
     }
 }
 

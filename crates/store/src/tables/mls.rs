@@ -16,6 +16,8 @@ pub struct CredentialRecord {
     pub public_key: Vec<u8>,
     /// The signature private key.
     pub secret_key: Zeroizing<Vec<u8>>,
+    /// The credential as it stands in a leaf; none for a basic one, which the client's id makes.
+    pub credential: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for CredentialRecord {
@@ -35,14 +37,96 @@ pub struct KeyPackageRecord {
     pub last_resort: bool,
     /// The signature public key of the credential in it.
     pub signature_key: Vec<u8>,
+    /// The store's incarnation when it was made.
+    pub incarnation: u64,
+}
+
+/// The state of a group, as the engine wrote it last.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GroupStateRecord {
+    /// The serial number of the newest journal entry that the state contains.
+    pub serial: u64,
+    /// The state.
+    pub state: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for GroupStateRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupStateRecord").field("serial", &self.serial).finish_non_exhaustive()
+    }
+}
+
+/// A message key that was used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Its number, which rises by one with each entry of the group.
+    pub serial: u64,
+    /// The leaf of the sender.
+    pub leaf: u32,
+    /// The generation of the key in the sender's ratchet.
+    pub generation: u32,
+    /// A digest of the message, if this device has sent it.
+    pub digest: Option<Vec<u8>>,
+}
+
+/// Which of the engine's records. What the kinds, owners and keys are is the engine's business.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    /// What sort of record.
+    pub kind: u16,
+    /// What it belongs to.
+    pub owner: Vec<u8>,
+    /// Which one of these.
+    pub key: Vec<u8>,
 }
 
 type Secret = Zeroizing<Vec<u8>>;
 
 impl ReadTx<'_> {
     /// The state of a group.
-    pub fn group_state(&self, group: &[u8]) -> Result<Option<Secret>, StoreError> {
-        self.secret("SELECT state FROM mls_groups WHERE id = ?1", group)
+    pub fn group_state(&self, group: &[u8]) -> Result<Option<GroupStateRecord>, StoreError> {
+        first(&self.tx, "SELECT serial, state FROM mls_groups WHERE id = ?1", [group], |row| {
+            Ok(GroupStateRecord { serial: number(row, 0)?, state: Zeroizing::new(row.get(1)?) })
+        })
+    }
+
+    /// The serial numbers of a group: of the newest entry in its state, and of the newest in its journal. They tell whether
+    /// the group was written since, without reading it.
+    pub fn group_serials(&self, group: &[u8]) -> Result<Option<(u64, u64)>, StoreError> {
+        let sql = "SELECT serial, COALESCE((SELECT MAX(serial) FROM mls_journal WHERE group_id = ?1), 0) \
+                   FROM mls_groups WHERE id = ?1";
+        first(&self.tx, sql, [group], |row| Ok((number(row, 0)?, number(row, 1)?)))
+    }
+
+    /// The ratchet tree of a group, if it is not part of the state.
+    pub fn group_tree(&self, group: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        first(&self.tx, "SELECT tree FROM mls_trees WHERE group_id = ?1", [group], |row| row.get(0))
+    }
+
+    /// The journal of a group, in order.
+    pub fn journal(&self, group: &[u8]) -> Result<Vec<JournalEntry>, StoreError> {
+        let sql = "SELECT serial, leaf, generation, digest FROM mls_journal WHERE group_id = ?1 ORDER BY serial";
+        all(&self.tx, sql, [group], |row| {
+            Ok(JournalEntry {
+                serial: number(row, 0)?,
+                leaf: row.get(1)?,
+                generation: row.get(2)?,
+                digest: row.get(3)?,
+            })
+        })
+    }
+
+    /// One of the engine's records.
+    pub fn record(&self, key: &RecordKey) -> Result<Option<Secret>, StoreError> {
+        let sql = "SELECT value FROM mls_records WHERE kind = ?1 AND owner = ?2 AND key = ?3";
+        let RecordKey { kind, owner, key } = key;
+        Ok(first(&self.tx, sql, (kind, owner, key), |row| row.get(0))?.map(Zeroizing::new))
+    }
+
+    /// All records of a kind and an owner, in the order of their keys.
+    pub fn records(&self, kind: u16, owner: &[u8]) -> Result<Vec<(Vec<u8>, Secret)>, StoreError> {
+        let sql = "SELECT key, value FROM mls_records WHERE kind = ?1 AND owner = ?2 ORDER BY key";
+        all(&self.tx, sql, (kind, owner), |row| Ok((row.get(0)?, Zeroizing::new(row.get(1)?))))
     }
 
     /// The ids of all groups.
@@ -74,13 +158,14 @@ impl ReadTx<'_> {
 
     /// All credentials.
     pub fn credentials(&self) -> Result<Vec<CredentialRecord>, StoreError> {
-        let sql = "SELECT client_id, ciphersuite, public_key, secret_key FROM mls_credentials";
+        let sql = "SELECT client_id, ciphersuite, public_key, secret_key, credential FROM mls_credentials";
         all(&self.tx, sql, [], |row| {
             Ok(CredentialRecord {
                 client_id: row.get(0)?,
                 ciphersuite: row.get(1)?,
                 public_key: row.get(2)?,
                 secret_key: Zeroizing::new(row.get(3)?),
+                credential: row.get(4)?,
             })
         })
     }
@@ -92,13 +177,14 @@ impl ReadTx<'_> {
 
     /// What there is of key packages.
     pub fn key_packages(&self) -> Result<Vec<KeyPackageRecord>, StoreError> {
-        let sql = "SELECT reference, not_after, last_resort, signature_key FROM mls_key_packages";
+        let sql = "SELECT reference, not_after, last_resort, signature_key, incarnation FROM mls_key_packages";
         all(&self.tx, sql, [], |row| {
             Ok(KeyPackageRecord {
                 reference: row.get(0)?,
                 not_after: number(row, 1)?,
                 last_resort: row.get(2)?,
                 signature_key: row.get(3)?,
+                incarnation: number(row, 4)?,
             })
         })
     }
@@ -115,14 +201,52 @@ impl ReadTx<'_> {
 
 impl WriteTx<'_> {
     /// Writes the state of a group.
-    pub fn put_group_state(&mut self, group: &[u8], state: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT INTO mls_groups (id, state) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET state = excluded.state";
-        execute(&self.tx, sql, (group, state)).map(drop)
+    pub fn put_group_state(&mut self, group: &[u8], serial: u64, state: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO mls_groups (id, serial, state) VALUES (?1, ?2, ?3) \
+                   ON CONFLICT DO UPDATE SET serial = excluded.serial, state = excluded.state";
+        execute(&self.tx, sql, (group, stored(serial, "a serial number")?, state)).map(drop)
     }
 
-    /// Deletes a group with its past epochs. A pending commit stays: it may be one to join anew.
+    /// Writes the ratchet tree of a group.
+    pub fn put_group_tree(&mut self, group: &[u8], tree: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO mls_trees (group_id, tree) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET tree = excluded.tree";
+        execute(&self.tx, sql, (group, tree)).map(drop)
+    }
+
+    /// Appends to the journal of a group.
+    pub fn append_to_journal(&mut self, group: &[u8], entry: &JournalEntry) -> Result<(), StoreError> {
+        let sql = "INSERT INTO mls_journal (group_id, serial, leaf, generation, digest) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let JournalEntry { serial, leaf, generation, digest } = entry;
+        let serial = stored(*serial, "a serial number")?;
+        execute(&self.tx, sql, (group, serial, leaf, generation, digest)).map(drop)
+    }
+
+    /// Deletes the journal of a group up to this entry, but keeps the entries with a digest if `keep_own`.
+    pub fn trim_journal(&mut self, group: &[u8], serial: u64, keep_own: bool) -> Result<(), StoreError> {
+        let sql = "DELETE FROM mls_journal WHERE group_id = ?1 AND serial <= ?2 AND (digest IS NULL OR NOT ?3)";
+        execute(&self.tx, sql, (group, to_sql(serial), keep_own)).map(drop)
+    }
+
+    /// Writes one of the engine's records.
+    pub fn put_record(&mut self, key: &RecordKey, value: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO mls_records (kind, owner, key, value) VALUES (?1, ?2, ?3, ?4) \
+                   ON CONFLICT DO UPDATE SET value = excluded.value";
+        let RecordKey { kind, owner, key } = key;
+        execute(&self.tx, sql, (kind, owner, key, value)).map(drop)
+    }
+
+    /// Deletes one of the engine's records.
+    pub fn delete_record(&mut self, key: &RecordKey) -> Result<(), StoreError> {
+        let sql = "DELETE FROM mls_records WHERE kind = ?1 AND owner = ?2 AND key = ?3";
+        let RecordKey { kind, owner, key } = key;
+        execute(&self.tx, sql, (kind, owner, key)).map(drop)
+    }
+
+    /// Deletes a group with its past epochs. A pending commit stays: it may be one to join anew. So do the engine's records.
     pub fn delete_group(&mut self, group: &[u8]) -> Result<(), StoreError> {
         execute(&self.tx, "DELETE FROM mls_groups WHERE id = ?1", [group])?;
+        execute(&self.tx, "DELETE FROM mls_trees WHERE group_id = ?1", [group])?;
+        execute(&self.tx, "DELETE FROM mls_journal WHERE group_id = ?1", [group])?;
         execute(&self.tx, "DELETE FROM mls_epochs WHERE group_id = ?1", [group]).map(drop)
     }
 
@@ -153,10 +277,11 @@ impl WriteTx<'_> {
 
     /// Writes a credential.
     pub fn put_credential(&mut self, credential: &CredentialRecord) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO mls_credentials (public_key, client_id, ciphersuite, secret_key) \
-                   VALUES (?1, ?2, ?3, ?4)";
-        let CredentialRecord { client_id, ciphersuite, public_key, secret_key } = credential;
-        execute(&self.tx, sql, (public_key, client_id, ciphersuite, secret_key.as_slice())).map(drop)
+        let sql = "INSERT OR REPLACE INTO mls_credentials (public_key, client_id, ciphersuite, secret_key, credential) \
+                   VALUES (?1, ?2, ?3, ?4, ?5)";
+        let CredentialRecord { client_id, ciphersuite, public_key, secret_key, credential } = credential;
+        let params = (public_key, client_id, ciphersuite, secret_key.as_slice(), credential);
+        execute(&self.tx, sql, params).map(drop)
     }
 
     /// Deletes a credential.
@@ -166,11 +291,12 @@ impl WriteTx<'_> {
 
     /// Writes a key package with its private keys.
     pub fn put_key_package(&mut self, record: &KeyPackageRecord, data: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO mls_key_packages (reference, data, not_after, last_resort, signature_key) \
-                   VALUES (?1, ?2, ?3, ?4, ?5)";
-        let KeyPackageRecord { reference, not_after, last_resort, signature_key } = record;
+        let sql = "INSERT OR REPLACE INTO mls_key_packages \
+                   (reference, data, not_after, last_resort, signature_key, incarnation) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let KeyPackageRecord { reference, not_after, last_resort, signature_key, incarnation } = record;
         let not_after = stored(*not_after, "the end of a lifetime")?;
-        execute(&self.tx, sql, (reference, data, not_after, last_resort, signature_key)).map(drop)
+        let incarnation = stored(*incarnation, "an incarnation")?;
+        execute(&self.tx, sql, (reference, data, not_after, last_resort, signature_key, incarnation)).map(drop)
     }
 
     /// Deletes a key package.

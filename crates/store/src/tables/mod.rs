@@ -9,7 +9,7 @@ mod settings;
 
 pub use conversations::{ConversationRecord, ConversationRow, MemberRecord};
 pub use messages::{MessageRow, NewMessage};
-pub use mls::{CredentialRecord, KeyPackageRecord};
+pub use mls::{CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord, RecordKey};
 pub use outbox::{NewOutboxMessage, OutboxKind, OutboxMessage};
 pub use people::ConnectionRecord;
 pub use settings::Setting;

@@ -1,0 +1,53 @@
+-- The cost of a message no longer grows with its group: what a message changes goes into a journal, and the state of the
+-- group, with its serial number, is written now and then. The number comes before the state, so that it is found without
+-- reading past it.
+CREATE TABLE mls_groups_2 (
+    id     BLOB PRIMARY KEY,
+    serial INTEGER NOT NULL, -- of the newest journal entry that the state contains
+    state  BLOB    NOT NULL
+) WITHOUT ROWID;
+
+INSERT INTO mls_groups_2 (id, serial, state) SELECT id, 0, state FROM mls_groups;
+DROP TABLE mls_groups;
+ALTER TABLE mls_groups_2 RENAME TO mls_groups;
+
+-- The ratchet tree of a group, where it is not part of the state: it changes with the epoch only.
+CREATE TABLE mls_trees (
+    group_id BLOB PRIMARY KEY,
+    tree     BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- The message keys that were used up. Entries up to the serial number of the group's state are contained in it.
+CREATE TABLE mls_journal (
+    group_id   BLOB    NOT NULL,
+    serial     INTEGER NOT NULL,
+    leaf       INTEGER NOT NULL, -- the sender
+    generation INTEGER NOT NULL,
+    digest     BLOB,             -- of a message of this device, to know it again
+    PRIMARY KEY (group_id, serial)
+) WITHOUT ROWID;
+
+-- Everything else that the engine keeps, by its own kinds, owners and keys.
+CREATE TABLE mls_records (
+    kind  INTEGER NOT NULL,
+    owner BLOB    NOT NULL,
+    key   BLOB    NOT NULL,
+    value BLOB    NOT NULL,
+    PRIMARY KEY (kind, owner, key)
+) WITHOUT ROWID;
+
+-- The credential as it stands in a leaf, if it is more than the client's id.
+ALTER TABLE mls_credentials ADD COLUMN credential BLOB;
+
+-- How often this store had been found restored or copied when the key package was made.
+ALTER TABLE mls_key_packages ADD COLUMN incarnation INTEGER NOT NULL DEFAULT 0;
+
+-- Which file this database is, to find out when it has been restored or copied.
+CREATE TABLE incarnation (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    number INTEGER NOT NULL, -- raised each time
+    file   TEXT,             -- what the file system says about the file; none until it is first opened
+    opened INTEGER NOT NULL  -- how often
+);
+
+INSERT INTO incarnation (id, number, file, opened) VALUES (1, 0, NULL, 0);
