@@ -150,6 +150,10 @@ impl ConversationGuard<'_> {
         let config = self.config();
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
+        // An encrypted commit would use a key of this epoch, perhaps a second time.
+        if loaded.meta.encrypts_handshake() && loaded.meta.incarnation != Some(overlay.incarnation()) {
+            return Err(EngineError::StateRestored);
+        }
         if is_to_be_removed(&loaded.group) {
             return Err(EngineError::OwnRemovalPending);
         }
@@ -170,7 +174,6 @@ impl ConversationGuard<'_> {
                 leaves.push(member.index);
             }
         }
-        loaded.flush(&overlay)?;
         let adds = !add.is_empty();
         match build(loaded, add, &leaves) {
             Ok((bundle, secrets)) => self.finish_staging(bundle, secrets, options),
@@ -189,7 +192,6 @@ impl ConversationGuard<'_> {
         options: CommitOptions,
     ) -> Result<PendingRecord> {
         let library = |error: MlsError| EngineError::Library(Box::new(error));
-        let config = self.config();
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
         // An encrypted commit has used up a key of this epoch.
@@ -200,7 +202,7 @@ impl ConversationGuard<'_> {
         if let Some(message) = options.encrypted_message {
             // The state after the commit, on a copy. It is made again when the commit is merged, and `merge` then skips the
             // key that is used here.
-            let mut after = loaded.throw_away_copy(&overlay, &config)?;
+            let mut after = loaded.group.clone();
             after.apply_detached_commit(secrets).map_err(library)?;
             let encrypted = after.encrypt_application_message(&message, Vec::new()).map_err(library)?;
             bundle.encrypted_message = Some(encrypted.to_bytes().map_err(library)?);

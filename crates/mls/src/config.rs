@@ -68,6 +68,13 @@ pub struct SessionConfig {
     ///
     /// Their secrets stay on this device for as long.
     pub prior_epochs: u16,
+    /// Whether a message key is gone from disk as soon as the transaction that used it up is finished. Else it can be derived
+    /// from what is on disk for up to 256 messages of its conversation, or until the epoch ends. Strict costs O(group) for
+    /// each transaction. Default: no.
+    pub strict: bool,
+    /// About how much memory may hold groups between transactions, in bytes. A group of 1000 takes about 1 MiB; one that is
+    /// not held is loaded by each transaction that needs it. Default: 64 MiB.
+    pub cache_bytes: usize,
     /// Settings of conversations that this device joins. Those that it creates have their own.
     pub joined: MlsCustomConfiguration,
 }
@@ -78,6 +85,8 @@ impl Default for SessionConfig {
             client_id_policy: Arc::new(DeviceIdPolicy),
             padding: Padding::default(),
             prior_epochs: 3,
+            strict: false,
+            cache_bytes: 64 * 1024 * 1024,
             joined: MlsCustomConfiguration::default(),
         }
     }
@@ -88,6 +97,8 @@ impl fmt::Debug for SessionConfig {
         f.debug_struct("SessionConfig")
             .field("padding", &self.padding)
             .field("prior_epochs", &self.prior_epochs)
+            .field("strict", &self.strict)
+            .field("cache_bytes", &self.cache_bytes)
             .field("joined", &self.joined)
             .finish_non_exhaustive()
     }
@@ -165,11 +176,10 @@ pub struct MlsCustomConfiguration {
     pub key_rotation_span: Option<Duration>,
     /// Whether handshake messages are encrypted.
     pub wire_policy: MlsWirePolicy,
-    /// Application messages of one sender and epoch that may arrive behind later ones. **It does not act yet**: up to
-    /// 1024 are accepted. Default: 2.
+    /// How many application messages of one sender and epoch may still come after a later one: those right before the newest.
+    /// Default: 2.
     pub out_of_order_tolerance: u32,
-    /// Application messages of one sender and epoch that may be missing in a row. **It does not act yet**: the limit
-    /// is 1024. Default: 1000.
+    /// How many application messages of one sender and epoch may be missing in a row, at most 1024. Default: 1000.
     pub maximum_forward_distance: u32,
 }
 

@@ -1,6 +1,6 @@
 //! One conversation, open for changes in a transaction.
 
-use mls_rs::{extension::built_in::ExternalSendersExt, group::proposal::Proposal};
+use mls_rs::{error::MlsError, extension::built_in::ExternalSendersExt, group::proposal::Proposal};
 
 use crate::{
     Ciphersuite, ClientId, ConversationId, EngineError, PendingCommitInfo, Result, SessionConfig,
@@ -86,24 +86,26 @@ impl<'tx> ConversationGuard<'tx> {
         self.refuse_while_pending()?;
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
+        if loaded.meta.incarnation != Some(overlay.incarnation()) {
+            return Err(EngineError::StateRestored);
+        }
         let count = loaded.group.get_cached_proposals().len();
         if count > 0 {
             return Err(EngineError::PendingProposals { count });
         }
-        let encrypted = loaded
-            .group
-            .encrypt_application_message(message.as_ref(), Vec::new())
-            .and_then(|message| message.to_bytes());
-        match encrypted {
-            Ok(bytes) => {
-                loaded.note_sent(&overlay)?;
-                Ok(bytes)
-            }
-            Err(error) => {
-                self.restore()?;
-                Err(EngineError::Library(Box::new(error)))
-            }
+        let mut encrypt = || -> Result<_, MlsError> {
+            let generation = loaded.group.peek_next_key_generation()?;
+            let message = loaded.group.encrypt_application_message(message.as_ref(), Vec::new())?;
+            Ok((generation, message.to_bytes()?))
+        };
+        let noted = match encrypt() {
+            Ok((generation, bytes)) => loaded.note_sent(&overlay, generation, &bytes).map(|()| bytes),
+            Err(error) => Err(EngineError::Library(Box::new(error))),
+        };
+        if noted.is_err() {
+            self.restore()?;
         }
+        noted
     }
 
     /// Deletes the conversation from this device with all its secrets, and what is pending for it. Nobody is told.

@@ -154,12 +154,32 @@ pub enum EngineError {
         current: u64,
     },
 
-    /// The sender has skipped more messages than the engine will derive keys for. Drop the message, show a gap.
-    #[error("generation {generation} is too far ahead")]
+    /// The sender has skipped more messages than the conversation allows. Drop the message, show a gap.
+    #[error("message {generation} of its sender is too far ahead, at most {max} may be missing")]
     TooFarAhead {
         /// The message's generation, in its sender's ratchet.
         generation: u32,
+        /// The most that may be missing.
+        max: u32,
     },
+
+    /// The message comes after more later ones of its sender than the conversation allows, and its key is deleted. Show a gap.
+    #[error(
+        "message {generation} of its sender comes too late: {newest} was read, at most {tolerance} may be late"
+    )]
+    TooLate {
+        /// The message's generation, in its sender's ratchet.
+        generation: u32,
+        /// The newest generation that was read.
+        newest: u32,
+        /// How many may be late.
+        tolerance: u32,
+    },
+
+    /// The store was restored from a backup or copied, and what is encrypted now could use a key a second time. Call
+    /// `update_key_material`; where handshake messages are encrypted, join again by external commit.
+    #[error("the store was restored or copied: the keys must be updated before anything is encrypted")]
+    StateRestored,
 
     /// The message is forged, corrupted, or breaks a rule of the protocol. Drop it. The conversation stands as before.
     #[error("the message was refused")]
@@ -257,14 +277,17 @@ impl EngineError {
             | Self::UnexpectedMessage
             | Self::WrongConversation(_)
             | Self::TooFarAhead { .. }
+            | Self::TooLate { .. }
             | Self::InvalidMessage(_)
             | Self::InvalidKeyPackage(_)
             | Self::InvalidWelcome(_)
             | Self::InvalidGroupInfo(_)
             | Self::HubBehind { .. } => ErrorKind::Peer,
-            Self::KeyPackageNotFound | Self::OwnCommitLost | Self::DamagedState { .. } | Self::Library(_) => {
-                ErrorKind::LocalState
-            }
+            Self::KeyPackageNotFound
+            | Self::OwnCommitLost
+            | Self::StateRestored
+            | Self::DamagedState { .. }
+            | Self::Library(_) => ErrorKind::LocalState,
             Self::PendingCommit { .. }
             | Self::PendingProposals { .. }
             | Self::OwnRemovalPending

@@ -46,11 +46,13 @@
 //! it deletes). A past epoch's secrets are gone when [`SessionConfig::prior_epochs`] further epochs have passed, counted
 //! at writes of that conversation.
 
+mod cache;
 mod commit;
 mod config;
 mod conversation;
 mod credential;
 mod error;
+mod heads;
 mod identity;
 mod ids;
 mod key_package;

@@ -1,122 +1,290 @@
-//! A group that is loaded in a transaction, and how it is restored after an error.
+//! A group in memory, and what of it is on disk.
 //!
-//! The library may leave a group half changed when it refuses a message: the key of a corrupted ciphertext is consumed,
-//! and the genuine one could not be read any more. A copy of the group for each message would cost O(group). Instead,
-//! each small step since the last snapshot is noted, and after an error the group is loaded from the snapshot and the
-//! steps are done again. So the price is paid by the errors.
+//! A snapshot of a group costs O(group), so there is one per epoch and now and then. Between two of them the message keys
+//! that were used up are noted in the *journal*, an entry a message; loading a group is reading the snapshot and using up
+//! these keys again. The ratchet tree, most of a snapshot, is written beside it and only when it has changed.
+//!
+//! The library may leave a group half changed when it refuses a message: the key of a corrupted ciphertext is used up, and
+//! the genuine one could not be read any more. A copy of the group for each message would cost O(group) too. Instead the
+//! group is loaded again after an error. So the price is paid by the errors.
 
-use mls_rs::{MlsMessage, group::ReceivedMessage};
+use std::collections::HashSet;
+
+use mls_rs::{
+    MlsMessage,
+    error::MlsError,
+    group::{ExportedTree, ReceivedMessage},
+};
+use tertulia_store::JournalEntry;
 
 use crate::{
     ClientId, EngineError, Result, SessionConfig,
     error::Opaque,
+    heads::Heads,
     identity::client_id_of,
     key_package::MAX_LIFETIME,
-    overlay::Overlay,
+    overlay::{FinishedSnapshot, Overlay, StoredGroup},
     provider::{self, MlsGroup},
-    record::GroupMeta,
+    record::{GroupMeta, sha256},
 };
 
-/// How many steps, and how many bytes of messages, may pile up before a snapshot is taken.
-const MAX_STEPS: usize = 256;
-const MAX_STEP_BYTES: usize = 4 * 1024 * 1024;
+/// How many own messages of an epoch are known again when the hub echoes them.
+const MAX_SENT: usize = 16_384;
 
-/// A group and what happened to it since its snapshot in the overlay.
+/// Most journal entries before the next snapshot.
+pub(crate) const MAX_ENTRIES: u32 = 256;
+
+/// For how many past epochs the numbers of the senders are kept. Messages of older ones are not read any more.
+const KEPT_HEADS: u64 = 16;
+
+/// What an own message is known by.
+type Digest = [u8; 16];
+
+/// A group, and where its journal and its snapshot stand.
+#[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) group: MlsGroup,
     pub(crate) meta: GroupMeta,
-    steps: Vec<Step>,
-    step_bytes: usize,
-}
-
-/// A change to a group that can be repeated.
-enum Step {
-    /// This application message was decrypted.
-    Received(Vec<u8>),
-    /// An application message was encrypted.
-    Sent,
+    heads: Heads,
+    /// The messages that this device has sent in `sent_epoch`, which is the epoch of the journal.
+    sent: HashSet<Digest>,
+    sent_epoch: u64,
+    /// The number of the newest journal entry or snapshot.
+    serial: u64,
+    /// Journal entries since the snapshot.
+    entries: u32,
+    /// The epoch whose tree is written beside the snapshot.
+    tree_epoch: Option<u64>,
+    /// Length of the encoded tree, by which the size in memory is estimated.
+    tree_bytes: usize,
+    /// Whether the store does not have all of it yet.
+    changed: bool,
 }
 
 impl Loaded {
     /// Loads a conversation, if there is one with this id.
     pub(crate) fn load(id: &[u8], overlay: &Overlay, config: &SessionConfig) -> Result<Option<Self>> {
-        let Some((meta, _)) = overlay.group(id)? else { return Ok(None) };
+        let Some(stored) = overlay.group(id)? else { return Ok(None) };
+        let StoredGroup { meta, heads, snapshot, tree, serial, journal } = stored;
         let client = provider::client(overlay, config, &meta, None, MAX_LIFETIME);
-        let group = client.load_group(id).map_err(|error| match overlay.take_failure() {
+        overlay.stage_snapshot(snapshot);
+        let tree_bytes = tree.as_ref().map_or(0, Vec::len);
+        let has_tree = tree.is_some();
+        let group = match tree {
+            Some(tree) => {
+                ExportedTree::from_bytes(&tree).and_then(|tree| client.load_group_with_ratchet_tree(id, tree))
+            }
+            None => client.load_group(id),
+        };
+        let group = group.map_err(|error| match overlay.take_failure() {
             Some(failure) => failure,
             None => damaged(Some(Box::new(error))),
         })?;
-        Ok(Some(Self { group, meta, steps: Vec::new(), step_bytes: 0 }))
+        let epoch = group.current_epoch();
+        let mut loaded = Self {
+            tree_epoch: has_tree.then_some(epoch),
+            tree_bytes: if has_tree { tree_bytes } else { group.export_tree().byte_size() },
+            group,
+            meta,
+            heads: Heads::from_records(heads),
+            sent: HashSet::new(),
+            sent_epoch: epoch,
+            serial,
+            entries: 0,
+            changed: false,
+        };
+        // A store of the first version did not count in this epoch.
+        loaded.meta.heads_since = loaded.meta.heads_since.min(epoch + 1);
+        loaded.replay(journal)?;
+        Ok(Some(loaded))
     }
 
     /// A new group, which is not in the overlay yet.
-    pub(crate) fn new(group: MlsGroup, meta: GroupMeta) -> Self {
-        Self { group, meta, steps: Vec::new(), step_bytes: 0 }
+    pub(crate) fn new(group: MlsGroup, meta: GroupMeta, serial: u64) -> Self {
+        Self {
+            sent_epoch: group.current_epoch(),
+            group,
+            meta,
+            heads: Heads::default(),
+            sent: HashSet::new(),
+            serial,
+            entries: 0,
+            tree_epoch: None,
+            tree_bytes: 0,
+            changed: true,
+        }
     }
 
-    /// A second copy of the group, to try something out on. Writing it would fork the state: drop it.
-    pub(crate) fn throw_away_copy(&mut self, overlay: &Overlay, config: &SessionConfig) -> Result<MlsGroup> {
-        self.flush(overlay)?;
-        let id = self.group.group_id().to_vec();
-        Self::load(&id, overlay, config)?.map(|loaded| loaded.group).ok_or_else(|| damaged(None))
-    }
-
-    /// Notes that this application message was decrypted.
-    pub(crate) fn note_received(&mut self, message: &[u8], overlay: &Overlay) -> Result<()> {
-        self.step_bytes += message.len();
-        self.steps.push(Step::Received(message.to_vec()));
-        self.bound_steps(overlay)
-    }
-
-    /// Notes that an application message was encrypted.
-    pub(crate) fn note_sent(&mut self, overlay: &Overlay) -> Result<()> {
-        self.steps.push(Step::Sent);
-        self.bound_steps(overlay)
-    }
-
-    fn bound_steps(&mut self, overlay: &Overlay) -> Result<()> {
-        if self.steps.len() >= MAX_STEPS || self.step_bytes >= MAX_STEP_BYTES {
-            self.snapshot(overlay)?;
+    /// Uses up the keys that were used up since the snapshot.
+    fn replay(&mut self, journal: Vec<JournalEntry>) -> Result<()> {
+        let again = |error: MlsError| damaged(Some(Box::new(error)));
+        let own = self.group.current_member_index();
+        for entry in journal {
+            if let Some(digest) = entry.digest.as_deref().and_then(|digest| Digest::try_from(digest).ok()) {
+                self.remember_sent(digest);
+            }
+            if entry.serial <= self.serial {
+                continue;
+            }
+            self.serial = entry.serial;
+            self.entries += 1;
+            if entry.leaf == own {
+                let next = self.group.peek_next_key_generation().map_err(again)?;
+                // There are not more than entries; a larger number is damage.
+                if entry.generation.saturating_sub(next) > MAX_ENTRIES {
+                    return Err(damaged(None));
+                }
+                for _ in next..=entry.generation {
+                    self.group.next_encryption_key().map_err(again)?;
+                }
+            } else {
+                self.group.derive_decryption_key(entry.leaf, entry.generation).map_err(again)?;
+                let epoch = self.group.current_epoch();
+                self.advance(epoch, entry.leaf, entry.generation);
+            }
         }
         Ok(())
     }
 
-    /// Writes the group into the overlay, if it has changed since.
-    pub(crate) fn flush(&mut self, overlay: &Overlay) -> Result<()> {
-        if self.steps.is_empty() { Ok(()) } else { self.snapshot(overlay) }
+    /// Whether a message that was just decrypted is neither too late nor too far ahead. If it is, the group must be loaded
+    /// again.
+    pub(crate) fn check_generation(&self, epoch: u64, leaf: u32, generation: u32) -> Result<()> {
+        self.heads.check(&self.meta, epoch, leaf, generation)
+    }
+
+    /// Notes that a message was decrypted with the key of this generation.
+    pub(crate) fn note_received(
+        &mut self,
+        overlay: &Overlay,
+        epoch: u64,
+        leaf: u32,
+        generation: u32,
+    ) -> Result<()> {
+        self.advance(epoch, leaf, generation);
+        if epoch == self.group.current_epoch() {
+            self.append(overlay, leaf, generation, None)
+        } else {
+            // The keys of past epochs are not in the snapshot; the library writes those that have changed along with it.
+            self.snapshot(overlay)
+        }
+    }
+
+    /// Notes that this message was encrypted with the key of this generation.
+    pub(crate) fn note_sent(&mut self, overlay: &Overlay, generation: u32, message: &[u8]) -> Result<()> {
+        let digest = digest(message);
+        self.remember_sent(digest);
+        let own = self.group.current_member_index();
+        self.append(overlay, own, generation, Some(digest.to_vec()))
+    }
+
+    /// Whether this device remembers that it has sent this message in this epoch.
+    pub(crate) fn has_sent(&self, message: &[u8]) -> bool {
+        // When too many were sent to remember all, or in a store of the first version, it must be believed.
+        self.sent.contains(&digest(message))
+            || self.sent.len() >= MAX_SENT
+            || self.group.current_epoch() < self.meta.heads_since
+    }
+
+    fn remember_sent(&mut self, digest: Digest) {
+        if self.sent.len() < MAX_SENT {
+            self.sent.insert(digest);
+        }
+    }
+
+    fn append(
+        &mut self,
+        overlay: &Overlay,
+        leaf: u32,
+        generation: u32,
+        digest: Option<Vec<u8>>,
+    ) -> Result<()> {
+        self.serial += 1;
+        self.entries += 1;
+        self.changed = true;
+        let entry = JournalEntry { serial: self.serial, leaf, generation, digest };
+        overlay.append_to_journal(self.group.group_id(), entry);
+        if self.entries >= MAX_ENTRIES { self.snapshot(overlay) } else { Ok(()) }
+    }
+
+    /// Notes how far a sender of this epoch has come, and deletes the keys of messages that would come too late.
+    fn advance(&mut self, epoch: u64, leaf: u32, generation: u32) {
+        let obsolete = self.heads.advance(&self.meta, epoch, leaf, generation);
+        if epoch == self.group.current_epoch() {
+            for generation in obsolete {
+                // To derive a key is to use it up. Most of them are used up already, which is the error.
+                drop(self.group.derive_decryption_key(leaf, generation));
+            }
+        }
+    }
+
+    /// Writes the group into the overlay if `strict` and keys were used up since the snapshot: they are gone from it then.
+    pub(crate) fn flush(&mut self, overlay: &Overlay, strict: bool) -> Result<()> {
+        if strict && self.entries > 0 { self.snapshot(overlay) } else { Ok(()) }
     }
 
     /// Writes the group into the overlay.
     pub(crate) fn snapshot(&mut self, overlay: &Overlay) -> Result<()> {
-        self.group.write_to_storage().map_err(|error| match overlay.take_failure() {
+        let library = |error: MlsError| match overlay.take_failure() {
             Some(failure) => failure,
             None => EngineError::Library(Box::new(error)),
-        })?;
-        overlay.set_meta(self.group.group_id(), self.meta.clone());
-        self.steps.clear();
-        self.step_bytes = 0;
+        };
+        let epoch = self.group.current_epoch();
+        let tree = if self.tree_epoch == Some(epoch) {
+            None
+        } else {
+            let tree = self.group.export_tree().to_bytes().map_err(library)?;
+            self.tree_bytes = tree.len();
+            Some(tree)
+        };
+        let new_epoch = self.sent_epoch != epoch;
+        if new_epoch {
+            self.sent_epoch = epoch;
+            self.sent.clear();
+            self.heads.forget_before(epoch.saturating_sub(KEPT_HEADS));
+        }
+        self.group.write_to_storage_without_ratchet_tree().map_err(library)?;
+        self.serial += 1;
+        self.entries = 0;
+        self.changed = true;
+        self.tree_epoch = Some(epoch);
+        overlay.finish_snapshot(
+            self.group.group_id(),
+            FinishedSnapshot {
+                meta: self.meta.clone(),
+                heads: self.heads.to_records(),
+                serial: self.serial,
+                tree,
+                new_epoch,
+            },
+        );
         Ok(())
+    }
+
+    /// Whether the store does not have all of it yet.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The store has all of it.
+    pub(crate) fn written(&mut self) {
+        self.changed = false;
+    }
+
+    /// The number of the newest thing that was written, which tells whether the store has something newer.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// About how many bytes it takes in memory. A decoded tree takes some three times its encoding.
+    pub(crate) fn size(&self) -> usize {
+        16 * 1024 + 3 * self.tree_bytes + 32 * self.sent.len()
     }
 
     /// The group as it was before an operation that failed.
     pub(crate) fn restored(self, overlay: &Overlay, config: &SessionConfig) -> Result<Self> {
-        let id = self.group.group_id().to_vec();
-        let mut fresh = Self::load(&id, overlay, config)?.ok_or_else(|| damaged(None))?;
-        let again = |error: mls_rs::error::MlsError| damaged(Some(Box::new(error)));
-        for step in &self.steps {
-            match step {
-                Step::Received(bytes) => {
-                    let message = MlsMessage::from_bytes(bytes).map_err(again)?;
-                    fresh.group.process_incoming_message(message).map_err(again)?;
-                }
-                Step::Sent => {
-                    fresh.group.next_encryption_key().map_err(again)?;
-                }
-            }
-        }
-        if !self.steps.is_empty() {
-            fresh.snapshot(overlay)?;
-        }
+        let id = self.group.group_id();
+        let mut fresh = Self::load(id, overlay, config)?.ok_or_else(|| damaged(None))?;
+        fresh.changed = self.changed;
         Ok(fresh)
     }
 
@@ -167,6 +335,10 @@ fn delay(index: u64, epoch: u64, members: u64) -> u64 {
             wait.saturating_sub(106)
         }
     }
+}
+
+fn digest(message: &[u8]) -> Digest {
+    *sha256(message).first_chunk().expect("a SHA-256 has more than 16 bytes")
 }
 
 fn damaged(source: Option<Opaque>) -> EngineError {

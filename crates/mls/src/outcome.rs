@@ -100,6 +100,7 @@ impl fmt::Debug for MlsConversationDecryptMessage {
 /// | `OwnCommitMerged` | next epoch | update members |
 /// | `Proposal` | one more proposal | commit after `delay` |
 /// | `OwnMessage`, `OwnCommitKnown`, `Duplicate`, `StaleEpoch` | no | go on |
+/// | `OwnMessageUnknown` | nothing can be encrypted before the own keys are updated | call `update_key_material` |
 /// | `PendingJoinDropped` | the attempt to join is gone | join again |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -114,9 +115,14 @@ pub enum Outcome {
     Proposal,
     /// An application message of this device came back.
     OwnMessage,
+    /// An application message of this device came back that this device does not know. Its store is an older copy of the one
+    /// that has sent it, and could use a key a second time: nothing is encrypted before `update_key_material`. A hub that
+    /// changes an own message can cause it, and gains nothing but that update.
+    OwnMessageUnknown,
     /// A commit of this device came back that was applied before.
     OwnCommitKnown,
-    /// The key of this application message is consumed: it was read before.
+    /// The key of this application message is gone: it was read before, or comes after more later ones of its sender than the
+    /// conversation tolerates. Who never saw it shows a gap.
     Duplicate,
     /// The message is of a past epoch and cannot be read any more.
     StaleEpoch,

@@ -13,15 +13,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tertulia_store::{KeyPackageRecord, ReadTx, RecordKey, Store, StoreError, WriteTx};
+use tertulia_store::{JournalEntry, KeyPackageRecord, ReadTx, RecordKey, Store, StoreError, WriteTx};
 use zeroize::Zeroizing;
 
-pub(crate) use self::{client::signature_key, records::RecordKind};
 use self::{client::credential_record, library::StorageFailed};
+pub(crate) use self::{client::signature_key, records::RecordKind};
 use crate::{
     ConversationId, CredentialRef, EngineError, Result,
     credential::Credential,
-    record::{GroupMeta, GroupRecord, PendingRecord},
+    record::{EpochHeads, GroupMeta, GroupRecord, PendingRecord},
 };
 
 type Secret = Zeroizing<Vec<u8>>;
@@ -44,6 +44,8 @@ struct Changes {
     /// None deletes.
     records: BTreeMap<RecordKey, Option<Secret>>,
     data: Option<Vec<u8>>,
+    /// The snapshot that the library asks for next.
+    staged: Option<Secret>,
     /// Why the library's last call of its storage failed: it hands on the message only.
     failure: Option<EngineError>,
 }
@@ -53,8 +55,46 @@ struct GroupChange {
     /// What the store has of the group does not count any more.
     hides_store: bool,
     /// None with `hides_store` means that the group is deleted.
-    state: Option<(GroupMeta, Secret)>,
+    state: Option<GroupState>,
+    tree: Option<Vec<u8>>,
+    journal: Vec<JournalEntry>,
     epochs: BTreeMap<u64, Secret>,
+}
+
+/// A snapshot with what belongs to it.
+#[derive(Clone)]
+struct GroupState {
+    /// That of the newest journal entry that the snapshot contains.
+    serial: u64,
+    meta: GroupMeta,
+    heads: Vec<EpochHeads>,
+    tree_inside: bool,
+    /// Whether the epoch is the same as in the snapshot before.
+    same_epoch: bool,
+    snapshot: Secret,
+}
+
+/// What a snapshot lacks when the library has written it.
+pub(crate) struct FinishedSnapshot {
+    pub(crate) meta: GroupMeta,
+    pub(crate) heads: Vec<EpochHeads>,
+    pub(crate) serial: u64,
+    /// The ratchet tree, if the one that is stored is another or is in the snapshot.
+    pub(crate) tree: Option<Vec<u8>>,
+    /// Whether it is the first snapshot of its epoch.
+    pub(crate) new_epoch: bool,
+}
+
+/// A group to be loaded.
+pub(crate) struct StoredGroup {
+    pub(crate) meta: GroupMeta,
+    pub(crate) heads: Vec<EpochHeads>,
+    pub(crate) snapshot: Secret,
+    /// None when it is in the snapshot.
+    pub(crate) tree: Option<Vec<u8>>,
+    pub(crate) serial: u64,
+    /// In order, with some entries that are contained in the snapshot.
+    pub(crate) journal: Vec<JournalEntry>,
 }
 
 enum KeyPackageChange {
@@ -77,17 +117,35 @@ impl Overlay {
         Self { store: None, changes: Arc::default() }
     }
 
-    /// A conversation and what is pending for it as the store has them at one moment, above nothing.
+    /// An overlay above nothing with a conversation as the store has it at one moment, and what is pending for it.
     pub(crate) fn view(store: &Store, id: &[u8]) -> Result<Self> {
-        let (group, pending) =
-            store.read(|tx| Ok::<_, StoreError>((tx.group_state(id)?, tx.pending_commit(id)?)))?;
         let view = Self::scratch();
-        if let Some(stored) = group {
-            let record = GroupRecord::from_bytes(&stored.state)?;
-            view.replace_group(id, record.meta, record.snapshot);
-        }
-        view.changes().pending.insert(id.to_vec(), pending);
+        store.read(|tx| -> Result<()> {
+            if let Some(stored) = StoredGroup::read(tx, id)? {
+                let mut changes = view.changes();
+                let change = changes.groups.entry(id.to_vec()).or_default();
+                change.hides_store = true;
+                change.tree = stored.tree;
+                change.journal = stored.journal;
+                change.state = Some(GroupState {
+                    serial: stored.serial,
+                    meta: stored.meta,
+                    heads: stored.heads,
+                    tree_inside: change.tree.is_none(),
+                    same_epoch: false,
+                    snapshot: stored.snapshot,
+                });
+            }
+            let pending = tx.pending_commit(id)?;
+            view.changes().pending.insert(id.to_vec(), pending);
+            Ok(())
+        })?;
         Ok(view)
+    }
+
+    /// The store's incarnation: how often it was found restored or copied.
+    pub(crate) fn incarnation(&self) -> u64 {
+        0
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {
@@ -104,23 +162,45 @@ impl Overlay {
 
     // Conversations.
 
-    /// The record of a conversation: its metadata and its snapshot.
-    pub(crate) fn group(&self, id: &[u8]) -> Result<Option<(GroupMeta, Secret)>> {
-        if let Some(change) = self.changes().groups.get(id) {
-            if let Some((meta, snapshot)) = &change.state {
-                return Ok(Some((meta.clone(), snapshot.clone())));
+    /// A conversation, to be loaded.
+    pub(crate) fn group(&self, id: &[u8]) -> Result<Option<StoredGroup>> {
+        let (state, tree, journal, hides_store) = match self.changes().groups.get(id) {
+            Some(change) => {
+                (change.state.clone(), change.tree.clone(), change.journal.clone(), change.hides_store)
             }
-            if change.hides_store {
-                return Ok(None);
+            None => (None, None, Vec::new(), false),
+        };
+        let below = match &self.store {
+            Some(store) if !hides_store => store.read(|tx| StoredGroup::read(tx, id))?,
+            _ => None,
+        };
+        let mut group = match (state, below) {
+            (Some(state), below) => {
+                let (below_tree, below_journal) = below.map_or((None, Vec::new()), |b| (b.tree, b.journal));
+                StoredGroup {
+                    tree: if state.tree_inside { None } else { tree.or(below_tree) },
+                    journal: if state.same_epoch { below_journal } else { Vec::new() },
+                    meta: state.meta,
+                    heads: state.heads,
+                    snapshot: state.snapshot,
+                    serial: state.serial,
+                }
             }
-        }
-        match self.stored(|tx| tx.group_state(id))? {
-            Some(stored) => {
-                let record = GroupRecord::from_bytes(&stored.state)?;
-                Ok(Some((record.meta, record.snapshot)))
-            }
-            None => Ok(None),
-        }
+            (None, Some(below)) => below,
+            (None, None) => return Ok(None),
+        };
+        group.journal.extend(journal);
+        Ok(Some(group))
+    }
+
+    /// Whether this transaction has changed the group.
+    pub(crate) fn has_changes_of_group(&self, id: &[u8]) -> bool {
+        self.changes().groups.contains_key(id)
+    }
+
+    /// The number of the newest thing that the store has of a conversation, if it has it at all.
+    pub(crate) fn stored_serial(&self, id: &[u8]) -> Result<Option<u64>> {
+        Ok(self.stored(|tx| tx.group_serials(id))?.map(|(state, journal)| state.max(journal)))
     }
 
     pub(crate) fn group_exists(&self, id: &[u8]) -> Result<bool> {
@@ -146,17 +226,41 @@ impl Overlay {
         Ok(ids.into_iter().map(ConversationId::from).collect())
     }
 
-    /// Sets the metadata of a group whose snapshot the library has just written.
-    pub(crate) fn set_meta(&self, id: &[u8], meta: GroupMeta) {
-        if let Some(state) = self.changes().groups.get_mut(id).and_then(|change| change.state.as_mut()) {
-            state.0 = meta;
-        }
+    /// The library asks for this snapshot next.
+    pub(crate) fn stage_snapshot(&self, snapshot: Secret) {
+        self.changes().staged = Some(snapshot);
+    }
+
+    /// Completes the snapshot that the library has just written.
+    pub(crate) fn finish_snapshot(&self, id: &[u8], finished: FinishedSnapshot) {
+        let FinishedSnapshot { meta, heads, serial, tree, new_epoch } = finished;
+        let mut changes = self.changes();
+        let Some(change) = changes.groups.get_mut(id) else { return };
+        let Some(state) = change.state.as_mut() else { return };
+        // What the store has in its journal is of the epoch before, if any snapshot of this transaction began a new one.
+        let same_epoch = !new_epoch && state.same_epoch;
+        let snapshot = std::mem::take(&mut state.snapshot);
+        *state = GroupState { serial, meta, heads, tree_inside: false, same_epoch, snapshot };
+        change.journal.retain(|entry| !new_epoch && entry.digest.is_some());
+        change.tree = tree.or(change.tree.take());
+    }
+
+    /// Notes that a message key was used up.
+    pub(crate) fn append_to_journal(&self, id: &[u8], entry: JournalEntry) {
+        self.changes().groups.entry(id.to_vec()).or_default().journal.push(entry);
     }
 
     /// Puts a group in the place of whatever there was under its id.
-    pub(crate) fn replace_group(&self, id: &[u8], meta: GroupMeta, snapshot: Secret) {
-        let change =
-            GroupChange { hides_store: true, state: Some((meta, snapshot)), epochs: BTreeMap::new() };
+    pub(crate) fn replace_group(&self, id: &[u8], record: GroupRecord, serial: u64) {
+        let state = GroupState {
+            serial,
+            meta: record.meta,
+            heads: record.heads,
+            tree_inside: record.tree_inside,
+            same_epoch: false,
+            snapshot: record.snapshot,
+        };
+        let change = GroupChange { hides_store: true, state: Some(state), ..GroupChange::default() };
         self.changes().groups.insert(id.to_vec(), change);
     }
 
@@ -249,9 +353,17 @@ impl Overlay {
             if change.hides_store {
                 tx.delete_group(id)?;
             }
-            if let Some((meta, snapshot)) = &change.state {
-                let record = GroupRecord::new(meta.clone(), snapshot.clone()).to_bytes()?;
-                tx.put_group_state(id, 0, &record)?;
+            if let Some(state) = &change.state {
+                let GroupState { serial, meta, heads, tree_inside, same_epoch, snapshot } = state;
+                let record = GroupRecord::new(meta.clone(), *tree_inside, heads.clone(), snapshot.clone());
+                tx.put_group_state(id, *serial, &record.to_bytes()?)?;
+                tx.trim_journal(id, *serial, *same_epoch)?;
+            }
+            if let Some(tree) = &change.tree {
+                tx.put_group_tree(id, tree)?;
+            }
+            for entry in &change.journal {
+                tx.append_to_journal(id, entry)?;
             }
             for (epoch, secrets) in &change.epochs {
                 tx.put_group_epoch(id, *epoch, secrets)?;
@@ -302,6 +414,27 @@ impl Overlay {
             self.changes().failure = Some(error);
             StorageFailed
         })
+    }
+}
+
+impl StoredGroup {
+    fn read(tx: &ReadTx<'_>, id: &[u8]) -> Result<Option<Self>> {
+        let Some(stored) = tx.group_state(id)? else { return Ok(None) };
+        let record = GroupRecord::from_bytes(&stored.state)?;
+        let tree = if record.tree_inside {
+            None
+        } else {
+            let damaged = EngineError::DamagedState { what: "ratchet tree", source: None };
+            Some(tx.group_tree(id)?.ok_or(damaged)?)
+        };
+        Ok(Some(Self {
+            meta: record.meta,
+            heads: record.heads,
+            snapshot: record.snapshot,
+            tree,
+            serial: stored.serial,
+            journal: tx.journal(id)?,
+        }))
     }
 }
 

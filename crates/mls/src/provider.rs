@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mls_rs::{
-    CipherSuite, Client, CryptoProvider, Group,
+    CipherSuite, CipherSuiteProvider, Client, CryptoProvider, Group,
     client_builder::{
         BaseConfig, ClientBuilder, PaddingMode, WithCryptoProvider, WithGroupStateStorage,
         WithIdentityProvider, WithKeyPackageRepo, WithMlsRules, WithPskStore,
@@ -96,6 +96,14 @@ pub(crate) fn cipher_suite_provider(ciphersuite: Ciphersuite) -> Result<AwsLcCip
     crypto_provider()
         .cipher_suite_provider(cipher_suite(ciphersuite))
         .ok_or(EngineError::UnsupportedCiphersuite(ciphersuite.number()))
+}
+
+/// The number with which the journal of a group begins. At random, so that a group that is wiped and joined again is never
+/// taken for what it was.
+pub(crate) fn first_serial() -> Result<u64> {
+    let random = cipher_suite_provider(Ciphersuite::default())?.random_bytes_vec(6);
+    let random = random.map_err(|error| EngineError::Library(Box::new(error)))?;
+    Ok(random.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 /// Only what [`Ciphersuite`] knows: the leaves of this device name these suites as its capabilities.

@@ -73,14 +73,9 @@ impl ConversationGuard<'_> {
             let outcome = if known { Outcome::OwnCommitKnown } else { Outcome::StaleEpoch };
             return Ok(MlsConversationDecryptMessage::new(outcome, current));
         }
-        if header.content == ContentType::Commit {
-            // What comes before the commit in this transaction must outlive its failure, and does so in the snapshot.
-            let overlay = self.overlay()?.clone();
-            self.loaded()?.flush(&overlay)?;
-        }
         match self.loaded()?.process(message) {
             Ok(ReceivedMessage::ApplicationMessage(description)) => {
-                self.received_application(bytes, header.epoch, &description)
+                self.received_application(header.epoch, &description)
             }
             Ok(ReceivedMessage::Commit(description)) => self.received_commit(pending.as_ref(), &description),
             Ok(ReceivedMessage::Proposal(description)) => self.received_proposal(&description),
@@ -89,7 +84,7 @@ impl ConversationGuard<'_> {
                 self.restore()?;
                 Err(EngineError::UnexpectedMessage)
             }
-            Err(error) => self.refused(&header, current, error),
+            Err(error) => self.refused(bytes, &header, current, error),
         }
     }
 
@@ -126,7 +121,6 @@ impl ConversationGuard<'_> {
 
     fn received_application(
         &mut self,
-        bytes: &[u8],
         epoch: u64,
         description: &ApplicationMessageDescription,
     ) -> Result<MlsConversationDecryptMessage> {
@@ -134,11 +128,16 @@ impl ConversationGuard<'_> {
         let loaded = self.loaded()?;
         // The library has checked that the leaf still signs with the key that it had when it sent.
         let sender = member(&loaded.group, description.sender_index);
-        let noted = loaded.note_received(bytes, &overlay);
-        if noted.is_err() {
+        let leaf = description.sender_index;
+        // The library always tells it of what was encrypted.
+        let generation = description.unauthenticated_key_generation.unwrap_or_default();
+        let noted = loaded
+            .check_generation(epoch, leaf, generation)
+            .and_then(|()| loaded.note_received(&overlay, epoch, leaf, generation));
+        if let Err(error) = noted {
             self.restore()?;
+            return Err(error);
         }
-        noted?;
         let mut result = MlsConversationDecryptMessage::new(Outcome::Application, epoch);
         result.app_msg = Some(description.data().to_vec());
         result.identity = sender.clone().map(WireIdentity::basic);
@@ -196,16 +195,39 @@ impl ConversationGuard<'_> {
         Ok(result)
     }
 
+    /// A message of this device and this epoch. If it is not known here, another copy of the store has sent it.
+    fn own_message(&mut self, bytes: &[u8]) -> Result<Outcome> {
+        let overlay = self.overlay()?.clone();
+        let loaded = self.loaded()?;
+        if loaded.has_sent(bytes) || loaded.meta.incarnation.is_none() {
+            return Ok(Outcome::OwnMessage);
+        }
+        tracing::warn!(conversation = %self.id, "a message of this device that it does not know: the store is an older copy");
+        let loaded = self.loaded()?;
+        loaded.meta.incarnation = None;
+        loaded.snapshot(&overlay)?;
+        Ok(Outcome::OwnMessageUnknown)
+    }
+
     /// The library would not have the message: which of the outcomes or errors is it?
     fn refused(
         &mut self,
+        bytes: &[u8],
         header: &Header,
         current: u64,
         error: MlsError,
     ) -> Result<MlsConversationDecryptMessage> {
         let is_application = header.content == ContentType::Application;
-        // The sender is read before any key is touched: the frequent echo of own messages costs no restoring.
-        if !(is_application && matches!(error, MlsError::CantProcessMessageFromSelf)) {
+        // What is refused before any key is used up leaves the group as it was, and costs no restoring: above all the echo
+        // of own messages, and what was read before.
+        let untouched = matches!(
+            error,
+            MlsError::CantProcessMessageFromSelf
+                | MlsError::KeyMissing(_)
+                | MlsError::InvalidFutureGeneration(_)
+                | MlsError::EpochNotFound
+        );
+        if !(is_application && untouched) {
             self.restore()?;
         }
         if let Some(failure) = self.overlay()?.take_failure() {
@@ -215,11 +237,13 @@ impl ConversationGuard<'_> {
             MlsError::CantProcessMessageFromSelf if header.content == ContentType::Commit => {
                 return Err(EngineError::OwnCommitLost);
             }
+            MlsError::CantProcessMessageFromSelf if header.epoch == current => self.own_message(bytes)?,
             MlsError::CantProcessMessageFromSelf => Outcome::OwnMessage,
             MlsError::KeyMissing(_) => Outcome::Duplicate,
             MlsError::EpochNotFound | MlsError::InvalidEpoch if header.epoch < current => Outcome::StaleEpoch,
             MlsError::InvalidFutureGeneration(generation) => {
-                return Err(EngineError::TooFarAhead { generation });
+                let max = self.loaded()?.meta.maximum_forward_distance;
+                return Err(EngineError::TooFarAhead { generation, max });
             }
             MlsError::ProposalNotFound => return Err(EngineError::ProposalMissing),
             error => {

@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::{EngineError, MlsCommitBundle, MlsCustomConfiguration, MlsWirePolicy, PendingCommitInfo, Result};
 
-/// The version that is written.
-const VERSION: u16 = 1;
+/// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders.
+const GROUP_VERSION: u16 = 2;
+const PENDING_VERSION: u16 = 1;
 
 /// How many own commits are remembered, so that they are known when they come back late.
 const OWN_COMMITS: usize = 8;
@@ -18,6 +19,9 @@ const OWN_COMMITS: usize = 8;
 pub(crate) struct GroupRecord {
     version: u16,
     pub(crate) meta: GroupMeta,
+    /// Whether the ratchet tree is in the snapshot, and not beside it.
+    pub(crate) tree_inside: bool,
+    pub(crate) heads: Vec<EpochHeads>,
     #[mls_codec(with = "mls_rs_codec::byte_vec")]
     pub(crate) snapshot: Zeroizing<Vec<u8>>,
 }
@@ -26,11 +30,43 @@ pub(crate) struct GroupRecord {
 #[derive(Debug, Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
 pub(crate) struct GroupMeta {
     encrypt_handshake: bool,
-    out_of_order_tolerance: u32,
-    maximum_forward_distance: u32,
+    pub(crate) out_of_order_tolerance: u32,
+    pub(crate) maximum_forward_distance: u32,
     key_rotation_seconds: Option<u64>,
     /// The newest is last.
     own_commits: Vec<OwnCommit>,
+    /// The incarnation of the store in which this device got a leaf that no other copy of the store has. None when such a
+    /// copy has shown itself.
+    pub(crate) incarnation: Option<u64>,
+    /// The first epoch in which the numbers of all senders are known.
+    pub(crate) heads_since: u64,
+}
+
+/// How far the senders of an epoch have come.
+#[derive(Debug, Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
+pub(crate) struct EpochHeads {
+    pub(crate) epoch: u64,
+    pub(crate) senders: Vec<SenderHead>,
+}
+
+/// How far a sender has come: the next generation of its application ratchet.
+#[derive(Debug, Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
+pub(crate) struct SenderHead {
+    pub(crate) leaf: u32,
+    pub(crate) next: u32,
+}
+
+/// A conversation as version 1 had it.
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+struct GroupRecordV1 {
+    version: u16,
+    encrypt_handshake: bool,
+    out_of_order_tolerance: u32,
+    maximum_forward_distance: u32,
+    key_rotation_seconds: Option<u64>,
+    own_commits: Vec<OwnCommit>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    snapshot: Zeroizing<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
@@ -40,13 +76,15 @@ struct OwnCommit {
 }
 
 impl GroupMeta {
-    pub(crate) fn new(custom: &MlsCustomConfiguration) -> Self {
+    pub(crate) fn new(custom: &MlsCustomConfiguration, incarnation: u64) -> Self {
         Self {
             encrypt_handshake: custom.wire_policy == MlsWirePolicy::Ciphertext,
             out_of_order_tolerance: custom.out_of_order_tolerance,
             maximum_forward_distance: custom.maximum_forward_distance,
             key_rotation_seconds: custom.key_rotation_span.as_ref().map(Duration::as_secs),
             own_commits: Vec::new(),
+            incarnation: Some(incarnation),
+            heads_since: 0,
         }
     }
 
@@ -68,8 +106,13 @@ impl GroupMeta {
 }
 
 impl GroupRecord {
-    pub(crate) fn new(meta: GroupMeta, snapshot: Zeroizing<Vec<u8>>) -> Self {
-        Self { version: VERSION, meta, snapshot }
+    pub(crate) fn new(
+        meta: GroupMeta,
+        tree_inside: bool,
+        heads: Vec<EpochHeads>,
+        snapshot: Zeroizing<Vec<u8>>,
+    ) -> Self {
+        Self { version: GROUP_VERSION, meta, tree_inside, heads, snapshot }
     }
 
     pub(crate) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
@@ -77,9 +120,28 @@ impl GroupRecord {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        if version_of(bytes) == Some(1) {
+            return Ok(decode::<GroupRecordV1>(bytes, "conversation")?.into());
+        }
         let record: Self = decode(bytes, "conversation")?;
-        known_version(record.version, "conversation")?;
+        known_version(record.version, GROUP_VERSION, "conversation")?;
         Ok(record)
+    }
+}
+
+impl From<GroupRecordV1> for GroupRecord {
+    fn from(old: GroupRecordV1) -> Self {
+        let meta = GroupMeta {
+            encrypt_handshake: old.encrypt_handshake,
+            out_of_order_tolerance: old.out_of_order_tolerance,
+            maximum_forward_distance: old.maximum_forward_distance,
+            key_rotation_seconds: old.key_rotation_seconds,
+            own_commits: old.own_commits,
+            incarnation: Some(0),
+            // Set when the group is loaded: it knows its epoch.
+            heads_since: u64::MAX,
+        };
+        Self::new(meta, true, Vec::new(), old.snapshot)
     }
 }
 
@@ -115,7 +177,7 @@ pub(crate) enum PendingState {
 impl PendingRecord {
     pub(crate) fn new(epoch: u64, bundle: MlsCommitBundle, state: PendingState) -> Self {
         Self {
-            version: VERSION,
+            version: PENDING_VERSION,
             epoch,
             commit: bundle.commit,
             welcome: bundle.welcome.unwrap_or_default(),
@@ -135,8 +197,9 @@ impl PendingRecord {
         }
     }
 
-    pub(crate) fn has_message(&self) -> bool {
-        !self.encrypted_message.is_empty()
+    /// The application message that goes along.
+    pub(crate) fn message(&self) -> Option<&[u8]> {
+        (!self.encrypted_message.is_empty()).then_some(&self.encrypted_message)
     }
 
     pub(crate) fn is_join(&self) -> bool {
@@ -152,7 +215,7 @@ impl PendingRecord {
             epoch: self.epoch,
             commit_sha256: self.sha256(),
             is_join: self.is_join(),
-            has_message: self.has_message(),
+            has_message: self.message().is_some(),
         }
     }
 
@@ -162,7 +225,7 @@ impl PendingRecord {
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let record: Self = decode(bytes, "pending commit")?;
-        known_version(record.version, "pending commit")?;
+        known_version(record.version, PENDING_VERSION, "pending commit")?;
         Ok(record)
     }
 }
@@ -186,8 +249,13 @@ fn decode<T: MlsDecode>(bytes: &[u8], what: &'static str) -> Result<T> {
     if rest.is_empty() { Ok(record) } else { Err(damaged(None)) }
 }
 
-fn known_version(version: u16, what: &'static str) -> Result<()> {
-    if version == VERSION { Ok(()) } else { Err(EngineError::DamagedState { what, source: None }) }
+/// The version that every record begins with.
+fn version_of(bytes: &[u8]) -> Option<u16> {
+    bytes.first_chunk().copied().map(u16::from_be_bytes)
+}
+
+fn known_version(version: u16, known: u16, what: &'static str) -> Result<()> {
+    if version == known { Ok(()) } else { Err(EngineError::DamagedState { what, source: None }) }
 }
 
 #[cfg(test)]
@@ -195,23 +263,48 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn record() -> GroupRecord {
+        let mut meta = GroupMeta::new(
+            &MlsCustomConfiguration {
+                key_rotation_span: Some(Duration::from_hours(1)),
+                wire_policy: MlsWirePolicy::Ciphertext,
+                ..MlsCustomConfiguration::default()
+            },
+            4,
+        );
+        meta.remember_own_commit(7, [0xab; 32]);
+        let heads = vec![EpochHeads { epoch: 8, senders: vec![SenderHead { leaf: 1, next: 9 }] }];
+        GroupRecord::new(meta, false, heads, Zeroizing::new(vec![1, 2, 3]))
+    }
+
     #[test]
     fn the_format_of_a_conversation_is_the_released_one() {
-        let mut meta = GroupMeta::new(&MlsCustomConfiguration {
-            key_rotation_span: Some(Duration::from_hours(1)),
-            wire_policy: MlsWirePolicy::Ciphertext,
-            ..MlsCustomConfiguration::default()
-        });
-        meta.remember_own_commit(7, [0xab; 32]);
-        let record = GroupRecord::new(meta, Zeroizing::new(vec![1, 2, 3]));
+        let record = record();
         let bytes = record.to_bytes().unwrap();
         let expected = format!(
-            "00010100000002000003e8010000000000000e1028{}{}03010203",
+            "00020100000002000003e8010000000000000e1028{}{}{}{}{}03010203",
             "0000000000000007",
-            "ab".repeat(32)
+            "ab".repeat(32),
+            "010000000000000004",
+            "0000000000000000",
+            "001100000000000000080800000001".to_owned() + "00000009",
         );
         assert_eq!(hex::encode(&bytes[..]), expected);
         assert!(GroupRecord::from_bytes(&bytes).unwrap() == record);
+    }
+
+    #[test]
+    fn a_conversation_of_version_1_is_read() {
+        let bytes = hex::decode(format!(
+            "00010100000002000003e8010000000000000e1028{}{}03010203",
+            "0000000000000007",
+            "ab".repeat(32)
+        ))
+        .unwrap();
+        let read = GroupRecord::from_bytes(&bytes).unwrap();
+        assert!(read.tree_inside && read.heads.is_empty() && read.snapshot[..] == [1, 2, 3]);
+        assert!(read.meta.is_own_commit(&[0xab; 32]) && read.meta.encrypts_handshake());
+        assert_eq!(read.meta.incarnation, Some(0));
     }
 
     #[test]
@@ -226,24 +319,23 @@ mod tests {
         let bytes = record.to_bytes().unwrap();
         assert_eq!(hex::encode(&bytes[..]), "000100000000000000050101000102010301 0104".replace(' ', ""));
         let read = PendingRecord::from_bytes(&bytes).unwrap();
-        assert!(read == record && read.bundle() == bundle && read.has_message() && !read.is_join());
+        assert!(read == record && read.bundle() == bundle && read.message() == Some(&[3]) && !read.is_join());
     }
 
     #[test]
     fn other_versions_and_rests_are_refused() {
-        let record =
-            GroupRecord::new(GroupMeta::new(&MlsCustomConfiguration::default()), Zeroizing::new(vec![]));
+        let record = record();
         let mut bytes = record.to_bytes().unwrap().to_vec();
         bytes.push(0);
         assert!(matches!(GroupRecord::from_bytes(&bytes), Err(EngineError::DamagedState { .. })));
         bytes.pop();
-        bytes[1] = 2;
+        bytes[1] = 3;
         assert!(matches!(GroupRecord::from_bytes(&bytes), Err(EngineError::DamagedState { .. })));
     }
 
     #[test]
     fn only_the_newest_own_commits_are_remembered() {
-        let mut meta = GroupMeta::new(&MlsCustomConfiguration::default());
+        let mut meta = GroupMeta::new(&MlsCustomConfiguration::default(), 0);
         for n in 0..=OWN_COMMITS {
             meta.remember_own_commit(n as u64, [u8::try_from(n).unwrap(); 32]);
         }

@@ -6,12 +6,14 @@ use tertulia_store::Store;
 
 use crate::{
     Ciphersuite, ClientId, ConversationId, EngineError, MlsTransport, PendingCommitInfo, Result,
-    SessionConfig, TransactionContext, conversation, loaded::Loaded, overlay::Overlay,
+    SessionConfig, TransactionContext, cache::GroupCache, conversation, loaded::Loaded, overlay::Overlay,
+    record::PendingRecord,
 };
 
 /// The engine of one device, above its store. Cheap to clone.
 ///
-/// Several sessions may share a store, in one process or in several: nothing is cached between transactions.
+/// Several sessions may share a store, in one process or in several: groups that are kept in memory between transactions are
+/// compared with the store before they are used.
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
@@ -21,12 +23,17 @@ struct Inner {
     store: Store,
     transport: Arc<dyn MlsTransport>,
     config: SessionConfig,
+    /// The changes of the transaction that is under way. The groups in the cache have it as their storage.
+    overlay: Overlay,
+    cache: GroupCache,
 }
 
 impl Session {
     /// Opens the engine above a store.
     pub fn open(store: Store, transport: Arc<dyn MlsTransport>, config: SessionConfig) -> Result<Self> {
-        Ok(Self { inner: Arc::new(Inner { store, transport, config }) })
+        let overlay = Overlay::new(store.clone());
+        let cache = GroupCache::new(config.cache_bytes);
+        Ok(Self { inner: Arc::new(Inner { store, transport, config, overlay, cache }) })
     }
 
     /// Begins a transaction, as soon as no other is under way on this store, in this process or another. Who waits longest
@@ -37,11 +44,24 @@ impl Session {
 
     /// A conversation as it is on disk now. It does not wait for transactions, and does not follow them.
     pub fn conversation(&self, id: &ConversationId) -> Result<ConversationView> {
+        let incarnation = self.inner.overlay.incarnation();
+        let (serial, pending) = self.inner.store.read(|tx| -> Result<_> {
+            let serials = tx.group_serials(id.as_bytes())?;
+            Ok((serials.map(|(state, journal)| state.max(journal)), tx.pending_commit(id.as_bytes())?))
+        })?;
+        let Some(serial) = serial else { return Err(EngineError::ConversationNotFound(id.clone())) };
+        if let Some(loaded) = self.inner.cache.look(id.as_bytes(), serial) {
+            let pending = pending.map(|bytes| PendingRecord::from_bytes(&bytes)).transpose()?;
+            let pending = pending.map(|pending| pending.info());
+            return Ok(ConversationView { id: id.clone(), loaded, pending, incarnation });
+        }
         let overlay = Overlay::view(&self.inner.store, id.as_bytes())?;
         let loaded = Loaded::load(id.as_bytes(), &overlay, self.config())?;
         let pending = overlay.pending(id.as_bytes())?.map(|pending| pending.info());
         match loaded {
-            Some(loaded) => Ok(ConversationView { id: id.clone(), loaded, pending }),
+            Some(loaded) => {
+                Ok(ConversationView { id: id.clone(), loaded: Arc::new(loaded), pending, incarnation })
+            }
             None => Err(EngineError::ConversationNotFound(id.clone())),
         }
     }
@@ -86,6 +106,15 @@ impl Session {
         &self.inner.config
     }
 
+    /// The overlay of the transaction that holds the writer's lock.
+    pub(crate) fn overlay(&self) -> &Overlay {
+        &self.inner.overlay
+    }
+
+    pub(crate) fn cache(&self) -> &GroupCache {
+        &self.inner.cache
+    }
+
     fn reading(&self) -> Overlay {
         Overlay::new(self.inner.store.clone())
     }
@@ -100,8 +129,9 @@ impl fmt::Debug for Session {
 /// A conversation to look at, as it was when it was opened.
 pub struct ConversationView {
     id: ConversationId,
-    loaded: Loaded,
+    loaded: Arc<Loaded>,
     pending: Option<PendingCommitInfo>,
+    incarnation: u64,
 }
 
 impl ConversationView {
@@ -150,6 +180,12 @@ impl ConversationView {
     /// The commit of this device that waits for its outcome.
     pub fn pending_commit(&self) -> Option<&PendingCommitInfo> {
         self.pending.as_ref()
+    }
+
+    /// Whether the store was restored from a backup or copied since this device got its leaf's keys, so that it must not
+    /// encrypt before it has updated them ([`EngineError::StateRestored`]).
+    pub fn is_restored(&self) -> bool {
+        self.loaded.meta.incarnation != Some(self.incarnation)
     }
 
     /// How many proposals wait to be committed.

@@ -33,6 +33,7 @@ pub struct TransactionContext {
 
 /// What a transaction holds while it is under way.
 pub(crate) struct Writing {
+    session: Session,
     pub(crate) overlay: Overlay,
     loaded: HashMap<Vec<u8>, Loaded>,
     application: Vec<ApplicationWrite>,
@@ -124,7 +125,9 @@ impl TransactionContext {
     pub(crate) fn persist(&mut self) -> Result<()> {
         let writing = self.writing_mut()?;
         let overlay = writing.overlay.clone();
-        let flushed = writing.loaded.values_mut().try_for_each(|loaded| loaded.flush(&overlay));
+        let strict = self.session.config().strict;
+        let writing = self.writing_mut()?;
+        let flushed = writing.loaded.values_mut().try_for_each(|loaded| loaded.flush(&overlay, strict));
         let application = std::mem::take(&mut writing.application);
         let prior_epochs = self.session.config().prior_epochs;
         let written = flushed.and_then(|()| {
@@ -138,7 +141,10 @@ impl TransactionContext {
             })
         });
         match written {
-            Ok(()) => overlay.clear(),
+            Ok(()) => {
+                overlay.clear();
+                self.writing_mut()?.loaded.values_mut().for_each(Loaded::written);
+            }
             Err(_) => self.state = None,
         }
         written
@@ -153,7 +159,8 @@ impl TransactionContext {
     pub(crate) async fn lock(&mut self) -> Result<()> {
         let writer = self.session.store().lock().await?;
         self.state = Some(Writing {
-            overlay: Overlay::new(self.session.store().clone()),
+            overlay: self.session.overlay().clone(),
+            session: self.session.clone(),
             loaded: HashMap::new(),
             application: Vec::new(),
             writer,
@@ -163,18 +170,28 @@ impl TransactionContext {
 }
 
 impl Writing {
-    /// The group of a conversation, loaded at most once.
+    /// The group of a conversation, loaded at most once: from the session's cache if the store has nothing newer.
     pub(crate) fn loaded(
         &mut self,
         id: &ConversationId,
         config: &SessionConfig,
     ) -> Result<Option<&mut Loaded>> {
-        if !self.loaded.contains_key(id.as_bytes())
-            && let Some(loaded) = Loaded::load(id.as_bytes(), &self.overlay, config)?
-        {
-            self.loaded.insert(id.as_bytes().to_vec(), loaded);
+        let key = id.as_bytes();
+        if !self.loaded.contains_key(key) {
+            let cached = if self.overlay.has_changes_of_group(key) {
+                None
+            } else {
+                self.overlay.stored_serial(key)?.and_then(|serial| self.session.cache().take(key, serial))
+            };
+            let loaded = match cached {
+                Some(loaded) => Some(loaded),
+                None => Loaded::load(key, &self.overlay, config)?,
+            };
+            if let Some(loaded) = loaded {
+                self.loaded.insert(key.to_vec(), loaded);
+            }
         }
-        Ok(self.loaded.get_mut(id.as_bytes()))
+        Ok(self.loaded.get_mut(key))
     }
 
     /// Takes a new group into the transaction.
@@ -197,6 +214,18 @@ impl Writing {
     /// Forgets the loaded group: the overlay has another one now, or none.
     pub(crate) fn unload(&mut self, id: &ConversationId) {
         self.loaded.remove(id.as_bytes());
+    }
+}
+
+impl Drop for Writing {
+    /// Leaves the groups that are as the store has them for the next transaction, and forgets the rest. The lock goes last.
+    fn drop(&mut self) {
+        self.overlay.clear();
+        for (id, loaded) in self.loaded.drain() {
+            if !loaded.is_changed() {
+                self.session.cache().put(id, loaded);
+            }
+        }
     }
 }
 

@@ -112,9 +112,39 @@ async fn messages_out_of_order_are_read() {
     for n in 0..5 {
         messages.push(alice.encrypt(&id, &n.to_string()).await.unwrap());
     }
-    for n in [4, 0, 2, 1, 3] {
+    for n in [1, 0, 4, 2, 3] {
         assert_eq!(bob.decrypt(&id, &messages[n]).await.unwrap().app_msg.unwrap(), n.to_string().as_bytes());
     }
+}
+
+#[tokio::test]
+async fn a_message_that_comes_after_more_later_ones_than_allowed_is_refused() {
+    let (_hub, mut alice, mut bob, id) = two().await;
+    let mut messages = Vec::new();
+    for n in 0..5 {
+        messages.push(alice.encrypt(&id, &n.to_string()).await.unwrap());
+    }
+    bob.decrypt(&id, &messages[4]).await.unwrap();
+    for n in [0, 1] {
+        // Its key is deleted: nobody can tell it from one that was read.
+        assert_eq!(bob.decrypt(&id, &messages[n]).await.unwrap().outcome, Outcome::Duplicate);
+    }
+    for n in [3, 2] {
+        assert_eq!(bob.decrypt(&id, &messages[n]).await.unwrap().app_msg.unwrap(), n.to_string().as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_sender_may_skip_a_thousand_messages_and_not_one_more() {
+    let (_hub, mut alice, mut bob, id) = two().await;
+    let mut messages = Vec::new();
+    for n in 0..=1001 {
+        messages.push(alice.encrypt(&id, &n.to_string()).await.unwrap());
+    }
+    let refused = bob.decrypt(&id, &messages[1001]).await.unwrap_err();
+    assert!(matches!(refused, EngineError::TooFarAhead { generation: 1001, max: 1000 }), "{refused}");
+    assert_eq!(bob.decrypt(&id, &messages[0]).await.unwrap().app_msg.unwrap(), b"0", "nothing was used up");
+    assert_eq!(bob.decrypt(&id, &messages[1001]).await.unwrap().app_msg.unwrap(), b"1001");
 }
 
 #[tokio::test]

@@ -39,6 +39,6 @@ pub use lock::WriterGuard;
 pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
     ConnectionRecord, ConversationRecord, ConversationRow, CredentialRecord, GroupStateRecord, JournalEntry,
-    KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, RecordKey,
-    Setting,
+    KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage,
+    RecordKey, Setting,
 };

@@ -66,7 +66,7 @@ impl TransactionContext {
 
         // Over nothing: the library would mix the secrets of the old state with those of the new one.
         let scratch = Overlay::scratch();
-        let mut meta = GroupMeta::new(&config.joined);
+        let mut meta = GroupMeta::new(&config.joined, self.writing()?.overlay.incarnation());
         let client = provider::client(&scratch, &config, &meta, Some(&credential), MAX_LIFETIME);
         let build = || -> Result<(MlsGroup, MlsMessage), MlsError> {
             let mut builder = client.external_commit_builder()?;
@@ -87,11 +87,11 @@ impl TransactionContext {
             encrypted_message: None,
         };
         group.write_to_storage().map_err(library)?;
-        let (_, snapshot) = scratch
+        let written = scratch
             .group(id.as_bytes())?
             .ok_or(EngineError::DamagedState { what: "external commit", source: None })?;
         meta.remember_own_commit(epoch, sha256(&bundle.commit));
-        let joined = GroupRecord::new(meta, snapshot).to_bytes()?;
+        let joined = GroupRecord::new(meta, true, Vec::new(), written.snapshot).to_bytes()?;
         Ok((id, PendingRecord::new(epoch, bundle, PendingState::Join(joined))))
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     Result, TransactionContext,
     identity::client_id_of,
     loaded::Loaded,
-    provider::MlsGroup,
+    provider::{self, MlsGroup},
     record::{GroupRecord, PendingRecord, PendingState},
 };
 
@@ -53,8 +53,6 @@ pub(super) async fn publish(
 
 /// What became of a commit that is not pending any more.
 fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) -> Result<CommitSummary> {
-    let config = guard.config();
-    let overlay = guard.overlay()?.clone();
     let Some(loaded) = guard.loaded_if_joined()? else {
         return Err(EngineError::CommitRejected(RejectReason::StaleEpoch { current: None }));
     };
@@ -66,7 +64,7 @@ fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) 
         PendingState::Join(_) => (vec![loaded.own_client_id()?], Vec::new()),
         PendingState::Commit(secrets) => {
             // The secrets know what they change, whatever group they are applied to.
-            let mut copy = loaded.throw_away_copy(&overlay, &config)?;
+            let mut copy = loaded.group.clone();
             let description = CommitSecrets::from_bytes(secrets)
                 .and_then(|secrets| copy.apply_detached_commit(secrets))
                 .map_err(|error| EngineError::Library(Box::new(error)))?;
@@ -83,7 +81,7 @@ impl ConversationGuard<'_> {
         match &record.state {
             PendingState::Join(bytes) => {
                 let joined = GroupRecord::from_bytes(bytes)?;
-                overlay.replace_group(self.id.as_bytes(), joined.meta, joined.snapshot);
+                overlay.replace_group(self.id.as_bytes(), joined, provider::first_serial()?);
                 overlay.delete_pending(self.id.as_bytes());
                 self.tx.writing_mut()?.unload(&self.id);
                 let loaded = self.loaded()?;
@@ -99,10 +97,14 @@ impl ConversationGuard<'_> {
                 if loaded.group.current_epoch() != record.epoch {
                     return Err(EngineError::DamagedState { what: "pending commit", source: None });
                 }
-                loaded.flush(&overlay)?;
                 match apply(loaded, secrets, record) {
                     Ok(summary) => {
+                        loaded.meta.incarnation = Some(overlay.incarnation());
                         loaded.snapshot(&overlay)?;
+                        if let Some(message) = record.message() {
+                            // It has the first key of the epoch, which the snapshot does without already.
+                            loaded.note_sent(&overlay, 0, message)?;
+                        }
                         overlay.delete_pending(self.id.as_bytes());
                         Ok(summary)
                     }
@@ -122,7 +124,7 @@ impl ConversationGuard<'_> {
 /// Applies a member's own commit to the loaded group.
 fn apply(loaded: &mut Loaded, secrets: &[u8], record: &PendingRecord) -> Result<CommitSummary, MlsError> {
     let description = loaded.group.apply_detached_commit(CommitSecrets::from_bytes(secrets)?)?;
-    if record.has_message() {
+    if record.message().is_some() {
         // The first key of the new epoch has encrypted the message that went along.
         loaded.group.next_encryption_key()?;
     }

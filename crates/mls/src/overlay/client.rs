@@ -57,6 +57,12 @@ impl Overlay {
             .transpose()
     }
 
+    /// The store's incarnation when a key package was made.
+    pub(crate) fn key_package_incarnation(&self, reference: &[u8]) -> Result<u64> {
+        let known = self.key_packages()?.into_iter().find(|entry| entry.reference == reference);
+        Ok(known.map_or(0, |entry| entry.incarnation))
+    }
+
     /// Marks a key package that was generated in this transaction as one that may be used again and again.
     pub(crate) fn mark_last_resort(&self, reference: &[u8]) {
         if let Some(KeyPackageChange::Insert { record, .. }) = self.changes().key_packages.get_mut(reference)
@@ -97,7 +103,7 @@ impl Overlay {
             not_after: data.expiration,
             last_resort: false,
             signature_key: signature_key(data)?,
-            incarnation: 0,
+            incarnation: self.incarnation(),
         };
         let change = KeyPackageChange::Insert { record, data: Zeroizing::new(encoded) };
         self.changes().key_packages.insert(reference, change);

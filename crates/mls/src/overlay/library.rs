@@ -10,7 +10,7 @@ use mls_rs_core::{
     key_package::KeyPackageData,
 };
 
-use super::{Overlay, Secret};
+use super::{GroupState as SnapshotState, Overlay, Secret};
 use crate::{MlsCustomConfiguration, record::GroupMeta};
 
 /// Stands for the error that [`Overlay::take_failure`] gives.
@@ -28,8 +28,11 @@ impl GroupStateStorage for Overlay {
     type Error = StorageFailed;
 
     fn state(&self, group_id: &[u8]) -> Result<Option<Secret>, StorageFailed> {
+        if let Some(staged) = self.changes().staged.take() {
+            return Ok(Some(staged));
+        }
         let group = self.report(self.group(group_id))?;
-        Ok(group.map(|(_, snapshot)| snapshot))
+        Ok(group.map(|group| group.snapshot))
     }
 
     fn epoch(&self, group_id: &[u8], epoch_id: u64) -> Result<Option<Secret>, StorageFailed> {
@@ -42,14 +45,18 @@ impl GroupStateStorage for Overlay {
         epoch_inserts: Vec<EpochRecord>,
         epoch_updates: Vec<EpochRecord>,
     ) -> Result<(), StorageFailed> {
-        let meta = match self.report(self.group(&state.id))? {
-            Some((meta, _)) => meta,
-            // A new group: its metadata follows by `set_meta`.
-            None => GroupMeta::new(&MlsCustomConfiguration::default()),
-        };
         let mut changes = self.changes();
         let change = changes.groups.entry(state.id).or_default();
-        change.state = Some((meta, state.data));
+        // What else belongs to it follows by `finish_snapshot`.
+        let same_epoch = change.state.as_ref().map_or(!change.hides_store, |state| state.same_epoch);
+        change.state = Some(SnapshotState {
+            serial: 0,
+            meta: GroupMeta::new(&MlsCustomConfiguration::default(), 0),
+            heads: Vec::new(),
+            tree_inside: true,
+            same_epoch,
+            snapshot: state.data,
+        });
         for record in epoch_inserts.into_iter().chain(epoch_updates) {
             change.epochs.insert(record.id, record.data);
         }

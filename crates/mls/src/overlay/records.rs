@@ -49,7 +49,7 @@ impl Overlay {
             }
             let place = records.binary_search_by(|(other, _)| other.cmp(&key.key));
             match (place, change) {
-                (Ok(at), Some(value)) => records[at].1 = value.clone(),
+                (Ok(at), Some(value)) => records[at].1.clone_from(value),
                 (Ok(at), None) => drop(records.remove(at)),
                 (Err(at), Some(value)) => records.insert(at, (key.key.clone(), value.clone())),
                 (Err(_), None) => {}

@@ -85,7 +85,7 @@ impl TransactionContext {
         let config = self.session.config().clone();
         let overlay = self.writing()?.overlay.clone();
         let credential = overlay.credential(credential)?;
-        let meta = GroupMeta::new(&config.joined);
+        let meta = GroupMeta::new(&config.joined, overlay.incarnation());
         let client = provider::client(&overlay, &config, &meta, Some(&credential), lifetime);
         (0..count)
             .map(|_| {

@@ -42,7 +42,7 @@ impl TransactionContext {
         if external_senders.len() > max {
             return Err(EngineError::TooMany { requested: external_senders.len(), max });
         }
-        let meta = GroupMeta::new(&custom);
+        let meta = GroupMeta::new(&custom, overlay.incarnation());
         let client = provider::client(&overlay, &config, &meta, Some(&credential), MAX_LIFETIME);
         let build = || {
             let mut extensions = ExtensionList::new();
@@ -58,7 +58,7 @@ impl TransactionContext {
                 .build()
         };
         let group = build().map_err(|error| failure(&overlay, error))?;
-        writing.insert(Loaded::new(group, meta))
+        writing.insert(Loaded::new(group, meta, provider::first_serial()?))
     }
 
     /// Joins the conversation of a Welcome that answers a key package of this device. The key package is used up.
@@ -76,15 +76,15 @@ impl TransactionContext {
         let mut own = None;
         for reference in references {
             if let Some(data) = overlay.key_package(reference)? {
-                own = Some(data);
+                own = Some((reference, data));
                 break;
             }
         }
-        let own = own.ok_or(EngineError::KeyPackageNotFound)?;
+        let (reference, own) = own.ok_or(EngineError::KeyPackageNotFound)?;
         let key = overlay::signature_key(&own)?;
         let credential = overlay.credential_with_key(&key)?.ok_or(EngineError::CredentialNotFound)?;
 
-        let meta = GroupMeta::new(&config.joined);
+        let meta = GroupMeta::new(&config.joined, overlay.key_package_incarnation(reference)?);
         let client = provider::client(&overlay, &config, &meta, Some(&credential), MAX_LIFETIME);
         let (group, _) = client.join_group(None, &message, None).map_err(|error| {
             overlay.take_failure().unwrap_or_else(|| EngineError::InvalidWelcome(Box::new(error)))
@@ -94,7 +94,7 @@ impl TransactionContext {
             return Err(EngineError::ConversationExists(id));
         }
         let epoch = group.current_epoch();
-        writing.insert(Loaded::new(group, meta))?;
+        writing.insert(Loaded::new(group, meta, provider::first_serial()?))?;
         // A join for an earlier epoch was not taken, or is undone: else nobody could have added this device.
         if overlay.pending(id.as_bytes())?.is_some_and(|pending| pending.epoch < epoch) {
             overlay.delete_pending(id.as_bytes());

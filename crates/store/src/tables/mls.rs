@@ -105,7 +105,8 @@ impl ReadTx<'_> {
 
     /// The journal of a group, in order.
     pub fn journal(&self, group: &[u8]) -> Result<Vec<JournalEntry>, StoreError> {
-        let sql = "SELECT serial, leaf, generation, digest FROM mls_journal WHERE group_id = ?1 ORDER BY serial";
+        let sql =
+            "SELECT serial, leaf, generation, digest FROM mls_journal WHERE group_id = ?1 ORDER BY serial";
         all(&self.tx, sql, [group], |row| {
             Ok(JournalEntry {
                 serial: number(row, 0)?,
@@ -177,7 +178,8 @@ impl ReadTx<'_> {
 
     /// What there is of key packages.
     pub fn key_packages(&self) -> Result<Vec<KeyPackageRecord>, StoreError> {
-        let sql = "SELECT reference, not_after, last_resort, signature_key, incarnation FROM mls_key_packages";
+        let sql =
+            "SELECT reference, not_after, last_resort, signature_key, incarnation FROM mls_key_packages";
         all(&self.tx, sql, [], |row| {
             Ok(KeyPackageRecord {
                 reference: row.get(0)?,
@@ -223,7 +225,8 @@ impl WriteTx<'_> {
 
     /// Deletes the journal of a group up to this entry, but keeps the entries with a digest if `keep_own`.
     pub fn trim_journal(&mut self, group: &[u8], serial: u64, keep_own: bool) -> Result<(), StoreError> {
-        let sql = "DELETE FROM mls_journal WHERE group_id = ?1 AND serial <= ?2 AND (digest IS NULL OR NOT ?3)";
+        let sql =
+            "DELETE FROM mls_journal WHERE group_id = ?1 AND serial <= ?2 AND (digest IS NULL OR NOT ?3)";
         execute(&self.tx, sql, (group, to_sql(serial), keep_own)).map(drop)
     }
 
@@ -296,7 +299,8 @@ impl WriteTx<'_> {
         let KeyPackageRecord { reference, not_after, last_resort, signature_key, incarnation } = record;
         let not_after = stored(*not_after, "the end of a lifetime")?;
         let incarnation = stored(*incarnation, "an incarnation")?;
-        execute(&self.tx, sql, (reference, data, not_after, last_resort, signature_key, incarnation)).map(drop)
+        execute(&self.tx, sql, (reference, data, not_after, last_resort, signature_key, incarnation))
+            .map(drop)
     }
 
     /// Deletes a key package.
