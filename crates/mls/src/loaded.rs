@@ -138,7 +138,7 @@ impl Loaded {
                     self.group.next_encryption_key().map_err(again)?;
                 }
             } else {
-                self.group.derive_decryption_key(entry.leaf, entry.generation).map_err(again)?;
+                self.use_up(entry.leaf, entry.generation).map_err(again)?;
                 let epoch = self.group.current_epoch();
                 self.advance(epoch, entry.leaf, entry.generation);
             }
@@ -211,10 +211,17 @@ impl Loaded {
         let obsolete = self.heads.advance(&self.meta, epoch, leaf, generation);
         if epoch == self.group.current_epoch() {
             for generation in obsolete {
-                // To derive a key is to use it up. Most of them are used up already, which is the error.
-                drop(self.group.derive_decryption_key(leaf, generation));
+                // Most of them are used up already, which is the error.
+                drop(self.use_up(leaf, generation));
             }
         }
+    }
+
+    /// Uses up a key of this epoch: to derive it is to delete it.
+    fn use_up(&mut self, leaf: u32, generation: u32) -> Result<(), MlsError> {
+        // The library wants the index of the leaf's node in the tree, not that of the leaf (RFC 9420, section 4.1.2).
+        let node = leaf.checked_mul(2).ok_or(MlsError::InvalidLeafConsumption)?;
+        self.group.derive_decryption_key(node, generation).map(drop)
     }
 
     /// Writes the group into the overlay if `strict` and keys were used up since the snapshot: they are gone from it then.

@@ -3,7 +3,8 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -122,6 +123,13 @@ impl Hub {
         self.with(id, |conversation| conversation.welcomes.last().cloned())
     }
 
+    /// A conversation that was ordered before.
+    pub(crate) fn restore(&self, id: &ConversationId, epoch: u64, log: Vec<Vec<u8>>, group_info: Vec<u8>) {
+        self.with(id, |conversation| {
+            *conversation = HubConversation { epoch, log, group_info, welcomes: Vec::new() };
+        });
+    }
+
     /// Appends an application message or a proposal.
     pub(crate) fn post(&self, id: &ConversationId, message: Vec<u8>) {
         self.with(id, |conversation| conversation.log.push(message));
@@ -230,6 +238,17 @@ impl Device {
         Self { hub: hub.clone(), home, config, session, credential, cursors: HashMap::new() }
     }
 
+    /// The device in a copy of a home.
+    pub(crate) async fn of_home(hub: &Hub, home: &Path) -> Self {
+        let copy = Arc::new(tempfile::tempdir().unwrap());
+        copy_files(home, copy.path());
+        let store = Store::open(copy.path(), &KeySource::File).unwrap();
+        let config = SessionConfig::default();
+        let session = Session::open(store, Arc::new(hub.clone()), config.clone()).unwrap();
+        let credential = session.new_transaction().await.unwrap().find_credentials().unwrap().pop().unwrap();
+        Self { hub: hub.clone(), home: copy, config, session, credential, cursors: HashMap::new() }
+    }
+
     pub(crate) fn home(&self) -> PathBuf {
         self.home.path().to_owned()
     }
@@ -249,8 +268,14 @@ impl Device {
 
     /// The device after a crash: all memory is gone, the disk is there.
     pub(crate) fn restarted(self) -> Self {
+        self.restored(|| ())
+    }
+
+    /// The device after a crash with something done to its disk.
+    pub(crate) fn restored(self, restore: impl FnOnce()) -> Self {
         let Self { hub, home, config, session, credential, cursors } = self;
         drop(session);
+        restore();
         let store = Store::open(home.path(), &KeySource::File).unwrap();
         let session = Session::open(store, Arc::new(hub.clone()), config.clone()).unwrap();
         Self { hub, home, config, session, credential, cursors }
@@ -388,6 +413,14 @@ impl Device {
 
     pub(crate) fn members(&self, id: &ConversationId) -> Vec<ClientId> {
         self.session.conversation(id).unwrap().client_ids().unwrap()
+    }
+}
+
+/// Copies the files of a directory over those of another.
+pub(crate) fn copy_files(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
 
