@@ -35,16 +35,20 @@
 //!
 //! - Buffering messages of the next epoch; today they are the error [`FutureEpoch`](EngineError::FutureEpoch).
 //! - Proposals of this device (`new_add_proposal`, `new_remove_proposal`, `new_update_proposal`), and renewing them.
-//! - Observers of epochs and of history, children of conversations, automatic key rotation, limits for messages out of
-//!   order. What [`MlsCustomConfiguration`] cannot do yet, it says.
+//! - Observers of epochs and of history, children of conversations, automatic key rotation.
 //! - X.509 credentials, more ciphersuites.
-//! - Writing less than the whole group per transaction: today it costs O(group) once per transaction and conversation.
 //!
 //! # Secrets on disk
 //!
-//! A consumed message key is gone from disk when the transaction that consumed it is finished (the store overwrites what
-//! it deletes). A past epoch's secrets are gone when [`SessionConfig::prior_epochs`] further epochs have passed, counted
-//! at writes of that conversation.
+//! What is on disk is encrypted. A message key that was used up can be derived from it until the next snapshot of its group:
+//! for 256 further messages at most, or until the epoch ends. With [`SessionConfig::strict`] the snapshot is part of the
+//! same transaction, and the database's write-ahead log is emptied behind it: the key is gone when
+//! [`TransactionContext::finish`] returns. A past epoch's secrets are gone when [`SessionConfig::prior_epochs`] further
+//! epochs have passed, counted at writes of that conversation.
+//!
+//! A key is never used to encrypt twice. Encrypting is a durable write before the ciphertext is handed out; a store that was
+//! restored from a backup or copied is known by its file, or by the echo of a message that it does not know, and refuses to
+//! encrypt ([`EngineError::StateRestored`]) until the device has new keys.
 
 mod cache;
 mod commit;

@@ -33,6 +33,15 @@ pub(crate) struct Change {
 #[derive(Debug, Default)]
 struct Claimed(BTreeMap<DeviceAddress, KeyPackage>);
 
+/// What a device may owe to a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Upkeep {
+    /// To commit the proposals that wait, which are the hub's removals of who has left.
+    Proposals,
+    /// To get keys of its own that no copy of the home has.
+    Keys,
+}
+
 /// What one attempt came to.
 enum Attempt {
     Done,
@@ -63,8 +72,8 @@ impl Client {
         }
     }
 
-    /// Commits the proposals that wait, which are the hub's removals of who has left.
-    pub(crate) async fn commit_proposals(&self, conversation: ConversationId) -> Result<()> {
+    /// Makes a commit that this device owes to the group.
+    pub(crate) async fn upkeep(&self, conversation: ConversationId, owed: Upkeep) -> Result<()> {
         let group = group_of(conversation);
         let mut retries = Retries::new(conversation);
         loop {
@@ -72,8 +81,11 @@ impl Client {
             if !tx.conversation_exists(&group)? {
                 return Ok(());
             }
-            let committed =
-                tx.conversation(&group).await?.commit_pending_proposals(CommitOptions::default()).await;
+            let mut guard = tx.conversation(&group).await?;
+            let committed = match owed {
+                Upkeep::Proposals => guard.commit_pending_proposals(CommitOptions::default()).await.map(drop),
+                Upkeep::Keys => guard.update_key_material(CommitOptions::default()).await.map(drop),
+            };
             match self.outcome(tx, committed).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
@@ -134,8 +146,10 @@ impl Client {
                 if view.epoch() == 0 {
                     let at_hub = self.inner().hub.conversation(conversation).await?;
                     self.begin(&at_hub, &[], None).await?;
+                } else if view.is_restored() {
+                    self.upkeep(conversation, Upkeep::Keys).await?;
                 } else if view.pending_proposals() > 0 {
-                    self.commit_proposals(conversation).await?;
+                    self.upkeep(conversation, Upkeep::Proposals).await?;
                 } else {
                     return Ok(());
                 }

@@ -196,7 +196,8 @@ impl Client {
             // Something came in between; the next round sees to it.
             Err(
                 tertulia_mls::EngineError::PendingCommit { .. }
-                | tertulia_mls::EngineError::PendingProposals { .. },
+                | tertulia_mls::EngineError::PendingProposals { .. }
+                | tertulia_mls::EngineError::StateRestored,
             ) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -3,6 +3,7 @@
 use crate::{
     Client, Error, Result, SyncReport,
     apply::{Applied, Prepared},
+    groups::Upkeep,
     link::{conversation_of, group_of},
     todo::Todo,
 };
@@ -63,7 +64,7 @@ impl Client {
     async fn carry_out(&self, report: &mut SyncReport) -> Result<()> {
         let todo = self.todo().await?;
         for conversation in &todo.proposals {
-            tolerate(self.commit_proposals(*conversation).await)?;
+            tolerate(self.upkeep(*conversation, Upkeep::Proposals).await)?;
         }
         for conversation in &todo.announce {
             tolerate(self.queue_announcement(*conversation).await)?;
