@@ -3,6 +3,7 @@
 
 mod client;
 mod help;
+mod home;
 mod serve;
 
 pub(crate) use client::{
@@ -10,6 +11,7 @@ pub(crate) use client::{
     SignUpArgs,
 };
 pub(crate) use help::{command, command_for_manual, reference};
+pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
 pub(crate) use serve::{LogFormat, ServeArgs};
 
 use std::path::PathBuf;
@@ -86,6 +88,9 @@ pub(crate) enum Command {
     Devices,
     /// Fetch what is new and send what waits
     Sync,
+    /// Copy this home, or give it another key
+    #[command(subcommand, after_help = help::HOME)]
+    Home(HomeCommand),
 
     /// Ask somebody for a connection
     Connect(ConnectionArgs),
@@ -161,6 +166,9 @@ mod tests {
             "list --offline",
             "connections --offline --json",
             "sync",
+            "home export backup --new-passphrase-stdin --passphrase-stdin",
+            "home rekey --key-file",
+            "home rekey --new-passphrase-stdin",
             "connect @bob",
             "accept bob",
             "ignore bob",
@@ -193,6 +201,8 @@ mod tests {
         for (line, kind) in [
             ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("dance", ErrorKind::InvalidSubcommand),
+            ("home rekey", ErrorKind::MissingRequiredArgument),
+            ("home rekey --key-file --new-passphrase-stdin", ErrorKind::ArgumentConflict),
             ("connect", ErrorKind::MissingRequiredArgument),
             ("connect b", ErrorKind::ValueValidation),
             ("connect 'bob smith'", ErrorKind::ValueValidation),

@@ -4,6 +4,7 @@ mod account;
 mod connections;
 mod conversations;
 mod documents;
+mod home;
 mod messages;
 mod serve;
 
@@ -32,6 +33,7 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Whoami => account::whoami(session).await,
         Command::Devices => account::devices(session).await,
         Command::Sync => account::sync(session).await,
+        Command::Home(command) => home::home(session, command).await,
         Command::Connect(args) => connections::change(session, args, Change::Connect).await,
         Command::Accept(args) => connections::change(session, args, Change::Accept).await,
         Command::Ignore(args) => connections::change(session, args, Change::Ignore).await,

@@ -63,6 +63,14 @@ impl Output {
         self.one(report, human::report)
     }
 
+    pub(crate) fn exported(self, exported: &view::Exported) -> Result<(), CliError> {
+        self.one(exported, human::exported)
+    }
+
+    pub(crate) fn rekeyed(self, rekeyed: &view::Rekeyed) -> Result<(), CliError> {
+        self.one(rekeyed, human::rekeyed)
+    }
+
     /// A message that was sent: a person has just typed it and needs no copy.
     pub(crate) fn sent(self, message: &view::Message) -> Result<(), CliError> {
         self.one(message, |_| String::new())

@@ -1,7 +1,7 @@
 //! What comes from standard input, and what a person types without echo.
 //!
-//! Standard input carries, in this order and as far as it is asked for: the passphrase (a line), the password (a line), the
-//! text of a message (the rest). So a script can give all of them to one command.
+//! Standard input carries, in this order and as far as it is asked for: the passphrase (a line), the password or the new
+//! passphrase (a line), the text of a message (the rest). So a script can give all of them to one command.
 
 use std::io::{self, BufRead, IsTerminal as _, Read as _};
 
@@ -36,6 +36,11 @@ impl<R: BufRead> Input<R> {
     /// The passphrase of the home. `new`: the home is about to be made with it, so a person types it twice.
     pub(crate) fn passphrase(&mut self, new: bool) -> Result<Zeroizing<String>, CliError> {
         if self.is_terminal { ask("Passphrase of this home", new) } else { self.line("passphrase") }
+    }
+
+    /// The passphrase that the home, or a copy of it, is about to get. A person types it twice.
+    pub(crate) fn new_passphrase(&mut self) -> Result<Zeroizing<String>, CliError> {
+        if self.is_terminal { ask("New passphrase", true) } else { self.line("new passphrase") }
     }
 
     /// The password as a line of standard input. `new`: it is being chosen, so a person types it twice.

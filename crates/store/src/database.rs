@@ -5,9 +5,15 @@ use crate::{
     home::{private_file, put_in_place, remove_if_there},
     key::StoreKey,
 };
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{
+    Connection, OpenFlags, Transaction,
+    backup::{Backup, StepResult},
+};
 use rusqlite_migration::{M, Migrations};
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use zeroize::Zeroizing;
 
 const DATABASE: &str = "tertulia.db";
@@ -15,6 +21,10 @@ const DATABASE: &str = "tertulia.db";
 const UNFINISHED: &str = "tertulia.db.new";
 /// How long a short write of another process is waited for.
 const BUSY: Duration = Duration::from_secs(10);
+/// How long readers are waited for whose view keeps the write-ahead log from being emptied.
+const READERS: Duration = Duration::from_secs(1);
+/// Pages of a copy between two reports: 4 MiB.
+const COPIED_AT_ONCE: i32 = 1024;
 
 /// The steps from an empty database to the schema of today. One that was released is never changed.
 const STEPS: &[M<'static>] = &[M::up(include_str!("schema/1.sql")), M::up(include_str!("schema/2.sql"))];
@@ -30,6 +40,11 @@ pub(crate) enum Access {
 /// Whether there is a complete database.
 pub(crate) fn exists(home: &Path) -> bool {
     home.join(DATABASE).exists()
+}
+
+/// The file.
+pub(crate) fn path(home: &Path) -> PathBuf {
+    home.join(DATABASE)
 }
 
 /// Makes the database of a new store. It has its name once it is complete, so an interrupted creation leaves no store.
@@ -73,18 +88,89 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     MIGRATIONS.to_latest(connection).map_err(migration_error)
 }
 
+/// Writes all pages anew under another key, in one transaction, and says whether that was done.
+///
+/// SQLCipher does it on a connection of its own, which has both keys and is of no use afterwards. It does not say whether it
+/// succeeded; whichever key opens the database afterwards does.
+pub(crate) fn rekey(home: &Path, old: &StoreKey, new: &StoreKey) -> Result<Connection, StoreError> {
+    let connection = connect(home, old, Access::Write)?;
+    connection.execute_batch(&with_key("PRAGMA rekey = ", new))?;
+    drop(connection);
+    match connect(home, new, Access::Write) {
+        Err(StoreError::WrongKey { .. }) => Err(StoreError::NotRekeyed { home: home.to_owned() }),
+        opened => opened,
+    }
+}
+
+/// Copies the view that the transaction has, page by page, into a new database under another key.
+pub(crate) fn copy(
+    source: &Transaction<'_>,
+    home: &Path,
+    key: &StoreKey,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<(), StoreError> {
+    // As text: SQLCipher answers so.
+    let page: String =
+        source.query_row("SELECT CAST(page_size AS TEXT) FROM pragma_page_size", [], |row| row.get(0))?;
+    let page: u64 = page.parse().map_err(|_| StoreError::Damaged { what: "the size of a page" })?;
+    let bytes = |pages: i32| u64::try_from(pages).unwrap_or_default() * page;
+    private_file(&home.join(DATABASE))?;
+    let mut copy = unlock(home, DATABASE, key)?;
+    let backup = Backup::new(source, &mut copy)?;
+    loop {
+        // Nobody else has the one, and nobody changes the view of the other: neither is ever busy.
+        let done = match backup.step(COPIED_AT_ONCE)? {
+            StepResult::Done => true,
+            StepResult::More => false,
+            _ => return Err(StoreError::Busy),
+        };
+        let state = backup.progress();
+        progress(bytes(state.pagecount - state.remaining), bytes(state.pagecount));
+        if done {
+            break;
+        }
+    }
+    drop(backup);
+    copy.close().map_err(|(_, error)| error.into())
+}
+
+/// Transfers the write-ahead log into the database and cuts it to nothing.
+pub(crate) fn empty_log(connection: &Connection) -> Result<(), StoreError> {
+    connection.busy_timeout(READERS)?;
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    connection.busy_timeout(BUSY)?;
+    if busy? { Err(StoreError::Busy) } else { Ok(()) }
+}
+
+/// What an error at the beginning of a transaction means. A page that the key does not fit is reported as a lack of memory; if
+/// that is what it is, a new connection tells.
+pub(crate) fn explained(error: StoreError, home: &Path, key: &StoreKey) -> StoreError {
+    match error {
+        StoreError::Damaged { .. } | StoreError::Unavailable(_) => match unlock(home, DATABASE, key) {
+            Err(StoreError::WrongKey { .. }) => StoreError::KeyChanged,
+            _ => error,
+        },
+        StoreError::WrongKey { .. } => StoreError::KeyChanged,
+        other => other,
+    }
+}
+
+/// Takes the view of what was written last, which a transaction else does with its first read.
+pub(crate) fn take_view(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.prepare_cached("SELECT 1 FROM sqlite_schema LIMIT 1")?.query_row([], |_| Ok(()))?;
+    Ok(())
+}
+
 /// Opens a database file that exists and gives it the key.
 fn unlock(home: &Path, file: &str, key: &StoreKey) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(home.join(file), flags)?;
     connection.busy_timeout(BUSY)?;
     // As one batch the key is neither copied nor printed. Memory security comes first, so that it covers the key.
-    let literal = key.as_blob_literal();
-    let batch = Zeroizing::new(format!(
-        "PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON; PRAGMA key = \"{}\";",
-        literal.as_str()
-    ));
-    connection.execute_batch(&batch)?;
+    connection.execute_batch(&with_key(
+        "PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON; PRAGMA key = ",
+        key,
+    ))?;
     // The first read of the file shows whether the key fits.
     match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
         Ok(()) => Ok(connection),
@@ -93,6 +179,16 @@ fn unlock(home: &Path, file: &str, key: &StoreKey) -> Result<Connection, StoreEr
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// SQL that ends with a key.
+fn with_key(sql: &str, key: &StoreKey) -> Zeroizing<String> {
+    let literal = key.as_blob_literal();
+    let mut batch = Zeroizing::new(String::with_capacity(sql.len() + literal.len() + 3));
+    for part in [sql, "\"", literal.as_str(), "\";"] {
+        batch.push_str(part);
+    }
+    batch
 }
 
 fn migration_error(error: rusqlite_migration::Error) -> StoreError {

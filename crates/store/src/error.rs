@@ -65,6 +65,24 @@ pub enum StoreError {
         /// The newest that this program knows.
         known: usize,
     },
+    /// The home was given another key since the store was opened, by another process or another [`Store`](crate::Store) of
+    /// this one. Open it again. (A database whose first page was damaged since looks the same.)
+    #[error("the store was given another key since it was opened")]
+    KeyChanged,
+    /// The database could not be written anew under another key, and still has the old one: the disk is full, which needs
+    /// room for it a second time, or it was busy. Make room, or try again.
+    #[error("the store in {} could not be given another key; it still has the old one", home.display())]
+    NotRekeyed {
+        /// The directory.
+        home: PathBuf,
+    },
+    /// A copy of the store was to be made where there is something already. Choose a directory that does not exist or is
+    /// empty.
+    #[error("{} exists and is not an empty directory", path.display())]
+    DestinationInUse {
+        /// What is there.
+        path: PathBuf,
+    },
     /// The key is derived in a way that only a later version of the program knows. Use that one.
     #[error("the key of the store in {} is derived in a way that is not known here", home.display())]
     NewerDerivation {
@@ -91,8 +109,8 @@ pub enum StoreError {
     /// The disk is full. Nothing was written.
     #[error("the disk is full")]
     DiskFull,
-    /// Another process kept the database busy for too long.
-    #[error("the store is busy in another process")]
+    /// Somebody else kept the database busy for too long: another process, or a read that was under way. Try again.
+    #[error("the store is busy")]
     Busy,
     /// The operating system refused an operation on a file.
     #[error("{}: {source}", path.display())]
@@ -124,10 +142,14 @@ impl StoreError {
             | Self::NoPassphraseWanted { .. }
             | Self::NewerSchema { .. }
             | Self::NewerDerivation { .. }
+            | Self::KeyChanged
+            | Self::DestinationInUse { .. }
             | Self::WrongGuard
             | Self::OutOfRange { .. } => ErrorKind::Misuse,
             Self::DamagedKey { .. } | Self::Damaged { .. } | Self::Database(_) => ErrorKind::Damage,
-            Self::DiskFull | Self::Busy | Self::Unavailable(_) => ErrorKind::Transient,
+            Self::DiskFull | Self::Busy | Self::NotRekeyed { .. } | Self::Unavailable(_) => {
+                ErrorKind::Transient
+            }
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Transient,
                 _ => ErrorKind::Misuse,
@@ -145,6 +167,9 @@ impl StoreError {
             Self::NoPassphraseWanted { .. } => "no-passphrase-wanted",
             Self::DamagedKey { .. } => "damaged-key",
             Self::NewerSchema { .. } | Self::NewerDerivation { .. } => "newer-home",
+            Self::KeyChanged => "key-changed",
+            Self::NotRekeyed { .. } => "key-unchanged",
+            Self::DestinationInUse { .. } => "destination-in-use",
             Self::WrongGuard => "wrong-guard",
             Self::OutOfRange { .. } => "out-of-range",
             Self::Damaged { .. } | Self::Database(_) => "damaged-home",

@@ -5,14 +5,15 @@ use crate::{
     error::io_error,
     home::{remove_if_there, write_private},
 };
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
-use std::{fmt, fs, path::Path};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-const KEY_FILE: &str = "key";
-const DERIVATION_FILE: &str = "key.json";
 /// No file with a key or the parameters of a derivation is longer.
 const MAX_FILE: u64 = 4096;
 
@@ -35,9 +36,43 @@ impl fmt::Debug for KeySource {
     }
 }
 
-/// The key of a database.
+/// Whose files these are: of the key that the store has, or of the one that it is about to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Current,
+    Next,
+}
+
+impl Slot {
+    fn key_file(self, home: &Path) -> PathBuf {
+        home.join(match self {
+            Self::Current => "key",
+            Self::Next => "next-key",
+        })
+    }
+
+    fn derivation_file(self, home: &Path) -> PathBuf {
+        home.join(match self {
+            Self::Current => "key.json",
+            Self::Next => "next-key.json",
+        })
+    }
+
+    /// Whether there is a key or the way to one.
+    pub(crate) fn is_filled(self, home: &Path) -> bool {
+        self.key_file(home).exists() || self.derivation_file(home).exists()
+    }
+
+    /// Forgets the key.
+    pub(crate) fn clear(self, home: &Path) -> Result<(), StoreError> {
+        remove_if_there(&self.key_file(home))?;
+        remove_if_there(&self.derivation_file(home))
+    }
+}
+
+/// The key of a database. It stays in one place in memory, which is wiped.
 #[derive(Clone, ZeroizeOnDrop)]
-pub(crate) struct StoreKey([u8; 32]);
+pub(crate) struct StoreKey(Box<[u8; 32]>);
 
 impl fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,17 +100,15 @@ const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
 
 impl StoreKey {
-    /// Makes the key of a new store, and what is needed to have it again.
-    pub(crate) fn create(home: &Path, source: &KeySource) -> Result<Self, StoreError> {
+    /// Makes a new key, and what is needed to have it again.
+    pub(crate) fn create(home: &Path, slot: Slot, source: &KeySource) -> Result<Self, StoreError> {
         // What an interrupted creation left must not be taken for the way to this key.
-        remove_if_there(&home.join(KEY_FILE))?;
-        remove_if_there(&home.join(DERIVATION_FILE))?;
+        slot.clear(home)?;
         match source {
             KeySource::File => {
-                let mut key = Self([0; 32]);
-                rand::rng().fill_bytes(&mut key.0);
-                let text = Zeroizing::new(hex::encode(key.0));
-                write_private(&home.join(KEY_FILE), text.as_bytes())?;
+                let mut key = Self::zeros();
+                rand::rng().fill_bytes(key.0.as_mut_slice());
+                write_private(&slot.key_file(home), key.digits().as_slice())?;
                 Ok(key)
             }
             KeySource::Passphrase(passphrase) => {
@@ -92,16 +125,16 @@ impl StoreKey {
                 let key = derivation.key(home, passphrase)?;
                 let text =
                     serde_json::to_vec_pretty(&derivation).expect("numbers and strings are always JSON");
-                write_private(&home.join(DERIVATION_FILE), &text)?;
+                write_private(&slot.derivation_file(home), &text)?;
                 Ok(key)
             }
         }
     }
 
-    /// Has the key of an existing store again.
-    pub(crate) fn open(home: &Path, source: &KeySource) -> Result<Self, StoreError> {
+    /// Has an existing key again.
+    pub(crate) fn open(home: &Path, slot: Slot, source: &KeySource) -> Result<Self, StoreError> {
         let damaged = |reason| StoreError::DamagedKey { home: home.to_owned(), reason };
-        let (key_file, derivation_file) = (home.join(KEY_FILE), home.join(DERIVATION_FILE));
+        let (key_file, derivation_file) = (slot.key_file(home), slot.derivation_file(home));
         match source {
             KeySource::File if derivation_file.exists() => {
                 Err(StoreError::PassphraseNeeded { home: home.to_owned() })
@@ -109,8 +142,8 @@ impl StoreKey {
             KeySource::File if !key_file.exists() => Err(damaged("the key file is missing")),
             KeySource::File => {
                 let text = read_bounded(&key_file, home)?;
-                let mut key = Self([0; 32]);
-                hex::decode_to_slice(text.trim_ascii(), &mut key.0)
+                let mut key = Self::zeros();
+                hex::decode_to_slice(text.trim_ascii(), key.0.as_mut_slice())
                     .map_err(|_| damaged("the key file does not hold 64 hexadecimal digits"))?;
                 Ok(key)
             }
@@ -127,10 +160,42 @@ impl StoreKey {
         }
     }
 
+    /// Makes the files of the next key those of the current one, the old ones of which are worthless by now.
+    pub(crate) fn promote(home: &Path) -> Result<(), StoreError> {
+        let (old, new) = (Slot::Current, Slot::Next);
+        for (from, to, other) in [
+            (new.key_file(home), old.key_file(home), old.derivation_file(home)),
+            (new.derivation_file(home), old.derivation_file(home), old.key_file(home)),
+        ] {
+            if from.exists() {
+                // First, so that there is never a key of both kinds.
+                remove_if_there(&other)?;
+                crate::home::put_in_place(&from, &to)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The key as SQLCipher takes it: a blob literal, which skips its own derivation.
     pub(crate) fn as_blob_literal(&self) -> Zeroizing<String> {
-        let digits = Zeroizing::new(hex::encode(self.0));
-        Zeroizing::new(format!("x'{}'", digits.as_str()))
+        let digits = self.digits();
+        // Room for all of it from the start: a string that grows leaves copies behind.
+        let mut literal = Zeroizing::new(String::with_capacity(digits.len() + 3));
+        literal.push_str("x'");
+        literal.push_str(std::str::from_utf8(digits.as_slice()).expect("hexadecimal digits are ASCII"));
+        literal.push('\'');
+        literal
+    }
+
+    fn zeros() -> Self {
+        Self(Box::new([0; 32]))
+    }
+
+    fn digits(&self) -> Zeroizing<[u8; 64]> {
+        let mut digits = Zeroizing::new([0; 64]);
+        hex::encode_to_slice(self.0.as_slice(), digits.as_mut_slice())
+            .expect("64 digits are what 32 bytes take");
+        digits
     }
 }
 
@@ -147,9 +212,16 @@ impl Derivation {
         let salt = hex::decode(&self.salt).map_err(|_| damaged("the salt in key.json is not hexadecimal"))?;
         let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32))
             .map_err(|_| damaged("key.json asks for a derivation that does not exist"))?;
-        let mut key = StoreKey([0; 32]);
+        // Its memory tells the key, so it is wiped.
+        let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
+        let mut key = StoreKey::zeros();
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase.as_bytes(), &salt, &mut key.0)
+            .hash_password_into_with_memory(
+                passphrase.as_bytes(),
+                &salt,
+                key.0.as_mut_slice(),
+                memory.as_mut_slice(),
+            )
             .map_err(|_| damaged("key.json asks for a derivation that does not exist"))?;
         Ok(key)
     }

@@ -9,7 +9,14 @@
 //! The file is encrypted with SQLCipher. Its 32-byte key is in a file beside it with mode 0600, or derived from a passphrase
 //! and stored nowhere ([`KeySource`]). What is deleted is overwritten in the database; in its write-ahead log, encrypted like
 //! the rest, it can stay until the log begins anew, which is after some 4 MB of writes, once no read is under way, or when the
-//! last process closes the store. SQLite's memory is locked and wiped, which makes a read of 20 KB some 50 µs slower.
+//! last process closes the store; [`Store::erase_log`] does it at once. SQLite's memory is locked and wiped, which makes a read of 20 KB some 50 µs slower.
+//!
+//! - [`Store::rekey`] gives a store another key in place. It opens with one of the two keys wherever a crash comes.
+//! - [`Store::export`] makes a consistent copy elsewhere, under a key of its own, while the store is used.
+//! - [`Store::incarnation`] tells that this is a copy, or an older state that was put back.
+//!
+//! A home holds `tertulia.db` (and SQLite's `-wal` and `-shm`), `key` or `key.json`, `written` with the count of writes, and the
+//! lock files `lock` and `opening`; `next-key` or `next-key.json` while the key is changed.
 //!
 //! ```
 //! use tertulia_store::{KeySource, Setting, Store, StoreError};
@@ -27,13 +34,17 @@
 
 mod database;
 mod error;
+mod export;
 mod home;
+mod incarnation;
 mod key;
 mod lock;
+mod rekey;
 mod store;
 mod tables;
 
 pub use error::{ErrorKind, Opaque, StoreError};
+pub use export::ExportProgress;
 pub use key::KeySource;
 pub use lock::WriterGuard;
 pub use store::{ReadTx, Store, WriteTx};

@@ -9,7 +9,9 @@ use std::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
-const LOCK_FILE: &str = "lock";
+/// Also held by an export in the directory that it makes.
+pub(crate) const LOCK_FILE: &str = "lock";
+const OPENING_FILE: &str = "opening";
 
 /// The right to change a store, for as long as it lives. There is one at a time, over all tasks and all processes.
 ///
@@ -91,10 +93,20 @@ impl WriterLock {
 
     /// The same across processes, for the short time of making or migrating the database.
     pub(crate) fn acquire_blocking(&self) -> Result<File, StoreError> {
-        let file = private_file(&self.path)?;
-        file.lock().map_err(io_error(&self.path))?;
-        Ok(file)
+        lock_file(&self.path)
     }
+}
+
+/// The right to open a store or to give it another key, which whoever opens it must not see half of. Whoever wants the right
+/// to write too takes that first.
+pub(crate) fn opening(home: &Path) -> Result<File, StoreError> {
+    lock_file(&home.join(OPENING_FILE))
+}
+
+fn lock_file(path: &Path) -> Result<File, StoreError> {
+    let file = private_file(path)?;
+    file.lock().map_err(io_error(path))?;
+    Ok(file)
 }
 
 fn locked(wait: &StdMutex<Wait>) -> MutexGuard<'_, Wait> {

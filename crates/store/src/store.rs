@@ -3,14 +3,16 @@
 use crate::{
     KeySource, StoreError, WriterGuard,
     database::{self, Access},
-    home::private_directory,
-    key::StoreKey,
-    lock::WriterLock,
+    home::{private_directory, remove_if_there},
+    incarnation::{self, Anchor, WRITTEN},
+    key::{Slot, StoreKey},
+    lock::{self, WriterLock},
+    rekey,
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 /// How many idle connections are kept for readers.
@@ -25,10 +27,36 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     home: PathBuf,
-    key: StoreKey,
+    incarnation: u64,
     lock: WriterLock,
-    writer: Mutex<Connection>,
+    // In this order: whoever takes two takes the first one first.
+    writer: Mutex<Writer>,
+    keyed: RwLock<Keyed>,
     idle: Mutex<Vec<Connection>>,
+}
+
+/// The key, and how often it was changed. A connection is of the key with which it was opened.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    key: StoreKey,
+    changes: u64,
+}
+
+/// What a write needs.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) connection: Connection,
+    anchor: Anchor,
+}
+
+impl Keyed {
+    pub(crate) fn key(&self) -> &StoreKey {
+        &self.key
+    }
+
+    pub(crate) fn change(&mut self, key: StoreKey) {
+        *self = Self { key, changes: self.changes + 1 };
+    }
 }
 
 /// A durable transaction: all of its writes, or none.
@@ -70,42 +98,79 @@ impl Store {
         private_directory(home)?;
         let lock = WriterLock::new(home);
         let alone = lock.acquire_blocking()?;
+        let opening = lock::opening(home)?;
         if Self::exists(home) {
             return Err(StoreError::AlreadyInitialised { home: home.to_owned() });
         }
         // A key without a database is what an interrupted creation leaves; it protects nothing and is made anew.
-        let key = StoreKey::create(home, source)?;
+        Slot::Next.clear(home)?;
+        remove_if_there(&home.join(WRITTEN))?;
+        let key = StoreKey::create(home, Slot::Current, source)?;
         database::create(home, &key)?;
         let writer = database::connect(home, &key, Access::Write)?;
-        drop(alone);
-        Ok(Self::new(home, key, lock, writer))
+        let store = Self::new(home, key, lock, writer)?;
+        drop((opening, alone));
+        Ok(store)
     }
 
     /// Opens the store in this directory, and brings its schema up to date.
+    ///
+    /// A change of the key that was interrupted is finished or undone. Whether this is a copy or an older state is found out
+    /// (see [`incarnation`](Self::incarnation)).
     ///
     /// Blocks for key derivation and disk, and for other writers if the schema is to be changed.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotInitialised`], those of a key that is missing or wrong, [`StoreError::NewerSchema`].
+    /// [`StoreError::NotInitialised`], those of a key that is missing or wrong, [`StoreError::NewerSchema`],
+    /// [`StoreError::DiskFull`] when something is to be changed.
     pub fn open(home: &Path, source: &KeySource) -> Result<Self, StoreError> {
         if !Self::exists(home) {
             return Err(StoreError::NotInitialised { home: home.to_owned() });
         }
-        let key = StoreKey::open(home, source)?;
-        let mut writer = database::connect(home, &key, Access::Write)?;
         let lock = WriterLock::new(home);
-        if !database::is_current(&writer)? {
-            let _alone = lock.acquire_blocking()?;
-            database::migrate(&mut writer)?;
+        let opening = lock::opening(home)?;
+        let (key, writer) = rekey::open(home, source)?;
+        if database::is_current(&writer)? {
+            return Self::new(home, key, lock, writer);
         }
-        Ok(Self::new(home, key, lock, writer))
+        // The locks are taken in the same order everywhere. Meanwhile another process may have changed everything.
+        drop((writer, opening));
+        let _alone = lock.acquire_blocking()?;
+        let _opening = lock::opening(home)?;
+        let (key, mut writer) = rekey::open(home, source)?;
+        database::migrate(&mut writer)?;
+        Self::new(home, key, lock, writer)
     }
 
-    fn new(home: &Path, key: StoreKey, lock: WriterLock, writer: Connection) -> Self {
-        let inner =
-            Inner { home: home.to_owned(), key, lock, writer: Mutex::new(writer), idle: Mutex::default() };
-        Self { inner: Arc::new(inner) }
+    /// To be called by one at a time.
+    fn new(
+        home: &Path,
+        key: StoreKey,
+        lock: WriterLock,
+        mut connection: Connection,
+    ) -> Result<Self, StoreError> {
+        let (anchor, incarnation) = incarnation::check(home, &database::path(home), &mut connection)?;
+        let inner = Inner {
+            home: home.to_owned(),
+            incarnation,
+            lock,
+            keyed: RwLock::new(Keyed { key, changes: 0 }),
+            writer: Mutex::new(Writer { connection, anchor }),
+            idle: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A number that is raised when the store is found, on opening, to be a copy or an older state that was put back; 0 for one
+    /// that never was. A key that may have been used by another incarnation is not to be used by this one.
+    ///
+    /// Raised are: a database that was copied, exported, taken from a backup or moved to another disk, and one whose content
+    /// was replaced in place by an older state of itself. A false alarm is possible, when `written` beside the database is
+    /// lost. Not found out is what leaves no trace here: a snapshot of a whole disk or machine, an older state of the whole
+    /// home put back *into the same files*, and one put back while the store is open.
+    pub fn incarnation(&self) -> u64 {
+        self.inner.incarnation
     }
 
     /// Waits for the right to change the store. Fair among the tasks of a process, and safe to cancel.
@@ -130,38 +195,96 @@ impl Store {
         guard: &WriterGuard,
         change: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        if !guard.is_of(&self.inner.lock) {
-            return Err(StoreError::WrongGuard.into());
-        }
-        let mut writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let tx =
-            writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+        self.check_guard(guard)?;
+        let mut writer = self.writer();
+        let Writer { connection, anchor } = &mut *writer;
+        let tx = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| database::explained(error.into(), &self.inner.home, self.keyed().key()))?;
+        let before = tx.total_changes();
         let mut tx = WriteTx { tx };
         let result = change(&mut tx)?;
-        tx.tx.commit().map_err(StoreError::from)?;
+        let tx = tx.tx;
+        if tx.total_changes() == before {
+            return Ok(result);
+        }
+        let count = incarnation::count(&tx)?;
+        tx.commit().map_err(StoreError::from)?;
+        anchor.note(count);
         Ok(result)
     }
 
-    /// Reads from one consistent view. Never waits for a writer.
+    /// Reads from one consistent view. Never waits for a writer, except one that changes the key.
     ///
     /// # Errors
     ///
-    /// Those of `read`, and those of the database.
+    /// Those of `read`, and those of the database: [`StoreError::KeyChanged`].
     pub fn read<T, E: From<StoreError>>(
         &self,
         read: impl FnOnce(&ReadTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // The key is not changed before the view is taken; after that a change is none of the view's business.
+        let keyed = self.keyed();
+        let changes = keyed.changes;
+        let explained = |error| database::explained(error, &self.inner.home, &keyed.key);
+        let idle = self.idle().pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => database::connect(&self.inner.home, &self.inner.key, Access::Read)?,
+            None => database::connect(&self.inner.home, &keyed.key, Access::Read).map_err(explained)?,
         };
-        let result = connection.transaction().map_err(StoreError::from).map(|tx| read(&ReadTx { tx }));
-        let mut idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_READERS {
+        let tx = connection.transaction().map_err(StoreError::from)?;
+        database::take_view(&tx).map_err(explained)?;
+        drop(keyed);
+        let result = read(&ReadTx { tx });
+        let keyed = self.keyed();
+        let mut idle = self.idle();
+        if idle.len() < IDLE_READERS && keyed.changes == changes {
             idle.push(connection);
         }
-        drop(idle);
-        result?
+        drop((idle, keyed));
+        result
+    }
+
+    /// Leaves nothing in the write-ahead log, where older content of the pages stays, encrypted, when they are written anew
+    /// or what was in them is deleted. The log is transferred into the database, in which what is deleted is overwritten,
+    /// and cut to no bytes.
+    ///
+    /// A file system or a disk that writes elsewhere what is overwritten keeps the old blocks until it uses them again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Busy`] when a read, also of another process, was under way for longer than a second: it needs the older
+    /// content. Nothing was lost, and a later call does it. [`StoreError::WrongGuard`], [`StoreError::DiskFull`].
+    pub fn erase_log(&self, guard: &WriterGuard) -> Result<(), StoreError> {
+        self.check_guard(guard)?;
+        database::empty_log(&self.writer().connection)
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.inner.home
+    }
+
+    pub(crate) fn check_guard(&self, guard: &WriterGuard) -> Result<(), StoreError> {
+        if guard.is_of(&self.inner.lock) { Ok(()) } else { Err(StoreError::WrongGuard) }
+    }
+
+    fn keyed(&self) -> RwLockReadGuard<'_, Keyed> {
+        self.inner.keyed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn keyed_mut(&self) -> RwLockWriteGuard<'_, Keyed> {
+        self.inner.keyed.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn forget_readers(&self) {
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

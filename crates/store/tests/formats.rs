@@ -4,41 +4,92 @@
 mod support;
 
 use std::{fs, path::Path};
-use support::{new_store, raw};
-use tertulia_domain::ConversationId;
-use tertulia_store::{KeySource, NewMessage, Setting, Store, StoreError};
+use support::{copy_home, new_store, raw};
+use tertulia_domain::{ConversationId, ConversationType, DeviceId, Handle, Role, Sequence, UserId};
+use tertulia_store::{
+    ConnectionRecord, ConversationRecord, CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord,
+    KeySource, MemberRecord, NewMessage, NewOutboxMessage, OutboxKind, ReadTx, RecordKey, Setting, Store,
+    StoreError,
+};
+use zeroize::Zeroizing;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
-/// A copy of a stored home, since opening one may change it.
+const CONVERSATION: ConversationId = ConversationId::from_bytes([1; 16]);
+const USER: UserId = UserId::from_bytes([2; 16]);
+
+/// A copy of a stored home, since opening one changes it.
 fn copy_of(name: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    for entry in fs::read_dir(Path::new(FIXTURES).join(name)).expect("the fixture is in the tree") {
-        let path = entry.expect("an entry").path();
-        fs::copy(&path, dir.path().join(path.file_name().expect("a file"))).expect("copied");
-    }
+    copy_home(&Path::new(FIXTURES).join(name), dir.path());
     dir
 }
 
 #[test]
-fn a_home_of_schema_1_opens() {
+fn a_home_of_schema_1_is_read_completely() {
     let home = copy_of("schema-1");
     let store = Store::open(home.path(), &KeySource::File).expect("it opens");
-    let conversation = ConversationId::from_bytes([1; 16]);
-    let (handle, cursor, group, messages) = store
+    assert_eq!(store.incarnation(), 0, "it could not know before which file it is");
+    store
         .read(|r| {
-            Ok::<_, StoreError>((
-                r.setting(Setting::Handle)?,
-                r.cursor()?,
-                r.group_state(b"group")?.map(|record| record.state),
-                r.messages(conversation, None, None)?,
-            ))
+            assert_eq!(r.setting(Setting::Handle)?.as_deref(), Some("alice"));
+            assert_eq!(r.cursor()?.as_deref(), Some("p42"));
+            assert_eq!(r.group_state(b"group")?, Some(state(0)));
+            assert_eq!(r.group_serials(b"group")?, Some((0, 0)));
+            assert!(r.journal(b"group")?.is_empty());
+            assert_eq!(r.group_tree(b"group")?, None);
+            let texts = r.messages(CONVERSATION, None, None)?;
+            assert_eq!(
+                texts.iter().map(|row| row.text.as_str()).collect::<Vec<_>>(),
+                ["Shall we meet again?"]
+            );
+            Ok::<_, StoreError>(())
         })
         .expect("readable");
-    assert_eq!(handle.as_deref(), Some("alice"));
-    assert_eq!(cursor.as_deref(), Some("p42"));
-    assert_eq!(group.expect("there").as_slice(), b"state");
-    assert_eq!(messages.iter().map(|row| row.text.as_str()).collect::<Vec<_>>(), ["Shall we meet again?"]);
+    drop(store);
+    let again = Store::open(home.path(), &KeySource::File).expect("it opens");
+    assert_eq!(again.incarnation(), 0);
+}
+
+#[test]
+fn a_home_of_schema_2_is_read_completely() {
+    let home = copy_of("schema-2");
+    let store = Store::open(home.path(), &KeySource::File).expect("it opens");
+    assert!(store.incarnation() > 0, "the fixture's files were copied");
+    store.read(everything).expect("readable");
+    let connection = raw(home.path());
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let mut names = connection.prepare(sql).expect("SQL");
+    for name in names.query_map([], |row| row.get::<_, String>(0)).expect("readable") {
+        let sql = format!("SELECT count(*) FROM {}", name.as_deref().expect("text"));
+        let rows: u32 = connection.query_row(&sql, [], |row| row.get(0)).expect("readable");
+        assert!(rows > 0, "the fixture has a row in every table, also in {name:?}");
+    }
+}
+
+/// What is in every fixture since schema 2.
+fn everything(r: &ReadTx<'_>) -> Result<(), StoreError> {
+    assert_eq!(r.setting(Setting::Handle)?.as_deref(), Some("alice"));
+    assert_eq!(r.cursor()?.as_deref(), Some("p42"));
+    assert_eq!(r.group_state(b"group")?, Some(state(7)));
+    assert_eq!(r.group_serials(b"group")?, Some((7, 8)));
+    assert_eq!(r.group_tree(b"group")?.as_deref(), Some(&b"tree"[..]));
+    assert_eq!(r.journal(b"group")?, [entry()]);
+    assert_eq!(r.record(&record_key())?.expect("there").as_slice(), b"value");
+    assert_eq!(r.group_epoch(b"group", 3)?.expect("there").as_slice(), b"epoch");
+    assert_eq!(r.pending_commit(b"group")?.expect("there").as_slice(), b"pending");
+    assert_eq!(r.credentials()?, [credential()]);
+    assert_eq!(r.key_packages()?, [key_package()]);
+    assert_eq!(r.key_package(b"reference")?.expect("there").as_slice(), b"key package");
+    assert_eq!(r.data()?.as_deref(), Some(&b"checkpoint"[..]));
+    assert_eq!(r.handle(USER)?, Some(handle()));
+    assert_eq!(r.connections()?.len(), 1);
+    let conversation = r.conversation(CONVERSATION)?.expect("there");
+    assert_eq!(conversation.record.epoch, 3);
+    assert_eq!(r.members(CONVERSATION)?.len(), 1);
+    assert_eq!(r.messages(CONVERSATION, None, None)?.len(), 1);
+    assert_eq!(r.outbox_of(CONVERSATION)?.len(), 1);
+    Ok(())
 }
 
 #[test]
@@ -68,12 +119,40 @@ async fn a_home_can_be_written_as_a_fixture() {
         .write(&writer, |w| {
             w.put_setting(Setting::Handle, "alice")?;
             w.set_cursor("p42")?;
-            w.put_group_state(b"group", 0, b"state")?;
+            w.put_group_state(b"group", 7, b"state")?;
+            w.put_group_tree(b"group", b"tree")?;
+            w.append_to_journal(b"group", &entry())?;
+            w.put_record(&record_key(), b"value")?;
+            w.put_group_epoch(b"group", 3, b"epoch")?;
+            w.put_pending_commit(b"group", b"pending")?;
+            w.put_credential(&credential())?;
+            w.put_key_package(&key_package(), b"key package")?;
+            w.set_data(b"checkpoint")?;
+            w.put_user(USER, &handle())?;
+            w.put_connection(&ConnectionRecord {
+                user: USER,
+                status: tertulia_domain::connection::Status::Accepted,
+                conversation: CONVERSATION,
+                updated_at: 1_700_000_000_000,
+            })?;
+            w.put_conversation(&ConversationRecord {
+                id: CONVERSATION,
+                kind: ConversationType::OneToOne,
+                epoch: 3,
+                created_at: 1_700_000_000_000,
+            })?;
+            w.put_member(CONVERSATION, &MemberRecord { user: USER, role: Role::Member })?;
+            w.put_into_outbox(&NewOutboxMessage {
+                conversation: CONVERSATION,
+                kind: OutboxKind::Message,
+                content: b"content".to_vec(),
+                created_at: 1_700_000_000_000,
+            })?;
             w.insert_message(&NewMessage {
-                conversation: ConversationId::from_bytes([1; 16]),
-                sequence: tertulia_domain::Sequence::new(3),
-                sender: tertulia_domain::UserId::from_bytes([2; 16]),
-                sender_device: tertulia_domain::DeviceId::new(5),
+                conversation: CONVERSATION,
+                sequence: Sequence::new(3),
+                sender: USER,
+                sender_device: DeviceId::new(5),
                 sent_at: 1_700_000_000_000,
                 message_id: [1; 32],
                 content: b"content".to_vec(),
@@ -81,11 +160,53 @@ async fn a_home_can_be_written_as_a_fixture() {
             })
         })
         .expect("writes");
-    assert!(home.join("tertulia.db").exists());
+    store.read(everything).expect("readable");
+    store.erase_log(&writer).expect("nobody reads");
+}
+
+fn handle() -> Handle {
+    "bob".parse().expect("a handle")
+}
+
+fn state(serial: u64) -> GroupStateRecord {
+    GroupStateRecord { serial, state: Zeroizing::new(b"state".to_vec()) }
+}
+
+fn entry() -> JournalEntry {
+    JournalEntry { serial: 8, leaf: 1, generation: 5, digest: Some(b"digest".to_vec()) }
+}
+
+fn record_key() -> RecordKey {
+    RecordKey { kind: 3, owner: b"group".to_vec(), key: b"key".to_vec() }
+}
+
+fn credential() -> CredentialRecord {
+    CredentialRecord {
+        client_id: b"client".to_vec(),
+        ciphersuite: 1,
+        public_key: b"public key".to_vec(),
+        secret_key: Zeroizing::new(b"secret key".to_vec()),
+        credential: Some(b"credential".to_vec()),
+    }
+}
+
+fn key_package() -> KeyPackageRecord {
+    KeyPackageRecord {
+        reference: b"reference".to_vec(),
+        not_after: 1_800_000_000,
+        last_resort: true,
+        signature_key: b"public key".to_vec(),
+        incarnation: 4,
+    }
 }
 
 #[test]
 fn the_released_schema_does_not_change() {
     // A released schema is history; what changes goes into the next file.
     insta::assert_snapshot!(include_str!("../src/schema/1.sql"));
+}
+
+#[test]
+fn schema_2_does_not_change_once_it_is_released() {
+    insta::assert_snapshot!(include_str!("../src/schema/2.sql"));
 }

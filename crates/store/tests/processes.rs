@@ -6,15 +6,15 @@ mod support;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
-    env,
-    io::{self, BufRead as _, BufReader, Lines, Read as _},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    io::{self, Read as _},
+    path::Path,
 };
-use support::{ALICE, CONVERSATION, conversation, is_waiting, message, new_store, raw};
+use support::{
+    ALICE, CONVERSATION, conversation, is_waiting, message, new_store,
+    process::{Process, home_of_this_process, next_number, number},
+    raw,
+};
 use tertulia_store::{KeySource, NewOutboxMessage, OutboxKind, Store, StoreError};
-
-const HOME: &str = "TERTULIA_STORE_TEST_HOME";
 
 #[tokio::test]
 async fn a_process_killed_while_it_writes_leaves_a_consistent_store() {
@@ -64,7 +64,7 @@ async fn a_process_killed_while_it_writes_leaves_a_consistent_store() {
 #[tokio::test]
 async fn the_lock_excludes_another_process_until_it_is_released() {
     let (directory, store) = new_store();
-    let mut process = Process::with_lock(&directory.path().join("home"));
+    let mut process = with_lock(&directory.path().join("home"));
     let mut waiting = Box::pin(store.lock());
     assert!(is_waiting(&mut waiting).await);
     // Only writers are excluded.
@@ -76,7 +76,7 @@ async fn the_lock_excludes_another_process_until_it_is_released() {
 #[tokio::test]
 async fn the_lock_of_a_killed_process_is_free() {
     let (directory, store) = new_store();
-    let mut process = Process::with_lock(&directory.path().join("home"));
+    let mut process = with_lock(&directory.path().join("home"));
     let mut waiting = Box::pin(store.lock());
     assert!(is_waiting(&mut waiting).await);
     process.kill();
@@ -87,7 +87,7 @@ async fn the_lock_of_a_killed_process_is_free() {
 async fn cancelled_waiters_leave_no_lock_behind() {
     let (directory, store) = new_store();
     let home = directory.path().join("home");
-    let mut process = Process::with_lock(&home);
+    let mut process = with_lock(&home);
     for _ in 0..100 {
         let mut waiting = Box::pin(store.lock());
         assert!(is_waiting(&mut waiting).await);
@@ -98,12 +98,12 @@ async fn cancelled_waiters_leave_no_lock_behind() {
     process.release();
     drop(waiting.await.unwrap());
     // … and when all were cancelled, nobody keeps it from another process.
-    let mut process = Process::with_lock(&home);
+    let mut process = with_lock(&home);
     let mut cancelled = Box::pin(store.lock());
     assert!(is_waiting(&mut cancelled).await);
     drop(cancelled);
     process.release();
-    Process::with_lock(&home).release();
+    with_lock(&home).release();
     drop(store.lock().await.unwrap());
 }
 
@@ -112,7 +112,7 @@ async fn a_store_opens_while_another_process_holds_the_lock() {
     let (directory, store) = new_store();
     let home = directory.path().join("home");
     drop(store);
-    let mut process = Process::with_lock(&home);
+    let mut process = with_lock(&home);
     Store::open(&home, &KeySource::File).unwrap();
     process.release();
 }
@@ -156,60 +156,16 @@ async fn holds_the_lock_until_its_input_ends() {
     drop(guard);
 }
 
-/// Another process, which does not outlive this value.
-struct Process(Child);
-
-impl Process {
-    fn start(test: &str, home: &Path) -> Self {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", test, "--nocapture"]).env(HOME, home);
-        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
-    }
-
-    /// One that has the lock.
-    fn with_lock(home: &Path) -> Self {
-        let mut process = Self::start("holds_the_lock_until_its_input_ends", home);
-        let mut lines = process.lines();
-        assert_eq!(next_number(&mut lines), 1);
-        // The rest of what it prints has to go somewhere.
-        std::thread::spawn(move || lines.for_each(drop));
-        process
-    }
-
-    fn lines(&mut self) -> Lines<BufReader<ChildStdout>> {
-        BufReader::new(self.0.stdout.take().unwrap()).lines()
-    }
-
-    /// Lets it end, and its lock with it.
-    fn release(&mut self) {
-        drop(self.0.stdin.take());
-        assert!(self.0.wait().unwrap().success());
-    }
-
-    /// Kills it where it is: SIGKILL.
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
+/// A process that has the lock.
+fn with_lock(home: &Path) -> Process {
+    let mut process = Process::start("holds_the_lock_until_its_input_ends", home);
+    let mut lines = process.lines();
+    assert_eq!(next_number(&mut lines), 1);
+    // The rest of what it prints has to go somewhere.
+    std::thread::spawn(move || lines.for_each(drop));
+    process
 }
 
 fn store_of_this_process() -> Option<Store> {
-    let home = PathBuf::from(env::var_os(HOME)?);
-    Some(Store::open(&home, &KeySource::File).unwrap())
-}
-
-/// The number that the other process prints next. The test harness prints other lines.
-fn next_number(lines: &mut impl Iterator<Item = io::Result<String>>) -> u64 {
-    lines.find_map(|line| number(&line.unwrap())).expect("the process says how far it is")
-}
-
-fn number(line: &str) -> Option<u64> {
-    line.strip_prefix('#')?.parse().ok()
+    Some(Store::open(&home_of_this_process()?, &KeySource::File).unwrap())
 }

@@ -37,6 +37,7 @@ mod devices;
 mod error;
 mod events;
 mod groups;
+mod home;
 mod link;
 mod membership;
 mod model;
@@ -55,6 +56,7 @@ pub use tertulia_domain::{
     ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId,
     connection::Status as ConnectionStatus, ids::HandleError,
 };
+pub use tertulia_store::{ExportProgress, KeySource as HomeKey};
 
 /// The README's example is compiled with the tests.
 #[cfg(doctest)]

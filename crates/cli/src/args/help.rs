@@ -38,6 +38,15 @@ The password is asked for without echo, unless TERTULIA_PASSWORD has it or
 --password-stdin is given. With --passphrase-stdin too, standard input has
 the passphrase in its first line and the password in the second.";
 
+pub(super) const HOME: &str = "\
+Examples:
+  tertulia home export ~/backups/tertulia-monday
+  tertulia home rekey --new-passphrase-stdin
+  tertulia home rekey --passphrase-stdin --key-file
+
+With --passphrase-stdin, standard input has the passphrase of this home in
+its first line and the new one in the second. A terminal asks without echo.";
+
 pub(super) const GROUP: &str = "\
 Examples:
   tertulia group create Thursday @bob @carol
@@ -70,7 +79,7 @@ Examples:
 
 /// The commands in the order and company in which somebody new needs them.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("This device", &["signup", "login", "whoami", "devices", "sync"]),
+    ("This device", &["signup", "login", "whoami", "devices", "sync", "home"]),
     ("People", &["connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
     ("Conversations", &["list", "send", "read", "group"]),
     ("Server", &["serve"]),

@@ -50,6 +50,8 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("passphrase-needed", _) => {
             "`--passphrase-stdin` takes it from the first line of standard input".into()
         }
+        ("destination-in-use", _) => "choose a directory that does not exist yet".into(),
+        ("key-changed", _) => "start it again; it opens the home with its new key".into(),
         ("no-passphrase-wanted", _) => "leave out `--passphrase-stdin`".into(),
         ("handle-taken", Command::SignUp(args)) => {
             format!(

@@ -10,7 +10,7 @@ use tertulia::{ConnectionStatus, ConversationType, Handle};
 
 use super::{
     text,
-    view::{Connection, Conversation, Device, Me, Member, Message, Moment, Report},
+    view::{Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report},
 };
 
 const BOLD: Style = Style::new().bold();
@@ -146,6 +146,21 @@ pub(crate) fn report(report: &Report) -> String {
     out
 }
 
+pub(crate) fn exported(exported: &Exported) -> String {
+    let key = match exported.key {
+        Key::File => "its key is in it, so keep it where only you can read it",
+        Key::Passphrase => "its passphrase opens it",
+    };
+    format!("Copied to {}; {key}.\n", text::one_line(&exported.home))
+}
+
+pub(crate) fn rekeyed(rekeyed: &Rekeyed) -> String {
+    match rekeyed.key {
+        Key::File => "This home has a new key, in a file of its own.\n".to_owned(),
+        Key::Passphrase => "This home has a new passphrase.\n".to_owned(),
+    }
+}
+
 /// Messages as they follow each other: a line for the date whenever the day changes.
 pub(crate) struct Transcript {
     me: Handle,
@@ -257,6 +272,8 @@ mod tests {
             members(&samples::members(), &PAGE),
             conversation(&samples::conversations()[1]),
             report(&samples::report()),
+            exported(&samples::exported()),
+            rekeyed(&samples::rekeyed()),
         ];
         insta::assert_snapshot!(plain(&all.join("\n")));
     }

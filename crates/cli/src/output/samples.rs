@@ -5,7 +5,9 @@
 use tertulia::{ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId};
 use url::Url;
 
-use super::view::{Connection, Conversation, Device, Me, Member, Message, Moment, Report, address};
+use super::view::{
+    Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report, address,
+};
 
 const HOUR: i64 = 60 * 60 * 1000;
 /// 2025-11-20, 18:59:30.250 UTC.
@@ -117,4 +119,12 @@ pub(crate) fn messages() -> Vec<Message> {
 
 pub(crate) fn report() -> Report {
     Report { events: 7, messages: 3, sent: 1, refused: 0, undecryptable: 0 }
+}
+
+pub(crate) fn exported() -> Exported {
+    Exported { home: "/backups/\u{1b}monday".to_owned(), key: Key::File }
+}
+
+pub(crate) fn rekeyed() -> Rekeyed {
+    Rekeyed { key: Key::Passphrase }
 }

@@ -171,6 +171,37 @@ pub(crate) struct Queued {
     pub(crate) queued: bool,
 }
 
+/// What protects a home.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Key {
+    File,
+    Passphrase,
+}
+
+impl From<&tertulia::HomeKey> for Key {
+    fn from(key: &tertulia::HomeKey) -> Self {
+        match key {
+            tertulia::HomeKey::Passphrase(_) => Self::Passphrase,
+            _ => Self::File,
+        }
+    }
+}
+
+/// What `home export` answers.
+#[derive(Serialize)]
+pub(crate) struct Exported {
+    /// The directory, as it was given.
+    pub(crate) home: String,
+    pub(crate) key: Key,
+}
+
+/// What `home rekey` answers.
+#[derive(Serialize)]
+pub(crate) struct Rekeyed {
+    pub(crate) key: Key,
+}
+
 /// What `sync` answers.
 #[derive(Serialize)]
 pub(crate) struct Report {

@@ -39,15 +39,15 @@ CREATE TABLE mls_records (
 -- The credential as it stands in a leaf, if it is more than the client's id.
 ALTER TABLE mls_credentials ADD COLUMN credential BLOB;
 
--- How often this store had been found restored or copied when the key package was made.
+-- Which incarnation of the store made the key package.
 ALTER TABLE mls_key_packages ADD COLUMN incarnation INTEGER NOT NULL DEFAULT 0;
 
 -- Which file this database is, to find out when it has been restored or copied.
 CREATE TABLE incarnation (
-    id     INTEGER PRIMARY KEY CHECK (id = 1),
-    number INTEGER NOT NULL, -- raised each time
-    file   TEXT,             -- what the file system says about the file; none until it is first opened
-    opened INTEGER NOT NULL  -- how often
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    number  INTEGER NOT NULL, -- raised each time, to the next `written`
+    file    TEXT,             -- what the file system says about the file; none until it is first opened
+    written INTEGER NOT NULL  -- how often
 );
 
-INSERT INTO incarnation (id, number, file, opened) VALUES (1, 0, NULL, 0);
+INSERT INTO incarnation (id, number, file, written) VALUES (1, 0, NULL, 0);

@@ -1,6 +1,8 @@
 //! What the scenarios share: a home in a temporary directory, and messages to put into it.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the scenario")]
 
+pub(crate) mod process;
+
 use rusqlite::Connection;
 use std::{fs, future::Future, path::Path, pin::Pin, task::Poll};
 use tempfile::TempDir;
@@ -42,6 +44,19 @@ pub(crate) fn raw(home: &Path) -> Connection {
     let connection = Connection::open(home.join("tertulia.db")).unwrap();
     connection.execute_batch(&format!("PRAGMA key = \"x'{}'\";", key.trim())).unwrap();
     connection
+}
+
+pub(crate) fn passphrase(text: &str) -> KeySource {
+    KeySource::Passphrase(zeroize::Zeroizing::new(text.to_owned()))
+}
+
+/// Copies the files of a home into another directory.
+pub(crate) fn copy_home(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
 }
 
 /// Whether a future is not done when it is asked once. A future of `Store::lock` asks for the lock before it waits for it.
