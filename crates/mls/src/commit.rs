@@ -15,13 +15,15 @@
 mod join;
 mod settle;
 
+use std::borrow::Borrow;
+
 use mls_rs::{MlsMessage, error::MlsError, group::CommitSecrets, time::MlsTime};
 
 pub(crate) use self::settle::changes;
 use self::settle::publish;
 use crate::{
-    ClientId, CommitSummary, ConversationGuard, EngineError, KeyPackage, MlsCommitBundle, RejectReason,
-    Result, Settlement,
+    ClientId, CommitSummary, ConversationGuard, EngineError, KeyPackage, KeyPackageIn, MlsCommitBundle,
+    MlsGroupInfoBundle, NewCrlDistributionPoints, RejectReason, Result, Settlement,
     conversation::is_to_be_removed,
     identity::ClientIdError,
     loaded::Loaded,
@@ -58,25 +60,22 @@ impl std::fmt::Debug for CommitOptions {
 const MAX_CHANGES: usize = 10_000;
 
 impl ConversationGuard<'_> {
-    /// Adds members by their key packages.
-    pub async fn add_members(
-        &mut self,
-        key_packages: Vec<KeyPackage>,
-        options: CommitOptions,
-    ) -> Result<CommitSummary> {
-        self.change_members(key_packages, &[], options).await
+    /// Adds members by their key packages. Pending proposals go with it.
+    ///
+    /// It returns the revocation lists that the newcomers' certificates name. For more of what came of it, or to send a
+    /// message along: [`change_members`](Self::change_members).
+    pub async fn add_members(&mut self, key_packages: Vec<KeyPackageIn>) -> Result<NewCrlDistributionPoints> {
+        let summary = self.change_members(key_packages, &[], CommitOptions::default()).await?;
+        Ok(summary.crl_new_distribution_points)
     }
 
-    /// Removes members.
-    pub async fn remove_members(
-        &mut self,
-        clients: &[ClientId],
-        options: CommitOptions,
-    ) -> Result<CommitSummary> {
-        self.change_members(Vec::new(), clients, options).await
+    /// Removes members. Pending proposals go with it.
+    pub async fn remove_members(&mut self, clients: &[impl Borrow<ClientId>]) -> Result<()> {
+        let clients: Vec<ClientId> = clients.iter().map(|client| client.borrow().clone()).collect();
+        self.change_members(Vec::new(), &clients, CommitOptions::default()).await.map(drop)
     }
 
-    /// Adds and removes members in one commit. Pending proposals go with it.
+    /// Adds and removes members in one commit, with options. Pending proposals go with it.
     pub async fn change_members(
         &mut self,
         add: Vec<KeyPackage>,
@@ -96,16 +95,26 @@ impl ConversationGuard<'_> {
 
     /// Gives the own leaf new keys, which heals the conversation if the old ones were stolen. Pending proposals go with
     /// it.
-    pub async fn update_key_material(&mut self, options: CommitOptions) -> Result<CommitSummary> {
+    pub async fn update_key_material(&mut self) -> Result<()> {
+        self.update_key_material_with(CommitOptions::default()).await.map(drop)
+    }
+
+    /// [`update_key_material`](Self::update_key_material) with options.
+    pub async fn update_key_material_with(&mut self, options: CommitOptions) -> Result<CommitSummary> {
         let record = self.stage(&[], &[], options)?;
         self.publish(record).await
     }
 
-    /// Commits the pending proposals. None when there are none.
+    /// Commits the pending proposals. Nothing is done when there are none.
     ///
     /// Those that have become invalid are left out. If one removes this device, it is for others to commit:
     /// [`EngineError::OwnRemovalPending`].
-    pub async fn commit_pending_proposals(
+    pub async fn commit_pending_proposals(&mut self) -> Result<()> {
+        self.commit_pending_proposals_with(CommitOptions::default()).await.map(drop)
+    }
+
+    /// [`commit_pending_proposals`](Self::commit_pending_proposals) with options. None when there were none.
+    pub async fn commit_pending_proposals_with(
         &mut self,
         options: CommitOptions,
     ) -> Result<Option<CommitSummary>> {
@@ -235,7 +244,9 @@ fn build(
     let bundle = MlsCommitBundle {
         welcome: output.welcome_messages.first().map(MlsMessage::to_bytes).transpose()?,
         commit: output.commit_message.to_bytes()?,
-        group_info: output.external_commit_group_info.ok_or(MlsError::InvalidGroupInfo)?.to_bytes()?,
+        group_info: MlsGroupInfoBundle::full_plaintext(
+            output.external_commit_group_info.ok_or(MlsError::InvalidGroupInfo)?.to_bytes()?,
+        ),
         encrypted_message: None,
     };
     Ok((bundle, secrets))

@@ -56,6 +56,7 @@ mod config;
 mod conversation;
 mod credential;
 mod error;
+mod group_info;
 mod heads;
 mod identity;
 mod ids;
@@ -79,14 +80,18 @@ pub use config::{
 pub use conversation::ConversationGuard;
 pub use credential::{Credential, CredentialRef};
 pub use error::{EngineError, ErrorKind, Opaque, Result};
+pub use group_info::VerifiableGroupInfo;
 pub use identity::{ClientIdError, ClientIdPolicy, DeviceIdPolicy, IdentityCredential, WireIdentity};
 pub use ids::{ClientId, ConversationId};
-pub use key_package::{BACKDATE, KeyPackage, MAX_LIFETIME};
+pub use key_package::{BACKDATE, KeyPackage, KeyPackageIn, MAX_LIFETIME};
 pub use outcome::{
     CommitSummary, MlsConversationDecryptMessage, MlsProposalBundle, NewCrlDistributionPoints, Outcome,
     PendingCommitInfo, Settlement, WelcomeBundle,
 };
 pub use session::{ConversationView, Session};
 pub use transaction::TransactionContext;
-pub use transport::{CommitOutcome, MlsCommitBundle, MlsTransport, RejectReason};
+pub use transport::{
+    CommitOutcome, MlsCommitBundle, MlsGroupInfoBundle, MlsGroupInfoEncryptionType, MlsRatchetTreeType,
+    MlsTransport, RejectReason,
+};
 pub use wire::MAX_MESSAGE_BYTES;

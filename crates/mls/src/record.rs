@@ -5,7 +5,10 @@ use std::time::Duration;
 use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
 use zeroize::Zeroizing;
 
-use crate::{EngineError, MlsCommitBundle, MlsCustomConfiguration, MlsWirePolicy, PendingCommitInfo, Result};
+use crate::{
+    EngineError, MlsCommitBundle, MlsCustomConfiguration, MlsGroupInfoBundle, MlsWirePolicy,
+    PendingCommitInfo, Result,
+};
 
 /// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders.
 const GROUP_VERSION: u16 = 2;
@@ -181,7 +184,7 @@ impl PendingRecord {
             epoch,
             commit: bundle.commit,
             welcome: bundle.welcome.unwrap_or_default(),
-            group_info: bundle.group_info,
+            group_info: bundle.group_info.payload,
             encrypted_message: bundle.encrypted_message.unwrap_or_default(),
             state,
         }
@@ -192,7 +195,7 @@ impl PendingRecord {
         MlsCommitBundle {
             welcome: some(&self.welcome),
             commit: self.commit.clone(),
-            group_info: self.group_info.clone(),
+            group_info: MlsGroupInfoBundle::full_plaintext(self.group_info.clone()),
             encrypted_message: some(&self.encrypted_message),
         }
     }
@@ -312,7 +315,7 @@ mod tests {
         let bundle = MlsCommitBundle {
             welcome: None,
             commit: vec![1],
-            group_info: vec![2],
+            group_info: MlsGroupInfoBundle::full_plaintext(vec![2]),
             encrypted_message: Some(vec![3]),
         };
         let record = PendingRecord::new(5, bundle.clone(), PendingState::Commit(Zeroizing::new(vec![4])));

@@ -11,7 +11,7 @@ use tertulia_content::MimiContent;
 use tertulia_domain::{ConversationId, ConversationName, DeviceAddress, UserId};
 use tertulia_mls::{
     ClientId, CommitOptions, EngineError, KeyPackage, MlsConversationConfiguration, RejectReason,
-    TransactionContext,
+    TransactionContext, VerifiableGroupInfo,
 };
 use tertulia_store::Setting;
 
@@ -83,8 +83,8 @@ impl Client {
             }
             let mut guard = tx.conversation(&group).await?;
             let committed = match owed {
-                Upkeep::Proposals => guard.commit_pending_proposals(CommitOptions::default()).await.map(drop),
-                Upkeep::Keys => guard.update_key_material(CommitOptions::default()).await.map(drop),
+                Upkeep::Proposals => guard.commit_pending_proposals().await,
+                Upkeep::Keys => guard.update_key_material().await,
             };
             match self.outcome(tx, committed).await? {
                 Attempt::Done => return Ok(()),
@@ -110,7 +110,10 @@ impl Client {
                 Ok(())
             } else {
                 let credential = self.own_credential(&tx)?;
-                tx.join_by_external_commit(&group_info, &credential).await.map(drop)
+                match VerifiableGroupInfo::from_bytes(&group_info) {
+                    Ok(group_info) => tx.join_by_external_commit(group_info, &credential).await.map(drop),
+                    Err(error) => Err(error),
+                }
             };
             if committed.is_ok() {
                 tx.store_write(move |w| w.set_joined(conversation, true))?;
@@ -205,9 +208,10 @@ impl Client {
         }
         let mut guard = tx.conversation(&group).await?;
         let committed = if claimed.0.is_empty() {
-            guard.update_key_material(options(announcement)).await
+            guard.update_key_material_with(options(announcement)).await
         } else {
-            guard.add_members(claimed.0.values().cloned().collect(), options(announcement)).await
+            let add = claimed.0.values().cloned().collect();
+            guard.change_members(add, &[], options(announcement)).await
         };
         match &committed {
             Ok(_) => tx.store_write(move |w| w.set_joined(id, true))?,
