@@ -7,8 +7,8 @@ use std::{
 use tempfile::TempDir;
 use tertulia_domain::{DeviceAddress, DeviceId, Domain, UserId};
 use tertulia_mls::{
-    Ciphersuite, ClientId, CommitOptions, CommitOutcome, ConversationId, Credential, CredentialRef,
-    KeyPackage, MlsCommitBundle, MlsConversationConfiguration, MlsTransport, Result, Session, SessionConfig,
+    Ciphersuite, ClientId, CommitOutcome, ConversationId, Credential, CredentialRef, KeyPackage,
+    MlsCommitBundle, MlsConversationConfiguration, MlsTransport, Result, Session, SessionConfig,
 };
 use tertulia_store::{KeySource, Store};
 
@@ -60,7 +60,7 @@ impl EngineGroup {
         let id = ConversationId::from("a group to measure");
         let mut tx = writer.new_transaction().await?;
         tx.new_conversation(&id, &creator, MlsConversationConfiguration::default())?;
-        tx.conversation(&id).await?.add_members(key_packages, CommitOptions::default()).await?;
+        tx.conversation(&id).await?.add_members(key_packages).await?;
         tx.finish().await?;
 
         let welcome = last.take().welcome.expect("a commit that adds members comes with a Welcome");
@@ -90,7 +90,7 @@ impl EngineGroup {
     /// Renews the writer's keys with a commit; its two durable transactions are those of every commit. Returns the commit.
     pub async fn commit(&self) -> Result<Vec<u8>> {
         let mut tx = self.writer.new_transaction().await?;
-        tx.conversation(&self.id).await?.update_key_material(CommitOptions::default()).await?;
+        tx.conversation(&self.id).await?.update_key_material().await?;
         tx.finish().await?;
         Ok(self.last.take().commit)
     }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use tertulia_mls::{
-    Ciphersuite, ClientId, CommitOptions, CommitOutcome, ConversationId, Credential, CredentialRef,
-    MlsCommitBundle, MlsConversationConfiguration, MlsTransport, Result, Session, SessionConfig,
+    Ciphersuite, ClientId, CommitOutcome, ConversationId, Credential, CredentialRef, MlsCommitBundle,
+    MlsConversationConfiguration, MlsTransport, Result, Session, SessionConfig,
 };
 use tertulia_store::{KeySource, Store};
 
@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
     let mut tx = alice.new_transaction().await?;
     tx.new_conversation(&id, &alices_credential, MlsConversationConfiguration::default())?;
     let mut conversation = tx.conversation(&id).await?;
-    conversation.add_members(key_packages, CommitOptions::default()).await?;
+    conversation.add_members(key_packages).await?;
     let message = conversation.encrypt_message("Hello, Bob")?;
     tx.finish().await?;
 

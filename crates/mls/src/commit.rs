@@ -15,14 +15,17 @@
 mod join;
 mod settle;
 
+use std::borrow::Borrow;
+
 use mls_rs::{MlsMessage, error::MlsError, group::CommitSecrets, time::MlsTime};
 
 pub(crate) use self::settle::changes;
 use self::settle::publish;
 use crate::{
-    ClientId, CommitSummary, ConversationGuard, EngineError, KeyPackage, MlsCommitBundle, RejectReason,
-    Result, Settlement,
+    ClientId, CommitSummary, ConversationGuard, EngineError, HistorySharing, KeyPackage, KeyPackageIn,
+    MlsCommitBundle, MlsGroupInfoBundle, NewCrlDistributionPoints, RejectReason, Result, Settlement,
     conversation::is_to_be_removed,
+    history::{self, HistoryChange, HistoryPlan},
     identity::ClientIdError,
     loaded::Loaded,
     overlay::Overlay,
@@ -36,13 +39,21 @@ pub struct CommitOptions {
     /// The plaintext of an application message to the members after the commit, new ones included. It becomes
     /// [`MlsCommitBundle::encrypted_message`].
     pub encrypted_message: Option<Vec<u8>>,
+    /// Which history goes to those whom the commit adds.
+    pub history: HistorySharing,
 }
 
 impl CommitOptions {
     /// Sends this application message with the commit.
     #[must_use]
     pub fn with_message(message: impl Into<Vec<u8>>) -> Self {
-        Self { encrypted_message: Some(message.into()) }
+        Self { encrypted_message: Some(message.into()), ..Self::default() }
+    }
+
+    /// Gives those whom the commit adds this part of the history, instead of the span that is open.
+    #[must_use]
+    pub fn history(self, history: HistorySharing) -> Self {
+        Self { history, ..self }
     }
 }
 
@@ -50,6 +61,7 @@ impl std::fmt::Debug for CommitOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CommitOptions")
             .field("encrypted_message", &self.encrypted_message.as_ref().map(Vec::len))
+            .field("history", &self.history)
             .finish()
     }
 }
@@ -58,25 +70,22 @@ impl std::fmt::Debug for CommitOptions {
 const MAX_CHANGES: usize = 10_000;
 
 impl ConversationGuard<'_> {
-    /// Adds members by their key packages.
-    pub async fn add_members(
-        &mut self,
-        key_packages: Vec<KeyPackage>,
-        options: CommitOptions,
-    ) -> Result<CommitSummary> {
-        self.change_members(key_packages, &[], options).await
+    /// Adds members by their key packages. Pending proposals go with it.
+    ///
+    /// It returns the revocation lists that the newcomers' certificates name. For more of what came of it, or to send a
+    /// message along: [`change_members`](Self::change_members).
+    pub async fn add_members(&mut self, key_packages: Vec<KeyPackageIn>) -> Result<NewCrlDistributionPoints> {
+        let summary = self.change_members(key_packages, &[], CommitOptions::default()).await?;
+        Ok(summary.crl_new_distribution_points)
     }
 
-    /// Removes members.
-    pub async fn remove_members(
-        &mut self,
-        clients: &[ClientId],
-        options: CommitOptions,
-    ) -> Result<CommitSummary> {
-        self.change_members(Vec::new(), clients, options).await
+    /// Removes members. Pending proposals go with it.
+    pub async fn remove_members(&mut self, clients: &[impl Borrow<ClientId>]) -> Result<()> {
+        let clients: Vec<ClientId> = clients.iter().map(|client| client.borrow().clone()).collect();
+        self.change_members(Vec::new(), &clients, CommitOptions::default()).await.map(drop)
     }
 
-    /// Adds and removes members in one commit. Pending proposals go with it.
+    /// Adds and removes members in one commit, with options. Pending proposals go with it.
     pub async fn change_members(
         &mut self,
         add: Vec<KeyPackage>,
@@ -90,29 +99,39 @@ impl ConversationGuard<'_> {
         if requested > MAX_CHANGES {
             return Err(EngineError::TooMany { requested, max: MAX_CHANGES });
         }
-        let record = self.stage(&add, remove, options)?;
+        let record = self.stage(&add, remove, options, HistoryChange::Keep)?;
         self.publish(record).await
     }
 
     /// Gives the own leaf new keys, which heals the conversation if the old ones were stolen. Pending proposals go with
     /// it.
-    pub async fn update_key_material(&mut self, options: CommitOptions) -> Result<CommitSummary> {
-        let record = self.stage(&[], &[], options)?;
+    pub async fn update_key_material(&mut self) -> Result<()> {
+        self.update_key_material_with(CommitOptions::default()).await.map(drop)
+    }
+
+    /// [`update_key_material`](Self::update_key_material) with options.
+    pub async fn update_key_material_with(&mut self, options: CommitOptions) -> Result<CommitSummary> {
+        let record = self.stage(&[], &[], options, HistoryChange::Keep)?;
         self.publish(record).await
     }
 
-    /// Commits the pending proposals. None when there are none.
+    /// Commits the pending proposals. Nothing is done when there are none.
     ///
     /// Those that have become invalid are left out. If one removes this device, it is for others to commit:
     /// [`EngineError::OwnRemovalPending`].
-    pub async fn commit_pending_proposals(
+    pub async fn commit_pending_proposals(&mut self) -> Result<()> {
+        self.commit_pending_proposals_with(CommitOptions::default()).await.map(drop)
+    }
+
+    /// [`commit_pending_proposals`](Self::commit_pending_proposals) with options. None when there were none.
+    pub async fn commit_pending_proposals_with(
         &mut self,
         options: CommitOptions,
     ) -> Result<Option<CommitSummary>> {
         if self.pending_proposals()? == 0 {
             return Ok(None);
         }
-        let record = self.stage(&[], &[], options)?;
+        let record = self.stage(&[], &[], options, HistoryChange::Keep)?;
         self.publish(record).await.map(Some)
     }
 
@@ -140,11 +159,12 @@ impl ConversationGuard<'_> {
     }
 
     /// Builds a commit without changing the group.
-    fn stage(
+    pub(crate) fn stage(
         &mut self,
         add: &[KeyPackage],
         remove: &[ClientId],
         options: CommitOptions,
+        history: HistoryChange,
     ) -> Result<PendingRecord> {
         self.refuse_while_pending()?;
         let config = self.config();
@@ -158,7 +178,7 @@ impl ConversationGuard<'_> {
             return Err(EngineError::OwnRemovalPending);
         }
         let now = MlsTime::now().seconds_since_epoch();
-        let add = add.iter().map(|package| package.checked_message(now)).collect::<Result<Vec<_>>>()?;
+        let mut add = add.iter().map(|package| package.checked_message(now)).collect::<Result<Vec<_>>>()?;
         let mut leaves = Vec::with_capacity(remove.len());
         for client in remove {
             let canonical =
@@ -175,8 +195,12 @@ impl ConversationGuard<'_> {
             }
         }
         let adds = !add.is_empty();
+        let plan = self.plan_history(history, &leaves, adds, &options)?;
+        leaves.extend(&plan.remove);
+        add.extend(plan.new.iter().map(|new| new.key_package.clone()));
+        let loaded = self.loaded()?;
         match build(loaded, add, &leaves) {
-            Ok((bundle, secrets)) => self.finish_staging(bundle, secrets, options),
+            Ok((bundle, secrets)) => self.finish_staging(bundle, secrets, options, plan),
             Err(error) => {
                 self.restore()?;
                 Err(refused_commit(&overlay, error, adds))
@@ -190,29 +214,35 @@ impl ConversationGuard<'_> {
         mut bundle: MlsCommitBundle,
         secrets: CommitSecrets,
         options: CommitOptions,
+        plan: HistoryPlan,
     ) -> Result<PendingRecord> {
         let library = |error: MlsError| EngineError::Library(Box::new(error));
         let overlay = self.overlay()?.clone();
+        let id = self.id.clone();
         let loaded = self.loaded()?;
         // An encrypted commit has used up a key of this epoch.
         if loaded.meta.encrypts_handshake() {
             loaded.snapshot(&overlay)?;
         }
         let state = secrets.to_bytes().map_err(library)?;
-        if let Some(message) = options.encrypted_message {
+        let epoch = loaded.group.current_epoch();
+        let (message, history) = plan.message(&id, epoch + 1, &bundle, options.encrypted_message)?;
+        if let Some(message) = message {
             // The state after the commit, on a copy. It is made again when the commit is merged, and `merge` then skips the
             // key that is used here.
             let mut after = loaded.group.clone();
             after.apply_detached_commit(secrets).map_err(library)?;
-            let encrypted = after.encrypt_application_message(&message, Vec::new()).map_err(library)?;
+            let encrypted = after
+                .encrypt_application_message(&message.payload, message.authenticated_data.to_vec())
+                .map_err(library)?;
             bundle.encrypted_message = Some(encrypted.to_bytes().map_err(library)?);
         }
-        let epoch = loaded.group.current_epoch();
+        history::keep_with_pending(&overlay, &id, history.as_ref())?;
         Ok(PendingRecord::new(epoch, bundle, PendingState::Commit(state.into())))
     }
 
     /// Sends a pending commit, and settles it by the answer.
-    async fn publish(&mut self, record: PendingRecord) -> Result<CommitSummary> {
+    pub(crate) async fn publish(&mut self, record: PendingRecord) -> Result<CommitSummary> {
         let again = self.pending()?.is_some_and(|pending| pending == record);
         publish(self.tx, &self.id, record, again).await
     }
@@ -235,7 +265,9 @@ fn build(
     let bundle = MlsCommitBundle {
         welcome: output.welcome_messages.first().map(MlsMessage::to_bytes).transpose()?,
         commit: output.commit_message.to_bytes()?,
-        group_info: output.external_commit_group_info.ok_or(MlsError::InvalidGroupInfo)?.to_bytes()?,
+        group_info: MlsGroupInfoBundle::full_plaintext(
+            output.external_commit_group_info.ok_or(MlsError::InvalidGroupInfo)?.to_bytes()?,
+        ),
         encrypted_message: None,
     };
     Ok((bundle, secrets))

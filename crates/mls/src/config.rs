@@ -172,7 +172,11 @@ impl fmt::Debug for ExternalSender {
 /// Settings of a conversation that concern this device only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MlsCustomConfiguration {
-    /// How often the own leaf is to be updated. **It does not act yet**: call `update_key_material`.
+    /// How long the own leaf's keys last at most, at least a minute. None: for ever, unless something else replaces them.
+    ///
+    /// A random moment in the last quarter of the span is chosen for the next ones, counted from this device's last commit
+    /// or its joining. The application asks for what is due:
+    /// [`Session::key_rotations_due`](crate::Session::key_rotations_due).
     pub key_rotation_span: Option<Duration>,
     /// Whether handshake messages are encrypted.
     pub wire_policy: MlsWirePolicy,

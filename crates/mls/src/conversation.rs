@@ -83,6 +83,10 @@ impl<'tx> ConversationGuard<'tx> {
     /// Refused while a commit or proposals are pending, since RFC 9420 demands that they come first. Send the result only
     /// after the transaction is finished: until then a crash would make the next message use the same key.
     pub fn encrypt_message(&mut self, message: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        self.encrypt(message.as_ref(), &[])
+    }
+
+    pub(crate) fn encrypt(&mut self, message: &[u8], authenticated_data: &[u8]) -> Result<Vec<u8>> {
         self.refuse_while_pending()?;
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
@@ -95,7 +99,7 @@ impl<'tx> ConversationGuard<'tx> {
         }
         let mut encrypt = || -> Result<_, MlsError> {
             let generation = loaded.group.peek_next_key_generation()?;
-            let message = loaded.group.encrypt_application_message(message.as_ref(), Vec::new())?;
+            let message = loaded.group.encrypt_application_message(message, authenticated_data.to_vec())?;
             Ok((generation, message.to_bytes()?))
         };
         let noted = match encrypt() {

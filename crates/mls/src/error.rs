@@ -86,6 +86,43 @@ pub enum EngineError {
     #[error("there is nothing to change")]
     NothingToCommit,
 
+    /// History is shared already: a history client is a member. There is nothing to do.
+    #[error("history is shared already")]
+    HistoryEnabled,
+
+    /// History is not shared. There is nothing to do.
+    #[error("history is not shared")]
+    HistoryNotEnabled,
+
+    /// This device holds no secret of history that reaches this epoch or a later one. Ask another member to share it.
+    #[error("no history from epoch {epoch} on is held here")]
+    HistoryNotHeld {
+        /// The epoch from which history was asked for.
+        epoch: u64,
+    },
+
+    /// What was given as a history secret is damaged, or made up. Drop it; ask a member to share it again.
+    #[error("the history secret was refused")]
+    InvalidHistorySecret(#[source] Option<Opaque>),
+
+    /// The message was sent before the span of history that is being read. Skip it; another secret may open it.
+    #[error("the message is of epoch {epoch}, the history begins with {first}")]
+    BeforeHistory {
+        /// The message's epoch.
+        epoch: u64,
+        /// The first epoch of the span.
+        first: u64,
+    },
+
+    /// The message was sent after the span of history that is being read. Go on with the next span.
+    #[error("the message is of epoch {epoch}, the history ended with {last}")]
+    HistoryEnded {
+        /// The message's epoch.
+        epoch: u64,
+        /// The last epoch of the span.
+        last: u64,
+    },
+
     /// The engine does not implement this ciphersuite.
     #[error("ciphersuite {0:#06x} is not supported")]
     UnsupportedCiphersuite(u16),
@@ -265,6 +302,11 @@ impl EngineError {
             | Self::NoSuchMember(_)
             | Self::CannotRemoveSelf
             | Self::NothingToCommit
+            | Self::HistoryEnabled
+            | Self::HistoryNotEnabled
+            | Self::HistoryNotHeld { .. }
+            | Self::BeforeHistory { .. }
+            | Self::HistoryEnded { .. }
             | Self::UnsupportedCiphersuite(_)
             | Self::InvalidKeyLength { .. }
             | Self::InvalidLifetime { .. }
@@ -282,6 +324,7 @@ impl EngineError {
             | Self::InvalidKeyPackage(_)
             | Self::InvalidWelcome(_)
             | Self::InvalidGroupInfo(_)
+            | Self::InvalidHistorySecret(_)
             | Self::HubBehind { .. } => ErrorKind::Peer,
             Self::KeyPackageNotFound
             | Self::OwnCommitLost

@@ -29,7 +29,14 @@ pub trait ClientIdPolicy: Send + Sync {
 pub struct DeviceIdPolicy;
 
 /// What stands before the UUID of a client that keeps history for others.
-const HISTORY_CLIENT: &str = "history-client:";
+pub(crate) const HISTORY_CLIENT: &str = "history-client:";
+
+impl ClientId {
+    /// Whether it is the identity of a client that keeps history for others, and so no device's.
+    pub fn is_history_client(&self) -> bool {
+        self.as_bytes().starts_with(HISTORY_CLIENT.as_bytes())
+    }
+}
 
 impl ClientIdPolicy for DeviceIdPolicy {
     fn canonical(&self, id: &ClientId) -> Result<ClientId, ClientIdError> {

@@ -18,6 +18,9 @@ const CLOCK_TOLERANCE: Duration = Duration::from_hours(24);
 /// Most key packages generated at once.
 pub(crate) const MAX_AT_ONCE: usize = 1000;
 
+/// A key package of somebody else, as it comes in: [`KeyPackage::from_bytes`].
+pub type KeyPackageIn = KeyPackage;
+
 /// A key package (RFC 9420, section 10), as a serialised `MLSMessage`.
 ///
 /// The signature is verified when it is used.

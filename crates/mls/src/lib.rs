@@ -23,6 +23,9 @@
 //!   application message in the new epoch going along if wanted ([`CommitOptions`]).
 //! - Proposals of external senders: the hub's.
 //! - Application messages, also late ones of the last few epochs, with padding.
+//! - [History](HistorySharing): newcomers can be given what was said before, from a point that the members allowed, in the
+//!   commit that adds them. A [`HistoryClient`] reads it.
+//! - Key rotation: [`MlsCustomConfiguration::key_rotation_span`], [`Session::key_rotations_due`].
 //! - Exporting keys; comparing states by the epoch authenticator.
 //! - Application data that moves with the keys: [`TransactionContext::store_write`].
 //! - Several sessions, in several processes, on one store.
@@ -35,8 +38,14 @@
 //!
 //! - Buffering messages of the next epoch; today they are the error [`FutureEpoch`](EngineError::FutureEpoch).
 //! - Proposals of this device (`new_add_proposal`, `new_remove_proposal`, `new_update_proposal`), and renewing them.
-//! - Observers of epochs and of history, children of conversations, automatic key rotation.
+//! - Observers of epochs, children of conversations.
 //! - X.509 credentials, more ciphersuites.
+//!
+//! # A newcomer reads the past
+//!
+//! ```
+#![doc = include_str!("../examples/history.rs")]
+//! ```
 //!
 //! # Secrets on disk
 //!
@@ -49,6 +58,9 @@
 //! A key is never used to encrypt twice. Encrypting is a durable write before the ciphertext is handed out; a store that was
 //! restored from a backup or copied is known by its file, or by the echo of a message that it does not know, and refuses to
 //! encrypt ([`EngineError::StateRestored`]) until the device has new keys.
+//!
+//! With history enabled, a span's secret is kept until the conversation is wiped, and opens all of the span: that is its
+//! purpose, and the price of it.
 
 mod cache;
 mod commit;
@@ -56,7 +68,9 @@ mod config;
 mod conversation;
 mod credential;
 mod error;
+mod group_info;
 mod heads;
+mod history;
 mod identity;
 mod ids;
 mod key_package;
@@ -66,6 +80,7 @@ mod overlay;
 mod provider;
 mod receive;
 mod record;
+mod rotation;
 mod session;
 mod transaction;
 mod transport;
@@ -79,14 +94,21 @@ pub use config::{
 pub use conversation::ConversationGuard;
 pub use credential::{Credential, CredentialRef};
 pub use error::{EngineError, ErrorKind, Opaque, Result};
+pub use group_info::VerifiableGroupInfo;
+pub use history::{
+    HistoryClient, HistoryObserver, HistorySecret, HistorySharing, HistorySpan, MAX_HISTORY_SPANS,
+};
 pub use identity::{ClientIdError, ClientIdPolicy, DeviceIdPolicy, IdentityCredential, WireIdentity};
 pub use ids::{ClientId, ConversationId};
-pub use key_package::{BACKDATE, KeyPackage, MAX_LIFETIME};
+pub use key_package::{BACKDATE, KeyPackage, KeyPackageIn, MAX_LIFETIME};
 pub use outcome::{
     CommitSummary, MlsConversationDecryptMessage, MlsProposalBundle, NewCrlDistributionPoints, Outcome,
     PendingCommitInfo, Settlement, WelcomeBundle,
 };
 pub use session::{ConversationView, Session};
 pub use transaction::TransactionContext;
-pub use transport::{CommitOutcome, MlsCommitBundle, MlsTransport, RejectReason};
+pub use transport::{
+    CommitOutcome, MlsCommitBundle, MlsGroupInfoBundle, MlsGroupInfoEncryptionType, MlsRatchetTreeType,
+    MlsTransport, RejectReason,
+};
 pub use wire::MAX_MESSAGE_BYTES;

@@ -26,7 +26,7 @@ pub struct MlsConversationDecryptMessage {
     /// Seconds to wait before committing the pending proposals, so that not all members commit at once. None when there
     /// is nothing to commit.
     pub delay: Option<u64>,
-    /// Who sent the application message.
+    /// Who sent the application message, or shared history.
     pub sender_client_id: Option<ClientId>,
     /// Whether the conversation is in another epoch than before. The original deprecates it in favour of epoch observers,
     /// which are planned here.
@@ -96,6 +96,7 @@ impl fmt::Debug for MlsConversationDecryptMessage {
 /// | outcome | state changes | do |
 /// |---|---|---|
 /// | `Application` | a key is consumed | show `app_msg` |
+/// | `History` | a key is consumed, history may be held that was not | go on |
 /// | `Commit` | next epoch | update members |
 /// | `OwnCommitMerged` | next epoch | update members |
 /// | `Proposal` | one more proposal | commit after `delay` |
@@ -107,6 +108,8 @@ impl fmt::Debug for MlsConversationDecryptMessage {
 pub enum Outcome {
     /// An application message was decrypted.
     Application,
+    /// A message of the engine itself was decrypted, by which a member shares history.
+    History,
     /// Another's commit was applied.
     Commit,
     /// The message is this device's pending commit, now known to be accepted, and was applied.

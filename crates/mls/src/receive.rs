@@ -17,6 +17,7 @@ use crate::{
     WireIdentity,
     commit::{changes, client_id_error},
     conversation::is_to_be_removed,
+    history,
     identity::client_id_of,
     provider::MlsGroup,
     record::{PendingRecord, sha256},
@@ -24,9 +25,9 @@ use crate::{
 };
 
 /// What the unauthenticated header of a message says.
-struct Header {
-    epoch: u64,
-    content: ContentType,
+pub(crate) struct Header {
+    pub(crate) epoch: u64,
+    pub(crate) content: ContentType,
 }
 
 impl ConversationGuard<'_> {
@@ -131,15 +132,23 @@ impl ConversationGuard<'_> {
         let leaf = description.sender_index;
         // The library always tells it of what was encrypted.
         let generation = description.unauthenticated_key_generation.unwrap_or_default();
+        let (app_msg, spans) = if description.authenticated_data == history::LABEL {
+            let (spans, app_msg) = history::unframe(description.data()).unwrap_or_default();
+            (app_msg, spans)
+        } else {
+            (Some(description.data().to_vec()), Vec::new())
+        };
         let noted = loaded
             .check_generation(epoch, leaf, generation)
-            .and_then(|()| loaded.note_received(&overlay, epoch, leaf, generation));
+            .and_then(|()| self.receive_history(epoch, spans))
+            .and_then(|()| self.loaded()?.note_received(&overlay, epoch, leaf, generation));
         if let Err(error) = noted {
             self.restore()?;
             return Err(error);
         }
-        let mut result = MlsConversationDecryptMessage::new(Outcome::Application, epoch);
-        result.app_msg = Some(description.data().to_vec());
+        let outcome = if app_msg.is_some() { Outcome::Application } else { Outcome::History };
+        let mut result = MlsConversationDecryptMessage::new(outcome, epoch);
+        result.app_msg = app_msg;
         result.identity = sender.clone().map(WireIdentity::basic);
         result.sender_client_id = sender;
         Ok(result)
@@ -171,7 +180,14 @@ impl ConversationGuard<'_> {
             self.wipe()?;
             return Ok(result);
         }
-        loaded.snapshot(&overlay)?;
+        if commit.is_external || result.removed.iter().any(ClientId::is_history_client) {
+            let closed = self.close_history();
+            if closed.is_err() {
+                self.restore()?;
+            }
+            closed?;
+        }
+        self.loaded()?.snapshot(&overlay)?;
         if pending.is_some() {
             overlay.delete_pending(self.id.as_bytes());
             result.dropped_pending = true;
@@ -258,7 +274,7 @@ impl ConversationGuard<'_> {
     }
 }
 
-fn header(message: &MlsMessage, expected: &ConversationId) -> Result<Header> {
+pub(crate) fn header(message: &MlsMessage, expected: &ConversationId) -> Result<Header> {
     use MlsMessageDescription::{PrivateProtocolMessage, PublicProtocolMessage};
     let (PrivateProtocolMessage { group_id, epoch_id, content_type }
     | PublicProtocolMessage { group_id, epoch_id, content_type, .. }) = message.description()
@@ -271,6 +287,6 @@ fn header(message: &MlsMessage, expected: &ConversationId) -> Result<Header> {
     Ok(Header { epoch: epoch_id, content: content_type })
 }
 
-fn member(group: &MlsGroup, index: u32) -> Option<ClientId> {
+pub(crate) fn member(group: &MlsGroup, index: u32) -> Option<ClientId> {
     client_id_of(&group.member_at_index(index)?.signing_identity).ok()
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
 use zeroize::Zeroizing;
 
-use crate::{EngineError, MlsCommitBundle, MlsCustomConfiguration, MlsWirePolicy, PendingCommitInfo, Result};
+use crate::{
+    EngineError, MlsCommitBundle, MlsCustomConfiguration, MlsGroupInfoBundle, MlsWirePolicy,
+    PendingCommitInfo, Result,
+};
 
 /// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders.
 const GROUP_VERSION: u16 = 2;
@@ -90,6 +93,11 @@ impl GroupMeta {
 
     pub(crate) fn encrypts_handshake(&self) -> bool {
         self.encrypt_handshake
+    }
+
+    /// How long this device's keys are to last at most.
+    pub(crate) fn key_rotation_seconds(&self) -> Option<u64> {
+        self.key_rotation_seconds
     }
 
     /// Remembers a merged commit of this device, made in `epoch`.
@@ -181,7 +189,7 @@ impl PendingRecord {
             epoch,
             commit: bundle.commit,
             welcome: bundle.welcome.unwrap_or_default(),
-            group_info: bundle.group_info,
+            group_info: bundle.group_info.payload,
             encrypted_message: bundle.encrypted_message.unwrap_or_default(),
             state,
         }
@@ -192,7 +200,7 @@ impl PendingRecord {
         MlsCommitBundle {
             welcome: some(&self.welcome),
             commit: self.commit.clone(),
-            group_info: self.group_info.clone(),
+            group_info: MlsGroupInfoBundle::full_plaintext(self.group_info.clone()),
             encrypted_message: some(&self.encrypted_message),
         }
     }
@@ -235,14 +243,14 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(bytes).into()
 }
 
-fn encode<T: MlsEncode + MlsSize>(record: &T, what: &'static str) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn encode<T: MlsEncode + MlsSize>(record: &T, what: &'static str) -> Result<Zeroizing<Vec<u8>>> {
     match record.mls_encode_to_vec() {
         Ok(bytes) => Ok(Zeroizing::new(bytes)),
         Err(error) => Err(EngineError::DamagedState { what, source: Some(Box::new(error)) }),
     }
 }
 
-fn decode<T: MlsDecode>(bytes: &[u8], what: &'static str) -> Result<T> {
+pub(crate) fn decode<T: MlsDecode>(bytes: &[u8], what: &'static str) -> Result<T> {
     let mut rest = bytes;
     let damaged = |source| EngineError::DamagedState { what, source };
     let record = T::mls_decode(&mut rest).map_err(|error| damaged(Some(Box::new(error))))?;
@@ -254,7 +262,7 @@ fn version_of(bytes: &[u8]) -> Option<u16> {
     bytes.first_chunk().copied().map(u16::from_be_bytes)
 }
 
-fn known_version(version: u16, known: u16, what: &'static str) -> Result<()> {
+pub(crate) fn known_version(version: u16, known: u16, what: &'static str) -> Result<()> {
     if version == known { Ok(()) } else { Err(EngineError::DamagedState { what, source: None }) }
 }
 
@@ -312,7 +320,7 @@ mod tests {
         let bundle = MlsCommitBundle {
             welcome: None,
             commit: vec![1],
-            group_info: vec![2],
+            group_info: MlsGroupInfoBundle::full_plaintext(vec![2]),
             encrypted_message: Some(vec![3]),
         };
         let record = PendingRecord::new(5, bundle.clone(), PendingState::Commit(Zeroizing::new(vec![4])));

@@ -1,13 +1,13 @@
 //! A device's door to its conversations.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use tertulia_store::Store;
 
 use crate::{
     Ciphersuite, ClientId, ConversationId, EngineError, MlsTransport, PendingCommitInfo, Result,
-    SessionConfig, TransactionContext, cache::GroupCache, conversation, loaded::Loaded, overlay::Overlay,
-    record::PendingRecord,
+    SessionConfig, TransactionContext, cache::GroupCache, conversation, history::HistoryObservers,
+    loaded::Loaded, overlay::Overlay, record::PendingRecord, rotation,
 };
 
 /// The engine of one device, above its store. Cheap to clone.
@@ -26,6 +26,7 @@ struct Inner {
     /// The changes of the transaction that is under way. The groups in the cache have it as their storage.
     overlay: Overlay,
     cache: GroupCache,
+    history_observers: HistoryObservers,
 }
 
 impl Session {
@@ -33,7 +34,9 @@ impl Session {
     pub fn open(store: Store, transport: Arc<dyn MlsTransport>, config: SessionConfig) -> Result<Self> {
         let overlay = Overlay::new(store.clone());
         let cache = GroupCache::new(config.cache_bytes);
-        Ok(Self { inner: Arc::new(Inner { store, transport, config, overlay, cache }) })
+        let history_observers = HistoryObservers::default();
+        let inner = Inner { store, transport, config, overlay, cache, history_observers };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Begins a transaction, as soon as no other is under way on this store, in this process or another. Who waits longest
@@ -45,23 +48,29 @@ impl Session {
     /// A conversation as it is on disk now. It does not wait for transactions, and does not follow them.
     pub fn conversation(&self, id: &ConversationId) -> Result<ConversationView> {
         let incarnation = self.inner.overlay.incarnation();
-        let (serial, pending) = self.inner.store.read(|tx| -> Result<_> {
+        let (serial, pending, rotation) = self.inner.store.read(|tx| -> Result<_> {
             let serials = tx.group_serials(id.as_bytes())?;
-            Ok((serials.map(|(state, journal)| state.max(journal)), tx.pending_commit(id.as_bytes())?))
+            let serial = serials.map(|(state, journal)| state.max(journal));
+            Ok((serial, tx.pending_commit(id.as_bytes())?, tx.record(&rotation::key(id))?))
         })?;
+        let next_key_rotation = rotation::due_at(rotation)?;
         let Some(serial) = serial else { return Err(EngineError::ConversationNotFound(id.clone())) };
         if let Some(loaded) = self.inner.cache.look(id.as_bytes(), serial) {
             let pending = pending.map(|bytes| PendingRecord::from_bytes(&bytes)).transpose()?;
             let pending = pending.map(|pending| pending.info());
-            return Ok(ConversationView { id: id.clone(), loaded, pending, incarnation });
+            return Ok(ConversationView { id: id.clone(), loaded, pending, incarnation, next_key_rotation });
         }
         let overlay = Overlay::view(&self.inner.store, id.as_bytes())?;
         let loaded = Loaded::load(id.as_bytes(), &overlay, self.config())?;
         let pending = overlay.pending(id.as_bytes())?.map(|pending| pending.info());
         match loaded {
-            Some(loaded) => {
-                Ok(ConversationView { id: id.clone(), loaded: Arc::new(loaded), pending, incarnation })
-            }
+            Some(loaded) => Ok(ConversationView {
+                id: id.clone(),
+                loaded: Arc::new(loaded),
+                pending,
+                incarnation,
+                next_key_rotation,
+            }),
             None => Err(EngineError::ConversationNotFound(id.clone())),
         }
     }
@@ -102,7 +111,12 @@ impl Session {
         &*self.inner.transport
     }
 
-    pub(crate) fn config(&self) -> &SessionConfig {
+    pub(crate) fn history_observers(&self) -> &HistoryObservers {
+        &self.inner.history_observers
+    }
+
+    /// How the session was configured.
+    pub fn config(&self) -> &SessionConfig {
         &self.inner.config
     }
 
@@ -132,6 +146,7 @@ pub struct ConversationView {
     loaded: Arc<Loaded>,
     pending: Option<PendingCommitInfo>,
     incarnation: u64,
+    next_key_rotation: Option<SystemTime>,
 }
 
 impl ConversationView {
@@ -186,6 +201,17 @@ impl ConversationView {
     /// encrypt before it has updated them ([`EngineError::StateRestored`]).
     pub fn is_restored(&self) -> bool {
         self.loaded.meta.incarnation != Some(self.incarnation)
+    }
+
+    /// Whether history is shared: a history client is a member.
+    pub fn is_history_enabled(&self) -> Result<bool> {
+        Ok(self.client_ids()?.iter().any(ClientId::is_history_client))
+    }
+
+    /// When this device is to rotate its keys here. None without a
+    /// [`key_rotation_span`](crate::MlsCustomConfiguration::key_rotation_span).
+    pub fn next_key_rotation(&self) -> Option<SystemTime> {
+        self.next_key_rotation
     }
 
     /// How many proposals wait to be committed.

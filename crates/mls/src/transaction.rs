@@ -9,8 +9,12 @@ use mls_rs::{error::MlsError, time::MlsTime};
 use tertulia_store::{StoreError, WriteTx, WriterGuard};
 
 use crate::{
-    ConversationId, EngineError, Result, Session, SessionConfig, key_package::BACKDATE, loaded::Loaded,
+    ConversationId, EngineError, Result, Session, SessionConfig,
+    history::{self, HistoryNews},
+    key_package::BACKDATE,
+    loaded::Loaded,
     overlay::Overlay,
+    rotation,
 };
 
 /// The one writer of a store, until it is finished, aborted or dropped.
@@ -37,6 +41,8 @@ pub(crate) struct Writing {
     pub(crate) overlay: Overlay,
     loaded: HashMap<Vec<u8>, Loaded>,
     application: Vec<ApplicationWrite>,
+    /// What observers hear of when it is written.
+    pub(crate) history_news: Vec<HistoryNews>,
     writer: WriterGuard,
 }
 
@@ -62,6 +68,8 @@ impl TransactionContext {
     /// not be readable, nor there.
     pub fn wipe_conversation(&mut self, id: &ConversationId) -> Result<()> {
         let writing = self.writing_mut()?;
+        history::wipe(&writing.overlay, id)?;
+        rotation::wipe(&writing.overlay, id);
         writing.overlay.delete_group(id.as_bytes());
         writing.overlay.delete_pending(id.as_bytes());
         writing.unload(id);
@@ -102,13 +110,16 @@ impl TransactionContext {
     #[allow(clippy::unused_async)] // the contract has it async
     pub async fn finish(&mut self) -> Result<()> {
         self.persist()?;
-        self.state = None;
+        self.unlock();
+        self.session.history_observers().deliver();
         Ok(())
     }
 
     /// Forgets everything since the last commit that was sent, and lets the next writer in.
     pub fn abort(&mut self) {
-        self.state = None;
+        self.unlock();
+        // Of the last commit that was sent.
+        self.session.history_observers().deliver();
     }
 
     // Inside.
@@ -144,6 +155,8 @@ impl TransactionContext {
             Ok(()) => {
                 overlay.clear();
                 self.writing_mut()?.loaded.values_mut().for_each(Loaded::written);
+                let news = std::mem::take(&mut self.writing_mut()?.history_news);
+                self.session.history_observers().queue(news);
             }
             Err(_) => self.state = None,
         }
@@ -163,9 +176,17 @@ impl TransactionContext {
             session: self.session.clone(),
             loaded: HashMap::new(),
             application: Vec::new(),
+            history_news: Vec::new(),
             writer,
         });
         Ok(())
+    }
+}
+
+/// Dropping is aborting.
+impl Drop for TransactionContext {
+    fn drop(&mut self) {
+        self.abort();
     }
 }
 

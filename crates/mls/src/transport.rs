@@ -26,15 +26,15 @@ pub trait MlsTransport: Send + Sync {
     ) -> CommitOutcome;
 }
 
-/// What is sent with a commit. All are serialised `MLSMessage`s (RFC 9420, section 6).
+/// What is sent with a commit. All are serialised `MLSMessage`s (RFC 9420, section 6), the group info inside its bundle.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MlsCommitBundle {
     /// For the members that the commit adds; none when it adds nobody.
     pub welcome: Option<Vec<u8>>,
     /// For the members before the commit.
     pub commit: Vec<u8>,
-    /// The state after the commit, with the ratchet tree, for those who join by external commit.
-    pub group_info: Vec<u8>,
+    /// The state after the commit, for those who join by external commit.
+    pub group_info: MlsGroupInfoBundle,
     /// An application message in the state after the commit, for all its members. The hub appends it behind the commit.
     pub encrypted_message: Option<Vec<u8>>,
 }
@@ -44,10 +44,62 @@ impl fmt::Debug for MlsCommitBundle {
         f.debug_struct("MlsCommitBundle")
             .field("welcome", &self.welcome.as_ref().map(Vec::len))
             .field("commit", &self.commit.len())
-            .field("group_info", &self.group_info.len())
+            .field("group_info", &self.group_info)
             .field("encrypted_message", &self.encrypted_message.as_ref().map(Vec::len))
             .finish()
     }
+}
+
+/// A group info, and the form that it is in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MlsGroupInfoBundle {
+    /// Whether the payload is encrypted. This engine makes [`Plaintext`](MlsGroupInfoEncryptionType::Plaintext).
+    pub encryption_type: MlsGroupInfoEncryptionType,
+    /// Where the ratchet tree is. This engine makes [`Full`](MlsRatchetTreeType::Full).
+    pub ratchet_tree_type: MlsRatchetTreeType,
+    /// The serialised `MLSMessage` of the GroupInfo.
+    pub payload: Vec<u8>,
+}
+
+impl MlsGroupInfoBundle {
+    /// A group info as this engine makes it: in plaintext, with the whole ratchet tree.
+    pub(crate) fn full_plaintext(payload: Vec<u8>) -> Self {
+        Self {
+            encryption_type: MlsGroupInfoEncryptionType::Plaintext,
+            ratchet_tree_type: MlsRatchetTreeType::Full,
+            payload,
+        }
+    }
+}
+
+impl fmt::Debug for MlsGroupInfoBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MlsGroupInfoBundle")
+            .field("encryption_type", &self.encryption_type)
+            .field("ratchet_tree_type", &self.ratchet_tree_type)
+            .field("payload", &self.payload.len())
+            .finish()
+    }
+}
+
+/// Whether a group info is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MlsGroupInfoEncryptionType {
+    /// It is not: the hub can read it.
+    Plaintext,
+    /// It is inside a JWE.
+    JweEncrypted,
+}
+
+/// Where the ratchet tree of a group info is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MlsRatchetTreeType {
+    /// Inside, as a whole: the `ratchet_tree` extension (RFC 9420, section 12.4.3.3).
+    Full,
+    /// Inside, as what changed since the last one.
+    Delta,
+    /// Somewhere else.
+    ByRef,
 }
 
 /// What became of a commit.

@@ -14,7 +14,7 @@ async fn crash_while_sending(hub: &Hub, device: Device, options: CommitOptions) 
     {
         let mut guard = tx.conversation(&id).await.unwrap();
         tokio::select! {
-            result = guard.update_key_material(options) => panic!("the hub does not answer, and yet {result:?}"),
+            result = guard.update_key_material_with(options) => panic!("the hub does not answer, and yet {result:?}"),
             () = hub.hanging.notified() => {}
         }
     }
@@ -244,7 +244,7 @@ async fn other_transactions_go_on_while_the_hub_is_slow_and_may_settle_the_commi
         async move {
             let mut tx = session.new_transaction().await.unwrap();
             let mut guard = tx.conversation(&id).await.unwrap();
-            guard.add_members(vec![package], CommitOptions::default()).await
+            guard.change_members(vec![package], &[], CommitOptions::default()).await
         }
     });
     hub.hanging.notified().await;
@@ -266,7 +266,7 @@ async fn what_came_before_the_commit_in_the_transaction_is_durable() {
     tx.set_data(b"checkpoint".to_vec()).unwrap();
     let mut guard = tx.conversation(&id).await.unwrap();
     let message = guard.encrypt_message("before the commit").unwrap();
-    guard.update_key_material(CommitOptions::default()).await.unwrap_err();
+    guard.update_key_material().await.unwrap_err();
     tx.abort();
     let alice = alice.restarted();
     assert_eq!(alice.session.new_transaction().await.unwrap().get_data().unwrap().unwrap(), b"checkpoint");
@@ -281,10 +281,10 @@ async fn a_transaction_goes_on_after_a_commit() {
     let (hub, alice, mut bob, id) = two().await;
     let mut tx = alice.session.new_transaction().await.unwrap();
     let mut guard = tx.conversation(&id).await.unwrap();
-    guard.update_key_material(CommitOptions::default()).await.unwrap();
+    guard.update_key_material().await.unwrap();
     hub.fail_next(Fault::Refuse);
-    guard.update_key_material(CommitOptions::default()).await.unwrap_err();
-    guard.update_key_material(CommitOptions::default()).await.unwrap();
+    guard.update_key_material().await.unwrap_err();
+    guard.update_key_material().await.unwrap();
     let message = guard.encrypt_message("after three").unwrap();
     tx.finish().await.unwrap();
     hub.post(&id, message);

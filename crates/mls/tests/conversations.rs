@@ -6,7 +6,7 @@ mod common;
 use common::{Device, Hub, assert_same_state, client_id, conversation, outcomes, two};
 use tertulia_mls::{
     CommitOptions, EngineError, ErrorKind, KeyPackage, MlsConversationConfiguration, MlsCustomConfiguration,
-    MlsWirePolicy, Outcome, SessionConfig, Settlement,
+    MlsWirePolicy, Outcome, SessionConfig, Settlement, VerifiableGroupInfo,
 };
 
 #[tokio::test]
@@ -178,15 +178,15 @@ async fn the_hub_proposes_and_a_member_commits() {
     assert_eq!((seen.outcome, seen.delay), (Outcome::Proposal, None));
     let mut tx = carol.session.new_transaction().await.unwrap();
     let mut guard = tx.conversation(&id).await.unwrap();
-    let refused = guard.commit_pending_proposals(CommitOptions::default()).await;
+    let refused = guard.commit_pending_proposals().await;
     assert!(matches!(refused, Err(EngineError::OwnRemovalPending)));
     drop(tx);
 
     let mut tx = alice.session.new_transaction().await.unwrap();
     let mut guard = tx.conversation(&id).await.unwrap();
-    let summary = guard.commit_pending_proposals(CommitOptions::default()).await.unwrap().unwrap();
+    let summary = guard.commit_pending_proposals_with(CommitOptions::default()).await.unwrap().unwrap();
     assert_eq!(summary.removed, [client_id("carol")]);
-    assert_eq!(guard.commit_pending_proposals(CommitOptions::default()).await.unwrap(), None);
+    guard.commit_pending_proposals().await.unwrap();
     drop(tx);
     assert_eq!(bob.sync(&id).await.pop().unwrap().removed, [client_id("carol")]);
     assert!(!carol.sync(&id).await.pop().unwrap().is_active);
@@ -201,7 +201,7 @@ async fn a_message_goes_with_a_commit_and_all_can_read_it() {
     let package = carol.key_package().await;
     let mut tx = alice.session.new_transaction().await.unwrap();
     let mut guard = tx.conversation(&id).await.unwrap();
-    guard.add_members(vec![package], CommitOptions::with_message("Carol is here")).await.unwrap();
+    guard.change_members(vec![package], &[], CommitOptions::with_message("Carol is here")).await.unwrap();
     drop(tx);
     carol.welcome(&id).await;
     // Had the key of the message been used again, the next ones would pass for duplicates.
@@ -305,8 +305,9 @@ async fn key_packages_and_group_infos_are_accepted_bare() {
 
     let dave = Device::new(&hub, "dave").await;
     let mut tx = dave.session.new_transaction().await.unwrap();
-    let info = hub.group_info(&id);
-    assert_eq!(tx.join_by_external_commit(&info[4..], &dave.credential).await.unwrap().epoch, 3);
+    let bare = VerifiableGroupInfo::from_bytes(&hub.group_info(&id)[4..]).unwrap();
+    assert_eq!((bare.conversation_id(), bare.epoch(), bare.ciphersuite_number()), (&id, 2, 1));
+    assert_eq!(tx.join_by_external_commit(bare, &dave.credential).await.unwrap().epoch, 3);
 }
 
 #[tokio::test]
@@ -326,17 +327,17 @@ async fn what_cannot_be_done_is_refused_and_changes_nothing() {
     misuse(tx.remove_credential(&alice.credential).unwrap_err(), ErrorKind::Misuse);
     misuse(tx.process_welcome(&hub.welcome(&id).0).unwrap_err(), ErrorKind::LocalState);
     misuse(tx.process_welcome(b"no message").unwrap_err(), ErrorKind::Peer);
-    misuse(tx.join_by_external_commit(b"no message", &alice.credential).await.unwrap_err(), ErrorKind::Peer);
+    misuse(VerifiableGroupInfo::from_bytes(b"no message").unwrap_err(), ErrorKind::Peer);
     misuse(KeyPackage::from_bytes(b"no key package").unwrap_err(), ErrorKind::Peer);
 
     let mut guard = tx.conversation(&id).await.unwrap();
     let options = CommitOptions::default;
     misuse(guard.change_members(vec![], &[], options()).await.unwrap_err(), ErrorKind::Misuse);
-    let stranger = guard.remove_members(&[client_id("mallory")], options()).await;
+    let stranger = guard.remove_members(&[client_id("mallory")]).await;
     assert!(matches!(stranger, Err(EngineError::NoSuchMember(id)) if id == client_id("mallory")));
-    let own = guard.remove_members(&[client_id("alice")], options()).await;
+    let own = guard.remove_members(&[client_id("alice")]).await;
     assert!(matches!(own, Err(EngineError::CannotRemoveSelf)));
-    let member = guard.add_members(vec![bob.key_package().await], options()).await;
+    let member = guard.add_members(vec![bob.key_package().await]).await;
     assert!(matches!(member, Err(EngineError::InvalidKeyPackage(_))));
     for length in [0, 255 * 32 + 1, usize::MAX] {
         assert!(matches!(

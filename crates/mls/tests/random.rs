@@ -174,7 +174,7 @@ impl World {
     async fn commit_proposals(&mut self, who: usize) -> bool {
         let mut tx = self.devices[who].session.new_transaction().await.unwrap();
         let mut guard = tx.conversation(&self.id).await.unwrap();
-        match guard.commit_pending_proposals(CommitOptions::default()).await {
+        match guard.commit_pending_proposals_with(CommitOptions::default()).await {
             Ok(Some(_)) => true,
             Err(EngineError::OwnRemovalPending) => false,
             other => panic!("{other:?}"),

@@ -5,9 +5,7 @@
 mod common;
 
 use common::{Device, Hub, conversation, text, two};
-use tertulia_mls::{
-    CommitOptions, EngineError, ErrorKind, MlsConversationConfiguration, Outcome, TransactionContext,
-};
+use tertulia_mls::{EngineError, ErrorKind, MlsConversationConfiguration, Outcome, TransactionContext};
 use tertulia_store::{Setting, StoreError};
 
 #[tokio::test]
@@ -112,7 +110,7 @@ async fn what_the_application_writes_is_durable_before_a_commit_is_sent() {
     let mut tx = alice.session.new_transaction().await.unwrap();
     tx.store_write(|w| w.put_setting(Setting::Label, "before")).unwrap();
     let mut guard = tx.conversation(&id).await.unwrap();
-    guard.update_key_material(CommitOptions::default()).await.unwrap_err();
+    guard.update_key_material().await.unwrap_err();
     tx.store_write(|w| w.put_setting(Setting::Label, "after")).unwrap();
     drop(tx);
     assert_eq!(alice.session.store().read(|r| r.setting(Setting::Label)).unwrap().unwrap(), "before");

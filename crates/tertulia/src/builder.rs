@@ -6,13 +6,16 @@ use crate::{
     link::HubLink,
     model::Me,
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tertulia_domain::{DeviceAddress, DeviceId, Domain, Handle, UserId};
-use tertulia_mls::{Ciphersuite, ClientId, Credential, Session, SessionConfig};
+use tertulia_mls::{Ciphersuite, ClientId, Credential, MlsCustomConfiguration, Session, SessionConfig};
 use tertulia_store::{KeySource, Setting, Store, StoreError};
 use tertulia_transport::Hub;
 use url::Url;
 use zeroize::Zeroizing;
+
+/// How long a device's keys in a conversation last at most, unless the application says otherwise.
+const KEY_ROTATION: Duration = Duration::from_hours(30 * 24);
 
 /// How the user comes to the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +33,13 @@ pub struct ClientBuilder {
     home: PathBuf,
     key: KeySource,
     label: String,
+    key_rotation: Option<Duration>,
 }
 
 impl ClientBuilder {
     pub(crate) fn new(home: PathBuf) -> Self {
-        Self { home, key: KeySource::File, label: std::env::consts::OS.to_owned() }
+        let label = std::env::consts::OS.to_owned();
+        Self { home, key: KeySource::File, label, key_rotation: Some(KEY_ROTATION) }
     }
 
     /// Derives the database's key from this passphrase instead of keeping it in a file.
@@ -47,6 +52,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn device_label(self, label: impl Into<String>) -> Self {
         Self { label: label.into(), ..self }
+    }
+
+    /// How long this device's keys last at most in a conversation that it begins or joins from now on; for ever if none.
+    /// 30 days unless given, at least a minute. [`Client::sync`] replaces them in time.
+    #[must_use]
+    pub fn key_rotation(self, span: Option<Duration>) -> Self {
+        Self { key_rotation: span, ..self }
     }
 
     /// Creates an account on the hub, with this home as its first device.
@@ -76,18 +88,20 @@ impl ClientBuilder {
     /// [`Error::NotSignedIn`], and those of the store: a missing or wrong key or passphrase, damage.
     pub async fn open(self) -> Result<Client> {
         let home = self.home.clone();
+        let key_rotation = self.key_rotation;
         let store = match self.unlock(false).await {
             Err(Error::Store(StoreError::NotInitialised { .. })) => return Err(Error::NotSignedIn),
             opened => opened?,
         };
         tracing::debug!(home = %home.display(), "home opened");
-        Self::client(store)
+        Self::client(store, key_rotation)
     }
 
     async fn enter(self, entry: Entry, hub: &str, handle: &str, password: &str) -> Result<Client> {
         let handle: Handle = handle.parse()?;
         let hub = Hub::new(hub)?;
         let label = self.label.clone();
+        let key_rotation = self.key_rotation;
         let store = self.unlock(true).await?;
         if let Some(owner) = store.read(|r| r.setting(Setting::Handle))? {
             return Err(Error::HomeInUse { handle: owner });
@@ -120,7 +134,7 @@ impl ClientBuilder {
         })?;
         tx.finish().await?;
 
-        let client = Self::client(store)?;
+        let client = Self::client(store, key_rotation)?;
         client.sync().await?;
         Ok(client)
     }
@@ -137,7 +151,7 @@ impl ClientBuilder {
         Ok(opened.await.expect("opening a store neither panics nor is cancelled")?)
     }
 
-    fn client(store: Store) -> Result<Client> {
+    fn client(store: Store, key_rotation: Option<Duration>) -> Result<Client> {
         let [hub, user, device, handle, domain, token] = {
             let values = store.read(|r| {
                 SETTINGS.iter().map(|setting| r.setting(*setting)).collect::<std::result::Result<Vec<_>, _>>()
@@ -156,7 +170,9 @@ impl ClientBuilder {
         let hub = Hub::new(&hub)?.with_token(token);
         let link = Arc::new(HubLink::default());
         link.set(hub.clone());
-        let engine = Session::open(store.clone(), link, SessionConfig::default())?;
+        let joined = MlsCustomConfiguration { key_rotation_span: key_rotation, ..Default::default() };
+        let config = SessionConfig { joined, ..Default::default() };
+        let engine = Session::open(store.clone(), link, config)?;
         Ok(Client::from_inner(Inner::new(me, hub, store, engine)))
     }
 }

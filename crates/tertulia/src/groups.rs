@@ -1,17 +1,21 @@
 //! A conversation's MLS group: beginning it, joining it, changing it, whatever others do at the same time.
 
-use crate::{Client, Error, Result, SyncReport, link::group_of, sync::wipe};
+use crate::{
+    Client, Error, Result, SyncReport,
+    link::{conversation_of, group_of},
+    sync::{tolerate, wipe},
+};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tertulia_api::{Code, account::ClaimedKeyPackage, conversation::Conversation};
 use tertulia_content::MimiContent;
 use tertulia_domain::{ConversationId, ConversationName, DeviceAddress, UserId};
 use tertulia_mls::{
     ClientId, CommitOptions, EngineError, KeyPackage, MlsConversationConfiguration, RejectReason,
-    TransactionContext,
+    TransactionContext, VerifiableGroupInfo,
 };
 use tertulia_store::Setting;
 
@@ -19,6 +23,8 @@ use tertulia_store::Setting;
 const ATTEMPTS: usize = 20;
 /// How often it is made anew after the hub found it unfit for the group as it is.
 const MISFITS: usize = 3;
+/// In how many conversations keys are rotated at once, so that a synchronisation does not take long.
+const ROTATIONS: usize = 8;
 /// How many users' key packages are claimed in one request.
 const CLAIM: usize = 100;
 
@@ -83,8 +89,8 @@ impl Client {
             }
             let mut guard = tx.conversation(&group).await?;
             let committed = match owed {
-                Upkeep::Proposals => guard.commit_pending_proposals(CommitOptions::default()).await.map(drop),
-                Upkeep::Keys => guard.update_key_material(CommitOptions::default()).await.map(drop),
+                Upkeep::Proposals => guard.commit_pending_proposals().await,
+                Upkeep::Keys => guard.update_key_material().await,
             };
             match self.outcome(tx, committed).await? {
                 Attempt::Done => return Ok(()),
@@ -93,6 +99,42 @@ impl Client {
             }
             retries.next(self).await?;
         }
+    }
+
+    /// Gives this device new keys in the conversations where they are due at `now`, the longest overdue first, and says in
+    /// how many: at most eight. What goes wrong with one of them is left for the next time.
+    ///
+    /// [`sync`](Self::sync) does it with the clock's time; an application has no need to.
+    pub async fn rotate_keys(&self, now: SystemTime) -> Result<usize> {
+        let mut rotated = 0;
+        for group in self.inner().session.key_rotations_due(now)? {
+            let Some(conversation) = conversation_of(&group) else { continue };
+            if tolerate(self.rotate(conversation, now).await)? == Some(true) {
+                rotated += 1;
+            }
+            if rotated == ROTATIONS {
+                break;
+            }
+        }
+        Ok(rotated)
+    }
+
+    /// Once: whoever commits first meanwhile has this device try again at the next synchronisation.
+    async fn rotate(&self, conversation: ConversationId, now: SystemTime) -> Result<bool> {
+        let group = group_of(conversation);
+        let mut tx = self.inner().session.new_transaction().await?;
+        if !tx.conversation_exists(&group)? {
+            return Ok(false);
+        }
+        let mut guard = tx.conversation(&group).await?;
+        if guard.epoch()? == 0 {
+            // The hub has not heard of it yet.
+            return Ok(false);
+        }
+        let rotated = guard.rotate_key_material_if_due(now).await;
+        let has_rotated = matches!(rotated, Ok(Some(_)));
+        self.outcome(tx, rotated).await?;
+        Ok(has_rotated)
     }
 
     /// Joins the group as a further device, by external commit.
@@ -110,7 +152,10 @@ impl Client {
                 Ok(())
             } else {
                 let credential = self.own_credential(&tx)?;
-                tx.join_by_external_commit(&group_info, &credential).await.map(drop)
+                match VerifiableGroupInfo::from_bytes(&group_info) {
+                    Ok(group_info) => tx.join_by_external_commit(group_info, &credential).await.map(drop),
+                    Err(error) => Err(error),
+                }
             };
             if committed.is_ok() {
                 tx.store_write(move |w| w.set_joined(conversation, true))?;
@@ -205,9 +250,10 @@ impl Client {
         }
         let mut guard = tx.conversation(&group).await?;
         let committed = if claimed.0.is_empty() {
-            guard.update_key_material(options(announcement)).await
+            guard.update_key_material_with(options(announcement)).await
         } else {
-            guard.add_members(claimed.0.values().cloned().collect(), options(announcement)).await
+            let add = claimed.0.values().cloned().collect();
+            guard.change_members(add, &[], options(announcement)).await
         };
         match &committed {
             Ok(_) => tx.store_write(move |w| w.set_joined(id, true))?,
@@ -340,7 +386,8 @@ impl Client {
     fn configuration(&self) -> Result<MlsConversationConfiguration> {
         let key = self.inner().store.read(|r| r.setting(Setting::HubKey))?.ok_or(Error::NotSignedIn)?;
         let key = hex::decode(key).map_err(|_| Error::NotSignedIn)?;
-        let mut configuration = MlsConversationConfiguration::default();
+        let custom = self.inner().session.config().joined.clone();
+        let mut configuration = MlsConversationConfiguration { custom, ..Default::default() };
         configuration.set_raw_external_senders(vec![key])?;
         Ok(configuration)
     }

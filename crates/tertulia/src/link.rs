@@ -41,7 +41,8 @@ impl MlsTransport for HubLink {
         };
         let MlsCommitBundle { commit, group_info, welcome, encrypted_message } = bundle;
         let body =
-            [commit, group_info, welcome.unwrap_or_default(), encrypted_message.unwrap_or_default()].concat();
+            [commit, group_info.payload, welcome.unwrap_or_default(), encrypted_message.unwrap_or_default()]
+                .concat();
         match hub.send_commit(conversation, body).await {
             Ok(_) => CommitOutcome::Accepted,
             Err(TransportError::Refused(problem)) if problem.status < 500 && !problem.retryable => {

@@ -125,6 +125,8 @@ pub struct SyncReport {
     pub refused: u64,
     /// Messages for this device that could not be decrypted.
     pub undecryptable: u64,
+    /// Conversations in which this device has given itself new keys because the old ones were due.
+    pub rotated: u64,
 }
 
 /// Something that happened, as [`Client::events`](crate::Client::events) tells it. The home already holds it.

@@ -7,7 +7,7 @@ use crate::{
     link::{conversation_of, group_of},
     todo::Todo,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::SystemTime};
 use tertulia_api::{
     Code,
     event::{Event, EventBody, EventQuery},
@@ -20,7 +20,7 @@ const PAGE: u32 = 200;
 
 impl Client {
     /// Brings the home up to date: takes all events, joins conversations that this device is not in yet, settles what was
-    /// interrupted, and sends what waits in the outbox.
+    /// interrupted, sends what waits in the outbox, and replaces this device's keys where they have become old.
     ///
     /// It can be interrupted at any time and goes on with the next call.
     ///
@@ -71,6 +71,7 @@ impl Client {
         }
         self.flush_outbox(report).await?;
         self.renew_key_packages(todo.key_packages).await?;
+        report.rotated += self.rotate_keys(SystemTime::now()).await? as u64;
         self.done(&todo).await
     }
 

@@ -12,6 +12,7 @@ use crate::{
     loaded::Loaded,
     provider::{self, MlsGroup},
     record::{GroupRecord, PendingRecord, PendingState},
+    rotation,
 };
 
 /// Persists a commit as pending, sends it without the lock, and settles it by the answer. `again` when it was sent before.
@@ -84,7 +85,10 @@ impl ConversationGuard<'_> {
                 overlay.replace_group(self.id.as_bytes(), joined, provider::first_serial()?);
                 overlay.delete_pending(self.id.as_bytes());
                 self.tx.writing_mut()?.unload(&self.id);
+                self.close_history()?;
+                let id = self.id.clone();
                 let loaded = self.loaded()?;
+                rotation::note_new_keys(&overlay, &id, &loaded.meta);
                 Ok(CommitSummary {
                     epoch: loaded.group.current_epoch(),
                     added: vec![loaded.own_client_id()?],
@@ -93,18 +97,26 @@ impl ConversationGuard<'_> {
                 })
             }
             PendingState::Commit(secrets) => {
+                let id = self.id.clone();
                 let loaded = self.loaded()?;
                 if loaded.group.current_epoch() != record.epoch {
                     return Err(EngineError::DamagedState { what: "pending commit", source: None });
                 }
                 match apply(loaded, secrets, record) {
                     Ok(summary) => {
+                        let merged = self.merge_history();
+                        if merged.is_err() {
+                            self.restore()?;
+                        }
+                        merged?;
+                        let loaded = self.loaded()?;
                         loaded.meta.incarnation = Some(overlay.incarnation());
                         loaded.snapshot(&overlay)?;
                         if let Some(message) = record.message() {
                             // It has the first key of the epoch, which the snapshot does without already.
                             loaded.note_sent(&overlay, 0, message)?;
                         }
+                        rotation::note_new_keys(&overlay, &id, &loaded.meta);
                         overlay.delete_pending(self.id.as_bytes());
                         Ok(summary)
                     }

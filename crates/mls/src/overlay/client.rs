@@ -96,7 +96,7 @@ impl Overlay {
         Ok(())
     }
 
-    pub(super) fn insert_key_package(&self, reference: Vec<u8>, data: &KeyPackageData) -> Result<()> {
+    pub(crate) fn insert_key_package(&self, reference: Vec<u8>, data: &KeyPackageData) -> Result<()> {
         let encoded = data.mls_encode_to_vec().map_err(damaged_key_package)?;
         let record = KeyPackageRecord {
             reference: reference.clone(),

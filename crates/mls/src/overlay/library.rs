@@ -68,6 +68,17 @@ impl GroupStateStorage for Overlay {
     }
 }
 
+impl Overlay {
+    /// Forgets all but the newest `keep` past epochs of a group, for an overlay that is never written.
+    pub(crate) fn prune_epochs(&self, id: &[u8], keep: u16) {
+        if let Some(change) = self.changes().groups.get_mut(id) {
+            while change.epochs.len() > usize::from(keep.max(1)) {
+                change.epochs.pop_first();
+            }
+        }
+    }
+}
+
 impl KeyPackageStorage for Overlay {
     type Error = StorageFailed;
 

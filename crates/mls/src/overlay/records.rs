@@ -23,6 +23,10 @@ pub(crate) enum RecordKind {
     Psk = 6,
     /// A history secret. Of a conversation, by its first epoch as eight bytes, big-endian.
     History = 7,
+    /// When the own leaf's keys are due to be rotated. Of nobody, by the conversation's id.
+    Rotation = 8,
+    /// The history secret that a pending commit begins. Of a conversation, by nothing.
+    PendingHistory = 9,
 }
 
 impl RecordKind {

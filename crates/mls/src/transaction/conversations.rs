@@ -11,7 +11,7 @@ use super::{TransactionContext, backdated, failure};
 use crate::{
     ConversationGuard, ConversationId, CredentialRef, EngineError, ExternalSender,
     MlsConversationConfiguration, Result, WelcomeBundle, key_package::MAX_LIFETIME, loaded::Loaded, overlay,
-    provider, record::GroupMeta, wire,
+    provider, record::GroupMeta, rotation, wire,
 };
 
 impl TransactionContext {
@@ -58,6 +58,7 @@ impl TransactionContext {
                 .build()
         };
         let group = build().map_err(|error| failure(&overlay, error))?;
+        rotation::note_new_keys(&overlay, id, &meta);
         writing.insert(Loaded::new(group, meta, provider::first_serial()?))
     }
 
@@ -94,6 +95,7 @@ impl TransactionContext {
             return Err(EngineError::ConversationExists(id));
         }
         let epoch = group.current_epoch();
+        rotation::note_new_keys(&overlay, &id, &meta);
         writing.insert(Loaded::new(group, meta, provider::first_serial()?))?;
         // A join for an earlier epoch was not taken, or is undone: else nobody could have added this device.
         if overlay.pending(id.as_bytes())?.is_some_and(|pending| pending.epoch < epoch) {

@@ -25,6 +25,7 @@ use tertulia_mls::{
     Ciphersuite, ClientId, CommitOptions, CommitOutcome, ConversationId, Credential, CredentialRef,
     EngineError, ExternalSender, KeyPackage, MlsCommitBundle, MlsConversationConfiguration,
     MlsConversationDecryptMessage, MlsTransport, Outcome, RejectReason, Session, SessionConfig,
+    VerifiableGroupInfo,
 };
 use tertulia_store::{KeySource, Store};
 use tokio::sync::Notify;
@@ -114,6 +115,10 @@ impl Hub {
         self.with(id, |conversation| conversation.group_info.clone())
     }
 
+    pub(crate) fn verifiable_group_info(&self, id: &ConversationId) -> VerifiableGroupInfo {
+        VerifiableGroupInfo::from_bytes(&self.group_info(id)).unwrap()
+    }
+
     /// The newest Welcome, and where the log of its reader begins.
     pub(crate) fn welcome(&self, id: &ConversationId) -> (Vec<u8>, usize) {
         self.newest_welcome(id).unwrap()
@@ -162,7 +167,7 @@ impl Hub {
             }
             conversation.epoch += 1;
             conversation.log.push(bundle.commit);
-            conversation.group_info = bundle.group_info;
+            conversation.group_info = bundle.group_info.payload;
             let behind_commit = conversation.log.len();
             conversation.welcomes.extend(bundle.welcome.map(|welcome| (welcome, behind_commit)));
             conversation.log.extend(bundle.encrypted_message);
@@ -338,7 +343,7 @@ impl Device {
     ) -> Result<(), EngineError> {
         let mut tx = self.session.new_transaction().await.unwrap();
         let mut guard = tx.conversation(id).await.unwrap();
-        let updated = guard.update_key_material(options).await;
+        let updated = guard.update_key_material_with(options).await;
         drop(tx);
         updated.map(drop)
     }
@@ -355,7 +360,7 @@ impl Device {
     pub(crate) async fn join_externally(&mut self, id: &ConversationId) -> Result<(), EngineError> {
         let behind = self.hub.log_len(id);
         let mut tx = self.session.new_transaction().await.unwrap();
-        let joined = tx.join_by_external_commit(&self.hub.group_info(id), &self.credential).await;
+        let joined = tx.join_by_external_commit(self.hub.verifiable_group_info(id), &self.credential).await;
         drop(tx);
         // The old state, if there is one, goes on reading where it was until the join is known to be accepted.
         let is_sent = !matches!(joined, Err(EngineError::PendingCommit { .. }));

@@ -2,5 +2,6 @@
 
 mod contention;
 mod losses;
+mod rotation;
 mod support;
 mod talking;

@@ -9,8 +9,8 @@ use tertulia_api::{
 };
 use tertulia_domain::{ConversationId, DeviceAddress, DeviceId, Domain, Handle, UserId, connection::Status};
 use tertulia_mls::{
-    Ciphersuite, ClientId, CommitOptions, CommitOutcome, Credential, CredentialRef, KeyPackage,
-    MlsCommitBundle, MlsConversationConfiguration, MlsTransport, RejectReason, Session, SessionConfig,
+    Ciphersuite, ClientId, CommitOutcome, Credential, CredentialRef, KeyPackage, MlsCommitBundle,
+    MlsConversationConfiguration, MlsTransport, RejectReason, Session, SessionConfig,
 };
 use tertulia_store::{KeySource, Store};
 use tertulia_transport::{Hub, Token};
@@ -91,7 +91,7 @@ impl Person {
         configuration.set_raw_external_senders([self.hub.keys().await?.external_sender])?;
         let mut tx = self.session.new_transaction().await?;
         tx.new_conversation(&self.group(), &self.credential, configuration)?;
-        tx.conversation(&self.group()).await?.add_members(key_packages, CommitOptions::default()).await?;
+        tx.conversation(&self.group()).await?.add_members(key_packages).await?;
         tx.finish().await?;
         Ok(())
     }
@@ -168,7 +168,8 @@ impl MlsTransport for Commits {
         let bytes = conversation.as_bytes().try_into().expect("our groups have the conversation's id");
         let MlsCommitBundle { commit, group_info, welcome, encrypted_message } = bundle;
         let body =
-            [commit, group_info, welcome.unwrap_or_default(), encrypted_message.unwrap_or_default()].concat();
+            [commit, group_info.payload, welcome.unwrap_or_default(), encrypted_message.unwrap_or_default()]
+                .concat();
         match self.0.send_commit(ConversationId::from_bytes(bytes), body).await {
             Ok(_) => CommitOutcome::Accepted,
             // Nothing is retried here, so why it failed is all that matters.

@@ -1,0 +1,87 @@
+//! The public state of a group, by which one joins from outside.
+
+use std::fmt;
+
+use mls_rs::{MlsMessage, extension::built_in::RatchetTreeExt};
+
+use crate::{ClientId, ConversationId, EngineError, Result, identity::client_id_of, wire};
+
+/// A GroupInfo (RFC 9420, section 12.4.3) that has been read, and is verified when it is used: its signature, its tree and
+/// the credentials in it by [`join_by_external_commit`](crate::TransactionContext::join_by_external_commit).
+#[derive(Clone)]
+pub struct VerifiableGroupInfo {
+    message: MlsMessage,
+    id: ConversationId,
+    epoch: u64,
+    ciphersuite: u16,
+}
+
+impl VerifiableGroupInfo {
+    /// Reads a GroupInfo, bare or as an `MLSMessage`, of at most [`MAX_MESSAGE_BYTES`](crate::MAX_MESSAGE_BYTES).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let message =
+            wire::group_info(bytes).map_err(|error| EngineError::InvalidGroupInfo(Some(Box::new(error))))?;
+        let info = message.as_group_info().ok_or(EngineError::InvalidGroupInfo(None))?;
+        let context = info.group_context();
+        Ok(Self {
+            id: ConversationId::from(context.group_id.as_slice()),
+            epoch: context.epoch,
+            ciphersuite: *context.cipher_suite,
+            message,
+        })
+    }
+
+    /// Which conversation it says it is of.
+    pub fn conversation_id(&self) -> &ConversationId {
+        &self.id
+    }
+
+    /// The epoch that it says it is of.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The ciphersuite's number. It may be one that the engine does not have.
+    pub fn ciphersuite_number(&self) -> u16 {
+        self.ciphersuite
+    }
+
+    pub(crate) fn into_message(self) -> MlsMessage {
+        self.message
+    }
+
+    /// The members with their leaves, from the ratchet tree, which must be inside. Those whose credential cannot be read
+    /// are left out.
+    pub(crate) fn members(&self) -> Result<Vec<(u32, ClientId)>> {
+        let info = self.message.as_group_info().ok_or(EngineError::InvalidGroupInfo(None))?;
+        let tree = info
+            .extensions()
+            .get_as::<RatchetTreeExt>()
+            .map_err(|error| EngineError::InvalidGroupInfo(Some(Box::new(error))))?
+            .ok_or(EngineError::InvalidGroupInfo(None))?;
+        let roster = tree.tree_data().roster();
+        Ok(roster
+            .members_iter()
+            .filter_map(|member| Some((member.index, client_id_of(&member.signing_identity).ok()?)))
+            .collect())
+    }
+}
+
+/// By bytes.
+impl TryFrom<&[u8]> for VerifiableGroupInfo {
+    type Error = EngineError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self> {
+        Self::from_bytes(bytes)
+    }
+}
+
+impl fmt::Debug for VerifiableGroupInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiableGroupInfo")
+            .field("conversation", &self.id)
+            .field("epoch", &self.epoch)
+            .field("ciphersuite", &self.ciphersuite)
+            .finish_non_exhaustive()
+    }
+}

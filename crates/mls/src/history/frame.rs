@@ -1,0 +1,79 @@
+//! The message in which history travels: an application message of MLS that is the engine's and not the application's.
+
+use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
+use zeroize::Zeroizing;
+
+use super::{HistorySpan, MAX_HISTORY_SPANS};
+use crate::{EngineError, MAX_MESSAGE_BYTES, Result};
+
+/// Marks the message, as its `authenticated_data` (RFC 9420, section 6.3): readable for the hub, changeable for nobody.
+pub(crate) const LABEL: &[u8] = b"tertulia history 1";
+
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+struct Frame {
+    spans: Vec<SharedSpan>,
+    /// Whether `application` counts. It may be empty and be one.
+    has_application: bool,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    application: Vec<u8>,
+}
+
+/// A span as it is given on.
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+pub(crate) struct SharedSpan {
+    pub(super) last_epoch: Option<u64>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    pub(super) secret: Zeroizing<Vec<u8>>,
+}
+
+/// Spans and the application's own message as one payload.
+pub(super) fn frame(spans: &[HistorySpan], application: Option<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>> {
+    let shared = |span: &HistorySpan| SharedSpan {
+        last_epoch: span.last_epoch,
+        secret: Zeroizing::new(span.secret.as_bytes().to_vec()),
+    };
+    let frame = Frame {
+        spans: spans.iter().map(shared).collect(),
+        has_application: application.is_some(),
+        application: application.unwrap_or_default(),
+    };
+    if frame.mls_encoded_len() > MAX_MESSAGE_BYTES {
+        return Err(EngineError::TooMany { requested: spans.len(), max: spans.len().saturating_sub(1) });
+    }
+    let bytes = frame.mls_encode_to_vec().map_err(|error| EngineError::Library(Box::new(error)))?;
+    Ok(Zeroizing::new(bytes))
+}
+
+/// What a message with this mark holds: the spans, and the application's message. None when it is malformed.
+pub(crate) fn unframe(payload: &[u8]) -> Option<(Vec<SharedSpan>, Option<Vec<u8>>)> {
+    let mut rest = payload;
+    let frame = Frame::mls_decode(&mut rest).ok()?;
+    if !rest.is_empty() || frame.spans.len() > MAX_HISTORY_SPANS {
+        return None;
+    }
+    Some((frame.spans, frame.has_application.then_some(frame.application)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_format_of_a_frame_is_the_released_one() {
+        let spans = vec![SharedSpan { last_epoch: Some(9), secret: Zeroizing::new(vec![1, 2]) }];
+        let frame = Frame { spans, has_application: true, application: vec![3] };
+        let bytes = frame.mls_encode_to_vec().unwrap();
+        assert_eq!(hex::encode(&bytes), "0c01000000000000000902010201".to_owned() + "0103");
+        let (spans, application) = unframe(&bytes).unwrap();
+        assert_eq!((spans.len(), spans[0].last_epoch, application), (1, Some(9), Some(vec![3])));
+    }
+
+    #[test]
+    fn what_is_no_frame_is_none() {
+        for payload in [&b""[..], b"hello", b"\x00\x00\x00\x00", &[0xff; 64]] {
+            assert!(unframe(payload).is_none(), "{payload:?}");
+        }
+        assert!(unframe(b"\x00\x00\x00").is_some());
+    }
+}
