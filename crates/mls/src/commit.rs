@@ -22,7 +22,7 @@ use self::settle::publish;
 use crate::{
     ClientId, CommitSummary, ConversationGuard, EngineError, KeyPackage, MlsCommitBundle, RejectReason,
     Result, Settlement,
-    conversation::is_to_be_removed,
+    conversation::{ciphersuite, is_to_be_removed},
     identity::ClientIdError,
     loaded::Loaded,
     overlay::Overlay,
@@ -157,6 +157,8 @@ impl ConversationGuard<'_> {
         if is_to_be_removed(&loaded.group) {
             return Err(EngineError::OwnRemovalPending);
         }
+        let suite = ciphersuite(&loaded.group)?;
+        add.iter().try_for_each(|package| package.ciphersuite().check_is(suite))?;
         let now = MlsTime::now().seconds_since_epoch();
         let add = add.iter().map(|package| package.checked_message(now)).collect::<Result<Vec<_>>>()?;
         let mut leaves = Vec::with_capacity(remove.len());

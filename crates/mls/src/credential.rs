@@ -41,7 +41,7 @@ impl Credential {
         &self.client_id
     }
 
-    /// The signature public key: 32 bytes of Ed25519.
+    /// The signature public key, raw: its length is [`SignatureScheme::public_key_length`](crate::SignatureScheme).
     pub fn public_key(&self) -> &[u8] {
         &self.public_key
     }
@@ -91,7 +91,7 @@ impl CredentialRef {
         self.ciphersuite
     }
 
-    /// The signature public key: 32 bytes of Ed25519.
+    /// The signature public key, raw: its length is [`SignatureScheme::public_key_length`](crate::SignatureScheme).
     pub fn public_key(&self) -> &[u8] {
         &self.public_key
     }

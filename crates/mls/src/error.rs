@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tertulia_store::StoreError;
 
-use crate::{ClientId, ConversationId, RejectReason, identity::ClientIdError};
+use crate::{
+    Ciphersuite, ClientId, ConversationId, ExternalSenderError, RejectReason, identity::ClientIdError,
+};
 
 /// The result of an engine operation.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
@@ -90,6 +92,16 @@ pub enum EngineError {
     #[error("ciphersuite {0:#06x} is not supported")]
     UnsupportedCiphersuite(u16),
 
+    /// A credential, a key package or a group info is of another ciphersuite than what it is to be used with. Use one of
+    /// the conversation's ciphersuite.
+    #[error("ciphersuite {got} where it must be {expected}")]
+    CiphersuiteMismatch {
+        /// The ciphersuite of what was given.
+        got: Ciphersuite,
+        /// The ciphersuite that is needed.
+        expected: Ciphersuite,
+    },
+
     /// The key length cannot be exported.
     #[error("a key of {requested} bytes cannot be exported, the length must be 1 to {max}")]
     InvalidKeyLength {
@@ -117,12 +129,9 @@ pub enum EngineError {
         max: usize,
     },
 
-    /// What was given as an external sender is not an Ed25519 public key.
-    #[error("an external sender is a raw Ed25519 public key of 32 bytes, got {got}")]
-    InvalidExternalSender {
-        /// Bytes in the key.
-        got: usize,
-    },
+    /// What was given as an external sender is not a public key of the ciphersuite.
+    #[error("not an external sender: {0}")]
+    InvalidExternalSender(#[source] ExternalSenderError),
 
     /// The conversation has no external sender.
     #[error("the conversation has no external sender")]
@@ -266,10 +275,11 @@ impl EngineError {
             | Self::CannotRemoveSelf
             | Self::NothingToCommit
             | Self::UnsupportedCiphersuite(_)
+            | Self::CiphersuiteMismatch { .. }
             | Self::InvalidKeyLength { .. }
             | Self::InvalidLifetime { .. }
             | Self::TooMany { .. }
-            | Self::InvalidExternalSender { .. }
+            | Self::InvalidExternalSender(_)
             | Self::NoExternalSender
             | Self::CommitRejected(RejectReason::Refused { .. }) => ErrorKind::Misuse,
             Self::InvalidClientId(_)

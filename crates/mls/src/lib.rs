@@ -15,7 +15,7 @@
 //!
 //! # Supported
 //!
-//! - Ciphersuite 0x0001 and basic credentials. Identities by a [`ClientIdPolicy`], by default those of Tertulia's devices.
+//! - The ciphersuites 0x0001, 0x0002, 0x0003, 0x0005 and 0x0007, and basic credentials. Identities by a [`ClientIdPolicy`], by default those of Tertulia's devices.
 //! - Key packages for one use, and a last resort for any number.
 //! - Creating a conversation, joining it by Welcome or by external commit, which also brings back a device whose state is
 //!   lost.
@@ -36,7 +36,7 @@
 //! - Buffering messages of the next epoch; today they are the error [`FutureEpoch`](EngineError::FutureEpoch).
 //! - Proposals of this device (`new_add_proposal`, `new_remove_proposal`, `new_update_proposal`), and renewing them.
 //! - Observers of epochs and of history, children of conversations, automatic key rotation.
-//! - X.509 credentials, more ciphersuites.
+//! - X.509 credentials.
 //!
 //! # Secrets on disk
 //!
@@ -51,11 +51,13 @@
 //! encrypt ([`EngineError::StateRestored`]) until the device has new keys.
 
 mod cache;
+mod ciphersuite;
 mod commit;
 mod config;
 mod conversation;
 mod credential;
 mod error;
+mod external_sender;
 mod heads;
 mod identity;
 mod ids;
@@ -71,14 +73,15 @@ mod transaction;
 mod transport;
 mod wire;
 
+pub use ciphersuite::{Ciphersuite, SignatureScheme};
 pub use commit::CommitOptions;
 pub use config::{
-    Ciphersuite, ExternalSender, MlsConversationConfiguration, MlsCustomConfiguration, MlsWirePolicy,
-    Padding, SessionConfig,
+    MlsConversationConfiguration, MlsCustomConfiguration, MlsWirePolicy, Padding, SessionConfig,
 };
 pub use conversation::ConversationGuard;
 pub use credential::{Credential, CredentialRef};
 pub use error::{EngineError, ErrorKind, Opaque, Result};
+pub use external_sender::{ExternalSender, ExternalSenderError};
 pub use identity::{ClientIdError, ClientIdPolicy, DeviceIdPolicy, IdentityCredential, WireIdentity};
 pub use ids::{ClientId, ConversationId};
 pub use key_package::{BACKDATE, KeyPackage, MAX_LIFETIME};

@@ -4,7 +4,8 @@ use mls_rs::{MlsMessage, error::MlsError, extension::built_in::RatchetTreeExt};
 
 use super::settle::publish;
 use crate::{
-    ConversationId, CredentialRef, EngineError, MlsCommitBundle, Result, TransactionContext, WelcomeBundle,
+    Ciphersuite, ConversationId, CredentialRef, EngineError, MlsCommitBundle, Result, TransactionContext,
+    WelcomeBundle,
     identity::client_id_of,
     key_package::MAX_LIFETIME,
     overlay::Overlay,
@@ -50,10 +51,7 @@ impl TransactionContext {
         if let Some(pending) = self.writing()?.overlay.pending(id.as_bytes())? {
             return Err(EngineError::PendingCommit { epoch: pending.epoch });
         }
-        let suite = *context.cipher_suite;
-        if suite != credential.ciphersuite.number() {
-            return Err(EngineError::UnsupportedCiphersuite(suite));
-        }
+        credential.ciphersuite.check_is(Ciphersuite::from_number(*context.cipher_suite)?)?;
         let tree = info
             .extensions()
             .get_as::<RatchetTreeExt>()

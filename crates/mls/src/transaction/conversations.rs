@@ -35,13 +35,12 @@ impl TransactionContext {
             return Err(EngineError::ConversationExists(id.clone()));
         }
         let credential = overlay.credential(credential)?;
-        if credential.ciphersuite != ciphersuite {
-            return Err(EngineError::UnsupportedCiphersuite(ciphersuite.number()));
-        }
+        credential.ciphersuite.check_is(ciphersuite)?;
         let max = MlsConversationConfiguration::MAX_EXTERNAL_SENDERS;
         if external_senders.len() > max {
             return Err(EngineError::TooMany { requested: external_senders.len(), max });
         }
+        external_senders.iter().try_for_each(|sender| sender.check_fits(ciphersuite))?;
         let meta = GroupMeta::new(&custom, overlay.incarnation());
         let client = provider::client(&overlay, &config, &meta, Some(&credential), MAX_LIFETIME);
         let build = || {

@@ -71,7 +71,13 @@ struct HubConversation {
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        let suite = AwsLcCryptoProvider::new().cipher_suite_provider(CipherSuite::CURVE25519_AES128).unwrap();
+        Self::signing_for(Ciphersuite::default())
+    }
+
+    /// A hub whose key is one of this ciphersuite.
+    pub(crate) fn signing_for(ciphersuite: Ciphersuite) -> Self {
+        let number = CipherSuite::from(ciphersuite.number());
+        let suite = AwsLcCryptoProvider::new().cipher_suite_provider(number).unwrap();
         let (signer, public) = suite.signature_key_generate().unwrap();
         let identity = SigningIdentity::new(
             BasicCredential::new(ExternalSender::IDENTITY.to_vec()).into_credential(),
@@ -228,12 +234,16 @@ impl Device {
     }
 
     pub(crate) async fn with_config(hub: &Hub, name: &str, config: SessionConfig) -> Self {
+        let credential = Credential::basic(client_id(name), Ciphersuite::default()).unwrap();
+        Self::with_credential(hub, credential, config).await
+    }
+
+    pub(crate) async fn with_credential(hub: &Hub, credential: Credential, config: SessionConfig) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
         let store = Store::create(home.path(), &KeySource::File).unwrap();
         let session = Session::open(store, Arc::new(hub.clone()), config.clone()).unwrap();
         let mut tx = session.new_transaction().await.unwrap();
-        let credential =
-            tx.add_credential(Credential::basic(client_id(name), Ciphersuite::default()).unwrap()).unwrap();
+        let credential = tx.add_credential(credential).unwrap();
         tx.finish().await.unwrap();
         Self { hub: hub.clone(), home, config, session, credential, cursors: HashMap::new() }
     }
@@ -286,8 +296,11 @@ impl Device {
     }
 
     pub(crate) async fn create(&mut self, id: &ConversationId) {
-        let mut config =
-            MlsConversationConfiguration { custom: self.config.joined.clone(), ..Default::default() };
+        let mut config = MlsConversationConfiguration {
+            ciphersuite: self.credential.ciphersuite(),
+            custom: self.config.joined.clone(),
+            ..Default::default()
+        };
         config.set_raw_external_senders(vec![self.hub.public_key().as_bytes().to_vec()]).unwrap();
         let mut tx = self.session.new_transaction().await.unwrap();
         tx.new_conversation(id, &self.credential, config).unwrap();
