@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     Ciphersuite, ExternalSender, Result,
-    identity::{ClientIdPolicy, DeviceIdPolicy},
+    identity::{CertificatePolicy, ClientIdPolicy, DeviceIdPolicy},
 };
 
 /// Settings of a [`Session`](crate::Session).
@@ -12,6 +12,8 @@ use crate::{
 pub struct SessionConfig {
     /// Which identities may be members. Default: [`DeviceIdPolicy`].
     pub client_id_policy: Arc<dyn ClientIdPolicy>,
+    /// What is done about certificates that are not good. Default: [`CertificatePolicy::Enforce`].
+    pub certificate_policy: CertificatePolicy,
     /// How ciphertexts are padded. Default: [`Padding::Steps`].
     pub padding: Padding,
     /// Past epochs whose late application messages can still be read, at least 1. Default: 3.
@@ -33,6 +35,7 @@ impl Default for SessionConfig {
     fn default() -> Self {
         Self {
             client_id_policy: Arc::new(DeviceIdPolicy),
+            certificate_policy: CertificatePolicy::default(),
             padding: Padding::default(),
             prior_epochs: 3,
             strict: false,
@@ -45,6 +48,7 @@ impl Default for SessionConfig {
 impl fmt::Debug for SessionConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionConfig")
+            .field("certificate_policy", &self.certificate_policy)
             .field("padding", &self.padding)
             .field("prior_epochs", &self.prior_epochs)
             .field("strict", &self.strict)

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tertulia_store::StoreError;
 
 use crate::{
-    Ciphersuite, ClientId, ConversationId, ExternalSenderError, RejectReason, identity::ClientIdError,
+    CertificateError, Ciphersuite, ClientId, ConversationId, CrlError, ExternalSenderError, RejectReason,
+    identity::ClientIdError,
 };
 
 /// The result of an engine operation.
@@ -48,7 +49,8 @@ pub enum EngineError {
     #[error("the credential is not in the store")]
     CredentialNotFound,
 
-    /// The store holds this client's credential for this ciphersuite already. Find it with `find_credentials`.
+    /// The store holds a basic credential of this client for this ciphersuite already, or one with this key. Find it with
+    /// `find_credentials`.
     #[error("there is a credential for {0} already")]
     CredentialExists(ClientId),
 
@@ -140,6 +142,23 @@ pub enum EngineError {
     /// This client id is not one that this deployment knows. Do not add it; drop what it came with.
     #[error("client id refused: {0}")]
     InvalidClientId(#[source] ClientIdError),
+
+    /// The certificate of a client, or of an authority, is refused. Do not add the client; drop what it came with. What
+    /// else to do depends on the reason.
+    #[error("certificate refused: {0}")]
+    InvalidCertificate(#[source] CertificateError),
+
+    /// A revocation list is refused. What was known before stays. What to do depends on the reason.
+    #[error("revocation list refused: {0}")]
+    InvalidCrl(#[from] CrlError),
+
+    /// The private key is no PKCS #8, or is not the one that the certificate is for. Give the right one.
+    #[error("the private key does not belong to the certificate")]
+    InvalidPrivateKey,
+
+    /// The credential is another client's than this device's in the conversation. Use one of the same client.
+    #[error("{0} is another client")]
+    WrongClient(ClientId),
 
     /// The bytes are not an MLS message, or too many. Drop them.
     #[error("not an MLS message")]
@@ -281,8 +300,12 @@ impl EngineError {
             | Self::TooMany { .. }
             | Self::InvalidExternalSender(_)
             | Self::NoExternalSender
+            | Self::InvalidPrivateKey
+            | Self::WrongClient(_)
             | Self::CommitRejected(RejectReason::Refused { .. }) => ErrorKind::Misuse,
             Self::InvalidClientId(_)
+            | Self::InvalidCertificate(_)
+            | Self::InvalidCrl(_)
             | Self::MalformedMessage(_)
             | Self::UnexpectedMessage
             | Self::WrongConversation(_)

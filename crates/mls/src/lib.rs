@@ -72,6 +72,7 @@ mod session;
 mod transaction;
 mod transport;
 mod wire;
+mod x509;
 
 pub use ciphersuite::{Ciphersuite, SignatureScheme};
 pub use commit::CommitOptions;
@@ -79,17 +80,21 @@ pub use config::{
     MlsConversationConfiguration, MlsCustomConfiguration, MlsWirePolicy, Padding, SessionConfig,
 };
 pub use conversation::ConversationGuard;
-pub use credential::{Credential, CredentialRef};
+pub use credential::{Credential, CredentialFilter, CredentialRef};
 pub use error::{EngineError, ErrorKind, Opaque, Result};
 pub use external_sender::{ExternalSender, ExternalSenderError};
-pub use identity::{ClientIdError, ClientIdPolicy, DeviceIdPolicy, IdentityCredential, WireIdentity};
+pub use identity::{
+    CertificatePolicy, ClientIdError, ClientIdPolicy, DeviceIdPolicy, DeviceStatus, E2eiConversationState,
+    IdentityCredential, WireIdentity, X509Identity,
+};
 pub use ids::{ClientId, ConversationId};
 pub use key_package::{BACKDATE, KeyPackage, MAX_LIFETIME};
 pub use outcome::{
-    CommitSummary, MlsConversationDecryptMessage, MlsProposalBundle, NewCrlDistributionPoints, Outcome,
-    PendingCommitInfo, Settlement, WelcomeBundle,
+    CommitSummary, CrlRegistration, MlsConversationDecryptMessage, MlsProposalBundle,
+    NewCrlDistributionPoints, Outcome, PendingCommitInfo, RegisteredCertificate, Settlement, WelcomeBundle,
 };
 pub use session::{ConversationView, Session};
 pub use transaction::TransactionContext;
 pub use transport::{CommitOutcome, MlsCommitBundle, MlsTransport, RejectReason};
 pub use wire::MAX_MESSAGE_BYTES;
+pub use x509::{CertificateError, CrlError};

@@ -68,7 +68,11 @@ pub(crate) fn client(
         )
         .with_encryption_options(EncryptionOptions::new(meta.encrypts_handshake(), padding));
     let builder = ClientBuilder::new()
-        .identity_provider(PolicyIdentityProvider(config.client_id_policy.clone()))
+        .identity_provider(PolicyIdentityProvider {
+            clients: config.client_id_policy.clone(),
+            certificates: config.certificate_policy,
+            trust: overlay.trust().clone(),
+        })
         .crypto_provider(crypto_provider())
         .mls_rules(rules)
         .group_state_storage(overlay.clone())

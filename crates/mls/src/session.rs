@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc};
 use tertulia_store::Store;
 
 use crate::{
-    Ciphersuite, ClientId, ConversationId, EngineError, MlsTransport, PendingCommitInfo, Result,
-    SessionConfig, TransactionContext, cache::GroupCache, conversation, loaded::Loaded, overlay::Overlay,
-    record::PendingRecord,
+    Ciphersuite, ClientId, ClientIdPolicy, ConversationId, EngineError, MlsTransport, PendingCommitInfo,
+    Result, SessionConfig, TransactionContext, cache::GroupCache, conversation, loaded::Loaded,
+    overlay::Overlay, record::PendingRecord,
 };
 
 /// The engine of one device, above its store. Cheap to clone.
@@ -53,15 +53,13 @@ impl Session {
         if let Some(loaded) = self.inner.cache.look(id.as_bytes(), serial) {
             let pending = pending.map(|bytes| PendingRecord::from_bytes(&bytes)).transpose()?;
             let pending = pending.map(|pending| pending.info());
-            return Ok(ConversationView { id: id.clone(), loaded, pending, incarnation });
+            return Ok(self.view(id, loaded, pending, incarnation));
         }
         let overlay = Overlay::view(&self.inner.store, id.as_bytes())?;
         let loaded = Loaded::load(id.as_bytes(), &overlay, self.config())?;
         let pending = overlay.pending(id.as_bytes())?.map(|pending| pending.info());
         match loaded {
-            Some(loaded) => {
-                Ok(ConversationView { id: id.clone(), loaded: Arc::new(loaded), pending, incarnation })
-            }
+            Some(loaded) => Ok(self.view(id, Arc::new(loaded), pending, incarnation)),
             None => Err(EngineError::ConversationNotFound(id.clone())),
         }
     }
@@ -115,8 +113,19 @@ impl Session {
         &self.inner.cache
     }
 
+    fn view(
+        &self,
+        id: &ConversationId,
+        loaded: Arc<Loaded>,
+        pending: Option<PendingCommitInfo>,
+        incarnation: u64,
+    ) -> ConversationView {
+        let policy = Arc::clone(&self.config().client_id_policy);
+        ConversationView { id: id.clone(), loaded, pending, incarnation, store: self.reading(), policy }
+    }
+
     fn reading(&self) -> Overlay {
-        Overlay::new(self.inner.store.clone())
+        Overlay::new(self.inner.store.clone()).with_trust(self.inner.overlay.trust().for_reading())
     }
 }
 
@@ -129,9 +138,12 @@ impl fmt::Debug for Session {
 /// A conversation to look at, as it was when it was opened.
 pub struct ConversationView {
     id: ConversationId,
-    loaded: Arc<Loaded>,
+    pub(crate) loaded: Arc<Loaded>,
     pending: Option<PendingCommitInfo>,
     incarnation: u64,
+    /// What certificates are judged with.
+    pub(crate) store: Overlay,
+    pub(crate) policy: Arc<dyn ClientIdPolicy>,
 }
 
 impl ConversationView {

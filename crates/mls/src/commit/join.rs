@@ -6,7 +6,8 @@ use super::settle::publish;
 use crate::{
     Ciphersuite, ConversationId, CredentialRef, EngineError, MlsCommitBundle, Result, TransactionContext,
     WelcomeBundle,
-    identity::client_id_of,
+    commit::client_id_error,
+    identity::{Judge, client_id_of},
     key_package::MAX_LIFETIME,
     overlay::Overlay,
     provider::{self, MlsGroup},
@@ -30,7 +31,8 @@ impl TransactionContext {
     ) -> Result<WelcomeBundle> {
         let (id, record) = self.stage_join(group_info, credential)?;
         let summary = publish(self, &id, record, false).await?;
-        Ok(WelcomeBundle { id, epoch: summary.epoch, crl_new_distribution_points: None })
+        let crl_new_distribution_points = summary.crl_new_distribution_points;
+        Ok(WelcomeBundle { id, epoch: summary.epoch, crl_new_distribution_points })
     }
 
     fn stage_join(
@@ -41,8 +43,7 @@ impl TransactionContext {
         let refused = |error: MlsError| EngineError::InvalidGroupInfo(Some(Box::new(error)));
         let config = self.session.config().clone();
         let credential = self.writing()?.overlay.credential(credential)?;
-        let own =
-            config.client_id_policy.canonical(&credential.client_id).map_err(EngineError::InvalidClientId)?;
+        let own = config.client_id_policy.canonical(&credential.client_id)?;
 
         let message = wire::group_info(group_info).map_err(refused)?;
         let info = message.as_group_info().ok_or(EngineError::InvalidGroupInfo(None))?;
@@ -59,7 +60,7 @@ impl TransactionContext {
             .ok_or(EngineError::InvalidGroupInfo(None))?;
         let old_leaf = tree.tree_data().roster().members_iter().find_map(|member| {
             let client = client_id_of(&member.signing_identity).ok()?;
-            (config.client_id_policy.canonical(&client).ok()? == own).then_some(member.index)
+            (config.client_id_policy.canonical(&client).ok()? == own).then_some(member)
         });
 
         // Over nothing: the library would mix the secrets of the old state with those of the new one.
@@ -68,12 +69,21 @@ impl TransactionContext {
         let client = provider::client(&scratch, &config, &meta, Some(&credential), MAX_LIFETIME);
         let build = || -> Result<(MlsGroup, MlsMessage), MlsError> {
             let mut builder = client.external_commit_builder()?;
-            if let Some(leaf) = old_leaf {
-                builder = builder.with_removal(leaf);
+            if let Some(old) = &old_leaf {
+                builder = builder.with_removal(old.index);
             }
             builder.build(message.clone())
         };
-        let (mut group, commit) = build().map_err(refused)?;
+        let (mut group, commit) = build().map_err(|error| match client_id_error(&error) {
+            Some(error) => error.into(),
+            None => refused(error),
+        })?;
+        let overlay = &self.writing()?.overlay;
+        let mut judge = Judge::new(overlay, &config);
+        let old_identity = old_leaf.as_ref().map(|old| &old.signing_identity);
+        judge.newcomer(&credential.signing_identity(), old_identity)?;
+        // The old leaf of this device is not among them any more.
+        judge.residents(&group)?;
         let library = |error: MlsError| EngineError::Library(Box::new(error));
         let bundle = MlsCommitBundle {
             welcome: None,

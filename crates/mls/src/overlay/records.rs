@@ -23,6 +23,8 @@ pub(crate) enum RecordKind {
     Psk = 6,
     /// A history secret. Of a conversation, by its first epoch as eight bytes, big-endian.
     History = 7,
+    /// What tells one state of the certificates and lists from another. Of nobody, by nothing.
+    TrustState = 16,
 }
 
 impl RecordKind {
