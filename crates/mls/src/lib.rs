@@ -15,13 +15,19 @@
 //!
 //! # Supported
 //!
-//! - The ciphersuites 0x0001, 0x0002, 0x0003, 0x0005 and 0x0007, and basic credentials. Identities by a [`ClientIdPolicy`], by default those of Tertulia's devices.
-//! - Key packages for one use, and a last resort for any number.
+//! - The ciphersuites [0x0001, 0x0002, 0x0003, 0x0005 and 0x0007](Ciphersuite::ALL). Identities by a [`ClientIdPolicy`], by
+//!   default those of Tertulia's devices.
+//! - Basic credentials and [X.509 credentials](Credential::x509), several per device, and changing from one to another
+//!   ([`set_credential_by_ref`](ConversationGuard::set_credential_by_ref)). Certificates are verified up to registered
+//!   [trust anchors](TransactionContext::add_trust_anchor) and against registered
+//!   [revocation lists](TransactionContext::e2ei_register_crl), and what is not good is refused or reported, by a
+//!   [`CertificatePolicy`]. A [`WireIdentity`] tells who a device is and what vouches for it.
+//! - Key packages for one use, and a last resort for any number, per credential.
 //! - Creating a conversation, joining it by Welcome or by external commit, which also brings back a device whose state is
 //!   lost.
 //! - Adding, removing, updating, committing others' proposals, all in [two phases](MlsTransport) with the hub, an
 //!   application message in the new epoch going along if wanted ([`CommitOptions`]).
-//! - Proposals of external senders: the hub's.
+//! - Proposals of [external senders](ExternalSender): the hub's, whose key is given raw or as a JWK.
 //! - Application messages, also late ones of the last few epochs, with padding.
 //! - Exporting keys; comparing states by the epoch authenticator.
 //! - Application data that moves with the keys: [`TransactionContext::store_write`].
@@ -29,14 +35,14 @@
 //!
 //! # Unsupported
 //!
-//! Pre-shared keys, branching and reinitialising groups, custom proposals and extensions.
+//! Pre-shared keys, branching and reinitialising groups, custom proposals and extensions. Getting certificates from an
+//! issuer, and fetching revocation lists: the application does both.
 //!
 //! # Planned
 //!
 //! - Buffering messages of the next epoch; today they are the error [`FutureEpoch`](EngineError::FutureEpoch).
 //! - Proposals of this device (`new_add_proposal`, `new_remove_proposal`, `new_update_proposal`), and renewing them.
 //! - Observers of epochs and of history, children of conversations, automatic key rotation.
-//! - X.509 credentials.
 //!
 //! # Secrets on disk
 //!

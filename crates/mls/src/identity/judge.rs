@@ -131,6 +131,13 @@ impl<'a> Judge<'a> {
             ProposalSender::Member(index) => Some(index),
             _ => None,
         };
+        // The library looks at a proposal's identity when it is committed, and no earlier.
+        if let Proposal::Add(add) = &description.proposal {
+            self.canonical(add.signing_identity())?;
+        }
+        if let Proposal::Update(update) = &description.proposal {
+            self.canonical(update.signing_identity())?;
+        }
         self.proposed(group, &description.proposal, sender)
     }
 

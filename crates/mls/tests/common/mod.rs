@@ -5,6 +5,7 @@ pub(crate) mod pki;
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -12,15 +13,17 @@ use std::{
 
 use async_trait::async_trait;
 use mls_rs::{
-    CipherSuite, CipherSuiteProvider, CryptoProvider, MlsMessage,
+    CipherSuite, CipherSuiteProvider, CryptoProvider, ExtensionList, IdentityProvider, MlsMessage,
     crypto::{SignaturePublicKey, SignatureSecretKey},
-    external_client::ExternalClient,
-    group::Member,
-    identity::{
-        SigningIdentity,
-        basic::{BasicCredential, BasicIdentityProvider},
+    external_client::{
+        ExternalClient, ExternalGroup,
+        builder::{ExternalBaseConfig, WithCryptoProvider, WithIdentityProvider},
     },
+    group::Member,
+    identity::{CredentialType, SigningIdentity, basic::BasicCredential},
+    time::MlsTime,
 };
+use mls_rs_core::identity::{CertificateChain, MemberValidationContext};
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use tempfile::TempDir;
 use tertulia_mls::{
@@ -143,15 +146,30 @@ impl Hub {
         self.with(id, |conversation| conversation.log.push(message));
     }
 
-    /// The hub itself proposes to remove a member.
-    pub(crate) fn propose_removal(&self, id: &ConversationId, client: &ClientId) {
+    /// The hub itself proposes to add a device.
+    pub(crate) fn propose_add(&self, id: &ConversationId, package: &KeyPackage) {
+        self.propose_add_bytes(id, package.as_bytes());
+    }
+
+    pub(crate) fn propose_add_bytes(&self, id: &ConversationId, package: &[u8]) {
+        let package = MlsMessage::from_bytes(package).unwrap();
+        let proposal = self.observe(id).propose_add(package, Vec::new()).unwrap();
+        self.post(id, proposal.to_bytes().unwrap());
+    }
+
+    fn observe(&self, id: &ConversationId) -> ExternalGroup<Observer> {
         let observer = ExternalClient::builder()
             .crypto_provider(AwsLcCryptoProvider::new())
-            .identity_provider(BasicIdentityProvider::new())
+            .identity_provider(AnyIdentity)
             .signer(self.signer.clone(), self.identity.clone())
             .build();
         let info = MlsMessage::from_bytes(&self.group_info(id)).unwrap();
-        let mut group = observer.observe_group(info, None, None).unwrap();
+        observer.observe_group(info, None, None).unwrap()
+    }
+
+    /// The hub itself proposes to remove a member.
+    pub(crate) fn propose_removal(&self, id: &ConversationId, client: &ClientId) {
+        let mut group = self.observe(id);
         let is_client = |member: &Member| {
             member.signing_identity.credential.as_basic().unwrap().identifier == client.as_bytes()
         };
@@ -207,6 +225,67 @@ impl MlsTransport for Hub {
             }),
         }
     }
+}
+
+/// How the library is set up for the hub.
+type Observer =
+    WithIdentityProvider<AnyIdentity, WithCryptoProvider<AwsLcCryptoProvider, ExternalBaseConfig>>;
+
+/// Takes everybody for a member.
+#[derive(Clone, Copy)]
+pub(crate) struct AnyIdentity;
+
+impl IdentityProvider for AnyIdentity {
+    type Error = Infallible;
+
+    fn validate_member(
+        &self,
+        _: &SigningIdentity,
+        _: Option<MlsTime>,
+        _: MemberValidationContext<'_>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn validate_external_sender(
+        &self,
+        _: &SigningIdentity,
+        _: Option<MlsTime>,
+        _: Option<&ExtensionList>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn identity(&self, identity: &SigningIdentity, _: &ExtensionList) -> Result<Vec<u8>, Infallible> {
+        Ok(identity.signature_key.as_bytes().to_vec())
+    }
+
+    fn valid_successor(
+        &self,
+        _: &SigningIdentity,
+        _: &SigningIdentity,
+        _: &ExtensionList,
+    ) -> Result<bool, Infallible> {
+        Ok(true)
+    }
+
+    fn supported_types(&self) -> Vec<CredentialType> {
+        vec![CredentialType::BASIC, CredentialType::X509]
+    }
+}
+
+/// A key package with these certificates and a key that is not theirs.
+pub(crate) fn foreign_key_package(chain: Vec<Vec<u8>>) -> Vec<u8> {
+    let suite = AwsLcCryptoProvider::new().cipher_suite_provider(CipherSuite::CURVE25519_AES128).unwrap();
+    let (secret, public) = suite.signature_key_generate().unwrap();
+    let identity = SigningIdentity::new(CertificateChain::from(chain).into_credential(), public);
+    let client = mls_rs::Client::builder()
+        .crypto_provider(AwsLcCryptoProvider::new())
+        .identity_provider(AnyIdentity)
+        .signing_identity(identity, secret, CipherSuite::CURVE25519_AES128)
+        .build();
+    let package = client.generate_key_package_message(ExtensionList::new(), ExtensionList::new(), None);
+    package.unwrap().to_bytes().unwrap()
 }
 
 /// A device on a store in a directory of its own.
