@@ -13,20 +13,26 @@
 //! another's commit for its epoch, when it is received, or by [`ConversationGuard::settle_pending`].
 
 mod join;
+mod rotate;
 mod settle;
 
 use std::borrow::Borrow;
 
-use mls_rs::{MlsMessage, error::MlsError, group::CommitSecrets, time::MlsTime};
+use mls_rs::{
+    MlsMessage,
+    error::MlsError,
+    group::{CommitOutput, CommitSecrets},
+    time::MlsTime,
+};
 
 pub(crate) use self::settle::changes;
 use self::settle::publish;
 use crate::{
     ClientId, CommitSummary, ConversationGuard, EngineError, HistorySharing, KeyPackage, KeyPackageIn,
     MlsCommitBundle, MlsGroupInfoBundle, NewCrlDistributionPoints, RejectReason, Result, Settlement,
-    conversation::is_to_be_removed,
+    conversation::{ciphersuite, is_to_be_removed},
     history::{self, HistoryChange, HistoryPlan},
-    identity::ClientIdError,
+    identity::{ClientIdError, Judge},
     loaded::Loaded,
     overlay::Overlay,
     record::{PendingRecord, PendingState},
@@ -158,6 +164,21 @@ impl ConversationGuard<'_> {
         }
     }
 
+    /// Refused if this device cannot make a commit now.
+    fn refuse_to_commit(&mut self) -> Result<()> {
+        self.refuse_while_pending()?;
+        let incarnation = self.overlay()?.incarnation();
+        let loaded = self.loaded()?;
+        // An encrypted commit would use a key of this epoch, perhaps a second time.
+        if loaded.meta.encrypts_handshake() && loaded.meta.incarnation != Some(incarnation) {
+            return Err(EngineError::StateRestored);
+        }
+        if is_to_be_removed(&loaded.group) {
+            return Err(EngineError::OwnRemovalPending);
+        }
+        Ok(())
+    }
+
     /// Builds a commit without changing the group.
     pub(crate) fn stage(
         &mut self,
@@ -166,23 +187,22 @@ impl ConversationGuard<'_> {
         options: CommitOptions,
         history: HistoryChange,
     ) -> Result<PendingRecord> {
-        self.refuse_while_pending()?;
+        self.refuse_to_commit()?;
         let config = self.config();
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
-        // An encrypted commit would use a key of this epoch, perhaps a second time.
-        if loaded.meta.encrypts_handshake() && loaded.meta.incarnation != Some(overlay.incarnation()) {
-            return Err(EngineError::StateRestored);
-        }
-        if is_to_be_removed(&loaded.group) {
-            return Err(EngineError::OwnRemovalPending);
-        }
+        let suite = ciphersuite(&loaded.group)?;
+        add.iter().try_for_each(|package| package.ciphersuite().check_is(suite))?;
         let now = MlsTime::now().seconds_since_epoch();
         let mut add = add.iter().map(|package| package.checked_message(now)).collect::<Result<Vec<_>>>()?;
+        let mut judge = Judge::new(&overlay, &config);
+        for package in add.iter().filter_map(MlsMessage::as_key_package) {
+            judge.key_package(package.signing_identity(), &loaded.group)?;
+        }
+        let refused = judge.gone_bad(&loaded.group)?;
         let mut leaves = Vec::with_capacity(remove.len());
         for client in remove {
-            let canonical =
-                config.client_id_policy.canonical(client).map_err(EngineError::InvalidClientId)?;
+            let canonical = config.client_id_policy.canonical(client)?;
             let member = loaded
                 .group
                 .member_with_identity(canonical.as_bytes())
@@ -199,7 +219,7 @@ impl ConversationGuard<'_> {
         leaves.extend(&plan.remove);
         add.extend(plan.new.iter().map(|new| new.key_package.clone()));
         let loaded = self.loaded()?;
-        match build(loaded, add, &leaves) {
+        match overlay.trust().refusing(refused, || build(loaded, add, &leaves)) {
             Ok((bundle, secrets)) => self.finish_staging(bundle, secrets, options, plan),
             Err(error) => {
                 self.restore()?;
@@ -262,15 +282,18 @@ fn build(
         builder = builder.remove_member(*leaf)?;
     }
     let (output, secrets) = builder.build_detached()?;
-    let bundle = MlsCommitBundle {
+    Ok((bundle(&output)?, secrets))
+}
+
+/// What is sent of a commit.
+fn bundle(output: &CommitOutput) -> Result<MlsCommitBundle, MlsError> {
+    let group_info = output.external_commit_group_info.as_ref().ok_or(MlsError::InvalidGroupInfo)?;
+    Ok(MlsCommitBundle {
         welcome: output.welcome_messages.first().map(MlsMessage::to_bytes).transpose()?,
         commit: output.commit_message.to_bytes()?,
-        group_info: MlsGroupInfoBundle::full_plaintext(
-            output.external_commit_group_info.ok_or(MlsError::InvalidGroupInfo)?.to_bytes()?,
-        ),
+        group_info: MlsGroupInfoBundle::full_plaintext(group_info.to_bytes()?),
         encrypted_message: None,
-    };
-    Ok((bundle, secrets))
+    })
 }
 
 /// Why the library would not build a commit. What comes from outside in a commit are the key packages.
@@ -279,7 +302,7 @@ fn refused_commit(overlay: &Overlay, error: MlsError, adds: bool) -> EngineError
         return failure;
     }
     match client_id_error(&error) {
-        Some(error) => EngineError::InvalidClientId(error),
+        Some(error) => error.into(),
         None if adds => EngineError::InvalidKeyPackage(Some(Box::new(error))),
         None => EngineError::Library(Box::new(error)),
     }

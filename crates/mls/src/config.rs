@@ -3,65 +3,17 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    EngineError, Result,
-    identity::{ClientIdPolicy, DeviceIdPolicy},
+    Ciphersuite, ExternalSender, Result,
+    identity::{CertificatePolicy, ClientIdPolicy, DeviceIdPolicy},
 };
-
-/// A ciphersuite (RFC 9420, section 17.1), by its number in the IANA registry.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ciphersuite(u16);
-
-impl Ciphersuite {
-    /// X25519, AES-128-GCM, SHA-256, Ed25519: 0x0001, which every implementation has.
-    #[allow(non_upper_case_globals)] // the name of the IANA registry, letter for letter
-    pub const MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519: Self = Self(1);
-
-    /// The ciphersuite with this number, if the engine implements it.
-    pub fn from_number(number: u16) -> Result<Self> {
-        match number {
-            1 => Ok(Self(number)),
-            other => Err(EngineError::UnsupportedCiphersuite(other)),
-        }
-    }
-
-    /// Its number.
-    pub const fn number(self) -> u16 {
-        self.0
-    }
-
-    /// Length of the hash of the key derivation function, `KDF.Nh`, in bytes.
-    pub(crate) const fn hash_length(self) -> usize {
-        match self.0 {
-            4..=6 => 64,
-            7 => 48,
-            _ => 32,
-        }
-    }
-}
-
-impl Default for Ciphersuite {
-    fn default() -> Self {
-        Self::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
-    }
-}
-
-impl fmt::Debug for Ciphersuite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ciphersuite({:#06x})", self.0)
-    }
-}
-
-impl fmt::Display for Ciphersuite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#06x}", self.0)
-    }
-}
 
 /// Settings of a [`Session`](crate::Session).
 #[derive(Clone)]
 pub struct SessionConfig {
     /// Which identities may be members. Default: [`DeviceIdPolicy`].
     pub client_id_policy: Arc<dyn ClientIdPolicy>,
+    /// What is done about certificates that are not good. Default: [`CertificatePolicy::Enforce`].
+    pub certificate_policy: CertificatePolicy,
     /// How ciphertexts are padded. Default: [`Padding::Steps`].
     pub padding: Padding,
     /// Past epochs whose late application messages can still be read, at least 1. Default: 3.
@@ -83,6 +35,7 @@ impl Default for SessionConfig {
     fn default() -> Self {
         Self {
             client_id_policy: Arc::new(DeviceIdPolicy),
+            certificate_policy: CertificatePolicy::default(),
             padding: Padding::default(),
             prior_epochs: 3,
             strict: false,
@@ -95,6 +48,7 @@ impl Default for SessionConfig {
 impl fmt::Debug for SessionConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionConfig")
+            .field("certificate_policy", &self.certificate_policy)
             .field("padding", &self.padding)
             .field("prior_epochs", &self.prior_epochs)
             .field("strict", &self.strict)
@@ -123,7 +77,8 @@ pub enum Padding {
 pub struct MlsConversationConfiguration {
     /// The ciphersuite, which must be the credential's.
     pub ciphersuite: Ciphersuite,
-    /// Public keys that may propose from outside (RFC 9420, section 12.1.8.1). The hub's is the first.
+    /// Public keys that may propose from outside (RFC 9420, section 12.1.8.1), of the ciphersuite's signature scheme. The
+    /// hub's is the first.
     pub external_senders: Vec<ExternalSender>,
     /// Settings of this device only.
     pub custom: MlsCustomConfiguration,
@@ -133,39 +88,18 @@ impl MlsConversationConfiguration {
     /// Most external senders of a conversation.
     pub const MAX_EXTERNAL_SENDERS: usize = 16;
 
-    /// Sets the external senders from raw Ed25519 public keys of 32 bytes each.
+    /// Sets the external senders from public keys, each of them raw or a JWK: see [`ExternalSender`].
+    ///
+    /// That they fit the ciphersuite is checked when the conversation is created.
     pub fn set_raw_external_senders(
         &mut self,
         keys: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<()> {
-        self.external_senders =
-            keys.into_iter().map(|key| ExternalSender::from_raw(key.as_ref())).collect::<Result<_>>()?;
+        self.external_senders = keys
+            .into_iter()
+            .map(|key| ExternalSender::from_raw_or_jwk(key.as_ref()))
+            .collect::<Result<_>>()?;
         Ok(())
-    }
-}
-
-/// A signature key that may propose from outside.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ExternalSender([u8; 32]);
-
-impl ExternalSender {
-    /// The identity in the basic credential of every external sender. What counts is the key.
-    pub const IDENTITY: &'static [u8] = b"external-sender";
-
-    /// A raw Ed25519 public key, 32 bytes.
-    pub fn from_raw(key: &[u8]) -> Result<Self> {
-        Ok(Self(key.try_into().map_err(|_| EngineError::InvalidExternalSender { got: key.len() })?))
-    }
-
-    /// The key.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ExternalSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ExternalSender({})", hex::encode(&self.0[..4]))
     }
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tertulia_store::StoreError;
 
-use crate::{ClientId, ConversationId, RejectReason, identity::ClientIdError};
+use crate::{
+    CertificateError, Ciphersuite, ClientId, ConversationId, CrlError, ExternalSenderError, RejectReason,
+    identity::ClientIdError,
+};
 
 /// The result of an engine operation.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
@@ -46,7 +49,8 @@ pub enum EngineError {
     #[error("the credential is not in the store")]
     CredentialNotFound,
 
-    /// The store holds this client's credential for this ciphersuite already. Find it with `find_credentials`.
+    /// The store holds a basic credential of this client for this ciphersuite already, or one with this key. Find it with
+    /// `find_credentials`.
     #[error("there is a credential for {0} already")]
     CredentialExists(ClientId),
 
@@ -127,6 +131,16 @@ pub enum EngineError {
     #[error("ciphersuite {0:#06x} is not supported")]
     UnsupportedCiphersuite(u16),
 
+    /// A credential, a key package or a group info is of another ciphersuite than what it is to be used with. Use one of
+    /// the conversation's ciphersuite.
+    #[error("ciphersuite {got} where it must be {expected}")]
+    CiphersuiteMismatch {
+        /// The ciphersuite of what was given.
+        got: Ciphersuite,
+        /// The ciphersuite that is needed.
+        expected: Ciphersuite,
+    },
+
     /// The key length cannot be exported.
     #[error("a key of {requested} bytes cannot be exported, the length must be 1 to {max}")]
     InvalidKeyLength {
@@ -154,12 +168,9 @@ pub enum EngineError {
         max: usize,
     },
 
-    /// What was given as an external sender is not an Ed25519 public key.
-    #[error("an external sender is a raw Ed25519 public key of 32 bytes, got {got}")]
-    InvalidExternalSender {
-        /// Bytes in the key.
-        got: usize,
-    },
+    /// What was given as an external sender is not a public key of the ciphersuite.
+    #[error("not an external sender: {0}")]
+    InvalidExternalSender(#[source] ExternalSenderError),
 
     /// The conversation has no external sender.
     #[error("the conversation has no external sender")]
@@ -168,6 +179,23 @@ pub enum EngineError {
     /// This client id is not one that this deployment knows. Do not add it; drop what it came with.
     #[error("client id refused: {0}")]
     InvalidClientId(#[source] ClientIdError),
+
+    /// The certificate of a client, or of an authority, is refused. Do not add the client; drop what it came with. What
+    /// else to do depends on the reason.
+    #[error("certificate refused: {0}")]
+    InvalidCertificate(#[source] CertificateError),
+
+    /// A revocation list is refused. What was known before stays. What to do depends on the reason.
+    #[error("revocation list refused: {0}")]
+    InvalidCrl(#[from] CrlError),
+
+    /// The private key is no PKCS #8, or is not the one that the certificate is for. Give the right one.
+    #[error("the private key does not belong to the certificate")]
+    InvalidPrivateKey,
+
+    /// The credential is another client's than this device's in the conversation. Use one of the same client.
+    #[error("{0} is another client")]
+    WrongClient(ClientId),
 
     /// The bytes are not an MLS message, or too many. Drop them.
     #[error("not an MLS message")]
@@ -308,13 +336,18 @@ impl EngineError {
             | Self::BeforeHistory { .. }
             | Self::HistoryEnded { .. }
             | Self::UnsupportedCiphersuite(_)
+            | Self::CiphersuiteMismatch { .. }
             | Self::InvalidKeyLength { .. }
             | Self::InvalidLifetime { .. }
             | Self::TooMany { .. }
-            | Self::InvalidExternalSender { .. }
+            | Self::InvalidExternalSender(_)
             | Self::NoExternalSender
+            | Self::InvalidPrivateKey
+            | Self::WrongClient(_)
             | Self::CommitRejected(RejectReason::Refused { .. }) => ErrorKind::Misuse,
             Self::InvalidClientId(_)
+            | Self::InvalidCertificate(_)
+            | Self::InvalidCrl(_)
             | Self::MalformedMessage(_)
             | Self::UnexpectedMessage
             | Self::WrongConversation(_)

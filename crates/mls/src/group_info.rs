@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use mls_rs::{MlsMessage, extension::built_in::RatchetTreeExt};
+use mls_rs::{MlsMessage, extension::built_in::RatchetTreeExt, group::Member};
 
-use crate::{ClientId, ConversationId, EngineError, Result, identity::client_id_of, wire};
+use crate::{Ciphersuite, ClientId, ConversationId, EngineError, Result, identity::client_id_of, wire};
 
 /// A GroupInfo (RFC 9420, section 12.4.3) that has been read, and is verified when it is used: its signature, its tree and
 /// the credentials in it by [`join_by_external_commit`](crate::TransactionContext::join_by_external_commit).
@@ -46,13 +46,18 @@ impl VerifiableGroupInfo {
         self.ciphersuite
     }
 
+    /// The ciphersuite, if the engine has it.
+    pub(crate) fn ciphersuite(&self) -> Result<Ciphersuite> {
+        Ciphersuite::from_number(self.ciphersuite)
+    }
+
     pub(crate) fn into_message(self) -> MlsMessage {
         self.message
     }
 
-    /// The members with their leaves, from the ratchet tree, which must be inside. Those whose credential cannot be read
+    /// The members, from the ratchet tree, which must be inside. Those whose credential cannot be read
     /// are left out.
-    pub(crate) fn members(&self) -> Result<Vec<(u32, ClientId)>> {
+    pub(crate) fn members(&self) -> Result<Vec<(Member, ClientId)>> {
         let info = self.message.as_group_info().ok_or(EngineError::InvalidGroupInfo(None))?;
         let tree = info
             .extensions()
@@ -62,7 +67,10 @@ impl VerifiableGroupInfo {
         let roster = tree.tree_data().roster();
         Ok(roster
             .members_iter()
-            .filter_map(|member| Some((member.index, client_id_of(&member.signing_identity).ok()?)))
+            .filter_map(|member| {
+                let client = client_id_of(&member.signing_identity).ok()?;
+                Some((member, client))
+            })
             .collect())
     }
 }

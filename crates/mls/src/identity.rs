@@ -1,17 +1,23 @@
 //! Who may be a member, and what a member's credential says.
 
-use std::sync::Arc;
+mod judge;
+mod provider;
+mod query;
+mod wire;
 
 use mls_rs::{
-    ExtensionList, IdentityProvider,
     error::IntoAnyError,
-    identity::{CredentialType, SigningIdentity},
-    time::MlsTime,
+    identity::{Credential, SigningIdentity},
 };
-use mls_rs_core::identity::MemberValidationContext;
+use mls_rs_core::identity::CertificateChain;
 use tertulia_domain::ids::{AddressError, DeviceAddress, UserId, UuidError};
 
-use crate::ClientId;
+pub use self::wire::{DeviceStatus, E2eiConversationState, IdentityCredential, WireIdentity, X509Identity};
+pub(crate) use self::{judge::Judge, provider::PolicyIdentityProvider};
+use crate::{
+    CertificateError, ClientId, EngineError,
+    x509::{Leaf, parse_leaf},
+};
 
 /// Decides which client ids may be members, and when two of them are the same client.
 ///
@@ -58,12 +64,15 @@ pub enum ClientIdError {
     /// What stands behind `history-client:` is no UUID.
     #[error("the id of a history client: {0}")]
     HistoryClient(UuidError),
-    /// The credential is not a basic one. X.509 certificates are not verified yet, so their holders are refused.
+    /// The credential is neither a basic one nor a certificate.
     #[error("credentials of type {credential_type:#06x} are not accepted")]
     CredentialType {
         /// The type's number in the IANA registry.
         credential_type: u16,
     },
+    /// The certificate that names the client is refused.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The policy of the application refuses it.
     #[error("{0}")]
     Policy(&'static str),
@@ -75,96 +84,76 @@ impl IntoAnyError for ClientIdError {
     }
 }
 
-/// What the credential of a sender claims. With a basic credential nothing proves it: the delivery service vouches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WireIdentity {
-    /// The whole identity.
-    pub client_id: ClientId,
-    /// Its parts, when it has the form of a device's address.
-    pub address: Option<DeviceAddress>,
-    /// How the identity is vouched for.
-    pub credential_type: IdentityCredential,
-}
-
-/// Kinds of credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum IdentityCredential {
-    /// A bare name.
-    Basic,
-}
-
-impl WireIdentity {
-    pub(crate) fn basic(client_id: ClientId) -> Self {
-        let address = DeviceAddress::from_identity(client_id.as_bytes()).ok();
-        Self { client_id, address, credential_type: IdentityCredential::Basic }
+impl From<CertificateError> for EngineError {
+    fn from(error: CertificateError) -> Self {
+        Self::InvalidCertificate(error)
     }
 }
 
-/// The identity in a basic credential.
+impl From<ClientIdError> for EngineError {
+    fn from(error: ClientIdError) -> Self {
+        match error {
+            ClientIdError::Certificate(error) => Self::InvalidCertificate(error),
+            error => Self::InvalidClientId(error),
+        }
+    }
+}
+
+/// What is done about certificates of others that are not good.
+///
+/// In question are certificates that no registered trust anchor vouches for, that are not valid yet, have expired, or were
+/// revoked by a registered list. They come in with key packages, proposals, commits and Welcomes.
+///
+/// A certificate is judged when it comes in, and not again: who is a member stays one when the certificate expires or is
+/// revoked later. The status in [`WireIdentity`] tells, and members can remove the device. So a stored conversation is
+/// never lost by the passing of time, and an old leaf is no reason to refuse a commit. Of members that are there already
+/// when this device joins, expired certificates are accepted likewise.
+///
+/// All members must decide alike, or those who refuse a commit that the others take stay behind, until the device in
+/// question is removed and they join anew. So use one policy and the same trust anchors, and see
+/// [`judge_certificates_at`](crate::TransactionContext::judge_certificates_at).
+///
+/// Under both policies a certificate is refused that is malformed, certifies another key, or names a client that the
+/// [`ClientIdPolicy`] does not accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum CertificatePolicy {
+    /// They are refused with [`InvalidCertificate`](EngineError::InvalidCertificate), and so is a basic credential in the
+    /// place of a certificate of the same client. The default: what nobody vouches for is not let in by omission, and who
+    /// uses no certificates does not notice.
+    #[default]
+    Enforce,
+    /// They are let in, and their status tells.
+    Report,
+}
+
+/// The certificates of a credential, if it has any.
+pub(crate) fn chain_of(identity: &SigningIdentity) -> Option<&CertificateChain> {
+    match &identity.credential {
+        Credential::X509(chain) => Some(chain),
+        _ => None,
+    }
+}
+
+/// Whom a credential names: the content of a basic one, or the name in the certificate, which must be for the key.
 pub(crate) fn client_id_of(identity: &SigningIdentity) -> Result<ClientId, ClientIdError> {
-    let credential = &identity.credential;
-    match credential.as_basic() {
-        Some(basic) => Ok(ClientId::from(basic.identifier.as_slice())),
-        None => Err(ClientIdError::CredentialType { credential_type: *credential.credential_type() }),
+    match &identity.credential {
+        Credential::Basic(basic) => Ok(ClientId::from(basic.identifier.as_slice())),
+        Credential::X509(chain) => Ok(leaf_of(identity, chain)?.client_id),
+        other => Err(ClientIdError::CredentialType { credential_type: *other.credential_type() }),
     }
 }
 
-/// Applies the session's policy inside the library.
-#[derive(Clone)]
-pub(crate) struct PolicyIdentityProvider(pub(crate) Arc<dyn ClientIdPolicy>);
-
-impl PolicyIdentityProvider {
-    fn canonical(&self, identity: &SigningIdentity) -> Result<ClientId, ClientIdError> {
-        self.0.canonical(&client_id_of(identity)?)
-    }
-}
-
-impl IdentityProvider for PolicyIdentityProvider {
-    type Error = ClientIdError;
-
-    fn validate_member(
-        &self,
-        signing_identity: &SigningIdentity,
-        _timestamp: Option<MlsTime>,
-        _context: MemberValidationContext<'_>,
-    ) -> Result<(), ClientIdError> {
-        self.canonical(signing_identity).map(drop)
-    }
-
-    /// An external sender is known by its key: any basic credential will do.
-    fn validate_external_sender(
-        &self,
-        signing_identity: &SigningIdentity,
-        _timestamp: Option<MlsTime>,
-        _extensions: Option<&ExtensionList>,
-    ) -> Result<(), ClientIdError> {
-        client_id_of(signing_identity).map(drop)
-    }
-
-    fn identity(
-        &self,
-        signing_identity: &SigningIdentity,
-        _extensions: &ExtensionList,
-    ) -> Result<Vec<u8>, ClientIdError> {
-        self.canonical(signing_identity).map(ClientId::into_bytes)
-    }
-
-    /// Only a client itself comes in its own place.
-    fn valid_successor(
-        &self,
-        predecessor: &SigningIdentity,
-        successor: &SigningIdentity,
-        _extensions: &ExtensionList,
-    ) -> Result<bool, ClientIdError> {
-        Ok(self.canonical(predecessor)? == self.canonical(successor)?)
-    }
-
-    /// Both are named in the leaves of this device, since other implementations require it of every member. A member
-    /// with a certificate is refused by `validate_member` all the same.
-    fn supported_types(&self) -> Vec<CredentialType> {
-        vec![CredentialType::BASIC, CredentialType::X509]
+/// What the certificate says that is for the key.
+pub(crate) fn leaf_of(
+    identity: &SigningIdentity,
+    chain: &CertificateChain,
+) -> Result<Leaf, CertificateError> {
+    let leaf = parse_leaf(chain)?;
+    if leaf.public_key == identity.signature_key.as_bytes() {
+        Ok(leaf)
+    } else {
+        Err(CertificateError::WrongKey)
     }
 }
 

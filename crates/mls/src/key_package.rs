@@ -47,7 +47,7 @@ impl KeyPackage {
         let suite = provider::cipher_suite_provider(ciphersuite)?;
         Ok(Self {
             bytes: message.to_bytes().map_err(refused)?,
-            client_id: client_id_of(package.signing_identity()).map_err(EngineError::InvalidClientId)?,
+            client_id: client_id_of(package.signing_identity())?,
             reference: package.to_reference(&suite).map_err(refused)?.to_vec(),
             ciphersuite,
         })

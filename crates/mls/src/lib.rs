@@ -15,13 +15,19 @@
 //!
 //! # Supported
 //!
-//! - Ciphersuite 0x0001 and basic credentials. Identities by a [`ClientIdPolicy`], by default those of Tertulia's devices.
-//! - Key packages for one use, and a last resort for any number.
+//! - The ciphersuites [0x0001, 0x0002, 0x0003, 0x0005 and 0x0007](Ciphersuite::ALL). Identities by a [`ClientIdPolicy`], by
+//!   default those of Tertulia's devices.
+//! - Basic credentials and [X.509 credentials](Credential::x509), several per device, and changing from one to another
+//!   ([`set_credential_by_ref`](ConversationGuard::set_credential_by_ref)). Certificates are verified up to registered
+//!   [trust anchors](TransactionContext::add_trust_anchor) and against registered
+//!   [revocation lists](TransactionContext::e2ei_register_crl), and what is not good is refused or reported, by a
+//!   [`CertificatePolicy`]. A [`WireIdentity`] tells who a device is and what vouches for it.
+//! - Key packages for one use, and a last resort for any number, per credential.
 //! - Creating a conversation, joining it by Welcome or by external commit, which also brings back a device whose state is
 //!   lost.
 //! - Adding, removing, updating, committing others' proposals, all in [two phases](MlsTransport) with the hub, an
 //!   application message in the new epoch going along if wanted ([`CommitOptions`]).
-//! - Proposals of external senders: the hub's.
+//! - Proposals of [external senders](ExternalSender): the hub's, whose key is given raw or as a JWK.
 //! - Application messages, also late ones of the last few epochs, with padding.
 //! - [History](HistorySharing): newcomers can be given what was said before, from a point that the members allowed, in the
 //!   commit that adds them. A [`HistoryClient`] reads it.
@@ -32,14 +38,14 @@
 //!
 //! # Unsupported
 //!
-//! Pre-shared keys, branching and reinitialising groups, custom proposals and extensions.
+//! Pre-shared keys, branching and reinitialising groups, custom proposals and extensions. Getting certificates from an
+//! issuer, and fetching revocation lists: the application does both.
 //!
 //! # Planned
 //!
 //! - Buffering messages of the next epoch; today they are the error [`FutureEpoch`](EngineError::FutureEpoch).
 //! - Proposals of this device (`new_add_proposal`, `new_remove_proposal`, `new_update_proposal`), and renewing them.
 //! - Observers of epochs, children of conversations.
-//! - X.509 credentials, more ciphersuites.
 //!
 //! # A newcomer reads the past
 //!
@@ -63,11 +69,13 @@
 //! purpose, and the price of it.
 
 mod cache;
+mod ciphersuite;
 mod commit;
 mod config;
 mod conversation;
 mod credential;
 mod error;
+mod external_sender;
 mod group_info;
 mod heads;
 mod history;
@@ -85,25 +93,30 @@ mod session;
 mod transaction;
 mod transport;
 mod wire;
+mod x509;
 
+pub use ciphersuite::{Ciphersuite, SignatureScheme};
 pub use commit::CommitOptions;
 pub use config::{
-    Ciphersuite, ExternalSender, MlsConversationConfiguration, MlsCustomConfiguration, MlsWirePolicy,
-    Padding, SessionConfig,
+    MlsConversationConfiguration, MlsCustomConfiguration, MlsWirePolicy, Padding, SessionConfig,
 };
 pub use conversation::ConversationGuard;
-pub use credential::{Credential, CredentialRef};
+pub use credential::{Credential, CredentialFilter, CredentialRef};
 pub use error::{EngineError, ErrorKind, Opaque, Result};
+pub use external_sender::{ExternalSender, ExternalSenderError};
 pub use group_info::VerifiableGroupInfo;
 pub use history::{
     HistoryClient, HistoryObserver, HistorySecret, HistorySharing, HistorySpan, MAX_HISTORY_SPANS,
 };
-pub use identity::{ClientIdError, ClientIdPolicy, DeviceIdPolicy, IdentityCredential, WireIdentity};
+pub use identity::{
+    CertificatePolicy, ClientIdError, ClientIdPolicy, DeviceIdPolicy, DeviceStatus, E2eiConversationState,
+    IdentityCredential, WireIdentity, X509Identity,
+};
 pub use ids::{ClientId, ConversationId};
 pub use key_package::{BACKDATE, KeyPackage, KeyPackageIn, MAX_LIFETIME};
 pub use outcome::{
-    CommitSummary, MlsConversationDecryptMessage, MlsProposalBundle, NewCrlDistributionPoints, Outcome,
-    PendingCommitInfo, Settlement, WelcomeBundle,
+    CommitSummary, CrlRegistration, MlsConversationDecryptMessage, MlsProposalBundle,
+    NewCrlDistributionPoints, Outcome, PendingCommitInfo, RegisteredCertificate, Settlement, WelcomeBundle,
 };
 pub use session::{ConversationView, Session};
 pub use transaction::TransactionContext;
@@ -112,3 +125,4 @@ pub use transport::{
     MlsTransport, RejectReason,
 };
 pub use wire::MAX_MESSAGE_BYTES;
+pub use x509::{CertificateError, CrlError};

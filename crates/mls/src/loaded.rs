@@ -308,7 +308,7 @@ impl Loaded {
         let roster = self.group.roster();
         roster
             .members_iter()
-            .map(|member| client_id_of(&member.signing_identity).map_err(EngineError::InvalidClientId))
+            .map(|member| client_id_of(&member.signing_identity).map_err(EngineError::from))
             .collect()
     }
 
@@ -316,7 +316,7 @@ impl Loaded {
     pub(crate) fn own_client_id(&self) -> Result<ClientId> {
         let identity =
             self.group.current_member_signing_identity().map_err(|error| damaged(Some(Box::new(error))))?;
-        client_id_of(identity).map_err(EngineError::InvalidClientId)
+        client_id_of(identity).map_err(EngineError::from)
     }
 
     /// Seconds that this device waits before it commits pending proposals.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::{ClientId, ConversationId, WireIdentity};
 
-/// New distribution points of certificate revocation lists. Always none: certificates are not supported yet.
+/// The distribution points of revocation lists in certificates that came in, for which no list is registered. None when
+/// there are none. Fetch the lists and pass them to `e2ei_register_crl`.
 pub type NewCrlDistributionPoints = Option<Vec<String>>;
 
 /// The result of [`decrypt_message`](crate::ConversationGuard::decrypt_message).
@@ -31,12 +32,12 @@ pub struct MlsConversationDecryptMessage {
     /// Whether the conversation is in another epoch than before. The original deprecates it in favour of epoch observers,
     /// which are planned here.
     pub has_epoch_changed: bool,
-    /// What the sender's credential claims, for application messages, commits and proposals of members.
+    /// Who the sender is, for application messages, commits and proposals of members.
     pub identity: Option<WireIdentity>,
     /// Messages that were buffered and could be read now. Always none: messages of a future epoch are refused with
     /// [`FutureEpoch`](crate::EngineError::FutureEpoch), buffering is planned.
     pub buffered_messages: Option<Vec<MlsConversationDecryptMessage>>,
-    /// Always none, see [`NewCrlDistributionPoints`].
+    /// In the certificates of those who came in.
     pub crl_new_distribution_points: NewCrlDistributionPoints,
     /// The epoch after processing the message; for an application message the epoch that it was sent in.
     pub epoch: u64,
@@ -153,7 +154,7 @@ pub struct CommitSummary {
     pub added: Vec<ClientId>,
     /// Who is gone.
     pub removed: Vec<ClientId>,
-    /// Always none, see [`NewCrlDistributionPoints`].
+    /// In the certificates of those who came in.
     pub crl_new_distribution_points: NewCrlDistributionPoints,
 }
 
@@ -165,7 +166,7 @@ pub struct WelcomeBundle {
     pub id: ConversationId,
     /// The epoch that it was joined in.
     pub epoch: u64,
-    /// Always none, see [`NewCrlDistributionPoints`].
+    /// In the members' certificates.
     pub crl_new_distribution_points: NewCrlDistributionPoints,
 }
 
@@ -197,4 +198,35 @@ pub enum Settlement {
         /// The epoch of the pending commit.
         epoch: u64,
     },
+}
+
+/// What became of a revocation list that was registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CrlRegistration {
+    /// Whether more, or something else, is known than before: look at the members' identities again.
+    pub dirty: bool,
+    /// When the issuer makes the next list at the latest, in seconds since 1970: fetch it then. None if it does not say.
+    pub expiration: Option<u64>,
+}
+
+/// A certificate that is registered.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegisteredCertificate {
+    /// By which it is found.
+    pub sha256: [u8; 32],
+    /// Whether it is a trust anchor; else it is an intermediate.
+    pub is_trust_anchor: bool,
+    /// The certificate in DER.
+    pub der: Vec<u8>,
+}
+
+impl fmt::Debug for RegisteredCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisteredCertificate")
+            .field("sha256", &hex::encode(&self.sha256[..4]))
+            .field("is_trust_anchor", &self.is_trust_anchor)
+            .finish_non_exhaustive()
+    }
 }

@@ -22,6 +22,7 @@ use crate::{
     ConversationId, CredentialRef, EngineError, Result,
     credential::Credential,
     record::{EpochHeads, GroupMeta, GroupRecord, PendingRecord},
+    x509::Trust,
 };
 
 type Secret = Zeroizing<Vec<u8>>;
@@ -32,6 +33,7 @@ pub(crate) struct Overlay {
     /// None for a scratch overlay, under which there is nothing.
     store: Option<Store>,
     changes: Arc<Mutex<Changes>>,
+    trust: Trust,
 }
 
 #[derive(Default)]
@@ -109,12 +111,20 @@ enum CredentialChange {
 
 impl Overlay {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store: Some(store), changes: Arc::default() }
+        Self { store: Some(store), changes: Arc::default(), trust: Trust::default() }
+    }
+
+    pub(crate) fn with_trust(self, trust: Trust) -> Self {
+        Self { trust, ..self }
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// An overlay above nothing, whose content is taken out and not written.
     pub(crate) fn scratch() -> Self {
-        Self { store: None, changes: Arc::default() }
+        Self { store: None, changes: Arc::default(), trust: Trust::default() }
     }
 
     /// An overlay above nothing with a conversation as the store has it at one moment, and what is pending for it.
@@ -346,7 +356,7 @@ impl Overlay {
         let changes = self.changes();
         for change in &changes.credentials {
             match change {
-                CredentialChange::Insert(credential) => tx.put_credential(&credential_record(credential))?,
+                CredentialChange::Insert(credential) => tx.put_credential(&credential_record(credential)?)?,
                 CredentialChange::Delete(reference) => tx.delete_credential(&reference.public_key)?,
             }
         }

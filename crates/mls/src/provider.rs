@@ -68,7 +68,11 @@ pub(crate) fn client(
         )
         .with_encryption_options(EncryptionOptions::new(meta.encrypts_handshake(), padding));
     let builder = ClientBuilder::new()
-        .identity_provider(PolicyIdentityProvider(config.client_id_policy.clone()))
+        .identity_provider(PolicyIdentityProvider {
+            clients: config.client_id_policy.clone(),
+            certificates: config.certificate_policy,
+            trust: overlay.trust().clone(),
+        })
         .crypto_provider(crypto_provider())
         .mls_rules(rules)
         .group_state_storage(overlay.clone())
@@ -108,5 +112,5 @@ pub(crate) fn first_serial() -> Result<u64> {
 
 /// Only what [`Ciphersuite`] knows: the leaves of this device name these suites as its capabilities.
 fn crypto_provider() -> AwsLcCryptoProvider {
-    AwsLcCryptoProvider::with_enabled_cipher_suites(vec![cipher_suite(Ciphersuite::default())])
+    AwsLcCryptoProvider::with_enabled_cipher_suites(Ciphersuite::ALL.map(cipher_suite).to_vec())
 }

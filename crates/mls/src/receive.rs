@@ -18,7 +18,8 @@ use crate::{
     commit::{changes, client_id_error},
     conversation::is_to_be_removed,
     history,
-    identity::client_id_of,
+    identity::{Judge, client_id_of},
+    overlay::Overlay,
     provider::MlsGroup,
     record::{PendingRecord, sha256},
     wire,
@@ -97,7 +98,10 @@ impl ConversationGuard<'_> {
         result.external_join = pending.is_join();
         result.added = summary.added;
         result.removed = summary.removed;
-        result.identity = Some(WireIdentity::basic(self.loaded()?.own_client_id()?));
+        result.crl_new_distribution_points = summary.crl_new_distribution_points;
+        let overlay = self.overlay()?.clone();
+        let group = &self.loaded()?.group;
+        result.identity = member_identity(&overlay, group, group.current_member_index())?;
         Ok(result)
     }
 
@@ -128,7 +132,6 @@ impl ConversationGuard<'_> {
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
         // The library has checked that the leaf still signs with the key that it had when it sent.
-        let sender = member(&loaded.group, description.sender_index);
         let leaf = description.sender_index;
         // The library always tells it of what was encrypted.
         let generation = description.unauthenticated_key_generation.unwrap_or_default();
@@ -138,19 +141,24 @@ impl ConversationGuard<'_> {
         } else {
             (Some(description.data().to_vec()), Vec::new())
         };
-        let noted = loaded
-            .check_generation(epoch, leaf, generation)
-            .and_then(|()| self.receive_history(epoch, spans))
-            .and_then(|()| self.loaded()?.note_received(&overlay, epoch, leaf, generation));
-        if let Err(error) = noted {
-            self.restore()?;
-            return Err(error);
-        }
+        let noted = member_identity(&overlay, &loaded.group, leaf).and_then(|sender| {
+            self.loaded()?.check_generation(epoch, leaf, generation)?;
+            self.receive_history(epoch, spans)?;
+            self.loaded()?.note_received(&overlay, epoch, leaf, generation)?;
+            Ok(sender)
+        });
+        let sender = match noted {
+            Ok(sender) => sender,
+            Err(error) => {
+                self.restore()?;
+                return Err(error);
+            }
+        };
         let outcome = if app_msg.is_some() { Outcome::Application } else { Outcome::History };
         let mut result = MlsConversationDecryptMessage::new(outcome, epoch);
         result.app_msg = app_msg;
-        result.identity = sender.clone().map(WireIdentity::basic);
-        result.sender_client_id = sender;
+        result.sender_client_id = sender.as_ref().map(|identity| identity.client_id.clone());
+        result.identity = sender;
         Ok(result)
     }
 
@@ -163,14 +171,28 @@ impl ConversationGuard<'_> {
             self.restore()?;
             return Err(EngineError::InvalidMessage("groups are not reinitialised".into()));
         }
+        let config = self.config();
         let overlay = self.overlay()?.clone();
+        let loaded = self.loaded()?;
+        let mut judge = Judge::new(&overlay, &config);
+        let judged = judge
+            .commit(&loaded.group, commit)
+            .and_then(|()| member_identity(&overlay, &loaded.group, commit.committer));
+        let identity = match judged {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.restore()?;
+                return Err(error);
+            }
+        };
         let loaded = self.loaded()?;
         let epoch = loaded.group.current_epoch();
         let (added, removed) = changes(&loaded.group, commit);
         let mut result = MlsConversationDecryptMessage::new(Outcome::Commit, epoch);
         result.has_epoch_changed = true;
         result.external_join = commit.is_external;
-        result.identity = member(&loaded.group, commit.committer).map(WireIdentity::basic);
+        result.identity = identity;
+        result.crl_new_distribution_points = judge.new_points();
         result.added = added;
         result.removed = removed;
         if let CommitEffect::Removed { new_epoch, .. } = &commit.effect {
@@ -199,13 +221,26 @@ impl ConversationGuard<'_> {
         &mut self,
         proposal: &ProposalMessageDescription,
     ) -> Result<MlsConversationDecryptMessage> {
+        let config = self.config();
         let overlay = self.overlay()?.clone();
+        let loaded = self.loaded()?;
+        let mut judge = Judge::new(&overlay, &config);
+        let judged = judge.proposal(&loaded.group, proposal).and_then(|()| match proposal.sender {
+            ProposalSender::Member(index) => member_identity(&overlay, &loaded.group, index),
+            _ => Ok(None),
+        });
+        let identity = match judged {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.restore()?;
+                return Err(error);
+            }
+        };
         let loaded = self.loaded()?;
         loaded.snapshot(&overlay)?;
         let mut result = MlsConversationDecryptMessage::new(Outcome::Proposal, loaded.group.current_epoch());
-        if let ProposalSender::Member(index) = proposal.sender {
-            result.identity = member(&loaded.group, index).map(WireIdentity::basic);
-        }
+        result.identity = identity;
+        result.crl_new_distribution_points = judge.new_points();
         // Nobody commits their own removal: another member does.
         result.delay = (!is_to_be_removed(&loaded.group)).then(|| loaded.commit_delay());
         Ok(result)
@@ -264,7 +299,7 @@ impl ConversationGuard<'_> {
             MlsError::ProposalNotFound => return Err(EngineError::ProposalMissing),
             error => {
                 return Err(match client_id_error(&error) {
-                    Some(error) => EngineError::InvalidClientId(error),
+                    Some(error) => error.into(),
                     None => EngineError::InvalidMessage(Box::new(error)),
                 });
             }
@@ -287,6 +322,8 @@ pub(crate) fn header(message: &MlsMessage, expected: &ConversationId) -> Result<
     Ok(Header { epoch: epoch_id, content: content_type })
 }
 
-pub(crate) fn member(group: &MlsGroup, index: u32) -> Option<ClientId> {
-    client_id_of(&group.member_at_index(index)?.signing_identity).ok()
+/// Who a member is, if there is one at this leaf.
+fn member_identity(overlay: &Overlay, group: &MlsGroup, index: u32) -> Result<Option<WireIdentity>> {
+    let member = group.member_at_index(index);
+    member.map(|member| WireIdentity::of(overlay, &member.signing_identity)).transpose()
 }

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use tertulia_store::Store;
 
 use crate::{
-    Ciphersuite, ClientId, ConversationId, EngineError, MlsTransport, PendingCommitInfo, Result,
-    SessionConfig, TransactionContext, cache::GroupCache, conversation, history::HistoryObservers,
+    Ciphersuite, ClientId, ClientIdPolicy, ConversationId, EngineError, MlsTransport, PendingCommitInfo,
+    Result, SessionConfig, TransactionContext, cache::GroupCache, conversation, history::HistoryObservers,
     loaded::Loaded, overlay::Overlay, record::PendingRecord, rotation,
 };
 
@@ -58,19 +58,13 @@ impl Session {
         if let Some(loaded) = self.inner.cache.look(id.as_bytes(), serial) {
             let pending = pending.map(|bytes| PendingRecord::from_bytes(&bytes)).transpose()?;
             let pending = pending.map(|pending| pending.info());
-            return Ok(ConversationView { id: id.clone(), loaded, pending, incarnation, next_key_rotation });
+            return Ok(self.view(id, loaded, pending, incarnation, next_key_rotation));
         }
         let overlay = Overlay::view(&self.inner.store, id.as_bytes())?;
         let loaded = Loaded::load(id.as_bytes(), &overlay, self.config())?;
         let pending = overlay.pending(id.as_bytes())?.map(|pending| pending.info());
         match loaded {
-            Some(loaded) => Ok(ConversationView {
-                id: id.clone(),
-                loaded: Arc::new(loaded),
-                pending,
-                incarnation,
-                next_key_rotation,
-            }),
+            Some(loaded) => Ok(self.view(id, Arc::new(loaded), pending, incarnation, next_key_rotation)),
             None => Err(EngineError::ConversationNotFound(id.clone())),
         }
     }
@@ -129,8 +123,21 @@ impl Session {
         &self.inner.cache
     }
 
+    fn view(
+        &self,
+        id: &ConversationId,
+        loaded: Arc<Loaded>,
+        pending: Option<PendingCommitInfo>,
+        incarnation: u64,
+        next_key_rotation: Option<SystemTime>,
+    ) -> ConversationView {
+        let policy = Arc::clone(&self.config().client_id_policy);
+        let store = self.reading();
+        ConversationView { id: id.clone(), loaded, pending, incarnation, next_key_rotation, store, policy }
+    }
+
     fn reading(&self) -> Overlay {
-        Overlay::new(self.inner.store.clone())
+        Overlay::new(self.inner.store.clone()).with_trust(self.inner.overlay.trust().for_reading())
     }
 }
 
@@ -143,10 +150,13 @@ impl fmt::Debug for Session {
 /// A conversation to look at, as it was when it was opened.
 pub struct ConversationView {
     id: ConversationId,
-    loaded: Arc<Loaded>,
+    pub(crate) loaded: Arc<Loaded>,
     pending: Option<PendingCommitInfo>,
     incarnation: u64,
     next_key_rotation: Option<SystemTime>,
+    /// What certificates are judged with.
+    pub(crate) store: Overlay,
+    pub(crate) policy: Arc<dyn ClientIdPolicy>,
 }
 
 impl ConversationView {

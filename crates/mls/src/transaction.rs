@@ -2,6 +2,7 @@
 
 mod client;
 mod conversations;
+mod trust;
 
 use std::collections::HashMap;
 
@@ -171,6 +172,7 @@ impl TransactionContext {
     /// Becomes the writer, with nothing loaded: others may have written.
     pub(crate) async fn lock(&mut self) -> Result<()> {
         let writer = self.session.store().lock().await?;
+        self.session.overlay().trust().reset();
         self.state = Some(Writing {
             overlay: self.session.overlay().clone(),
             session: self.session.clone(),

@@ -6,6 +6,8 @@ use super::settle::publish;
 use crate::{
     ConversationId, CredentialRef, EngineError, MlsCommitBundle, MlsGroupInfoBundle, Result,
     TransactionContext, VerifiableGroupInfo, WelcomeBundle,
+    commit::client_id_error,
+    identity::Judge,
     key_package::MAX_LIFETIME,
     overlay::Overlay,
     provider::{self, MlsGroup},
@@ -28,7 +30,8 @@ impl TransactionContext {
     ) -> Result<WelcomeBundle> {
         let (id, record) = self.stage_join(group_info, credential)?;
         let summary = publish(self, &id, record, false).await?;
-        Ok(WelcomeBundle { id, epoch: summary.epoch, crl_new_distribution_points: None })
+        let crl_new_distribution_points = summary.crl_new_distribution_points;
+        Ok(WelcomeBundle { id, epoch: summary.epoch, crl_new_distribution_points })
     }
 
     fn stage_join(
@@ -39,19 +42,15 @@ impl TransactionContext {
         let refused = |error: MlsError| EngineError::InvalidGroupInfo(Some(Box::new(error)));
         let config = self.session.config().clone();
         let credential = self.writing()?.overlay.credential(credential)?;
-        let own =
-            config.client_id_policy.canonical(&credential.client_id).map_err(EngineError::InvalidClientId)?;
+        let own = config.client_id_policy.canonical(&credential.client_id)?;
 
         let (id, epoch) = (group_info.conversation_id().clone(), group_info.epoch());
         if let Some(pending) = self.writing()?.overlay.pending(id.as_bytes())? {
             return Err(EngineError::PendingCommit { epoch: pending.epoch });
         }
-        let suite = group_info.ciphersuite_number();
-        if suite != credential.ciphersuite.number() {
-            return Err(EngineError::UnsupportedCiphersuite(suite));
-        }
-        let old_leaf = group_info.members()?.into_iter().find_map(|(leaf, client)| {
-            (config.client_id_policy.canonical(&client).ok()? == own).then_some(leaf)
+        credential.ciphersuite.check_is(group_info.ciphersuite()?)?;
+        let old_leaf = group_info.members()?.into_iter().find_map(|(member, client)| {
+            (config.client_id_policy.canonical(&client).ok()? == own).then_some(member)
         });
         let message = group_info.into_message();
 
@@ -61,12 +60,21 @@ impl TransactionContext {
         let client = provider::client(&scratch, &config, &meta, Some(&credential), MAX_LIFETIME);
         let build = || -> Result<(MlsGroup, MlsMessage), MlsError> {
             let mut builder = client.external_commit_builder()?;
-            if let Some(leaf) = old_leaf {
-                builder = builder.with_removal(leaf);
+            if let Some(old) = &old_leaf {
+                builder = builder.with_removal(old.index);
             }
             builder.build(message)
         };
-        let (mut group, commit) = build().map_err(refused)?;
+        let (mut group, commit) = build().map_err(|error| match client_id_error(&error) {
+            Some(error) => error.into(),
+            None => refused(error),
+        })?;
+        let overlay = &self.writing()?.overlay;
+        let mut judge = Judge::new(overlay, &config);
+        let old_identity = old_leaf.as_ref().map(|old| &old.signing_identity);
+        judge.newcomer(&credential.signing_identity(), old_identity)?;
+        // The old leaf of this device is not among them any more.
+        judge.residents(&group)?;
         let library = |error: MlsError| EngineError::Library(Box::new(error));
         let bundle = MlsCommitBundle {
             welcome: None,

@@ -6,10 +6,11 @@ use mls_rs::{
 };
 
 use crate::{
-    ClientId, CommitOutcome, CommitSummary, ConversationGuard, ConversationId, EngineError, RejectReason,
-    Result, TransactionContext,
-    identity::client_id_of,
+    CertificatePolicy, ClientId, CommitOutcome, CommitSummary, ConversationGuard, ConversationId,
+    EngineError, NewCrlDistributionPoints, RejectReason, Result, SessionConfig, TransactionContext,
+    identity::{Judge, client_id_of},
     loaded::Loaded,
+    overlay::Overlay,
     provider::{self, MlsGroup},
     record::{GroupRecord, PendingRecord, PendingState},
     rotation,
@@ -54,6 +55,8 @@ pub(super) async fn publish(
 
 /// What became of a commit that is not pending any more.
 fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) -> Result<CommitSummary> {
+    let config = guard.config();
+    let overlay = guard.overlay()?.clone();
     let Some(loaded) = guard.loaded_if_joined()? else {
         return Err(EngineError::CommitRejected(RejectReason::StaleEpoch { current: None }));
     };
@@ -61,23 +64,27 @@ fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) 
     if !loaded.meta.is_own_commit(&record.sha256()) {
         return Err(EngineError::CommitRejected(RejectReason::StaleEpoch { current: Some(epoch) }));
     }
-    let (added, removed) = match &record.state {
-        PendingState::Join(_) => (vec![loaded.own_client_id()?], Vec::new()),
+    let (added, removed, crl_new_distribution_points) = match &record.state {
+        PendingState::Join(_) => {
+            (vec![loaded.own_client_id()?], Vec::new(), points(&overlay, &config, &loaded.group, None)?)
+        }
         PendingState::Commit(secrets) => {
             // The secrets know what they change, whatever group they are applied to.
             let mut copy = loaded.group.clone();
             let description = CommitSecrets::from_bytes(secrets)
                 .and_then(|secrets| copy.apply_detached_commit(secrets))
                 .map_err(|error| EngineError::Library(Box::new(error)))?;
-            changes(&copy, &description)
+            let (added, removed) = changes(&copy, &description);
+            (added, removed, points(&overlay, &config, &copy, Some(&description))?)
         }
     };
-    Ok(CommitSummary { epoch: record.epoch + 1, added, removed, crl_new_distribution_points: None })
+    Ok(CommitSummary { epoch: record.epoch + 1, added, removed, crl_new_distribution_points })
 }
 
 impl ConversationGuard<'_> {
     /// Applies the pending commit, which the hub has accepted.
     pub(crate) fn merge(&mut self, record: &PendingRecord) -> Result<CommitSummary> {
+        let config = self.config();
         let overlay = self.overlay()?.clone();
         match &record.state {
             PendingState::Join(bytes) => {
@@ -93,7 +100,7 @@ impl ConversationGuard<'_> {
                     epoch: loaded.group.current_epoch(),
                     added: vec![loaded.own_client_id()?],
                     removed: Vec::new(),
-                    crl_new_distribution_points: None,
+                    crl_new_distribution_points: points(&overlay, &config, &loaded.group, None)?,
                 })
             }
             PendingState::Commit(secrets) => {
@@ -102,7 +109,16 @@ impl ConversationGuard<'_> {
                 if loaded.group.current_epoch() != record.epoch {
                     return Err(EngineError::DamagedState { what: "pending commit", source: None });
                 }
-                match apply(loaded, secrets, record) {
+                let damaged = |error| EngineError::DamagedState {
+                    what: "pending commit",
+                    source: Some(Box::new(error)),
+                };
+                let applied =
+                    apply(loaded, secrets, record).map_err(damaged).and_then(|(summary, commit)| {
+                        let new_points = points(&overlay, &config, &loaded.group, Some(&commit))?;
+                        Ok(CommitSummary { crl_new_distribution_points: new_points, ..summary })
+                    });
+                match applied {
                     Ok(summary) => {
                         let merged = self.merge_history();
                         if merged.is_err() {
@@ -122,10 +138,7 @@ impl ConversationGuard<'_> {
                     }
                     Err(error) => {
                         self.restore()?;
-                        Err(EngineError::DamagedState {
-                            what: "pending commit",
-                            source: Some(Box::new(error)),
-                        })
+                        Err(error)
                     }
                 }
             }
@@ -134,7 +147,11 @@ impl ConversationGuard<'_> {
 }
 
 /// Applies a member's own commit to the loaded group.
-fn apply(loaded: &mut Loaded, secrets: &[u8], record: &PendingRecord) -> Result<CommitSummary, MlsError> {
+fn apply(
+    loaded: &mut Loaded,
+    secrets: &[u8],
+    record: &PendingRecord,
+) -> Result<(CommitSummary, CommitMessageDescription), MlsError> {
     let description = loaded.group.apply_detached_commit(CommitSecrets::from_bytes(secrets)?)?;
     if record.message().is_some() {
         // The first key of the new epoch has encrypted the message that went along.
@@ -142,12 +159,27 @@ fn apply(loaded: &mut Loaded, secrets: &[u8], record: &PendingRecord) -> Result<
     }
     loaded.meta.remember_own_commit(record.epoch, record.sha256());
     let (added, removed) = changes(&loaded.group, &description);
-    Ok(CommitSummary {
-        epoch: loaded.group.current_epoch(),
-        added,
-        removed,
-        crl_new_distribution_points: None,
-    })
+    let epoch = loaded.group.current_epoch();
+    let summary = CommitSummary { epoch, added, removed, crl_new_distribution_points: None };
+    Ok((summary, description))
+}
+
+/// The new distribution points in the certificates of those who came in by a commit of this device; without a commit, of
+/// all members.
+fn points(
+    overlay: &Overlay,
+    config: &SessionConfig,
+    group: &MlsGroup,
+    commit: Option<&CommitMessageDescription>,
+) -> Result<NewCrlDistributionPoints> {
+    // The commit is taken already: nothing is refused here any more.
+    let config = SessionConfig { certificate_policy: CertificatePolicy::Report, ..config.clone() };
+    let mut judge = Judge::new(overlay, &config);
+    match commit {
+        Some(commit) => judge.commit(group, commit)?,
+        None => judge.residents(group)?,
+    }
+    Ok(judge.new_points())
 }
 
 /// Who is new and who is gone by a commit, given the group after it. A client in its own place is neither.

@@ -16,7 +16,7 @@ use crate::{
     key_package::MAX_LIFETIME,
     overlay::Overlay,
     provider::{self, MlsGroup},
-    receive::{header, member},
+    receive::header,
     record::GroupMeta,
     wire,
 };
@@ -167,6 +167,11 @@ impl HistoryClient {
         }
     }
 
+    /// Who is at a leaf. Certificates are not judged: that was done when the message was new.
+    fn member(&self, leaf: u32) -> Option<WireIdentity> {
+        WireIdentity::of(&self.overlay, &self.group.member_at_index(leaf)?.signing_identity).ok()
+    }
+
     fn received(
         &mut self,
         epoch: u64,
@@ -183,8 +188,8 @@ impl HistoryClient {
                 if result.app_msg.is_none() {
                     result.outcome = Outcome::History;
                 }
-                result.sender_client_id = member(&self.group, description.sender_index);
-                result.identity = result.sender_client_id.clone().map(WireIdentity::basic);
+                result.identity = self.member(description.sender_index);
+                result.sender_client_id = result.identity.as_ref().map(|identity| identity.client_id.clone());
                 Ok(result)
             }
             ReceivedMessage::Proposal(_) => {
@@ -206,7 +211,7 @@ impl HistoryClient {
                     CommitEffect::ReInit(_) => return Err(MlsError::UnexpectedMessageType),
                 }
                 (result.added, result.removed) = changes(&self.group, &commit);
-                result.identity = member(&self.group, commit.committer).map(WireIdentity::basic);
+                result.identity = self.member(commit.committer);
                 result.external_join = commit.is_external;
                 result.has_epoch_changed = true;
                 Ok(result)

@@ -144,6 +144,7 @@ impl Content {
             ciphersuite: Ciphersuite::from_number(self.ciphersuite)?,
             public_key: self.signature_key.clone(),
             secret_key: self.signature_secret.clone(),
+            chain: None,
         })
     }
 

@@ -1,12 +1,15 @@
 //! What the device signs with, and its key packages.
 
-use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode};
+use mls_rs::{
+    identity::Credential as MlsCredential,
+    mls_rs_codec::{self, MlsDecode, MlsEncode},
+};
 use mls_rs_core::key_package::KeyPackageData;
 use tertulia_store::{CredentialRecord, KeyPackageRecord};
 use zeroize::Zeroizing;
 
 use super::{CredentialChange, KeyPackageChange, Overlay};
-use crate::{Ciphersuite, ClientId, CredentialRef, EngineError, Result, credential::Credential};
+use crate::{Ciphersuite, ClientId, CredentialRef, EngineError, Opaque, Result, credential::Credential};
 
 impl Overlay {
     pub(crate) fn credentials(&self) -> Result<Vec<Credential>> {
@@ -122,21 +125,39 @@ fn damaged_key_package(error: mls_rs_codec::Error) -> EngineError {
     EngineError::DamagedState { what: "key package", source: Some(Box::new(error)) }
 }
 
-pub(super) fn credential_record(credential: &Credential) -> CredentialRecord {
-    CredentialRecord {
+pub(super) fn credential_record(credential: &Credential) -> Result<CredentialRecord> {
+    let damaged = |error: mls_rs_codec::Error| damaged_credential(Some(Box::new(error)));
+    let chain = credential.chain.as_ref();
+    let credential_in_leaf = chain
+        .map(|chain| MlsCredential::X509(chain.clone()).mls_encode_to_vec().map_err(damaged))
+        .transpose()?;
+    Ok(CredentialRecord {
         client_id: credential.client_id.as_bytes().to_vec(),
         ciphersuite: credential.ciphersuite.number(),
         public_key: credential.public_key.clone(),
         secret_key: credential.secret_key.clone(),
-        credential: None,
-    }
+        credential: credential_in_leaf,
+    })
 }
 
 fn credential_from(record: CredentialRecord) -> Result<Credential> {
+    let chain = match record.credential {
+        None => None,
+        Some(bytes) => match MlsCredential::mls_decode(&mut &bytes[..]) {
+            Ok(MlsCredential::X509(chain)) => Some(chain),
+            Ok(_) => return Err(damaged_credential(None)),
+            Err(error) => return Err(damaged_credential(Some(Box::new(error)))),
+        },
+    };
     Ok(Credential {
         client_id: ClientId::from(record.client_id),
         ciphersuite: Ciphersuite::from_number(record.ciphersuite)?,
         public_key: record.public_key,
         secret_key: record.secret_key,
+        chain,
     })
+}
+
+fn damaged_credential(source: Option<Opaque>) -> EngineError {
+    EngineError::DamagedState { what: "credential", source }
 }

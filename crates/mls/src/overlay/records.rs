@@ -27,6 +27,8 @@ pub(crate) enum RecordKind {
     Rotation = 8,
     /// The history secret that a pending commit begins. Of a conversation, by nothing.
     PendingHistory = 9,
+    /// What tells one state of the certificates and lists from another. Of nobody, by nothing.
+    TrustState = 16,
 }
 
 impl RecordKind {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use mls_rs::{ExtensionList, time::MlsTime};
+use tertulia_store::KeyPackageRecord;
 
 use super::{TransactionContext, backdated, failure};
 use crate::{
-    ClientId, Credential, CredentialRef, EngineError, KeyPackage, Result,
+    ClientId, Credential, CredentialFilter, CredentialRef, EngineError, KeyPackage, Result,
+    identity::Judge,
     key_package::{MAX_AT_ONCE, MAX_LIFETIME},
     loaded::Loaded,
     provider,
@@ -14,15 +16,20 @@ use crate::{
 };
 
 impl TransactionContext {
-    /// Stores a credential. Its identity must be one that the session's policy accepts, and each identity has one
-    /// credential per ciphersuite.
+    /// Stores a credential. Its identity must be one that the session's policy accepts.
+    ///
+    /// A client has one basic credential per ciphersuite. Of X.509 credentials it may have several, so that a new one can be
+    /// taken into use before the old one expires; each has a key of its own.
     pub fn add_credential(&mut self, credential: Credential) -> Result<CredentialRef> {
         let policy = &self.session.config().client_id_policy;
-        let canonical = |id: &ClientId| policy.canonical(id).map_err(EngineError::InvalidClientId);
+        let canonical = |id: &ClientId| policy.canonical(id).map_err(EngineError::from);
         let identity = canonical(&credential.client_id)?;
         let overlay = &self.writing()?.overlay;
         for other in overlay.credentials()? {
-            if other.ciphersuite == credential.ciphersuite && canonical(&other.client_id)? == identity {
+            let is_second_basic = other.ciphersuite == credential.ciphersuite
+                && (&other.chain, &credential.chain) == (&None, &None)
+                && canonical(&other.client_id)? == identity;
+            if is_second_basic || other.public_key == credential.public_key {
                 return Err(EngineError::CredentialExists(other.client_id));
             }
         }
@@ -36,7 +43,22 @@ impl TransactionContext {
         Ok(self.writing()?.overlay.credentials()?.iter().map(Credential::reference).collect())
     }
 
-    /// Deletes a credential that neither a conversation nor a key package uses.
+    /// The credentials that a filter lets through.
+    pub fn find_credentials_by(&self, filter: &CredentialFilter) -> Result<Vec<CredentialRef>> {
+        let policy = &self.session.config().client_id_policy;
+        let client = filter.client_id.as_ref().map(|id| policy.canonical(id)).transpose()?;
+        let mut found = self.find_credentials()?;
+        found.retain(|credential| {
+            filter.ciphersuite.is_none_or(|suite| suite == credential.ciphersuite)
+                && filter.credential_type.is_none_or(|of| of == credential.credential_type)
+        });
+        if let Some(client) = client {
+            found.retain(|credential| policy.canonical(&credential.client_id).is_ok_and(|id| id == client));
+        }
+        Ok(found)
+    }
+
+    /// Deletes a credential that neither a conversation nor a key package uses, when no commit is pending.
     ///
     /// It reads every conversation: it is not for every day.
     pub fn remove_credential(&mut self, credential: &CredentialRef) -> Result<()> {
@@ -54,11 +76,10 @@ impl TransactionContext {
                 return Err(EngineError::CredentialInUse);
             }
         }
-        // A pending join will sign with one of the credentials, and does not say with which.
-        for id in overlay.pending_ids()? {
-            if overlay.pending(id.as_bytes())?.is_some_and(|pending| pending.is_join()) {
-                return Err(EngineError::CredentialInUse);
-            }
+        // A pending join, or a commit that takes another credential into use, will sign with one of the credentials, and
+        // does not say with which.
+        if !overlay.pending_ids()?.is_empty() {
+            return Err(EngineError::CredentialInUse);
         }
         overlay.delete_credential(credential);
         Ok(())
@@ -85,6 +106,7 @@ impl TransactionContext {
         let config = self.session.config().clone();
         let overlay = self.writing()?.overlay.clone();
         let credential = overlay.credential(credential)?;
+        Judge::new(&overlay, &config).newcomer(&credential.signing_identity(), None)?;
         let meta = GroupMeta::new(&config.joined, overlay.incarnation());
         let client = provider::client(&overlay, &config, &meta, Some(&credential), lifetime);
         (0..count)
@@ -114,6 +136,25 @@ impl TransactionContext {
     /// How many key packages there are that are good for one use.
     pub fn key_package_count(&self) -> Result<usize> {
         Ok(self.writing()?.overlay.key_packages()?.iter().filter(|entry| !entry.last_resort).count())
+    }
+
+    /// How many key packages of this credential there are that are good for one use.
+    pub fn key_package_count_for(&self, credential: &CredentialRef) -> Result<usize> {
+        let packages = self.writing()?.overlay.key_packages()?;
+        let is_of = |entry: &&KeyPackageRecord| entry.signature_key == credential.public_key;
+        Ok(packages.iter().filter(is_of).filter(|entry| !entry.last_resort).count())
+    }
+
+    /// Deletes all key packages of this credential with their secrets, last resorts too, and says how many there were.
+    /// Tell the hub first: a Welcome for one of them cannot be opened.
+    pub fn remove_key_packages_for(&mut self, credential: &CredentialRef) -> Result<usize> {
+        let overlay = &self.writing()?.overlay;
+        let mut gone = overlay.key_packages()?;
+        gone.retain(|entry| entry.signature_key == credential.public_key);
+        for entry in &gone {
+            overlay.delete_key_package(&entry.reference);
+        }
+        Ok(gone.len())
     }
 
     /// Deletes the expired key packages with their secrets and says how many there were.

@@ -10,8 +10,8 @@ use mls_rs::{
 use super::{TransactionContext, backdated, failure};
 use crate::{
     ConversationGuard, ConversationId, CredentialRef, EngineError, ExternalSender,
-    MlsConversationConfiguration, Result, WelcomeBundle, key_package::MAX_LIFETIME, loaded::Loaded, overlay,
-    provider, record::GroupMeta, rotation, wire,
+    MlsConversationConfiguration, Result, WelcomeBundle, commit::client_id_error, identity::Judge,
+    key_package::MAX_LIFETIME, loaded::Loaded, overlay, provider, record::GroupMeta, rotation, wire,
 };
 
 impl TransactionContext {
@@ -35,13 +35,13 @@ impl TransactionContext {
             return Err(EngineError::ConversationExists(id.clone()));
         }
         let credential = overlay.credential(credential)?;
-        if credential.ciphersuite != ciphersuite {
-            return Err(EngineError::UnsupportedCiphersuite(ciphersuite.number()));
-        }
+        credential.ciphersuite.check_is(ciphersuite)?;
         let max = MlsConversationConfiguration::MAX_EXTERNAL_SENDERS;
         if external_senders.len() > max {
             return Err(EngineError::TooMany { requested: external_senders.len(), max });
         }
+        Judge::new(&overlay, &config).newcomer(&credential.signing_identity(), None)?;
+        external_senders.iter().try_for_each(|sender| sender.check_fits(ciphersuite))?;
         let meta = GroupMeta::new(&custom, overlay.incarnation());
         let client = provider::client(&overlay, &config, &meta, Some(&credential), MAX_LIFETIME);
         let build = || {
@@ -88,12 +88,19 @@ impl TransactionContext {
         let meta = GroupMeta::new(&config.joined, overlay.key_package_incarnation(reference)?);
         let client = provider::client(&overlay, &config, &meta, Some(&credential), MAX_LIFETIME);
         let (group, _) = client.join_group(None, &message, None).map_err(|error| {
-            overlay.take_failure().unwrap_or_else(|| EngineError::InvalidWelcome(Box::new(error)))
+            match (overlay.take_failure(), client_id_error(&error)) {
+                (Some(failure), _) => failure,
+                (None, Some(error)) => error.into(),
+                (None, None) => EngineError::InvalidWelcome(Box::new(error)),
+            }
         })?;
         let id = ConversationId::from(group.group_id());
         if overlay.group_exists(id.as_bytes())? {
             return Err(EngineError::ConversationExists(id));
         }
+        let mut judge = Judge::new(&overlay, &config);
+        judge.residents(&group)?;
+        let crl_new_distribution_points = judge.new_points();
         let epoch = group.current_epoch();
         rotation::note_new_keys(&overlay, &id, &meta);
         writing.insert(Loaded::new(group, meta, provider::first_serial()?))?;
@@ -101,7 +108,7 @@ impl TransactionContext {
         if overlay.pending(id.as_bytes())?.is_some_and(|pending| pending.epoch < epoch) {
             overlay.delete_pending(id.as_bytes());
         }
-        Ok(WelcomeBundle { id, epoch, crl_new_distribution_points: None })
+        Ok(WelcomeBundle { id, epoch, crl_new_distribution_points })
     }
 
     /// Opens a conversation for changes: one that exists, or one whose join is pending.

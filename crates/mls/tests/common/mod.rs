@@ -1,8 +1,11 @@
 //! A hub that orders messages and compares epochs, and devices on real stores that talk through it.
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses a part of it
 
+pub(crate) mod pki;
+
 use std::{
     collections::HashMap,
+    convert::Infallible,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -10,15 +13,17 @@ use std::{
 
 use async_trait::async_trait;
 use mls_rs::{
-    CipherSuite, CipherSuiteProvider, CryptoProvider, MlsMessage,
+    CipherSuite, CipherSuiteProvider, CryptoProvider, ExtensionList, IdentityProvider, MlsMessage,
     crypto::{SignaturePublicKey, SignatureSecretKey},
-    external_client::ExternalClient,
-    group::Member,
-    identity::{
-        SigningIdentity,
-        basic::{BasicCredential, BasicIdentityProvider},
+    external_client::{
+        ExternalClient, ExternalGroup,
+        builder::{ExternalBaseConfig, WithCryptoProvider, WithIdentityProvider},
     },
+    group::Member,
+    identity::{CredentialType, SigningIdentity, basic::BasicCredential},
+    time::MlsTime,
 };
+use mls_rs_core::identity::{CertificateChain, MemberValidationContext};
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use tempfile::TempDir;
 use tertulia_mls::{
@@ -72,7 +77,13 @@ struct HubConversation {
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        let suite = AwsLcCryptoProvider::new().cipher_suite_provider(CipherSuite::CURVE25519_AES128).unwrap();
+        Self::signing_for(Ciphersuite::default())
+    }
+
+    /// A hub whose key is one of this ciphersuite.
+    pub(crate) fn signing_for(ciphersuite: Ciphersuite) -> Self {
+        let number = CipherSuite::from(ciphersuite.number());
+        let suite = AwsLcCryptoProvider::new().cipher_suite_provider(number).unwrap();
         let (signer, public) = suite.signature_key_generate().unwrap();
         let identity = SigningIdentity::new(
             BasicCredential::new(ExternalSender::IDENTITY.to_vec()).into_credential(),
@@ -140,15 +151,30 @@ impl Hub {
         self.with(id, |conversation| conversation.log.push(message));
     }
 
-    /// The hub itself proposes to remove a member.
-    pub(crate) fn propose_removal(&self, id: &ConversationId, client: &ClientId) {
+    /// The hub itself proposes to add a device.
+    pub(crate) fn propose_add(&self, id: &ConversationId, package: &KeyPackage) {
+        self.propose_add_bytes(id, package.as_bytes());
+    }
+
+    pub(crate) fn propose_add_bytes(&self, id: &ConversationId, package: &[u8]) {
+        let package = MlsMessage::from_bytes(package).unwrap();
+        let proposal = self.observe(id).propose_add(package, Vec::new()).unwrap();
+        self.post(id, proposal.to_bytes().unwrap());
+    }
+
+    fn observe(&self, id: &ConversationId) -> ExternalGroup<Observer> {
         let observer = ExternalClient::builder()
             .crypto_provider(AwsLcCryptoProvider::new())
-            .identity_provider(BasicIdentityProvider::new())
+            .identity_provider(AnyIdentity)
             .signer(self.signer.clone(), self.identity.clone())
             .build();
         let info = MlsMessage::from_bytes(&self.group_info(id)).unwrap();
-        let mut group = observer.observe_group(info, None, None).unwrap();
+        observer.observe_group(info, None, None).unwrap()
+    }
+
+    /// The hub itself proposes to remove a member.
+    pub(crate) fn propose_removal(&self, id: &ConversationId, client: &ClientId) {
+        let mut group = self.observe(id);
         let is_client = |member: &Member| {
             member.signing_identity.credential.as_basic().unwrap().identifier == client.as_bytes()
         };
@@ -206,6 +232,67 @@ impl MlsTransport for Hub {
     }
 }
 
+/// How the library is set up for the hub.
+type Observer =
+    WithIdentityProvider<AnyIdentity, WithCryptoProvider<AwsLcCryptoProvider, ExternalBaseConfig>>;
+
+/// Takes everybody for a member.
+#[derive(Clone, Copy)]
+pub(crate) struct AnyIdentity;
+
+impl IdentityProvider for AnyIdentity {
+    type Error = Infallible;
+
+    fn validate_member(
+        &self,
+        _: &SigningIdentity,
+        _: Option<MlsTime>,
+        _: MemberValidationContext<'_>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn validate_external_sender(
+        &self,
+        _: &SigningIdentity,
+        _: Option<MlsTime>,
+        _: Option<&ExtensionList>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn identity(&self, identity: &SigningIdentity, _: &ExtensionList) -> Result<Vec<u8>, Infallible> {
+        Ok(identity.signature_key.as_bytes().to_vec())
+    }
+
+    fn valid_successor(
+        &self,
+        _: &SigningIdentity,
+        _: &SigningIdentity,
+        _: &ExtensionList,
+    ) -> Result<bool, Infallible> {
+        Ok(true)
+    }
+
+    fn supported_types(&self) -> Vec<CredentialType> {
+        vec![CredentialType::BASIC, CredentialType::X509]
+    }
+}
+
+/// A key package with these certificates and a key that is not theirs.
+pub(crate) fn foreign_key_package(chain: Vec<Vec<u8>>) -> Vec<u8> {
+    let suite = AwsLcCryptoProvider::new().cipher_suite_provider(CipherSuite::CURVE25519_AES128).unwrap();
+    let (secret, public) = suite.signature_key_generate().unwrap();
+    let identity = SigningIdentity::new(CertificateChain::from(chain).into_credential(), public);
+    let client = mls_rs::Client::builder()
+        .crypto_provider(AwsLcCryptoProvider::new())
+        .identity_provider(AnyIdentity)
+        .signing_identity(identity, secret, CipherSuite::CURVE25519_AES128)
+        .build();
+    let package = client.generate_key_package_message(ExtensionList::new(), ExtensionList::new(), None);
+    package.unwrap().to_bytes().unwrap()
+}
+
 /// A device on a store in a directory of its own.
 pub(crate) struct Device {
     pub(crate) hub: Hub,
@@ -233,12 +320,16 @@ impl Device {
     }
 
     pub(crate) async fn with_config(hub: &Hub, name: &str, config: SessionConfig) -> Self {
+        let credential = Credential::basic(client_id(name), Ciphersuite::default()).unwrap();
+        Self::with_credential(hub, credential, config).await
+    }
+
+    pub(crate) async fn with_credential(hub: &Hub, credential: Credential, config: SessionConfig) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
         let store = Store::create(home.path(), &KeySource::File).unwrap();
         let session = Session::open(store, Arc::new(hub.clone()), config.clone()).unwrap();
         let mut tx = session.new_transaction().await.unwrap();
-        let credential =
-            tx.add_credential(Credential::basic(client_id(name), Ciphersuite::default()).unwrap()).unwrap();
+        let credential = tx.add_credential(credential).unwrap();
         tx.finish().await.unwrap();
         Self { hub: hub.clone(), home, config, session, credential, cursors: HashMap::new() }
     }
@@ -291,8 +382,11 @@ impl Device {
     }
 
     pub(crate) async fn create(&mut self, id: &ConversationId) {
-        let mut config =
-            MlsConversationConfiguration { custom: self.config.joined.clone(), ..Default::default() };
+        let mut config = MlsConversationConfiguration {
+            ciphersuite: self.credential.ciphersuite(),
+            custom: self.config.joined.clone(),
+            ..Default::default()
+        };
         config.set_raw_external_senders(vec![self.hub.public_key().as_bytes().to_vec()]).unwrap();
         let mut tx = self.session.new_transaction().await.unwrap();
         tx.new_conversation(id, &self.credential, config).unwrap();
