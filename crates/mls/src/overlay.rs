@@ -153,9 +153,9 @@ impl Overlay {
         Ok(view)
     }
 
-    /// The store's incarnation: how often it was found restored or copied.
+    /// The store's incarnation, which is raised when it is found restored or copied. A view has none, and nobody writes in it.
     pub(crate) fn incarnation(&self) -> u64 {
-        0
+        self.store.as_ref().map_or(0, Store::incarnation)
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {
