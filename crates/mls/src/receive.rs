@@ -18,7 +18,7 @@ use crate::{
     commit::{changes, client_id_error},
     conversation::is_to_be_removed,
     history,
-    identity::{Judge, client_id_of},
+    identity::Judge,
     overlay::Overlay,
     provider::MlsGroup,
     record::{PendingRecord, sha256},

@@ -217,7 +217,7 @@ async fn certificates_that_expire_later_neither_split_nor_end_a_conversation() {
     let expired = guard.get_device_identities(&[client_id("alice"), client_id("bob")]).unwrap();
     assert!(expired.iter().all(|identity| identity.status == Some(DeviceStatus::Expired)));
     assert_eq!(guard.e2ei_conversation_state().unwrap(), E2eiConversationState::NotVerified);
-    guard.update_key_material(tertulia_mls::CommitOptions::default()).await.unwrap();
+    guard.update_key_material().await.unwrap();
     drop(tx);
     let mut tx = alice.session.new_transaction().await.unwrap();
     tx.judge_certificates_at(Some(year(2070))).unwrap();
@@ -229,7 +229,12 @@ async fn certificates_that_expire_later_neither_split_nor_end_a_conversation() {
     // Who joins finds them there, expired.
     let mut tx = carol.session.new_transaction().await.unwrap();
     tx.judge_certificates_at(Some(year(2070))).unwrap();
-    let joined = tx.join_by_external_commit(&hub.group_info(&id), &carol.credential).await;
+    let joined = tx
+        .join_by_external_commit(
+            tertulia_mls::VerifiableGroupInfo::from_bytes(&hub.group_info(&id)).unwrap(),
+            &carol.credential,
+        )
+        .await;
     joined.unwrap();
     drop(tx);
     for device in [&mut alice, &mut bob] {
