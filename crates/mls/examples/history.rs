@@ -10,15 +10,21 @@ use tertulia_store::{KeySource, Store};
 
 /// A hub that takes everything, and keeps the log and the last Welcome.
 #[derive(Default)]
-struct Hub(Mutex<(Vec<Vec<u8>>, Option<Vec<u8>>)>);
+struct Hub(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    log: Vec<Vec<u8>>,
+    welcome: Option<Vec<u8>>,
+}
 
 #[async_trait::async_trait]
 impl MlsTransport for Hub {
     async fn send_commit_bundle(&self, _: &ConversationId, bundle: MlsCommitBundle) -> CommitOutcome {
         let mut state = self.0.lock().expect("no panic while it was held");
-        state.0.push(bundle.commit);
-        state.0.extend(bundle.encrypted_message);
-        state.1 = bundle.welcome;
+        state.log.push(bundle.commit);
+        state.log.extend(bundle.encrypted_message);
+        state.welcome = bundle.welcome;
         CommitOutcome::Accepted
     }
 }
@@ -50,7 +56,7 @@ async fn main() -> Result<()> {
     conversation.enable_history_sharing().await?;
     let message = conversation.encrypt_message("Is anybody here?")?;
     tx.finish().await?;
-    hub.0.lock().expect("no panic while it was held").0.push(message);
+    hub.0.lock().expect("no panic while it was held").log.push(message);
 
     // Later she adds Bob. The secret goes with the commit.
     let mut tx = bob.new_transaction().await?;
@@ -61,7 +67,7 @@ async fn main() -> Result<()> {
     tx.finish().await?;
 
     // Bob joins, and takes the message that came with the commit: it is the last in the log.
-    let (log, welcome) = hub.0.lock().expect("no panic while it was held").clone();
+    let State { log, welcome } = std::mem::take(&mut *hub.0.lock().expect("no panic while it was held"));
     let mut tx = bob.new_transaction().await?;
     tx.process_welcome(&welcome.expect("Bob was added"))?;
     let received = tx.conversation(&id).await?.decrypt_message(log.last().expect("it is not empty"))?;

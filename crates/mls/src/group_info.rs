@@ -6,7 +6,7 @@ use mls_rs::{MlsMessage, extension::built_in::RatchetTreeExt, group::Member};
 
 use crate::{Ciphersuite, ClientId, ConversationId, EngineError, Result, identity::client_id_of, wire};
 
-/// A GroupInfo (RFC 9420, section 12.4.3) that has been read, and is verified when it is used: its signature, its tree and
+/// A group info (RFC 9420, section 12.4.3) that has been read, and is verified when it is used: its signature, its tree and
 /// the credentials in it by [`join_by_external_commit`](crate::TransactionContext::join_by_external_commit).
 #[derive(Clone)]
 pub struct VerifiableGroupInfo {
@@ -17,7 +17,7 @@ pub struct VerifiableGroupInfo {
 }
 
 impl VerifiableGroupInfo {
-    /// Reads a GroupInfo, bare or as an `MLSMessage`, of at most [`MAX_MESSAGE_BYTES`](crate::MAX_MESSAGE_BYTES).
+    /// Reads a group info, bare or as an `MLSMessage`, of at most [`MAX_MESSAGE_BYTES`](crate::MAX_MESSAGE_BYTES).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let message =
             wire::group_info(bytes).map_err(|error| EngineError::InvalidGroupInfo(Some(Box::new(error))))?;

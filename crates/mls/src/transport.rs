@@ -57,7 +57,7 @@ pub struct MlsGroupInfoBundle {
     pub encryption_type: MlsGroupInfoEncryptionType,
     /// Where the ratchet tree is. This engine makes [`Full`](MlsRatchetTreeType::Full).
     pub ratchet_tree_type: MlsRatchetTreeType,
-    /// The serialised `MLSMessage` of the GroupInfo.
+    /// The serialised `MLSMessage` of the group info.
     pub payload: Vec<u8>,
 }
 

@@ -5,29 +5,31 @@ use std::fmt;
 use mls_rs::{
     MlsMessage,
     error::MlsError,
-    group::{CommitEffect, ContentType, ReceivedMessage},
+    group::{
+        ApplicationMessageDescription, CommitEffect, CommitMessageDescription, ContentType, ReceivedMessage,
+    },
 };
 
 use super::{HistorySecret, LABEL, unframe};
 use crate::{
     ClientId, ConversationId, EngineError, KeyPackage, MlsConversationDecryptMessage, Outcome, Result,
     SessionConfig, WireIdentity,
-    commit::changes,
+    commit::{changes, client_id_error},
     key_package::MAX_LIFETIME,
+    loaded::Loaded,
     overlay::Overlay,
-    provider::{self, MlsGroup},
-    receive::header,
+    provider,
+    receive::{Header, header},
     record::GroupMeta,
     wire,
 };
-
-/// The library's limit to how far a message may be ahead of its sender's last one.
-const MAX_FORWARD: u32 = 1024;
 
 /// Most proposals of one epoch that are remembered.
 const MAX_PROPOSALS: usize = 10_000;
 
 /// Reads a conversation's log as its history client, in memory. It can send nothing, and leaves no trace on disk.
+///
+/// Messages that come out of order, and gaps, are treated as the session's settings for joined conversations say.
 ///
 /// Pass it the messages of the log in order, beginning with those behind the commit that added the history client (what
 /// comes before is an error that changes nothing). It can be read again from the beginning by opening the secret again.
@@ -42,8 +44,9 @@ pub struct HistoryClient {
     /// The epoch that was ended by the removal of the history client.
     last_epoch: Option<u64>,
     config: SessionConfig,
+    /// Above nothing, and never written.
     overlay: Overlay,
-    group: MlsGroup,
+    loaded: Loaded,
 }
 
 impl HistoryClient {
@@ -66,14 +69,15 @@ impl HistoryClient {
         overlay.insert_key_package(package.reference().to_vec(), &data)?;
         let meta = GroupMeta::new(&config.joined, 0);
         let client = provider::client(&overlay, config, &meta, Some(&credential), MAX_LIFETIME);
-        let (mut group, _) = client.join_group(None, &welcome, None).map_err(refused)?;
+        let (group, _) = client.join_group(None, &welcome, None).map_err(refused)?;
         let is_consistent = group.group_id() == secret.conversation_id().as_bytes()
             && group.current_epoch() == secret.first_epoch()
             && group.current_member_signing_identity().map_err(refused)? == &credential.signing_identity();
         if !is_consistent {
             return Err(EngineError::InvalidHistorySecret(None));
         }
-        group.write_to_storage().map_err(refused)?;
+        let mut loaded = Loaded::new(group, meta, provider::first_serial()?);
+        loaded.snapshot(&overlay)?;
         Ok(Self {
             id: secret.conversation_id().clone(),
             client_id: secret.client_id().clone(),
@@ -81,7 +85,7 @@ impl HistoryClient {
             last_epoch: None,
             config: config.clone(),
             overlay,
-            group,
+            loaded,
         })
     }
 
@@ -97,7 +101,7 @@ impl HistoryClient {
 
     /// The epoch that the reader is in.
     pub fn epoch(&self) -> u64 {
-        self.group.current_epoch()
+        self.loaded.group.current_epoch()
     }
 
     /// The last epoch of the span, once its end was read.
@@ -108,7 +112,7 @@ impl HistoryClient {
     /// The epoch authenticator (RFC 9420, section 8.7), by which members see that they are in the same state.
     pub fn epoch_authenticator(&self) -> Result<Vec<u8>> {
         let secret =
-            self.group.epoch_authenticator().map_err(|error| EngineError::Library(Box::new(error)))?;
+            self.loaded.group.epoch_authenticator().map_err(|error| EngineError::Library(Box::new(error)))?;
         Ok(secret.as_bytes().to_vec())
     }
 
@@ -126,7 +130,7 @@ impl HistoryClient {
     pub fn process(&mut self, message: impl AsRef<[u8]>) -> Result<MlsConversationDecryptMessage> {
         let message = wire::message(message.as_ref())?;
         let header = header(&message, &self.id)?;
-        let current = self.group.current_epoch();
+        let current = self.loaded.group.current_epoch();
         if header.epoch < self.first_epoch {
             return Err(EngineError::BeforeHistory { epoch: header.epoch, first: self.first_epoch });
         }
@@ -140,93 +144,126 @@ impl HistoryClient {
         if is_over && header.content != ContentType::Application {
             return Ok(MlsConversationDecryptMessage::new(Outcome::StaleEpoch, current));
         }
-        let cached = self.group.get_cached_proposals().len();
+        let cached = self.loaded.group.get_cached_proposals().len();
         if header.content == ContentType::Proposal && cached >= MAX_PROPOSALS {
             return Err(EngineError::TooMany { requested: cached + 1, max: MAX_PROPOSALS });
         }
-        let processed = self.group.process_incoming_message(message);
-        match self.received(header.epoch, processed) {
-            Ok(result) => Ok(result),
-            // The key is gone: the message was read before. Looking for it changes nothing.
-            Err(MlsError::KeyMissing(_)) => {
-                Ok(MlsConversationDecryptMessage::new(Outcome::Duplicate, header.epoch))
-            }
-            Err(error) => {
-                self.restore()?;
-                match error {
-                    MlsError::EpochNotFound | MlsError::InvalidEpoch if header.epoch < current => {
-                        Ok(MlsConversationDecryptMessage::new(Outcome::StaleEpoch, header.epoch))
-                    }
-                    MlsError::InvalidFutureGeneration(generation) => {
-                        Err(EngineError::TooFarAhead { generation, max: MAX_FORWARD })
-                    }
-                    MlsError::ProposalNotFound => Err(EngineError::ProposalMissing),
-                    error => Err(EngineError::InvalidMessage(Box::new(error))),
+        match self.loaded.process(message) {
+            Ok(received) => {
+                let result = self.received(header.epoch, received);
+                if result.is_err() {
+                    self.restore()?;
                 }
+                result
             }
+            Err(error) => self.refused(&header, current, error),
         }
+    }
+
+    fn received(&mut self, epoch: u64, received: ReceivedMessage) -> Result<MlsConversationDecryptMessage> {
+        match received {
+            ReceivedMessage::ApplicationMessage(description) => {
+                self.received_application(epoch, &description)
+            }
+            ReceivedMessage::Commit(commit) => self.received_commit(epoch, &commit),
+            ReceivedMessage::Proposal(_) => {
+                self.loaded.snapshot(&self.overlay)?;
+                Ok(MlsConversationDecryptMessage::new(Outcome::Proposal, epoch))
+            }
+            // The header has excluded them.
+            _ => Err(EngineError::UnexpectedMessage),
+        }
+    }
+
+    fn received_application(
+        &mut self,
+        epoch: u64,
+        description: &ApplicationMessageDescription,
+    ) -> Result<MlsConversationDecryptMessage> {
+        let leaf = description.sender_index;
+        // The library always tells it of what was encrypted.
+        let generation = description.unauthenticated_key_generation.unwrap_or_default();
+        self.loaded.check_generation(epoch, leaf, generation)?;
+        self.loaded.note_received(&self.overlay, epoch, leaf, generation)?;
+        let app_msg = if description.authenticated_data == LABEL {
+            unframe(description.data()).and_then(|(_, application)| application)
+        } else {
+            Some(description.data().to_vec())
+        };
+        let outcome = if app_msg.is_some() { Outcome::Application } else { Outcome::History };
+        let mut result = MlsConversationDecryptMessage::new(outcome, epoch);
+        result.app_msg = app_msg;
+        result.identity = self.member(leaf);
+        result.sender_client_id = result.identity.as_ref().map(|identity| identity.client_id.clone());
+        Ok(result)
     }
 
     /// Who is at a leaf. Certificates are not judged: that was done when the message was new.
     fn member(&self, leaf: u32) -> Option<WireIdentity> {
-        WireIdentity::of(&self.overlay, &self.group.member_at_index(leaf)?.signing_identity).ok()
+        WireIdentity::of(&self.overlay, &self.loaded.group.member_at_index(leaf)?.signing_identity).ok()
     }
 
-    fn received(
+    fn received_commit(
         &mut self,
         epoch: u64,
-        processed: Result<ReceivedMessage, MlsError>,
-    ) -> Result<MlsConversationDecryptMessage, MlsError> {
-        match processed? {
-            ReceivedMessage::ApplicationMessage(description) => {
-                let mut result = MlsConversationDecryptMessage::new(Outcome::Application, epoch);
-                result.app_msg = if description.authenticated_data == LABEL {
-                    unframe(description.data()).and_then(|(_, application)| application)
-                } else {
-                    Some(description.data().to_vec())
-                };
-                if result.app_msg.is_none() {
-                    result.outcome = Outcome::History;
-                }
-                result.identity = self.member(description.sender_index);
-                result.sender_client_id = result.identity.as_ref().map(|identity| identity.client_id.clone());
-                Ok(result)
+        commit: &CommitMessageDescription,
+    ) -> Result<MlsConversationDecryptMessage> {
+        let mut result = MlsConversationDecryptMessage::new(Outcome::Commit, epoch + 1);
+        match &commit.effect {
+            CommitEffect::NewEpoch(_) => {
+                self.loaded.snapshot(&self.overlay)?;
+                self.overlay.prune_epochs(self.id.as_bytes(), self.config.prior_epochs);
             }
-            ReceivedMessage::Proposal(_) => {
-                self.group.write_to_storage()?;
-                Ok(MlsConversationDecryptMessage::new(Outcome::Proposal, epoch))
+            CommitEffect::Removed { .. } => {
+                self.last_epoch = Some(epoch);
+                result.is_active = false;
             }
-            ReceivedMessage::Commit(commit) => {
-                let mut result = MlsConversationDecryptMessage::new(Outcome::Commit, epoch + 1);
-                match &commit.effect {
-                    CommitEffect::NewEpoch(_) => {
-                        self.group.write_to_storage()?;
-                        self.overlay.prune_epochs(self.id.as_bytes(), self.config.prior_epochs);
-                    }
-                    CommitEffect::Removed { .. } => {
-                        self.last_epoch = Some(epoch);
-                        result.is_active = false;
-                    }
-                    // Groups are not reinitialised.
-                    CommitEffect::ReInit(_) => return Err(MlsError::UnexpectedMessageType),
-                }
-                (result.added, result.removed) = changes(&self.group, &commit);
-                result.identity = self.member(commit.committer);
-                result.external_join = commit.is_external;
-                result.has_epoch_changed = true;
-                Ok(result)
+            CommitEffect::ReInit(_) => {
+                return Err(EngineError::InvalidMessage("groups are not reinitialised".into()));
             }
-            _ => Err(MlsError::UnexpectedMessageType),
+        }
+        (result.added, result.removed) = changes(&self.loaded.group, commit);
+        result.identity = self.member(commit.committer);
+        result.external_join = commit.is_external;
+        result.has_epoch_changed = true;
+        Ok(result)
+    }
+
+    /// The library would not have the message: which of the outcomes or errors is it?
+    fn refused(
+        &mut self,
+        header: &Header,
+        current: u64,
+        error: MlsError,
+    ) -> Result<MlsConversationDecryptMessage> {
+        // The others may have used up a key.
+        if !matches!(error, MlsError::KeyMissing(_) | MlsError::InvalidFutureGeneration(_)) {
+            self.restore()?;
+        }
+        match error {
+            // It was read before.
+            MlsError::KeyMissing(_) => {
+                Ok(MlsConversationDecryptMessage::new(Outcome::Duplicate, header.epoch))
+            }
+            MlsError::EpochNotFound | MlsError::InvalidEpoch if header.epoch < current => {
+                Ok(MlsConversationDecryptMessage::new(Outcome::StaleEpoch, header.epoch))
+            }
+            MlsError::InvalidFutureGeneration(generation) => {
+                let max = self.loaded.meta.maximum_forward_distance;
+                Err(EngineError::TooFarAhead { generation, max })
+            }
+            MlsError::ProposalNotFound => Err(EngineError::ProposalMissing),
+            error => Err(match client_id_error(&error) {
+                Some(error) => error.into(),
+                None => EngineError::InvalidMessage(Box::new(error)),
+            }),
         }
     }
 
-    /// The group as it was after the last commit or proposal: a refused message may have left it half changed. Keys that
-    /// were used since are there again, which does not matter to who cannot send.
+    /// The group as it was before a message that was refused.
     fn restore(&mut self) -> Result<()> {
-        let meta = GroupMeta::new(&self.config.joined, 0);
-        let client = provider::client(&self.overlay, &self.config, &meta, None, MAX_LIFETIME);
-        self.group =
-            client.load_group(self.id.as_bytes()).map_err(|error| EngineError::Library(Box::new(error)))?;
+        let loaded = Loaded::load(self.id.as_bytes(), &self.overlay, &self.config)?;
+        self.loaded = loaded.ok_or(EngineError::DamagedState { what: "history", source: None })?;
         Ok(())
     }
 }
