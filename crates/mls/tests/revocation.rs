@@ -40,7 +40,7 @@ async fn three(root: &Authority) -> (Hub, Device, Device, Device) {
 #[tokio::test]
 async fn a_member_that_is_revoked_shows_and_can_be_removed() {
     let root = Authority::root("root");
-    let (_hub, mut alice, mut bob, mut carol) = three(&root).await;
+    let (_hub, alice, mut bob, mut carol) = three(&root).await;
     let id = conversation();
     let registered = alice.register(POINT, &root.list(&[3], 2026)).await.unwrap();
     assert!(registered.dirty);

@@ -52,13 +52,11 @@ impl IdentityProvider for PolicyIdentityProvider {
         _timestamp: Option<MlsTime>,
         _extensions: Option<&ExtensionList>,
     ) -> Result<(), ClientIdError> {
-        match signing_identity.credential.as_basic() {
-            Some(_) => Ok(()),
-            None => {
-                let credential_type = *signing_identity.credential.credential_type();
-                Err(ClientIdError::CredentialType { credential_type })
-            }
+        let credential = &signing_identity.credential;
+        if credential.as_basic().is_some() {
+            return Ok(());
         }
+        Err(ClientIdError::CredentialType { credential_type: *credential.credential_type() })
     }
 
     fn identity(

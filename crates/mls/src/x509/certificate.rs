@@ -100,9 +100,8 @@ pub(crate) fn chain_from_pem(pem: &[u8]) -> Result<Vec<Vec<u8>>, CertificateErro
 /// The certificate of a certification authority, in DER or PEM, as DER.
 pub(crate) fn parse_authority(bytes: &[u8]) -> Result<Vec<u8>, CertificateError> {
     let mut chain = if bytes.starts_with(b"-----") { chain_from_pem(bytes)? } else { vec![bytes.to_vec()] };
-    let der = match (chain.pop(), chain.is_empty()) {
-        (Some(der), true) => der,
-        _ => return Err(CertificateError::Malformed("one certificate is wanted")),
+    let (Some(der), true) = (chain.pop(), chain.is_empty()) else {
+        return Err(CertificateError::Malformed("one certificate is wanted"));
     };
     if parse(&der)?.is_ca() { Ok(der) } else { Err(CertificateError::NotAuthority) }
 }

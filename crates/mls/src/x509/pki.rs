@@ -42,7 +42,7 @@ pub(crate) struct Pki {
 }
 
 struct Anchor {
-    anchor: TrustAnchor<'static>,
+    trusted: TrustAnchor<'static>,
     not_before: u64,
     not_after: u64,
 }
@@ -63,8 +63,8 @@ impl Pki {
     pub(super) fn add_anchor(&mut self, der: &[u8]) -> Result<(), CertificateError> {
         let (not_before, not_after) = certificate::validity(&certificate::parse(der)?);
         let der = CertificateDer::from(der);
-        let anchor = anchor_from_trusted_cert(&der).map_err(|_| CertificateError::NotAuthority)?.to_owned();
-        self.anchors.push(Anchor { anchor, not_before, not_after });
+        let trusted = anchor_from_trusted_cert(&der).map_err(|_| CertificateError::NotAuthority)?.to_owned();
+        self.anchors.push(Anchor { trusted, not_before, not_after });
         Ok(())
     }
 
@@ -143,7 +143,7 @@ impl Pki {
         // The library does not look at the time of an anchor.
         let valid = |anchor: &&Anchor| (anchor.not_before..=anchor.not_after).contains(&at);
         let anchors: Vec<TrustAnchor<'_>> =
-            self.anchors.iter().filter(valid).map(|anchor| anchor.anchor.clone()).collect();
+            self.anchors.iter().filter(valid).map(|anchor| anchor.trusted.clone()).collect();
         let time = UnixTime::since_unix_epoch(Duration::from_secs(at));
         let not_revoked = |path: &VerifiedPath<'_>| self.check_revocation(path);
         let leaf = EndEntityCert::try_from(leaf)?;
@@ -216,6 +216,6 @@ impl fmt::Debug for Pki {
             .field("anchors", &self.anchors.len())
             .field("intermediates", &self.intermediates.len())
             .field("lists", &self.lists.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

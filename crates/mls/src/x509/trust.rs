@@ -21,7 +21,10 @@ use crate::{
 
 /// What was read last, and the state that it was of.
 #[derive(Clone, Default)]
-struct Cache(Arc<Mutex<Option<(Vec<u8>, Arc<Pki>)>>>);
+struct Cache(Arc<Mutex<Option<Cached>>>);
+
+/// The [`TrustState`](RecordKind::TrustState), and what was read in it.
+type Cached = (Vec<u8>, Arc<Pki>);
 
 /// The part of an overlay that is about certificates. Clones share it.
 #[derive(Clone, Default)]

@@ -101,7 +101,7 @@ impl Authority {
         params.subject_alt_names =
             what.names.iter().map(|uri| SanType::URI(uri.as_str().try_into().unwrap())).collect();
         params.is_ca = if what.is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::NoCa };
-        params.key_usages = vec![what.usage.clone()];
+        params.key_usages = vec![what.usage];
         params.serial_number = Some(SerialNumber::from_slice(&[what.serial]));
         params.crl_distribution_points = distribution_points(what.points);
         (params.not_before, params.not_after) =
