@@ -31,6 +31,11 @@ pub struct DeviceIdPolicy;
 /// What stands before the UUID of a client that keeps history for others.
 const HISTORY_CLIENT: &str = "history-client:";
 
+/// Whether this is a client that keeps history for others. Such a client only listens.
+pub(crate) fn is_history_client(id: &ClientId) -> bool {
+    id.as_bytes().starts_with(HISTORY_CLIENT.as_bytes())
+}
+
 impl ClientIdPolicy for DeviceIdPolicy {
     fn canonical(&self, id: &ClientId) -> Result<ClientId, ClientIdError> {
         if let Some(uuid) = id.as_str().and_then(|text| text.strip_prefix(HISTORY_CLIENT)) {

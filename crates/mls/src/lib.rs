@@ -19,10 +19,15 @@
 //! - Key packages for one use, and a last resort for any number.
 //! - Creating a conversation, joining it by Welcome or by external commit, which also brings back a device whose state is
 //!   lost.
-//! - Adding, removing, updating, committing others' proposals, all in [two phases](MlsTransport) with the hub, an
+//! - Adding, removing, updating, committing proposals, all in [two phases](MlsTransport) with the hub, an
 //!   application message in the new epoch going along if wanted ([`CommitOptions`]).
-//! - Proposals of external senders: the hub's.
+//! - Proposals of this device ([`new_add_proposal`](TransactionContext::new_add_proposal) and its like), made again when a
+//!   commit leaves them out; of joiners, who propose themselves; of external senders, such as the hub.
 //! - Application messages, also late ones of the last few epochs, with padding.
+//! - Messages in any order: those of a future epoch, and commits whose proposals have not come, are
+//!   [buffered](Outcome::Buffered) with bounds, and processed when they can be. One bad message never stops a group.
+//! - Children of conversations, which go with their [parent](ConversationGuard::mark_as_child_of).
+//! - [`EpochObserver`]s, which are told of new epochs once they are on disk.
 //! - Exporting keys; comparing states by the epoch authenticator.
 //! - Application data that moves with the keys: [`TransactionContext::store_write`].
 //! - Several sessions, in several processes, on one store.
@@ -33,9 +38,7 @@
 //!
 //! # Planned
 //!
-//! - Buffering messages of the next epoch; today they are the error [`FutureEpoch`](EngineError::FutureEpoch).
-//! - Proposals of this device (`new_add_proposal`, `new_remove_proposal`, `new_update_proposal`), and renewing them.
-//! - Observers of epochs and of history, children of conversations, automatic key rotation.
+//! - Observers of history, automatic key rotation.
 //! - X.509 credentials, more ciphersuites.
 //!
 //! # Secrets on disk
@@ -56,6 +59,8 @@ mod config;
 mod conversation;
 mod credential;
 mod error;
+mod events;
+mod family;
 mod heads;
 mod identity;
 mod ids;
@@ -63,6 +68,7 @@ mod key_package;
 mod loaded;
 mod outcome;
 mod overlay;
+mod proposals;
 mod provider;
 mod receive;
 mod record;
@@ -79,12 +85,13 @@ pub use config::{
 pub use conversation::ConversationGuard;
 pub use credential::{Credential, CredentialRef};
 pub use error::{EngineError, ErrorKind, Opaque, Result};
+pub use events::EpochObserver;
 pub use identity::{ClientIdError, ClientIdPolicy, DeviceIdPolicy, IdentityCredential, WireIdentity};
 pub use ids::{ClientId, ConversationId};
 pub use key_package::{BACKDATE, KeyPackage, MAX_LIFETIME};
 pub use outcome::{
-    CommitSummary, MlsConversationDecryptMessage, MlsProposalBundle, NewCrlDistributionPoints, Outcome,
-    PendingCommitInfo, Settlement, WelcomeBundle,
+    CommitSummary, DropReason, MlsBufferedConversationDecryptMessage, MlsConversationDecryptMessage,
+    MlsProposalBundle, NewCrlDistributionPoints, Outcome, PendingCommitInfo, Settlement, WelcomeBundle,
 };
 pub use session::{ConversationView, Session};
 pub use transaction::TransactionContext;

@@ -235,14 +235,14 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(bytes).into()
 }
 
-fn encode<T: MlsEncode + MlsSize>(record: &T, what: &'static str) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn encode<T: MlsEncode + MlsSize>(record: &T, what: &'static str) -> Result<Zeroizing<Vec<u8>>> {
     match record.mls_encode_to_vec() {
         Ok(bytes) => Ok(Zeroizing::new(bytes)),
         Err(error) => Err(EngineError::DamagedState { what, source: Some(Box::new(error)) }),
     }
 }
 
-fn decode<T: MlsDecode>(bytes: &[u8], what: &'static str) -> Result<T> {
+pub(crate) fn decode<T: MlsDecode>(bytes: &[u8], what: &'static str) -> Result<T> {
     let mut rest = bytes;
     let damaged = |source| EngineError::DamagedState { what, source };
     let record = T::mls_decode(&mut rest).map_err(|error| damaged(Some(Box::new(error))))?;

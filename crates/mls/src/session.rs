@@ -6,8 +6,8 @@ use tertulia_store::Store;
 
 use crate::{
     Ciphersuite, ClientId, ConversationId, EngineError, MlsTransport, PendingCommitInfo, Result,
-    SessionConfig, TransactionContext, cache::GroupCache, conversation, loaded::Loaded, overlay::Overlay,
-    record::PendingRecord,
+    SessionConfig, TransactionContext, cache::GroupCache, conversation, events::Events, family,
+    loaded::Loaded, overlay::Overlay, record::PendingRecord,
 };
 
 /// The engine of one device, above its store. Cheap to clone.
@@ -26,6 +26,7 @@ struct Inner {
     /// The changes of the transaction that is under way. The groups in the cache have it as their storage.
     overlay: Overlay,
     cache: GroupCache,
+    events: Events,
 }
 
 impl Session {
@@ -33,12 +34,16 @@ impl Session {
     pub fn open(store: Store, transport: Arc<dyn MlsTransport>, config: SessionConfig) -> Result<Self> {
         let overlay = Overlay::new(store.clone());
         let cache = GroupCache::new(config.cache_bytes);
-        Ok(Self { inner: Arc::new(Inner { store, transport, config, overlay, cache }) })
+        let events = Events::default();
+        Ok(Self { inner: Arc::new(Inner { store, transport, config, overlay, cache, events }) })
     }
 
     /// Begins a transaction, as soon as no other is under way on this store, in this process or another. Who waits longest
     /// comes first. To wait no longer, drop the future.
+    ///
+    /// Observers are told first what they do not know yet.
     pub async fn new_transaction(&self) -> Result<TransactionContext> {
+        self.deliver_events().await;
         TransactionContext::begin(self.clone()).await
     }
 
@@ -53,14 +58,17 @@ impl Session {
         if let Some(loaded) = self.inner.cache.look(id.as_bytes(), serial) {
             let pending = pending.map(|bytes| PendingRecord::from_bytes(&bytes)).transpose()?;
             let pending = pending.map(|pending| pending.info());
-            return Ok(ConversationView { id: id.clone(), loaded, pending, incarnation });
+            let (parent, children) = self.family(id)?;
+            return Ok(ConversationView { id: id.clone(), loaded, pending, incarnation, parent, children });
         }
         let overlay = Overlay::view(&self.inner.store, id.as_bytes())?;
         let loaded = Loaded::load(id.as_bytes(), &overlay, self.config())?;
         let pending = overlay.pending(id.as_bytes())?.map(|pending| pending.info());
         match loaded {
             Some(loaded) => {
-                Ok(ConversationView { id: id.clone(), loaded: Arc::new(loaded), pending, incarnation })
+                let (parent, children) = self.family(id)?;
+                let loaded = Arc::new(loaded);
+                Ok(ConversationView { id: id.clone(), loaded, pending, incarnation, parent, children })
             }
             None => Err(EngineError::ConversationNotFound(id.clone())),
         }
@@ -115,6 +123,15 @@ impl Session {
         &self.inner.cache
     }
 
+    pub(crate) fn events(&self) -> &Events {
+        &self.inner.events
+    }
+
+    fn family(&self, id: &ConversationId) -> Result<(Option<ConversationId>, Vec<ConversationId>)> {
+        let reading = self.reading();
+        Ok((family::parent(&reading, id)?, family::children(&reading, id)?))
+    }
+
     fn reading(&self) -> Overlay {
         Overlay::new(self.inner.store.clone())
     }
@@ -132,6 +149,8 @@ pub struct ConversationView {
     loaded: Arc<Loaded>,
     pending: Option<PendingCommitInfo>,
     incarnation: u64,
+    parent: Option<ConversationId>,
+    children: Vec<ConversationId>,
 }
 
 impl ConversationView {
@@ -186,6 +205,17 @@ impl ConversationView {
     /// encrypt before it has updated them ([`EngineError::StateRestored`]).
     pub fn is_restored(&self) -> bool {
         self.loaded.meta.incarnation != Some(self.incarnation)
+    }
+
+    /// The conversation that this one is a child of, see
+    /// [`mark_as_child_of`](crate::ConversationGuard::mark_as_child_of).
+    pub fn parent(&self) -> Option<&ConversationId> {
+        self.parent.as_ref()
+    }
+
+    /// The children of this conversation.
+    pub fn children(&self) -> &[ConversationId] {
+        &self.children
     }
 
     /// How many proposals wait to be committed.

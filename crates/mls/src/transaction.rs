@@ -9,8 +9,12 @@ use mls_rs::{error::MlsError, time::MlsTime};
 use tertulia_store::{StoreError, WriteTx, WriterGuard};
 
 use crate::{
-    ConversationId, EngineError, Result, Session, SessionConfig, key_package::BACKDATE, loaded::Loaded,
-    overlay::Overlay,
+    ConversationId, EngineError, Result, Session, SessionConfig,
+    events::Event,
+    family,
+    key_package::BACKDATE,
+    loaded::Loaded,
+    overlay::{Overlay, RecordKind},
 };
 
 /// The one writer of a store, until it is finished, aborted or dropped.
@@ -37,6 +41,8 @@ pub(crate) struct Writing {
     pub(crate) overlay: Overlay,
     loaded: HashMap<Vec<u8>, Loaded>,
     application: Vec<ApplicationWrite>,
+    /// What the observers are told once it is on disk.
+    events: Vec<Event>,
     writer: WriterGuard,
 }
 
@@ -58,13 +64,26 @@ impl TransactionContext {
         Ok(context)
     }
 
-    /// Deletes a conversation from this device with all its secrets, and what is pending for it. Nobody is told. It need
-    /// not be readable, nor there.
+    /// Deletes a conversation from this device with all its secrets, its children, and what is pending and buffered for
+    /// them. Nobody is told. It need not be readable, nor there.
     pub fn wipe_conversation(&mut self, id: &ConversationId) -> Result<()> {
         let writing = self.writing_mut()?;
-        writing.overlay.delete_group(id.as_bytes());
-        writing.overlay.delete_pending(id.as_bytes());
-        writing.unload(id);
+        let overlay = writing.overlay.clone();
+        let wiped = family::descendants(&overlay, id)?;
+        let mut records = Vec::new();
+        for id in &wiped {
+            records.extend(family::ties(&overlay, id)?);
+            let buffered = overlay.records(RecordKind::Buffered, id.as_bytes())?;
+            records.extend(buffered.iter().map(|(key, _)| RecordKind::Buffered.of(id.as_bytes(), key)));
+        }
+        for key in records {
+            overlay.delete_record(key);
+        }
+        for id in &wiped {
+            overlay.delete_group(id.as_bytes());
+            overlay.delete_pending(id.as_bytes());
+            writing.unload(id);
+        }
         Ok(())
     }
 
@@ -98,11 +117,12 @@ impl TransactionContext {
 
     /// Writes everything, atomically and durably, and lets the next writer in.
     ///
-    /// When it fails nothing is written, and the transaction is finished all the same.
-    #[allow(clippy::unused_async)] // the contract has it async
+    /// When it fails nothing is written, and the transaction is finished all the same. At last the observers are told what
+    /// has happened, unless they are being told something already: then they are told this afterwards.
     pub async fn finish(&mut self) -> Result<()> {
         self.persist()?;
         self.state = None;
+        self.session.deliver_events().await;
         Ok(())
     }
 
@@ -143,7 +163,10 @@ impl TransactionContext {
         match written {
             Ok(()) => {
                 overlay.clear();
-                self.writing_mut()?.loaded.values_mut().for_each(Loaded::written);
+                let writing = self.writing_mut()?;
+                writing.loaded.values_mut().for_each(Loaded::written);
+                let events = std::mem::take(&mut writing.events);
+                self.session.events().push(events);
             }
             Err(_) => self.state = None,
         }
@@ -163,6 +186,7 @@ impl TransactionContext {
             session: self.session.clone(),
             loaded: HashMap::new(),
             application: Vec::new(),
+            events: Vec::new(),
             writer,
         });
         Ok(())
@@ -209,6 +233,11 @@ impl Writing {
             self.loaded.insert(id.as_bytes().to_vec(), restored);
         }
         Ok(())
+    }
+
+    /// Notes what the observers are told once it is on disk.
+    pub(crate) fn note(&mut self, event: Event) {
+        self.events.push(event);
     }
 
     /// Forgets the loaded group: the overlay has another one now, or none.

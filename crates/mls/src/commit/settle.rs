@@ -8,6 +8,7 @@ use mls_rs::{
 use crate::{
     ClientId, CommitOutcome, CommitSummary, ConversationGuard, ConversationId, EngineError, RejectReason,
     Result, TransactionContext,
+    events::Event,
     identity::client_id_of,
     loaded::Loaded,
     provider::{self, MlsGroup},
@@ -36,7 +37,8 @@ pub(super) async fn publish(
     }
     match outcome {
         CommitOutcome::Accepted => {
-            let summary = guard.merge(&record)?;
+            let mut summary = guard.merge(&record)?;
+            summary.buffered_messages = guard.replay(Vec::new())?.into_messages();
             tx.persist()?;
             Ok(summary)
         }
@@ -71,7 +73,16 @@ fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) 
             changes(&copy, &description)
         }
     };
-    Ok(CommitSummary { epoch: record.epoch + 1, added, removed, crl_new_distribution_points: None })
+    // It is on disk, but who has written it may be in another process, which has other observers.
+    let conversation = guard.id.clone();
+    guard.tx.session.events().push([Event::EpochChanged { conversation, epoch }]);
+    Ok(CommitSummary {
+        epoch: record.epoch + 1,
+        added,
+        removed,
+        buffered_messages: None,
+        crl_new_distribution_points: None,
+    })
 }
 
 impl ConversationGuard<'_> {
@@ -84,11 +95,14 @@ impl ConversationGuard<'_> {
                 overlay.replace_group(self.id.as_bytes(), joined, provider::first_serial()?);
                 overlay.delete_pending(self.id.as_bytes());
                 self.tx.writing_mut()?.unload(&self.id);
+                let epoch = self.loaded()?.group.current_epoch();
+                self.note_epoch(epoch)?;
                 let loaded = self.loaded()?;
                 Ok(CommitSummary {
-                    epoch: loaded.group.current_epoch(),
+                    epoch,
                     added: vec![loaded.own_client_id()?],
                     removed: Vec::new(),
+                    buffered_messages: None,
                     crl_new_distribution_points: None,
                 })
             }
@@ -106,6 +120,7 @@ impl ConversationGuard<'_> {
                             loaded.note_sent(&overlay, 0, message)?;
                         }
                         overlay.delete_pending(self.id.as_bytes());
+                        self.note_epoch(summary.epoch)?;
                         Ok(summary)
                     }
                     Err(error) => {
@@ -134,6 +149,7 @@ fn apply(loaded: &mut Loaded, secrets: &[u8], record: &PendingRecord) -> Result<
         epoch: loaded.group.current_epoch(),
         added,
         removed,
+        buffered_messages: None,
         crl_new_distribution_points: None,
     })
 }
