@@ -27,6 +27,10 @@ pub struct SessionConfig {
     /// About how much memory may hold groups between transactions, in bytes. A group of 1000 takes about 1 MiB; one that is
     /// not held is loaded by each transaction that needs it. Default: 64 MiB.
     pub cache_bytes: usize,
+    /// Most messages of a conversation that wait for their epoch or for proposals. Default: 1000.
+    pub max_buffered_messages: usize,
+    /// Most bytes of them, as they came. Default: 16 MiB.
+    pub max_buffered_bytes: usize,
     /// Settings of conversations that this device joins. Those that it creates have their own.
     pub joined: MlsCustomConfiguration,
 }
@@ -40,6 +44,8 @@ impl Default for SessionConfig {
             prior_epochs: 3,
             strict: false,
             cache_bytes: 64 * 1024 * 1024,
+            max_buffered_messages: 1000,
+            max_buffered_bytes: 16 * 1024 * 1024,
             joined: MlsCustomConfiguration::default(),
         }
     }
@@ -53,6 +59,8 @@ impl fmt::Debug for SessionConfig {
             .field("prior_epochs", &self.prior_epochs)
             .field("strict", &self.strict)
             .field("cache_bytes", &self.cache_bytes)
+            .field("max_buffered_messages", &self.max_buffered_messages)
+            .field("max_buffered_bytes", &self.max_buffered_bytes)
             .field("joined", &self.joined)
             .finish_non_exhaustive()
     }

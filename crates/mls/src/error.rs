@@ -62,6 +62,19 @@ pub enum EngineError {
     #[error("{0} is not a member")]
     NoSuchMember(ClientId),
 
+    /// The client is a member already. Remove it first, or leave it.
+    #[error("{0} is a member already")]
+    AlreadyMember(ClientId),
+
+    /// A conversation would be its own ancestor. Choose another parent.
+    #[error("conversation {child} cannot be a child of {parent}, which descends from it")]
+    OwnAncestor {
+        /// What was to become a child.
+        child: ConversationId,
+        /// What was to become its parent.
+        parent: ConversationId,
+    },
+
     /// A commit of this device waits for its outcome. Catch up with the hub, or ask it for its epoch and call
     /// `settle_pending`.
     #[error("a commit for epoch {epoch} is pending")]
@@ -209,15 +222,29 @@ pub enum EngineError {
     #[error("the message belongs to conversation {0}")]
     WrongConversation(ConversationId),
 
-    /// The message is of an epoch that this device has not reached. Process the commits before it first. When there are
-    /// none to be had, rejoin by external commit.
-    #[error("the message is of epoch {epoch}, the conversation is at {current}")]
-    FutureEpoch {
+    /// Too many messages wait for their epochs already ([`SessionConfig`](crate::SessionConfig) says how many may).
+    /// Process the commits that are missing; when there are none to be had, rejoin by external commit.
+    #[error("the buffer is full with {messages} messages of {bytes} bytes in all")]
+    BufferFull {
+        /// Messages in the buffer.
+        messages: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+
+    /// Whoever reads history is given the log in its order, and commits before this message are missing. Give them first.
+    #[error("the message is of epoch {epoch}, history has been read up to {current}")]
+    MissingCommits {
         /// The message's epoch.
         epoch: u64,
-        /// The conversation's epoch.
+        /// The epoch that the reader is in.
         current: u64,
     },
+
+    /// The sender keeps history for others, and only listens: whoever was given its secrets could speak as it. Drop the
+    /// message.
+    #[error("{0} keeps history and may not send")]
+    SenderOnlyListens(ClientId),
 
     /// The sender has skipped more messages than the conversation allows. Drop the message, show a gap.
     #[error("message {generation} of its sender is too far ahead, at most {max} may be missing")]
@@ -249,10 +276,6 @@ pub enum EngineError {
     /// The message is forged, corrupted, or breaks a rule of the protocol. Drop it. The conversation stands as before.
     #[error("the message was refused")]
     InvalidMessage(#[source] Opaque),
-
-    /// A commit refers to a proposal that never came. Fetch what precedes it, or rejoin by external commit.
-    #[error("a commit refers to an unknown proposal")]
-    ProposalMissing,
 
     /// A key package is malformed, expired, lives too long, or does not fit the conversation. Ask for another.
     #[error("the key package was refused")]
@@ -328,6 +351,8 @@ impl EngineError {
             | Self::CredentialExists(_)
             | Self::CredentialInUse
             | Self::NoSuchMember(_)
+            | Self::AlreadyMember(_)
+            | Self::OwnAncestor { .. }
             | Self::CannotRemoveSelf
             | Self::NothingToCommit
             | Self::HistoryEnabled
@@ -353,6 +378,7 @@ impl EngineError {
             | Self::WrongConversation(_)
             | Self::TooFarAhead { .. }
             | Self::TooLate { .. }
+            | Self::SenderOnlyListens(_)
             | Self::InvalidMessage(_)
             | Self::InvalidKeyPackage(_)
             | Self::InvalidWelcome(_)
@@ -367,8 +393,8 @@ impl EngineError {
             Self::PendingCommit { .. }
             | Self::PendingProposals { .. }
             | Self::OwnRemovalPending
-            | Self::FutureEpoch { .. }
-            | Self::ProposalMissing
+            | Self::BufferFull { .. }
+            | Self::MissingCommits { .. }
             | Self::CommitRejected(RejectReason::StaleEpoch { .. })
             | Self::CommitOutcomeUnknown { .. } => ErrorKind::Transient,
             Self::Store(error) => store_kind(error),

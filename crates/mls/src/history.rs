@@ -25,7 +25,6 @@ mod secret;
 
 pub(crate) use self::{
     frame::{LABEL, unframe},
-    observe::{HistoryNews, HistoryObservers},
     plan::{HistoryChange, HistoryPlan, keep_with_pending},
 };
 pub use self::{keep::HistorySpan, observe::HistoryObserver, reader::HistoryClient, secret::HistorySecret};

@@ -25,10 +25,16 @@
 //! - Key packages for one use, and a last resort for any number, per credential.
 //! - Creating a conversation, joining it by Welcome or by external commit, which also brings back a device whose state is
 //!   lost.
-//! - Adding, removing, updating, committing others' proposals, all in [two phases](MlsTransport) with the hub, an
+//! - Adding, removing, updating, committing proposals, all in [two phases](MlsTransport) with the hub, an
 //!   application message in the new epoch going along if wanted ([`CommitOptions`]).
 //! - Proposals of [external senders](ExternalSender): the hub's, whose key is given raw or as a JWK.
+//! - Proposals of this device ([`new_add_proposal`](TransactionContext::new_add_proposal) and its like), made again when a
+//!   commit leaves them out; of joiners, who propose themselves; of external senders, such as the hub.
 //! - Application messages, also late ones of the last few epochs, with padding.
+//! - Messages in any order: those of a future epoch, and commits whose proposals have not come, are
+//!   [buffered](Outcome::Buffered) with bounds, and processed when they can be. One bad message never stops a group.
+//! - Children of conversations, which go with their [parent](ConversationGuard::mark_as_child_of).
+//! - [`EpochObserver`]s, which are told of new epochs once they are on disk.
 //! - [History](HistorySharing): newcomers can be given what was said before, from a point that the members allowed, in the
 //!   commit that adds them. A [`HistoryClient`] reads it.
 //! - Key rotation: [`MlsCustomConfiguration::key_rotation_span`], [`Session::key_rotations_due`].
@@ -42,10 +48,6 @@
 //! issuer, and fetching revocation lists: the application does both.
 //!
 //! # Planned
-//!
-//! - Buffering messages of the next epoch; today they are the error [`FutureEpoch`](EngineError::FutureEpoch).
-//! - Proposals of this device (`new_add_proposal`, `new_remove_proposal`, `new_update_proposal`), and renewing them.
-//! - Observers of epochs, children of conversations.
 //!
 //! # A newcomer reads the past
 //!
@@ -75,7 +77,9 @@ mod config;
 mod conversation;
 mod credential;
 mod error;
+mod events;
 mod external_sender;
+mod family;
 mod group_info;
 mod heads;
 mod history;
@@ -85,6 +89,7 @@ mod key_package;
 mod loaded;
 mod outcome;
 mod overlay;
+mod proposals;
 mod provider;
 mod receive;
 mod record;
@@ -103,6 +108,7 @@ pub use config::{
 pub use conversation::ConversationGuard;
 pub use credential::{Credential, CredentialFilter, CredentialRef};
 pub use error::{EngineError, ErrorKind, Opaque, Result};
+pub use events::EpochObserver;
 pub use external_sender::{ExternalSender, ExternalSenderError};
 pub use group_info::VerifiableGroupInfo;
 pub use history::{
@@ -115,8 +121,9 @@ pub use identity::{
 pub use ids::{ClientId, ConversationId};
 pub use key_package::{BACKDATE, KeyPackage, KeyPackageIn, MAX_LIFETIME};
 pub use outcome::{
-    CommitSummary, CrlRegistration, MlsConversationDecryptMessage, MlsProposalBundle,
-    NewCrlDistributionPoints, Outcome, PendingCommitInfo, RegisteredCertificate, Settlement, WelcomeBundle,
+    CommitSummary, CrlRegistration, DropReason, MlsBufferedConversationDecryptMessage,
+    MlsConversationDecryptMessage, MlsProposalBundle, NewCrlDistributionPoints, Outcome, PendingCommitInfo,
+    RegisteredCertificate, Settlement, WelcomeBundle,
 };
 pub use session::{ConversationView, Session};
 pub use transaction::TransactionContext;

@@ -321,13 +321,19 @@ impl Loaded {
 
     /// Seconds that this device waits before it commits pending proposals.
     pub(crate) fn commit_delay(&self) -> u64 {
-        let members = self.group.roster().members_iter().count() as u64;
-        delay(u64::from(self.group.current_member_index()), self.group.current_epoch(), members)
+        let own = self.group.current_member_index();
+        let roster = self.group.roster();
+        let (mut place, mut members) = (0, 0);
+        for member in roster.members_iter() {
+            place += u64::from(member.index < own);
+            members += 1;
+        }
+        delay(place, self.group.current_epoch(), members)
     }
 }
 
-/// The wait of the member with leaf `index` among `members` in `epoch`, in seconds: one after the other, ever longer, and
-/// another one first in each epoch.
+/// The wait in `epoch` of the member at place `index`, from 0, among `members`, in seconds: one after the other, ever
+/// longer, and another one first in each epoch.
 fn delay(index: u64, epoch: u64, members: u64) -> u64 {
     let members = members.max(1);
     match (epoch % members + index % members) % members + 1 {

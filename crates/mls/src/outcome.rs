@@ -1,8 +1,12 @@
 //! What processing a message yields.
 
+mod buffered;
+
 use std::fmt;
 
 use crate::{ClientId, ConversationId, WireIdentity};
+
+pub use self::buffered::{DropReason, MlsBufferedConversationDecryptMessage};
 
 /// The distribution points of revocation lists in certificates that came in, for which no list is registered. None when
 /// there are none. Fetch the lists and pass them to `e2ei_register_crl`.
@@ -19,27 +23,28 @@ pub struct MlsConversationDecryptMessage {
     pub outcome: Outcome,
     /// The plaintext of an application message.
     pub app_msg: Option<Vec<u8>>,
-    /// Own proposals that were renewed because a commit left them out. Always empty: this engine does not make proposals
-    /// of its own yet.
+    /// Own proposals that were renewed because a commit left them out. Send them to the other members once the
+    /// transaction is finished.
     pub proposals: Vec<MlsProposalBundle>,
-    /// False when the commit removed this device. The conversation is wiped then.
+    /// False when the commit, or one that it freed from the buffer, removed this device. The conversation is wiped then.
     pub is_active: bool,
     /// Seconds to wait before committing the pending proposals, so that not all members commit at once. None when there
-    /// is nothing to commit.
+    /// is nothing to commit, or one of the proposals removes this device, whose own commit would be refused.
     pub delay: Option<u64>,
     /// Who sent the application message, or shared history.
     pub sender_client_id: Option<ClientId>,
-    /// Whether the conversation is in another epoch than before. The original deprecates it in favour of epoch observers,
-    /// which are planned here.
+    /// Whether the conversation is in another epoch than before. The original deprecates it in favour of
+    /// [`EpochObserver`](crate::EpochObserver)s.
     pub has_epoch_changed: bool,
     /// Who the sender is, for application messages, commits and proposals of members.
     pub identity: Option<WireIdentity>,
-    /// Messages that were buffered and could be read now. Always none: messages of a future epoch are refused with
-    /// [`FutureEpoch`](crate::EngineError::FutureEpoch), buffering is planned.
-    pub buffered_messages: Option<Vec<MlsConversationDecryptMessage>>,
+    /// Messages that were buffered and left the buffer with this one, in the order in which they were processed: read,
+    /// or dropped with the reason. None when there are none.
+    pub buffered_messages: Option<Vec<MlsBufferedConversationDecryptMessage>>,
     /// In the certificates of those who came in.
     pub crl_new_distribution_points: NewCrlDistributionPoints,
-    /// The epoch after processing the message; for an application message the epoch that it was sent in.
+    /// The epoch after processing the message, and before processing those that it freed from the buffer; for an
+    /// application message the epoch that it was sent in.
     pub epoch: u64,
     /// Who is new in the conversation by this commit. A client that came back in its own place is in neither list.
     pub added: Vec<ClientId>,
@@ -88,6 +93,8 @@ impl fmt::Debug for MlsConversationDecryptMessage {
             .field("removed", &self.removed)
             .field("external_join", &self.external_join)
             .field("dropped_pending", &self.dropped_pending)
+            .field("proposals", &self.proposals.len())
+            .field("buffered_messages", &self.buffered_messages)
             .finish_non_exhaustive()
     }
 }
@@ -101,8 +108,10 @@ impl fmt::Debug for MlsConversationDecryptMessage {
 /// | `Commit` | next epoch | update members |
 /// | `OwnCommitMerged` | next epoch | update members |
 /// | `Proposal` | one more proposal | commit after `delay` |
-/// | `OwnMessage`, `OwnCommitKnown`, `Duplicate`, `StaleEpoch` | no | go on |
+/// | `Buffered` | one more message in the buffer | go on; on an ordered log: a commit is missing |
+/// | `OwnMessage`, `OwnProposal`, `OwnCommitKnown`, `Duplicate`, `StaleEpoch` | no | go on |
 /// | `OwnMessageUnknown` | nothing can be encrypted before the own keys are updated | call `update_key_material` |
+/// | `Dropped` | a message less in the buffer | see the reason |
 /// | `PendingJoinDropped` | the attempt to join is gone | join again |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -125,9 +134,17 @@ pub enum Outcome {
     OwnMessageUnknown,
     /// A commit of this device came back that was applied before.
     OwnCommitKnown,
+    /// A proposal of this device came back.
+    OwnProposal,
     /// The key of this application message is gone: it was read before, or comes after more later ones of its sender than the
-    /// conversation tolerates. Who never saw it shows a gap.
+    /// conversation tolerates. Who never saw it shows a gap. Or this proposal is known.
     Duplicate,
+    /// The message is of a future epoch, or a commit that refers to proposals that have not come yet. It is kept, and
+    /// processed when it can be, as one of the `buffered_messages` of the message that made it possible. Where messages
+    /// come in the order of a log, this means that one before it is missing: fetch it, or rejoin by external commit.
+    Buffered,
+    /// Of buffered messages only: when its time came it was refused, or it had to make room for one of a nearer epoch.
+    Dropped,
     /// The message is of a past epoch and cannot be read any more.
     StaleEpoch,
     /// Another's commit took the epoch that this device wanted to join in. Fetch a new group info and join again.
@@ -142,6 +159,8 @@ pub struct MlsProposalBundle {
     pub proposal: Vec<u8>,
     /// Its reference (RFC 9420, section 5.2).
     pub proposal_ref: Vec<u8>,
+    /// Always none, see [`NewCrlDistributionPoints`].
+    pub crl_new_distribution_points: NewCrlDistributionPoints,
 }
 
 /// A commit that was merged.
@@ -154,6 +173,9 @@ pub struct CommitSummary {
     pub added: Vec<ClientId>,
     /// Who is gone.
     pub removed: Vec<ClientId>,
+    /// Messages of the new epoch that had come before it, see
+    /// [`MlsConversationDecryptMessage::buffered_messages`]. One of them may be a commit, which begins yet another epoch.
+    pub buffered_messages: Option<Vec<MlsBufferedConversationDecryptMessage>>,
     /// In the certificates of those who came in.
     pub crl_new_distribution_points: NewCrlDistributionPoints,
 }
@@ -166,6 +188,9 @@ pub struct WelcomeBundle {
     pub id: ConversationId,
     /// The epoch that it was joined in.
     pub epoch: u64,
+    /// Messages that had come before this device joined and can be read now, see
+    /// [`MlsConversationDecryptMessage::buffered_messages`].
+    pub buffered_messages: Option<Vec<MlsBufferedConversationDecryptMessage>>,
     /// In the members' certificates.
     pub crl_new_distribution_points: NewCrlDistributionPoints,
 }

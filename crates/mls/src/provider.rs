@@ -111,6 +111,6 @@ pub(crate) fn first_serial() -> Result<u64> {
 }
 
 /// Only what [`Ciphersuite`] knows: the leaves of this device name these suites as its capabilities.
-fn crypto_provider() -> AwsLcCryptoProvider {
+pub(crate) fn crypto_provider() -> AwsLcCryptoProvider {
     AwsLcCryptoProvider::with_enabled_cipher_suites(Ciphersuite::ALL.map(cipher_suite).to_vec())
 }

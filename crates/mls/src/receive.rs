@@ -1,25 +1,34 @@
 //! Receiving messages.
 //!
 //! What the header tells is decided before the group is touched; the rest by the library. After an error the group is as
-//! before: a corrupted message costs nothing but time.
+//! before: a corrupted message costs nothing but time. What cannot be processed yet is buffered, and replayed when it can.
+
+mod buffer;
+mod proposal;
+mod replay;
 
 use mls_rs::{
     MlsMessage, MlsMessageDescription,
     error::MlsError,
     group::{
-        ApplicationMessageDescription, CommitEffect, CommitMessageDescription, ContentType,
-        ProposalMessageDescription, ProposalSender, ReceivedMessage,
+        ApplicationMessageDescription, CommitEffect, CommitMessageDescription, ContentType, ReceivedMessage,
+        proposal::Proposal,
     },
+    mls_rules::ProposalRef,
 };
 
 use crate::{
-    ClientId, ConversationGuard, ConversationId, EngineError, MlsConversationDecryptMessage, Outcome, Result,
+    ConversationGuard, ConversationId, EngineError, MlsConversationDecryptMessage, Outcome, Result,
     WireIdentity,
     commit::{changes, client_id_error},
-    conversation::is_to_be_removed,
+    events::Event,
     history,
     identity::Judge,
     overlay::Overlay,
+    proposals::{
+        Intent,
+        renewal::{left_out, own_proposals},
+    },
     provider::MlsGroup,
     record::{PendingRecord, sha256},
     wire,
@@ -29,19 +38,38 @@ use crate::{
 pub(crate) struct Header {
     pub(crate) epoch: u64,
     pub(crate) content: ContentType,
+    is_encrypted: bool,
 }
 
 impl ConversationGuard<'_> {
-    /// Processes a message of this conversation, in the order of the hub's log: application messages, proposals and
-    /// commits, the own ones too.
+    /// Processes a message of this conversation: application messages, proposals and commits, the own ones too.
+    ///
+    /// Messages come in the order of the hub's log, or in any order: those of a future epoch, and commits that refer to
+    /// proposals that have not come, are [buffered](Outcome::Buffered). With the message that makes it possible they are
+    /// processed and returned in [`buffered_messages`](MlsConversationDecryptMessage::buffered_messages). One that is
+    /// refused then is dropped, reported there, and changes nothing.
     ///
     /// # Errors
     ///
-    /// The conversation stands as before after an error. [`FutureEpoch`](EngineError::FutureEpoch) means that commits are
-    /// missing; errors of the kind [`Peer`](crate::ErrorKind::Peer) mean that the message can be dropped;
-    /// [`OwnCommitLost`](EngineError::OwnCommitLost) means that this device has to join again.
+    /// The conversation stands as before after an error. Errors of the kind [`Peer`](crate::ErrorKind::Peer) mean that the
+    /// message can be dropped; [`BufferFull`](EngineError::BufferFull) that commits are missing;
+    /// [`OwnCommitLost`](EngineError::OwnCommitLost) that this device has to join again. If the store fails while buffered
+    /// messages are processed, the transaction is aborted.
     pub fn decrypt_message(&mut self, message: impl AsRef<[u8]>) -> Result<MlsConversationDecryptMessage> {
-        let bytes = message.as_ref();
+        let mut left_out = Vec::new();
+        let mut result = self.receive(message.as_ref(), &mut left_out)?;
+        if matches!(result.outcome, Outcome::Commit | Outcome::OwnCommitMerged | Outcome::Proposal) {
+            let mut replayed = self.replay(left_out)?;
+            result.is_active &= replayed.messages.iter().all(|message| message.is_active);
+            result.proposals = std::mem::take(&mut replayed.renewed);
+            result.buffered_messages = replayed.into_messages();
+        }
+        result.delay = self.commit_delay()?;
+        Ok(result)
+    }
+
+    /// Processes one message. What its commit leaves out of this device's proposals is added to `left_out`.
+    fn receive(&mut self, bytes: &[u8], left_out: &mut Vec<Intent>) -> Result<MlsConversationDecryptMessage> {
         let message = wire::message(bytes)?;
         let header = header(&message, &self.id)?;
         let pending = self.pending()?;
@@ -58,9 +86,7 @@ impl ConversationGuard<'_> {
         let id = self.id.clone();
         let Some(loaded) = self.loaded_if_joined()? else {
             return match pending {
-                Some(pending) if header.epoch > pending.epoch => {
-                    Err(EngineError::FutureEpoch { epoch: header.epoch, current: pending.epoch })
-                }
+                Some(pending) if header.epoch > pending.epoch => self.buffer(bytes, &header, pending.epoch),
                 // Sent before this device joined.
                 Some(pending) => Ok(MlsConversationDecryptMessage::new(Outcome::StaleEpoch, pending.epoch)),
                 None => Err(EngineError::ConversationNotFound(id)),
@@ -68,19 +94,33 @@ impl ConversationGuard<'_> {
         };
         let current = loaded.group.current_epoch();
         if header.epoch > current {
-            return Err(EngineError::FutureEpoch { epoch: header.epoch, current });
+            return self.buffer(bytes, &header, current);
         }
         if header.epoch < current && header.content != ContentType::Application {
             let known = header.content == ContentType::Commit && loaded.meta.is_own_commit(&sha256(bytes));
             let outcome = if known { Outcome::OwnCommitKnown } else { Outcome::StaleEpoch };
             return Ok(MlsConversationDecryptMessage::new(outcome, current));
         }
+        let group = &self.loaded()?.group;
+        let known = match header.content {
+            ContentType::Proposal => group.get_cached_proposals(),
+            _ => Vec::new(),
+        };
+        let known: Vec<ProposalRef> = known.iter().map(|cached| cached.proposal_ref().clone()).collect();
+        let own = match header.content {
+            ContentType::Commit => own_proposals(group),
+            _ => Vec::new(),
+        };
         match self.loaded()?.process(message) {
             Ok(ReceivedMessage::ApplicationMessage(description)) => {
                 self.received_application(header.epoch, &description)
             }
-            Ok(ReceivedMessage::Commit(description)) => self.received_commit(pending.as_ref(), &description),
-            Ok(ReceivedMessage::Proposal(description)) => self.received_proposal(&description),
+            Ok(ReceivedMessage::Commit(description)) => {
+                self.received_commit(pending.as_ref(), &description, own, left_out)
+            }
+            Ok(ReceivedMessage::Proposal(description)) => {
+                self.received_proposal(&description, known.contains(&description.proposal_ref))
+            }
             // The header has excluded them.
             Ok(ReceivedMessage::GroupInfo(_) | ReceivedMessage::Welcome | ReceivedMessage::KeyPackage(_)) => {
                 self.restore()?;
@@ -142,6 +182,7 @@ impl ConversationGuard<'_> {
             (Some(description.data().to_vec()), Vec::new())
         };
         let noted = member_identity(&overlay, &loaded.group, leaf).and_then(|sender| {
+            refuse_listener(sender.as_ref())?;
             self.loaded()?.check_generation(epoch, leaf, generation)?;
             self.receive_history(epoch, spans)?;
             self.loaded()?.note_received(&overlay, epoch, leaf, generation)?;
@@ -166,6 +207,8 @@ impl ConversationGuard<'_> {
         &mut self,
         pending: Option<&PendingRecord>,
         commit: &CommitMessageDescription,
+        own: Vec<Proposal>,
+        left: &mut Vec<Intent>,
     ) -> Result<MlsConversationDecryptMessage> {
         if let CommitEffect::ReInit(_) = &commit.effect {
             self.restore()?;
@@ -175,9 +218,12 @@ impl ConversationGuard<'_> {
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
         let mut judge = Judge::new(&overlay, &config);
-        let judged = judge
-            .commit(&loaded.group, commit)
-            .and_then(|()| member_identity(&overlay, &loaded.group, commit.committer));
+        // Who commits stays a member and in its place, so that it is found after the commit as before.
+        let judged = member_identity(&overlay, &loaded.group, commit.committer).and_then(|committer| {
+            refuse_listener(committer.as_ref())?;
+            judge.commit(&loaded.group, commit)?;
+            Ok(committer)
+        });
         let identity = match judged {
             Ok(identity) => identity,
             Err(error) => {
@@ -202,48 +248,23 @@ impl ConversationGuard<'_> {
             self.wipe()?;
             return Ok(result);
         }
-        if commit.is_external || result.removed.iter().any(ClientId::is_history_client) {
-            let closed = self.close_history();
-            if closed.is_err() {
-                self.restore()?;
-            }
-            closed?;
-        }
-        self.loaded()?.snapshot(&overlay)?;
+        self.close_history_after(commit.is_external, &result.removed)?;
+        let loaded = self.loaded()?;
+        loaded.snapshot(&overlay)?;
+        left.extend(left_out(&*config.client_id_policy, own, commit, &loaded.group));
         if pending.is_some() {
             overlay.delete_pending(self.id.as_bytes());
             result.dropped_pending = true;
         }
+        self.note_epoch(epoch)?;
         Ok(result)
     }
 
-    fn received_proposal(
-        &mut self,
-        proposal: &ProposalMessageDescription,
-    ) -> Result<MlsConversationDecryptMessage> {
-        let config = self.config();
-        let overlay = self.overlay()?.clone();
-        let loaded = self.loaded()?;
-        let mut judge = Judge::new(&overlay, &config);
-        let judged = judge.proposal(&loaded.group, proposal).and_then(|()| match proposal.sender {
-            ProposalSender::Member(index) => member_identity(&overlay, &loaded.group, index),
-            _ => Ok(None),
-        });
-        let identity = match judged {
-            Ok(identity) => identity,
-            Err(error) => {
-                self.restore()?;
-                return Err(error);
-            }
-        };
-        let loaded = self.loaded()?;
-        loaded.snapshot(&overlay)?;
-        let mut result = MlsConversationDecryptMessage::new(Outcome::Proposal, loaded.group.current_epoch());
-        result.identity = identity;
-        result.crl_new_distribution_points = judge.new_points();
-        // Nobody commits their own removal: another member does.
-        result.delay = (!is_to_be_removed(&loaded.group)).then(|| loaded.commit_delay());
-        Ok(result)
+    /// The observers are told of a new epoch once it is on disk.
+    pub(crate) fn note_epoch(&mut self, epoch: u64) -> Result<()> {
+        let conversation = self.id.clone();
+        self.tx.writing_mut()?.note(Event::EpochChanged { conversation, epoch });
+        Ok(())
     }
 
     /// A message of this device and this epoch. If it is not known here, another copy of the store has sent it.
@@ -270,15 +291,16 @@ impl ConversationGuard<'_> {
     ) -> Result<MlsConversationDecryptMessage> {
         let is_application = header.content == ContentType::Application;
         // What is refused before any key is used up leaves the group as it was, and costs no restoring: above all the echo
-        // of own messages, and what was read before.
-        let untouched = matches!(
-            error,
+        // of own messages, what was read before, and a commit that waits and is tried again with each proposal.
+        let is_untouched = match error {
             MlsError::CantProcessMessageFromSelf
-                | MlsError::KeyMissing(_)
-                | MlsError::InvalidFutureGeneration(_)
-                | MlsError::EpochNotFound
-        );
-        if !(is_application && untouched) {
+            | MlsError::KeyMissing(_)
+            | MlsError::InvalidFutureGeneration(_)
+            | MlsError::EpochNotFound => is_application,
+            MlsError::ProposalNotFound => !header.is_encrypted,
+            _ => false,
+        };
+        if !is_untouched {
             self.restore()?;
         }
         if let Some(failure) = self.overlay()?.take_failure() {
@@ -288,6 +310,8 @@ impl ConversationGuard<'_> {
             MlsError::CantProcessMessageFromSelf if header.content == ContentType::Commit => {
                 return Err(EngineError::OwnCommitLost);
             }
+            // An encrypted proposal, which was cleared.
+            MlsError::CantProcessMessageFromSelf if !is_application => Outcome::OwnProposal,
             MlsError::CantProcessMessageFromSelf if header.epoch == current => self.own_message(bytes)?,
             MlsError::CantProcessMessageFromSelf => Outcome::OwnMessage,
             MlsError::KeyMissing(_) => Outcome::Duplicate,
@@ -296,7 +320,7 @@ impl ConversationGuard<'_> {
                 let max = self.loaded()?.meta.maximum_forward_distance;
                 return Err(EngineError::TooFarAhead { generation, max });
             }
-            MlsError::ProposalNotFound => return Err(EngineError::ProposalMissing),
+            MlsError::ProposalNotFound => return self.buffer(bytes, header, current),
             error => {
                 return Err(match client_id_error(&error) {
                     Some(error) => error.into(),
@@ -311,15 +335,29 @@ impl ConversationGuard<'_> {
 
 pub(crate) fn header(message: &MlsMessage, expected: &ConversationId) -> Result<Header> {
     use MlsMessageDescription::{PrivateProtocolMessage, PublicProtocolMessage};
-    let (PrivateProtocolMessage { group_id, epoch_id, content_type }
-    | PublicProtocolMessage { group_id, epoch_id, content_type, .. }) = message.description()
-    else {
-        return Err(EngineError::UnexpectedMessage);
+    let (group_id, epoch, content, is_encrypted) = match message.description() {
+        PrivateProtocolMessage { group_id, epoch_id, content_type } => {
+            (group_id, epoch_id, content_type, true)
+        }
+        PublicProtocolMessage { group_id, epoch_id, content_type, .. } => {
+            (group_id, epoch_id, content_type, false)
+        }
+        _ => return Err(EngineError::UnexpectedMessage),
     };
     if group_id != expected.as_bytes() {
         return Err(EngineError::WrongConversation(ConversationId::from(group_id)));
     }
-    Ok(Header { epoch: epoch_id, content: content_type })
+    Ok(Header { epoch, content, is_encrypted })
+}
+
+/// Refuses what comes from a member that may only listen.
+fn refuse_listener(sender: Option<&WireIdentity>) -> Result<()> {
+    match sender {
+        Some(sender) if sender.client_id.is_history_client() => {
+            Err(EngineError::SenderOnlyListens(sender.client_id.clone()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Who a member is, if there is one at this leaf.

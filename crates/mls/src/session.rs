@@ -6,7 +6,7 @@ use tertulia_store::Store;
 
 use crate::{
     Ciphersuite, ClientId, ClientIdPolicy, ConversationId, EngineError, MlsTransport, PendingCommitInfo,
-    Result, SessionConfig, TransactionContext, cache::GroupCache, conversation, history::HistoryObservers,
+    Result, SessionConfig, TransactionContext, cache::GroupCache, conversation, events::Events, family,
     loaded::Loaded, overlay::Overlay, record::PendingRecord, rotation,
 };
 
@@ -26,7 +26,7 @@ struct Inner {
     /// The changes of the transaction that is under way. The groups in the cache have it as their storage.
     overlay: Overlay,
     cache: GroupCache,
-    history_observers: HistoryObservers,
+    events: Events,
 }
 
 impl Session {
@@ -34,14 +34,16 @@ impl Session {
     pub fn open(store: Store, transport: Arc<dyn MlsTransport>, config: SessionConfig) -> Result<Self> {
         let overlay = Overlay::new(store.clone());
         let cache = GroupCache::new(config.cache_bytes);
-        let history_observers = HistoryObservers::default();
-        let inner = Inner { store, transport, config, overlay, cache, history_observers };
-        Ok(Self { inner: Arc::new(inner) })
+        let events = Events::default();
+        Ok(Self { inner: Arc::new(Inner { store, transport, config, overlay, cache, events }) })
     }
 
     /// Begins a transaction, as soon as no other is under way on this store, in this process or another. Who waits longest
     /// comes first. To wait no longer, drop the future.
+    ///
+    /// Observers are told first what they do not know yet.
     pub async fn new_transaction(&self) -> Result<TransactionContext> {
+        self.deliver_events().await;
         TransactionContext::begin(self.clone()).await
     }
 
@@ -58,13 +60,13 @@ impl Session {
         if let Some(loaded) = self.inner.cache.look(id.as_bytes(), serial) {
             let pending = pending.map(|bytes| PendingRecord::from_bytes(&bytes)).transpose()?;
             let pending = pending.map(|pending| pending.info());
-            return Ok(self.view(id, loaded, pending, incarnation, next_key_rotation));
+            return self.view(id, loaded, pending, incarnation, next_key_rotation);
         }
         let overlay = Overlay::view(&self.inner.store, id.as_bytes())?;
         let loaded = Loaded::load(id.as_bytes(), &overlay, self.config())?;
         let pending = overlay.pending(id.as_bytes())?.map(|pending| pending.info());
         match loaded {
-            Some(loaded) => Ok(self.view(id, Arc::new(loaded), pending, incarnation, next_key_rotation)),
+            Some(loaded) => self.view(id, Arc::new(loaded), pending, incarnation, next_key_rotation),
             None => Err(EngineError::ConversationNotFound(id.clone())),
         }
     }
@@ -105,10 +107,6 @@ impl Session {
         &*self.inner.transport
     }
 
-    pub(crate) fn history_observers(&self) -> &HistoryObservers {
-        &self.inner.history_observers
-    }
-
     /// How the session was configured.
     pub fn config(&self) -> &SessionConfig {
         &self.inner.config
@@ -130,10 +128,25 @@ impl Session {
         pending: Option<PendingCommitInfo>,
         incarnation: u64,
         next_key_rotation: Option<SystemTime>,
-    ) -> ConversationView {
+    ) -> Result<ConversationView> {
         let policy = Arc::clone(&self.config().client_id_policy);
         let store = self.reading();
-        ConversationView { id: id.clone(), loaded, pending, incarnation, next_key_rotation, store, policy }
+        let (parent, children) = (family::parent(&store, id)?, family::children(&store, id)?);
+        Ok(ConversationView {
+            id: id.clone(),
+            loaded,
+            pending,
+            incarnation,
+            next_key_rotation,
+            parent,
+            children,
+            store,
+            policy,
+        })
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.inner.events
     }
 
     fn reading(&self) -> Overlay {
@@ -157,6 +170,8 @@ pub struct ConversationView {
     /// What certificates are judged with.
     pub(crate) store: Overlay,
     pub(crate) policy: Arc<dyn ClientIdPolicy>,
+    parent: Option<ConversationId>,
+    children: Vec<ConversationId>,
 }
 
 impl ConversationView {
@@ -222,6 +237,17 @@ impl ConversationView {
     /// [`key_rotation_span`](crate::MlsCustomConfiguration::key_rotation_span).
     pub fn next_key_rotation(&self) -> Option<SystemTime> {
         self.next_key_rotation
+    }
+
+    /// The conversation that this one is a child of, see
+    /// [`mark_as_child_of`](crate::ConversationGuard::mark_as_child_of).
+    pub fn parent(&self) -> Option<&ConversationId> {
+        self.parent.as_ref()
+    }
+
+    /// The children of this conversation.
+    pub fn children(&self) -> &[ConversationId] {
+        &self.children
     }
 
     /// How many proposals wait to be committed.

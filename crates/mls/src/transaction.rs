@@ -11,10 +11,11 @@ use tertulia_store::{StoreError, WriteTx, WriterGuard};
 
 use crate::{
     ConversationId, EngineError, Result, Session, SessionConfig,
-    history::{self, HistoryNews},
+    events::Event,
+    family, history,
     key_package::BACKDATE,
     loaded::Loaded,
-    overlay::Overlay,
+    overlay::{Overlay, RecordKind},
     rotation,
 };
 
@@ -42,8 +43,8 @@ pub(crate) struct Writing {
     pub(crate) overlay: Overlay,
     loaded: HashMap<Vec<u8>, Loaded>,
     application: Vec<ApplicationWrite>,
-    /// What observers hear of when it is written.
-    pub(crate) history_news: Vec<HistoryNews>,
+    /// What the observers are told once it is on disk.
+    events: Vec<Event>,
     writer: WriterGuard,
 }
 
@@ -65,15 +66,28 @@ impl TransactionContext {
         Ok(context)
     }
 
-    /// Deletes a conversation from this device with all its secrets, and what is pending for it. Nobody is told. It need
-    /// not be readable, nor there.
+    /// Deletes a conversation from this device with all its secrets, its children, and what is pending and buffered for
+    /// them. Nobody is told. It need not be readable, nor there.
     pub fn wipe_conversation(&mut self, id: &ConversationId) -> Result<()> {
         let writing = self.writing_mut()?;
-        history::wipe(&writing.overlay, id)?;
-        rotation::wipe(&writing.overlay, id);
-        writing.overlay.delete_group(id.as_bytes());
-        writing.overlay.delete_pending(id.as_bytes());
-        writing.unload(id);
+        let overlay = writing.overlay.clone();
+        let wiped = family::descendants(&overlay, id)?;
+        let mut records = Vec::new();
+        for id in &wiped {
+            records.extend(family::ties(&overlay, id)?);
+            let buffered = overlay.records(RecordKind::Buffered, id.as_bytes())?;
+            records.extend(buffered.iter().map(|(key, _)| RecordKind::Buffered.of(id.as_bytes(), key)));
+        }
+        for key in records {
+            overlay.delete_record(key);
+        }
+        for id in &wiped {
+            history::wipe(&overlay, id)?;
+            rotation::wipe(&overlay, id);
+            overlay.delete_group(id.as_bytes());
+            overlay.delete_pending(id.as_bytes());
+            writing.unload(id);
+        }
         Ok(())
     }
 
@@ -107,20 +121,18 @@ impl TransactionContext {
 
     /// Writes everything, atomically and durably, and lets the next writer in.
     ///
-    /// When it fails nothing is written, and the transaction is finished all the same.
-    #[allow(clippy::unused_async)] // the contract has it async
+    /// When it fails nothing is written, and the transaction is finished all the same. At last the observers are told what
+    /// has happened, unless they are being told something already: then they are told this afterwards.
     pub async fn finish(&mut self) -> Result<()> {
         self.persist()?;
-        self.unlock();
-        self.session.history_observers().deliver();
+        self.state = None;
+        self.session.deliver_events().await;
         Ok(())
     }
 
     /// Forgets everything since the last commit that was sent, and lets the next writer in.
     pub fn abort(&mut self) {
         self.unlock();
-        // Of the last commit that was sent.
-        self.session.history_observers().deliver();
     }
 
     // Inside.
@@ -155,9 +167,10 @@ impl TransactionContext {
         match written {
             Ok(()) => {
                 overlay.clear();
-                self.writing_mut()?.loaded.values_mut().for_each(Loaded::written);
-                let news = std::mem::take(&mut self.writing_mut()?.history_news);
-                self.session.history_observers().queue(news);
+                let writing = self.writing_mut()?;
+                writing.loaded.values_mut().for_each(Loaded::written);
+                let events = std::mem::take(&mut writing.events);
+                self.session.events().push(events);
             }
             Err(_) => self.state = None,
         }
@@ -178,17 +191,10 @@ impl TransactionContext {
             session: self.session.clone(),
             loaded: HashMap::new(),
             application: Vec::new(),
-            history_news: Vec::new(),
+            events: Vec::new(),
             writer,
         });
         Ok(())
-    }
-}
-
-/// Dropping is aborting.
-impl Drop for TransactionContext {
-    fn drop(&mut self) {
-        self.abort();
     }
 }
 
@@ -232,6 +238,11 @@ impl Writing {
             self.loaded.insert(id.as_bytes().to_vec(), restored);
         }
         Ok(())
+    }
+
+    /// Notes what the observers are told once it is on disk.
+    pub(crate) fn note(&mut self, event: Event) {
+        self.events.push(event);
     }
 
     /// Forgets the loaded group: the overlay has another one now, or none.

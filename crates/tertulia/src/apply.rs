@@ -262,6 +262,13 @@ impl Page<'_> {
     ) -> Result<Option<MlsConversationDecryptMessage>> {
         let opened = self.tx.conversation(&group_of(conversation)).await;
         match opened.and_then(|mut guard| guard.decrypt_message(bytes)) {
+            // The log is ordered: what has to wait means that a commit or a proposal before it could not be applied here.
+            Ok(done) if done.outcome == Outcome::Buffered => {
+                tracing::warn!(conversation = %conversation.short(), "a message before this one is missing");
+                self.applied.undecryptable += 1;
+                self.rejoin(conversation)?;
+                Ok(None)
+            }
             Ok(done) => Ok(Some(done)),
             Err(EngineError::ConversationNotFound(_)) => Ok(None),
             Err(EngineError::Store(error)) => Err(error.into()),
@@ -269,24 +276,25 @@ impl Page<'_> {
                 tracing::warn!(conversation = %conversation.short(), %error, "an MLS message was refused");
                 self.applied.undecryptable += 1;
                 if out_of_step(&error) {
-                    wipe(&mut self.tx, conversation)?;
-                    self.tx.store_write(move |w| w.set_joined(conversation, false))?;
+                    self.rejoin(conversation)?;
                 }
                 Ok(None)
             }
         }
     }
+
+    /// Gives up the group's state, so that this device joins again.
+    fn rejoin(&mut self, conversation: ConversationId) -> Result<()> {
+        wipe(&mut self.tx, conversation)?;
+        Ok(self.tx.store_write(move |w| w.set_joined(conversation, false))?)
+    }
 }
 
-/// Whether the hub's log has gone where this device cannot follow, so that it must join anew. The log is ordered: a message of a
-/// later epoch means that a commit before it could not be applied here.
+/// Whether the hub's log has gone where this device cannot follow, so that it must join anew.
 fn out_of_step(error: &EngineError) -> bool {
     matches!(
         error,
-        EngineError::FutureEpoch { .. }
-            | EngineError::ProposalMissing
-            | EngineError::OwnCommitLost
-            | EngineError::DamagedState { .. }
+        EngineError::BufferFull { .. } | EngineError::OwnCommitLost | EngineError::DamagedState { .. }
     )
 }
 

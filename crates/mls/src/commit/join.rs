@@ -30,8 +30,12 @@ impl TransactionContext {
     ) -> Result<WelcomeBundle> {
         let (id, record) = self.stage_join(group_info, credential)?;
         let summary = publish(self, &id, record, false).await?;
-        let crl_new_distribution_points = summary.crl_new_distribution_points;
-        Ok(WelcomeBundle { id, epoch: summary.epoch, crl_new_distribution_points })
+        Ok(WelcomeBundle {
+            id,
+            epoch: summary.epoch,
+            buffered_messages: summary.buffered_messages,
+            crl_new_distribution_points: summary.crl_new_distribution_points,
+        })
     }
 
     fn stage_join(

@@ -8,6 +8,7 @@ use mls_rs::{
 use crate::{
     CertificatePolicy, ClientId, CommitOutcome, CommitSummary, ConversationGuard, ConversationId,
     EngineError, NewCrlDistributionPoints, RejectReason, Result, SessionConfig, TransactionContext,
+    events::Event,
     identity::{Judge, client_id_of},
     loaded::Loaded,
     overlay::Overlay,
@@ -38,7 +39,8 @@ pub(super) async fn publish(
     }
     match outcome {
         CommitOutcome::Accepted => {
-            let summary = guard.merge(&record)?;
+            let mut summary = guard.merge(&record)?;
+            summary.buffered_messages = guard.replay(Vec::new())?.into_messages();
             tx.persist()?;
             Ok(summary)
         }
@@ -78,7 +80,16 @@ fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) 
             (added, removed, points(&overlay, &config, &copy, Some(&description))?)
         }
     };
-    Ok(CommitSummary { epoch: record.epoch + 1, added, removed, crl_new_distribution_points })
+    // It is on disk, but who has written it may be in another process, which has other observers.
+    let conversation = guard.id.clone();
+    guard.tx.session.events().push([Event::EpochChanged { conversation, epoch }]);
+    Ok(CommitSummary {
+        epoch: record.epoch + 1,
+        added,
+        removed,
+        buffered_messages: None,
+        crl_new_distribution_points,
+    })
 }
 
 impl ConversationGuard<'_> {
@@ -94,12 +105,15 @@ impl ConversationGuard<'_> {
                 self.tx.writing_mut()?.unload(&self.id);
                 self.close_history()?;
                 let id = self.id.clone();
+                let epoch = self.loaded()?.group.current_epoch();
+                self.note_epoch(epoch)?;
                 let loaded = self.loaded()?;
                 rotation::note_new_keys(&overlay, &id, &loaded.meta);
                 Ok(CommitSummary {
-                    epoch: loaded.group.current_epoch(),
+                    epoch,
                     added: vec![loaded.own_client_id()?],
                     removed: Vec::new(),
+                    buffered_messages: None,
                     crl_new_distribution_points: points(&overlay, &config, &loaded.group, None)?,
                 })
             }
@@ -134,6 +148,7 @@ impl ConversationGuard<'_> {
                         }
                         rotation::note_new_keys(&overlay, &id, &loaded.meta);
                         overlay.delete_pending(self.id.as_bytes());
+                        self.note_epoch(summary.epoch)?;
                         Ok(summary)
                     }
                     Err(error) => {
@@ -160,7 +175,8 @@ fn apply(
     loaded.meta.remember_own_commit(record.epoch, record.sha256());
     let (added, removed) = changes(&loaded.group, &description);
     let epoch = loaded.group.current_epoch();
-    let summary = CommitSummary { epoch, added, removed, crl_new_distribution_points: None };
+    let summary =
+        CommitSummary { epoch, added, removed, buffered_messages: None, crl_new_distribution_points: None };
     Ok((summary, description))
 }
 

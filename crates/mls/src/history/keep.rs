@@ -5,7 +5,8 @@ use zeroize::Zeroizing;
 
 use super::{HistoryClient, HistorySecret, MAX_HISTORY_SPANS, frame::SharedSpan};
 use crate::{
-    ConversationGuard, ConversationId, EngineError, Result,
+    ClientId, ConversationGuard, ConversationId, EngineError, Result,
+    events::Event,
     overlay::{Overlay, RecordKind},
     provider::MlsGroup,
     record::{decode, encode, known_version},
@@ -127,6 +128,18 @@ impl ConversationGuard<'_> {
         Ok(())
     }
 
+    /// The same after another's commit, if that may have removed the history client. When it fails, so does the commit.
+    pub(crate) fn close_history_after(&mut self, is_external: bool, removed: &[ClientId]) -> Result<()> {
+        if !is_external && !removed.iter().any(ClientId::is_history_client) {
+            return Ok(());
+        }
+        let closed = self.close_history();
+        if closed.is_err() {
+            self.restore()?;
+        }
+        closed
+    }
+
     /// Keeps what is new and true of the spans that came in a message of `epoch`. What is not is dropped: the message may
     /// be a member's bad joke.
     pub(crate) fn receive_history(&mut self, epoch: u64, shared: Vec<SharedSpan>) -> Result<()> {
@@ -196,8 +209,8 @@ impl ConversationGuard<'_> {
     /// Lets the observers know of a secret, once it is on disk.
     fn tell_history(&mut self, secret: &HistorySecret) -> Result<()> {
         tracing::debug!(conversation = %self.id, epoch = secret.first_epoch(), "a history secret is held");
-        let news = (self.id.clone(), secret.clone());
-        self.tx.writing_mut()?.history_news.push(news);
+        let event = Event::HistoryClientCreated { conversation: self.id.clone(), secret: secret.clone() };
+        self.tx.writing_mut()?.note(event);
         Ok(())
     }
 }

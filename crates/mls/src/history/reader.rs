@@ -126,7 +126,7 @@ impl HistoryClient {
     ///
     /// The reader stands as before after an error. [`BeforeHistory`](EngineError::BeforeHistory) and
     /// [`HistoryEnded`](EngineError::HistoryEnded) when the message is outside the span;
-    /// [`FutureEpoch`](EngineError::FutureEpoch) when commits are missing in between.
+    /// [`MissingCommits`](EngineError::MissingCommits) when commits are missing in between.
     pub fn process(&mut self, message: impl AsRef<[u8]>) -> Result<MlsConversationDecryptMessage> {
         let message = wire::message(message.as_ref())?;
         let header = header(&message, &self.id)?;
@@ -138,7 +138,7 @@ impl HistoryClient {
             return Err(EngineError::HistoryEnded { epoch: header.epoch, last });
         }
         if header.epoch > current {
-            return Err(EngineError::FutureEpoch { epoch: header.epoch, current });
+            return Err(EngineError::MissingCommits { epoch: header.epoch, current });
         }
         let is_over = header.epoch < current || self.last_epoch.is_some();
         if is_over && header.content != ContentType::Application {
@@ -252,7 +252,6 @@ impl HistoryClient {
                 let max = self.loaded.meta.maximum_forward_distance;
                 Err(EngineError::TooFarAhead { generation, max })
             }
-            MlsError::ProposalNotFound => Err(EngineError::ProposalMissing),
             error => Err(match client_id_error(&error) {
                 Some(error) => error.into(),
                 None => EngineError::InvalidMessage(Box::new(error)),

@@ -10,6 +10,7 @@ use crate::Result;
 #[repr(u16)]
 pub(crate) enum RecordKind {
     /// A message that waits for its epoch or its proposals. Of a conversation, by its number as eight bytes, big-endian.
+    /// What else there is by other keys, `receive/buffer.rs` says.
     Buffered = 1,
     /// The parent of a conversation. Of the child, by nothing.
     Parent = 2,

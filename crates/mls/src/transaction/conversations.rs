@@ -108,7 +108,10 @@ impl TransactionContext {
         if overlay.pending(id.as_bytes())?.is_some_and(|pending| pending.epoch < epoch) {
             overlay.delete_pending(id.as_bytes());
         }
-        Ok(WelcomeBundle { id, epoch, crl_new_distribution_points })
+        let mut guard = ConversationGuard::new(self, id.clone());
+        guard.note_epoch(epoch)?;
+        let buffered_messages = guard.replay(Vec::new())?.into_messages();
+        Ok(WelcomeBundle { id, epoch, buffered_messages, crl_new_distribution_points })
     }
 
     /// Opens a conversation for changes: one that exists, or one whose join is pending.

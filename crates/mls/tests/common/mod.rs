@@ -27,8 +27,8 @@ use mls_rs_core::identity::{CertificateChain, MemberValidationContext};
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use tempfile::TempDir;
 use tertulia_mls::{
-    Ciphersuite, ClientId, CommitOptions, CommitOutcome, ConversationId, Credential, CredentialRef,
-    EngineError, ExternalSender, KeyPackage, MlsCommitBundle, MlsConversationConfiguration,
+    Ciphersuite, ClientId, CommitOptions, CommitOutcome, CommitSummary, ConversationId, Credential,
+    CredentialRef, EngineError, ExternalSender, KeyPackage, MlsCommitBundle, MlsConversationConfiguration,
     MlsConversationDecryptMessage, MlsTransport, Outcome, RejectReason, Session, SessionConfig,
     VerifiableGroupInfo,
 };
@@ -64,6 +64,8 @@ pub(crate) struct Hub {
 struct HubState {
     conversations: HashMap<ConversationId, HubConversation>,
     fault: Option<Fault>,
+    /// The newest commit that did not arrive.
+    lost: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -108,6 +110,11 @@ impl Hub {
     /// The fault that nobody met is gone.
     pub(crate) fn heal(&self) {
         self.inner.lock().unwrap().fault = None;
+    }
+
+    /// The newest commit that did not arrive at the hub.
+    pub(crate) fn lost_commit(&self) -> Option<Vec<u8>> {
+        self.inner.lock().unwrap().lost.clone()
     }
 
     pub(crate) fn epoch(&self, id: &ConversationId) -> u64 {
@@ -217,7 +224,10 @@ impl MlsTransport for Hub {
                 assert_eq!(self.order(conversation, bundle), CommitOutcome::Accepted);
                 unknown()
             }
-            Some(Fault::LoseCommit) => unknown(),
+            Some(Fault::LoseCommit) => {
+                self.inner.lock().unwrap().lost = Some(bundle.commit);
+                unknown()
+            }
             Some(Fault::Hang) => {
                 let outcome = self.order(conversation, bundle);
                 self.hanging.notify_one();
@@ -487,6 +497,16 @@ impl Device {
         Ok(result)
     }
 
+    /// Commits what is pending.
+    pub(crate) async fn commit_proposals(
+        &mut self,
+        id: &ConversationId,
+    ) -> Result<Option<CommitSummary>, EngineError> {
+        let mut tx = self.session.new_transaction().await?;
+        let mut guard = tx.conversation(id).await?;
+        guard.commit_pending_proposals_with(CommitOptions::default()).await
+    }
+
     /// Reads the log to its end, one transaction per message.
     pub(crate) async fn sync(&mut self, id: &ConversationId) -> Vec<MlsConversationDecryptMessage> {
         let mut results = Vec::new();
@@ -499,6 +519,11 @@ impl Device {
                 return results;
             }
         }
+    }
+
+    /// The newest entry of the log.
+    pub(crate) fn newest(&self, id: &ConversationId) -> Vec<u8> {
+        self.hub.log_entry(id, self.hub.log_len(id) - 1).unwrap()
     }
 
     /// Reads the log to its end; the texts in it.
@@ -542,6 +567,13 @@ pub(crate) fn assert_same_state(id: &ConversationId, devices: &[&Device]) {
         assert_eq!(view.epoch_authenticator().unwrap(), first.epoch_authenticator().unwrap());
         assert_eq!(view.client_ids().unwrap(), first.client_ids().unwrap());
     }
+}
+
+/// Another byte at the end of the message.
+pub(crate) fn corrupted(message: &[u8]) -> Vec<u8> {
+    let mut bytes = message.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    bytes
 }
 
 pub(crate) fn conversation() -> ConversationId {
