@@ -172,6 +172,26 @@ pub enum EngineError {
     #[error("not an external sender: {0}")]
     InvalidExternalSender(#[source] ExternalSenderError),
 
+    /// A private key does not belong to its public key. Check where they come from.
+    #[error("the private {what} does not belong to the public one")]
+    KeyMismatch {
+        /// Which key.
+        what: &'static str,
+    },
+
+    /// The id or the secret of a pre-shared key is empty or too long.
+    #[error("the id and the secret of a pre-shared key have 1 to {max} bytes, got {got}")]
+    InvalidPsk {
+        /// Bytes in it.
+        got: usize,
+        /// Most bytes.
+        max: usize,
+    },
+
+    /// There is no pre-shared key with an id that was named. Add it first.
+    #[error("there is no such pre-shared key in the store")]
+    PskNotFound,
+
     /// The conversation has no external sender.
     #[error("the conversation has no external sender")]
     NoExternalSender,
@@ -253,6 +273,11 @@ pub enum EngineError {
     /// A commit refers to a proposal that never came. Fetch what precedes it, or rejoin by external commit.
     #[error("a commit refers to an unknown proposal")]
     ProposalMissing,
+
+    /// A commit or a Welcome uses a pre-shared key that is not here. Add it and process the message again, or rejoin by
+    /// external commit.
+    #[error("a pre-shared key is missing")]
+    PskMissing,
 
     /// A key package is malformed, expired, lives too long, or does not fit the conversation. Ask for another.
     #[error("the key package was refused")]
@@ -341,6 +366,9 @@ impl EngineError {
             | Self::InvalidLifetime { .. }
             | Self::TooMany { .. }
             | Self::InvalidExternalSender(_)
+            | Self::KeyMismatch { .. }
+            | Self::InvalidPsk { .. }
+            | Self::PskNotFound
             | Self::NoExternalSender
             | Self::InvalidPrivateKey
             | Self::WrongClient(_)
@@ -369,6 +397,7 @@ impl EngineError {
             | Self::OwnRemovalPending
             | Self::FutureEpoch { .. }
             | Self::ProposalMissing
+            | Self::PskMissing
             | Self::CommitRejected(RejectReason::StaleEpoch { .. })
             | Self::CommitOutcomeUnknown { .. } => ErrorKind::Transient,
             Self::Store(error) => store_kind(error),

@@ -296,6 +296,7 @@ impl ConversationGuard<'_> {
                 let max = self.loaded()?.meta.maximum_forward_distance;
                 return Err(EngineError::TooFarAhead { generation, max });
             }
+            MlsError::MissingRequiredPsk => return Err(EngineError::PskMissing),
             MlsError::ProposalNotFound => return Err(EngineError::ProposalMissing),
             error => {
                 return Err(match client_id_error(&error) {
