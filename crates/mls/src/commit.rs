@@ -22,6 +22,7 @@ use mls_rs::{
     MlsMessage,
     error::MlsError,
     group::{CommitOutput, CommitSecrets},
+    psk::ExternalPskId,
     time::MlsTime,
 };
 
@@ -47,6 +48,9 @@ pub struct CommitOptions {
     pub encrypted_message: Option<Vec<u8>>,
     /// Which history goes to those whom the commit adds.
     pub history: HistorySharing,
+    /// The ids of external pre-shared keys that are mixed into the secrets of the epoch. All members must have them, or
+    /// they cannot follow.
+    pub psks: Vec<Vec<u8>>,
 }
 
 impl CommitOptions {
@@ -61,6 +65,13 @@ impl CommitOptions {
     pub fn history(self, history: HistorySharing) -> Self {
         Self { history, ..self }
     }
+
+    /// Mixes in the pre-shared key with this id.
+    #[must_use]
+    pub fn with_psk(mut self, id: impl Into<Vec<u8>>) -> Self {
+        self.psks.push(id.into());
+        self
+    }
 }
 
 impl std::fmt::Debug for CommitOptions {
@@ -68,6 +79,7 @@ impl std::fmt::Debug for CommitOptions {
         f.debug_struct("CommitOptions")
             .field("encrypted_message", &self.encrypted_message.as_ref().map(Vec::len))
             .field("history", &self.history)
+            .field("psks", &self.psks.len())
             .finish()
     }
 }
@@ -214,12 +226,17 @@ impl ConversationGuard<'_> {
                 leaves.push(member.index);
             }
         }
+        for id in &options.psks {
+            if overlay.psk(id)?.is_none() {
+                return Err(EngineError::PskNotFound);
+            }
+        }
         let adds = !add.is_empty();
         let plan = self.plan_history(history, &leaves, adds, &options)?;
         leaves.extend(&plan.remove);
         add.extend(plan.new.iter().map(|new| new.key_package.clone()));
         let loaded = self.loaded()?;
-        match overlay.trust().refusing(refused, || build(loaded, add, &leaves)) {
+        match overlay.trust().refusing(refused, || build(loaded, add, &leaves, &options.psks)) {
             Ok((bundle, secrets)) => self.finish_staging(bundle, secrets, options, plan),
             Err(error) => {
                 self.restore()?;
@@ -268,11 +285,12 @@ impl ConversationGuard<'_> {
     }
 }
 
-/// A commit of `add`, `leaves` to remove, and the pending proposals.
+/// A commit of `add`, `leaves` to remove, `psks` to mix in, and the pending proposals.
 fn build(
     loaded: &mut Loaded,
     add: Vec<MlsMessage>,
     leaves: &[u32],
+    psks: &[Vec<u8>],
 ) -> Result<(MlsCommitBundle, CommitSecrets), MlsError> {
     let mut builder = loaded.group.commit_builder();
     for package in add {
@@ -280,6 +298,9 @@ fn build(
     }
     for leaf in leaves {
         builder = builder.remove_member(*leaf)?;
+    }
+    for id in psks {
+        builder = builder.add_external_psk(ExternalPskId::new(id.clone()))?;
     }
     let (output, secrets) = builder.build_detached()?;
     Ok((bundle(&output)?, secrets))

@@ -33,13 +33,18 @@ impl Credential {
         let suite = provider::cipher_suite_provider(ciphersuite)?;
         let (secret, public) =
             suite.signature_key_generate().map_err(|error| EngineError::Library(Box::new(error)))?;
-        Ok(Self {
-            client_id,
-            ciphersuite,
-            public_key: public.as_bytes().to_vec(),
-            secret_key: Zeroizing::new(secret.as_bytes().to_vec()),
-            chain: None,
-        })
+        let secret = Zeroizing::new(secret.as_bytes().to_vec());
+        Ok(Self::of_key_pair(client_id, ciphersuite, secret, public.as_bytes().to_vec()))
+    }
+
+    /// A basic credential of keys that are known to belong together.
+    pub(crate) fn of_key_pair(
+        client_id: ClientId,
+        ciphersuite: Ciphersuite,
+        secret_key: Zeroizing<Vec<u8>>,
+        public_key: Vec<u8>,
+    ) -> Self {
+        Self { client_id, ciphersuite, public_key, secret_key, chain: None }
     }
 
     /// An X.509 credential (RFC 9420, section 5.3): certificates in DER, the device's first, each followed by that of its

@@ -185,6 +185,26 @@ pub enum EngineError {
     #[error("not an external sender: {0}")]
     InvalidExternalSender(#[source] ExternalSenderError),
 
+    /// A private key does not belong to its public key. Check where they come from.
+    #[error("the private {what} does not belong to the public one")]
+    KeyMismatch {
+        /// Which key.
+        what: &'static str,
+    },
+
+    /// The id or the secret of a pre-shared key is empty or too long.
+    #[error("the id and the secret of a pre-shared key have 1 to {max} bytes, got {got}")]
+    InvalidPsk {
+        /// Bytes in it.
+        got: usize,
+        /// Most bytes.
+        max: usize,
+    },
+
+    /// There is no pre-shared key with an id that was named. Add it first.
+    #[error("there is no such pre-shared key in the store")]
+    PskNotFound,
+
     /// The conversation has no external sender.
     #[error("the conversation has no external sender")]
     NoExternalSender,
@@ -277,6 +297,11 @@ pub enum EngineError {
     #[error("the message was refused")]
     InvalidMessage(#[source] Opaque),
 
+    /// A commit or a Welcome uses a pre-shared key that is not here. Add it and process the message again, or rejoin by
+    /// external commit.
+    #[error("a pre-shared key is missing")]
+    PskMissing,
+
     /// A key package is malformed, expired, lives too long, or does not fit the conversation. Ask for another.
     #[error("the key package was refused")]
     InvalidKeyPackage(#[source] Option<Opaque>),
@@ -366,6 +391,9 @@ impl EngineError {
             | Self::InvalidLifetime { .. }
             | Self::TooMany { .. }
             | Self::InvalidExternalSender(_)
+            | Self::KeyMismatch { .. }
+            | Self::InvalidPsk { .. }
+            | Self::PskNotFound
             | Self::NoExternalSender
             | Self::InvalidPrivateKey
             | Self::WrongClient(_)
@@ -395,6 +423,7 @@ impl EngineError {
             | Self::OwnRemovalPending
             | Self::BufferFull { .. }
             | Self::MissingCommits { .. }
+            | Self::PskMissing
             | Self::CommitRejected(RejectReason::StaleEpoch { .. })
             | Self::CommitOutcomeUnknown { .. } => ErrorKind::Transient,
             Self::Store(error) => store_kind(error),

@@ -29,6 +29,7 @@ pub struct KeyPackage {
     bytes: Vec<u8>,
     client_id: ClientId,
     reference: Vec<u8>,
+    signature_key: Vec<u8>,
     ciphersuite: Ciphersuite,
 }
 
@@ -49,6 +50,7 @@ impl KeyPackage {
             bytes: message.to_bytes().map_err(refused)?,
             client_id: client_id_of(package.signing_identity())?,
             reference: package.to_reference(&suite).map_err(refused)?.to_vec(),
+            signature_key: package.signing_identity().signature_key.as_bytes().to_vec(),
             ciphersuite,
         })
     }
@@ -71,6 +73,11 @@ impl KeyPackage {
     /// Its hash reference (RFC 9420, section 5.2).
     pub fn reference(&self) -> &[u8] {
         &self.reference
+    }
+
+    /// The signature public key of its credential.
+    pub fn signature_key(&self) -> &[u8] {
+        &self.signature_key
     }
 
     /// The ciphersuite that it is for.

@@ -38,13 +38,15 @@
 //! - [History](HistorySharing): newcomers can be given what was said before, from a point that the members allowed, in the
 //!   commit that adds them. A [`HistoryClient`] reads it.
 //! - Key rotation: [`MlsCustomConfiguration::key_rotation_span`], [`Session::key_rotations_due`].
+//! - External pre-shared keys, from Welcomes and commits of others and in commits of this device.
+//! - Credentials and key packages that were made elsewhere; a ratchet tree that comes apart from its Welcome.
 //! - Exporting keys; comparing states by the epoch authenticator.
 //! - Application data that moves with the keys: [`TransactionContext::store_write`].
 //! - Several sessions, in several processes, on one store.
 //!
 //! # Unsupported
 //!
-//! Pre-shared keys, branching and reinitialising groups, custom proposals and extensions. Getting certificates from an
+//! Branching and reinitialising groups, custom proposals and extensions. Getting certificates from an
 //! issuer, and fetching revocation lists: the application does both.
 //!
 //! # Planned
@@ -89,8 +91,10 @@ mod key_package;
 mod loaded;
 mod outcome;
 mod overlay;
+mod portable;
 mod proposals;
 mod provider;
+mod psk;
 mod receive;
 mod record;
 mod rotation;
@@ -125,8 +129,9 @@ pub use outcome::{
     MlsConversationDecryptMessage, MlsProposalBundle, NewCrlDistributionPoints, Outcome, PendingCommitInfo,
     RegisteredCertificate, Settlement, WelcomeBundle,
 };
+pub use portable::KeyPackageSecrets;
 pub use session::{ConversationView, Session};
-pub use transaction::TransactionContext;
+pub use transaction::{JoinOptions, TransactionContext};
 pub use transport::{
     CommitOutcome, MlsCommitBundle, MlsGroupInfoBundle, MlsGroupInfoEncryptionType, MlsRatchetTreeType,
     MlsTransport, RejectReason,

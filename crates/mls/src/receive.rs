@@ -321,6 +321,7 @@ impl ConversationGuard<'_> {
                 return Err(EngineError::TooFarAhead { generation, max });
             }
             MlsError::ProposalNotFound => return self.buffer(bytes, header, current),
+            MlsError::MissingRequiredPsk => return Err(EngineError::PskMissing),
             error => {
                 return Err(match client_id_error(&error) {
                     Some(error) => error.into(),

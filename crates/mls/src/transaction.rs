@@ -4,6 +4,8 @@ mod client;
 mod conversations;
 mod trust;
 
+pub use self::conversations::JoinOptions;
+
 use std::collections::HashMap;
 
 use mls_rs::{error::MlsError, time::MlsTime};

@@ -1,6 +1,6 @@
 //! Reading messages from outside.
 
-use mls_rs::{MlsMessage, WireFormat, error::MlsError};
+use mls_rs::{MlsMessage, WireFormat, error::MlsError, group::ExportedTree};
 
 use crate::{EngineError, Result};
 
@@ -13,6 +13,14 @@ pub(crate) fn message(bytes: &[u8]) -> Result<MlsMessage> {
         return Err(EngineError::MalformedMessage(None));
     }
     MlsMessage::from_bytes(bytes).map_err(|error| EngineError::MalformedMessage(Some(Box::new(error))))
+}
+
+/// A ratchet tree from outside a Welcome.
+pub(crate) fn ratchet_tree(bytes: &[u8]) -> Result<ExportedTree<'static>> {
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(EngineError::MalformedMessage(None));
+    }
+    ExportedTree::from_bytes(bytes).map_err(|error| EngineError::MalformedMessage(Some(Box::new(error))))
 }
 
 /// A key package, bare or as an `MLSMessage`.

@@ -155,7 +155,7 @@ async fn an_accepted_commit_frees_what_came_before_the_answer() {
     let sending = async {
         let mut tx = alice.session.new_transaction().await.unwrap();
         let mut guard = tx.conversation(&id).await.unwrap();
-        guard.update_key_material(CommitOptions::default()).await.unwrap()
+        guard.update_key_material_with(CommitOptions::default()).await.unwrap()
     };
     let replying = async {
         hub.hanging.notified().await;

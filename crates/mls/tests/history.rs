@@ -6,6 +6,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::{Device, Fault, Hub, assert_same_state, client_id, text, two};
+use async_trait::async_trait;
 use tertulia_mls::{
     ClientId, CommitOptions, ConversationGuard, ConversationId, EngineError, ErrorKind, HistoryClient,
     HistoryObserver, HistorySecret, HistorySharing, HistorySpan, MlsConversationDecryptMessage, Outcome,
@@ -58,9 +59,10 @@ fn replay(hub: &Hub, id: &ConversationId, secret: &HistorySecret) -> (Vec<String
 #[derive(Default)]
 struct Heard(Mutex<Vec<(ConversationId, u64)>>);
 
+#[async_trait]
 impl HistoryObserver for Heard {
-    fn history_client_created(&self, conversation: &ConversationId, secret: &HistorySecret) {
-        self.0.lock().unwrap().push((conversation.clone(), secret.first_epoch()));
+    async fn history_client_created(&self, conversation_id: ConversationId, secret: HistorySecret) {
+        self.0.lock().unwrap().push((conversation_id, secret.first_epoch()));
     }
 }
 

@@ -109,7 +109,7 @@ impl EpochObserver for Restless {
         if epoch < 6 {
             let mut tx = self.session.new_transaction().await.unwrap();
             let mut guard = tx.conversation(&id).await.unwrap();
-            guard.update_key_material(CommitOptions::default()).await.unwrap();
+            guard.update_key_material_with(CommitOptions::default()).await.unwrap();
             tx.finish().await.unwrap();
             self.session.deliver_events().await;
         }

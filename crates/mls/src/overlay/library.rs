@@ -95,11 +95,10 @@ impl KeyPackageStorage for Overlay {
     }
 }
 
-/// Pre-shared keys are not supported: there are none.
 impl PreSharedKeyStorage for Overlay {
     type Error = StorageFailed;
 
-    fn get(&self, _id: &ExternalPskId) -> Result<Option<PreSharedKey>, StorageFailed> {
-        Ok(None)
+    fn get(&self, id: &ExternalPskId) -> Result<Option<PreSharedKey>, StorageFailed> {
+        Ok(self.report(self.psk(id))?.map(PreSharedKey::from))
     }
 }

@@ -3,6 +3,7 @@
 use mls_rs::{
     ExtensionList,
     crypto::SignaturePublicKey,
+    error::MlsError,
     extension::built_in::ExternalSendersExt,
     identity::{SigningIdentity, basic::BasicCredential},
 };
@@ -13,6 +14,22 @@ use crate::{
     MlsConversationConfiguration, Result, WelcomeBundle, commit::client_id_error, identity::Judge,
     key_package::MAX_LIFETIME, loaded::Loaded, overlay, provider, record::GroupMeta, rotation, wire,
 };
+
+/// What comes to a Welcome from elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinOptions {
+    /// The ratchet tree (RFC 9420, section 12.4.3.3), where the Welcome does not hold it.
+    pub ratchet_tree: Option<Vec<u8>>,
+}
+
+impl JoinOptions {
+    /// Joins with this ratchet tree.
+    #[must_use]
+    pub fn with_ratchet_tree(ratchet_tree: impl Into<Vec<u8>>) -> Self {
+        Self { ratchet_tree: Some(ratchet_tree.into()) }
+    }
+}
 
 impl TransactionContext {
     /// Whether there is a conversation with this id. One that is only being joined does not count.
@@ -66,7 +83,13 @@ impl TransactionContext {
     ///
     /// A conversation of this id that exists must be wiped first. A join that is pending for an earlier epoch is dropped.
     pub fn process_welcome(&mut self, welcome: &[u8]) -> Result<WelcomeBundle> {
+        self.process_welcome_with(welcome, &JoinOptions::default())
+    }
+
+    /// [`process_welcome`](Self::process_welcome) with what does not come in the Welcome.
+    pub fn process_welcome_with(&mut self, welcome: &[u8], options: &JoinOptions) -> Result<WelcomeBundle> {
         let message = wire::message(welcome)?;
+        let tree = options.ratchet_tree.as_deref().map(wire::ratchet_tree).transpose()?;
         let config = self.session.config().clone();
         let writing = self.writing_mut()?;
         let overlay = writing.overlay.clone();
@@ -87,10 +110,11 @@ impl TransactionContext {
 
         let meta = GroupMeta::new(&config.joined, overlay.key_package_incarnation(reference)?);
         let client = provider::client(&overlay, &config, &meta, Some(&credential), MAX_LIFETIME);
-        let (group, _) = client.join_group(None, &message, None).map_err(|error| {
+        let (group, _) = client.join_group(tree, &message, None).map_err(|error| {
             match (overlay.take_failure(), client_id_error(&error)) {
                 (Some(failure), _) => failure,
                 (None, Some(error)) => error.into(),
+                (None, None) if matches!(error, MlsError::MissingRequiredPsk) => EngineError::PskMissing,
                 (None, None) => EngineError::InvalidWelcome(Box::new(error)),
             }
         })?;
