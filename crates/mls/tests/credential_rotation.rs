@@ -38,7 +38,7 @@ async fn add(device: &Device, credential: Credential) -> CredentialRef {
 async fn rotate(device: &Device, credential: &CredentialRef) -> Result<(), EngineError> {
     let mut tx = device.session.new_transaction().await.unwrap();
     let mut guard = tx.conversation(&conversation()).await.unwrap();
-    guard.set_credential_by_ref(credential, CommitOptions::default()).await.map(drop)
+    guard.set_credential_by_ref(credential).await
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn a_proposal_that_has_gone_bad_is_left_out_of_the_commit() {
     let mut tx = alice.session.new_transaction().await.unwrap();
     tx.judge_certificates_at(Some(year(2060))).unwrap();
     let mut guard = tx.conversation(&id).await.unwrap();
-    let summary = guard.commit_pending_proposals(CommitOptions::default()).await.unwrap().unwrap();
+    let summary = guard.commit_pending_proposals_with(CommitOptions::default()).await.unwrap().unwrap();
     assert_eq!(summary.added, [client_id("dave")]);
     drop(tx);
     bob.sync(&id).await;

@@ -8,8 +8,8 @@ use common::{
     pki::{Authority, Certified, Certify, FROM, year},
 };
 use tertulia_mls::{
-    CertificateError, CertificatePolicy, CommitOptions, Credential, CrlError, DeviceStatus,
-    E2eiConversationState, EngineError, ErrorKind,
+    CertificateError, CertificatePolicy, Credential, CrlError, DeviceStatus, E2eiConversationState,
+    EngineError, ErrorKind, VerifiableGroupInfo,
 };
 
 const POINT: &str = "http://crl.example/devices";
@@ -213,8 +213,7 @@ async fn new_distribution_points_are_told_to_everybody_once_they_matter() {
     let package = bob.key_package().await;
     let mut tx = alice.session.new_transaction().await.unwrap();
     let mut guard = tx.conversation(&id).await.unwrap();
-    let summary = guard.add_members(vec![package], CommitOptions::default()).await.unwrap();
-    assert_eq!(summary.crl_new_distribution_points, points(&["b"]));
+    assert_eq!(guard.add_members(vec![package]).await.unwrap(), points(&["b"]));
     drop(tx);
     let mut tx = bob.session.new_transaction().await.unwrap();
     let (welcome, behind) = hub.welcome(&id);
@@ -227,7 +226,13 @@ async fn new_distribution_points_are_told_to_everybody_once_they_matter() {
     // Bob has fetched Alice's list; of the bundle that Carol gets she has none.
     bob.register("http://crl.example/a", &root.list(&[], 2026)).await.unwrap();
     let mut tx = carol.session.new_transaction().await.unwrap();
-    let joined = tx.join_by_external_commit(&hub.group_info(&id), &carol.credential).await.unwrap();
+    let joined = tx
+        .join_by_external_commit(
+            VerifiableGroupInfo::from_bytes(&hub.group_info(&id)).unwrap(),
+            &carol.credential,
+        )
+        .await
+        .unwrap();
     assert_eq!(joined.crl_new_distribution_points, points(&["a", "b", "c"]));
     drop(tx);
     carol.cursors.insert(id.clone(), 1);
