@@ -38,7 +38,7 @@ async fn add(device: &Device, credential: Credential) -> CredentialRef {
 async fn rotate(device: &Device, credential: &CredentialRef) -> Result<(), EngineError> {
     let mut tx = device.session.new_transaction().await.unwrap();
     let mut guard = tx.conversation(&conversation()).await.unwrap();
-    guard.set_credential_by_ref(credential, CommitOptions::default()).await.map(drop)
+    guard.set_credential_by_ref(credential).await
 }
 
 #[tokio::test]

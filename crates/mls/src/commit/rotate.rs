@@ -15,7 +15,12 @@ impl ConversationGuard<'_> {
     ///
     /// Under [`CertificatePolicy::Enforce`](crate::CertificatePolicy::Enforce) a certificate that is not good is refused, as
     /// it would be by the others, and so is the way back to a basic credential.
-    pub async fn set_credential_by_ref(
+    pub async fn set_credential_by_ref(&mut self, credential: &CredentialRef) -> Result<()> {
+        self.set_credential_by_ref_with(credential, CommitOptions::default()).await.map(drop)
+    }
+
+    /// [`set_credential_by_ref`](Self::set_credential_by_ref), with what goes along and with a summary.
+    pub async fn set_credential_by_ref_with(
         &mut self,
         credential: &CredentialRef,
         options: CommitOptions,
