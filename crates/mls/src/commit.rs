@@ -25,6 +25,7 @@ use crate::{
     ClientId, CommitSummary, ConversationGuard, EngineError, HistorySharing, KeyPackage, KeyPackageIn,
     MlsCommitBundle, MlsGroupInfoBundle, NewCrlDistributionPoints, RejectReason, Result, Settlement,
     conversation::is_to_be_removed,
+    crypto::ShareInfo,
     history::{self, HistoryChange, HistoryPlan},
     identity::ClientIdError,
     loaded::Loaded,
@@ -261,7 +262,9 @@ fn build(
     for leaf in leaves {
         builder = builder.remove_member(*leaf)?;
     }
+    let sharing = ShareInfo::begin();
     let (output, secrets) = builder.build_detached()?;
+    drop(sharing);
     let bundle = MlsCommitBundle {
         welcome: output.welcome_messages.first().map(MlsMessage::to_bytes).transpose()?,
         commit: output.commit_message.to_bytes()?,

@@ -67,6 +67,7 @@ mod commit;
 mod config;
 mod conversation;
 mod credential;
+mod crypto;
 mod error;
 mod group_info;
 mod heads;
