@@ -12,6 +12,7 @@
 //! A crash anywhere leaves one of these rows. A commit that is still pending is settled later: by its own echo or by
 //! another's commit for its epoch, when it is received, or by [`ConversationGuard::settle_pending`].
 
+mod batches;
 mod join;
 mod settle;
 
@@ -67,7 +68,7 @@ impl std::fmt::Debug for CommitOptions {
     }
 }
 
-/// Most members added or removed by one commit.
+/// Most members added or removed at once.
 const MAX_CHANGES: usize = 10_000;
 
 impl ConversationGuard<'_> {
@@ -87,6 +88,10 @@ impl ConversationGuard<'_> {
     }
 
     /// Adds and removes members in one commit, with options. Pending proposals go with it.
+    ///
+    /// More new members than [`SessionConfig::adds_per_commit`](crate::SessionConfig::adds_per_commit) are added by several
+    /// commits, one after the other. If one of them fails, [`EngineError::ChangedInPart`] tells what those before it did,
+    /// which stands.
     pub async fn change_members(
         &mut self,
         add: Vec<KeyPackage>,
@@ -99,6 +104,10 @@ impl ConversationGuard<'_> {
         }
         if requested > MAX_CHANGES {
             return Err(EngineError::TooMany { requested, max: MAX_CHANGES });
+        }
+        let most = self.config().adds_per_commit.max(1);
+        if add.len() > most {
+            return self.change_in_batches(&add, most, remove, options).await;
         }
         let record = self.stage(&add, remove, options, HistoryChange::Keep)?;
         self.publish(record).await

@@ -75,6 +75,10 @@ pub struct SessionConfig {
     /// About how much memory may hold groups between transactions, in bytes. A group of 1000 takes about 1 MiB; one that is
     /// not held is loaded by each transaction that needs it. Default: 64 MiB.
     pub cache_bytes: usize,
+    /// Most members that one commit adds, at least 1; more are added by several. A commit with its Welcome and its group
+    /// info has up to about 700 bytes for each member of the group and 600 for each new one, and hubs limit that. Default:
+    /// 2500, with which a group of 10,000 can be made within 8 MiB a commit.
+    pub adds_per_commit: usize,
     /// Settings of conversations that this device joins. Those that it creates have their own.
     pub joined: MlsCustomConfiguration,
 }
@@ -87,6 +91,7 @@ impl Default for SessionConfig {
             prior_epochs: 3,
             strict: false,
             cache_bytes: 64 * 1024 * 1024,
+            adds_per_commit: 2500,
             joined: MlsCustomConfiguration::default(),
         }
     }
@@ -98,6 +103,7 @@ impl fmt::Debug for SessionConfig {
             .field("padding", &self.padding)
             .field("prior_epochs", &self.prior_epochs)
             .field("strict", &self.strict)
+            .field("adds_per_commit", &self.adds_per_commit)
             .field("cache_bytes", &self.cache_bytes)
             .field("joined", &self.joined)
             .finish_non_exhaustive()
