@@ -1,8 +1,9 @@
 //! A group on disk, seen by two of its members.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tertulia_domain::{DeviceAddress, DeviceId, Domain, UserId};
@@ -20,22 +21,24 @@ pub struct EngineGroup {
     id: ConversationId,
     writer: Session,
     reader: Session,
-    last: Arc<LastBundle>,
-    _homes: TempDir,
+    orderer: Arc<Orderer>,
+    adding: Duration,
+    welcome: Vec<u8>,
+    homes: TempDir,
 }
 
 /// An orderer that takes every commit and keeps the last one.
 #[derive(Default)]
-struct LastBundle(Mutex<Option<MlsCommitBundle>>);
+struct Orderer(Mutex<Option<MlsCommitBundle>>);
 
-impl LastBundle {
+impl Orderer {
     fn take(&self) -> MlsCommitBundle {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a commit was just accepted")
     }
 }
 
 #[async_trait::async_trait]
-impl MlsTransport for LastBundle {
+impl MlsTransport for Orderer {
     async fn send_commit_bundle(&self, _: &ConversationId, bundle: MlsCommitBundle) -> CommitOutcome {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(bundle);
         CommitOutcome::Accepted
@@ -43,31 +46,77 @@ impl MlsTransport for LastBundle {
 }
 
 impl EngineGroup {
-    /// A group of so many members, at least two.
+    /// A group of a writer, those of the key packages, and a reader.
     ///
     /// # Panics
     ///
     /// When there is no place for temporary files.
-    pub async fn with_members(members: usize) -> Result<Self> {
-        let homes = tempfile::tempdir().expect("there is a place for temporary files");
-        let last = Arc::new(LastBundle::default());
-        let session = |name: &str| open(&homes.path().join(name), Arc::clone(&last));
-        let (writer, reader, others) = (session("writer")?, session("reader")?, session("others")?);
-        let creator = add_credential(&writer).await?;
-        let mut key_packages = make_key_packages(&reader, 1).await?;
-        key_packages.extend(make_key_packages(&others, members.saturating_sub(2)).await?);
+    pub async fn new(others: Vec<KeyPackage>) -> Result<Self> {
+        Self::with_joins(others, 1).await
+    }
 
-        let id = ConversationId::from("a group to measure");
+    /// The same, with so many devices of the reader, of which the first joins here and the others by
+    /// [`rejoin`](Self::rejoin).
+    pub async fn with_joins(mut others: Vec<KeyPackage>, joins: usize) -> Result<Self> {
+        let homes = tempfile::tempdir().expect("there is a place for temporary files");
+        let orderer = Arc::new(Orderer::default());
+        let writer = open(&homes.path().join("writer"), &orderer)?;
+        let reader = open(&homes.path().join("reader"), &orderer)?;
+        let creator = add_credential(&writer).await?;
+        for _ in 0..joins {
+            others.push(key_package(&reader).await?);
+        }
+
+        let id = ConversationId::from(b"group to measure");
         let mut tx = writer.new_transaction().await?;
         tx.new_conversation(&id, &creator, MlsConversationConfiguration::default())?;
-        tx.conversation(&id).await?.add_members(key_packages).await?;
         tx.finish().await?;
+        let begun = Instant::now();
+        let mut tx = writer.new_transaction().await?;
+        tx.conversation(&id).await?.add_members(others).await?;
+        tx.finish().await?;
+        let adding = begun.elapsed();
 
-        let welcome = last.take().welcome.expect("a commit that adds members comes with a Welcome");
-        let mut tx = reader.new_transaction().await?;
-        tx.process_welcome(&welcome)?;
+        let welcome = orderer.take().welcome.expect("a commit that adds members comes with a Welcome");
+        let group = Self { id, writer, reader, orderer, adding, welcome, homes };
+        group.join().await?;
+        Ok(group)
+    }
+
+    /// How long it took to add everybody, until it was durable.
+    pub fn adding(&self) -> Duration {
+        self.adding
+    }
+
+    /// Wipes the reader's conversation and joins it anew with another of its devices. How long the joining took.
+    pub async fn rejoin(&self) -> Result<Duration> {
+        let mut tx = self.reader.new_transaction().await?;
+        tx.wipe_conversation(&self.id)?;
         tx.finish().await?;
-        Ok(Self { id, writer, reader, last, _homes: homes })
+        let begun = Instant::now();
+        self.join().await?;
+        Ok(begun.elapsed())
+    }
+
+    async fn join(&self) -> Result<()> {
+        let mut tx = self.reader.new_transaction().await?;
+        tx.process_welcome(&self.welcome)?;
+        tx.finish().await
+    }
+
+    /// The group's id.
+    pub fn id(&self) -> &ConversationId {
+        &self.id
+    }
+
+    /// The reader's engine.
+    pub fn reader(&self) -> &Session {
+        &self.reader
+    }
+
+    /// Where the reader's store is.
+    pub fn reader_home(&self) -> PathBuf {
+        self.homes.path().join("reader")
     }
 
     /// Encrypts a message, in a durable transaction of its own.
@@ -79,7 +128,7 @@ impl EngineGroup {
     }
 
     /// Encrypts so many messages, in one durable transaction.
-    pub async fn encrypt_many(&self, text: &[u8], count: u64) -> Result<Vec<Vec<u8>>> {
+    pub async fn encrypt_many(&self, text: &[u8], count: usize) -> Result<Vec<Vec<u8>>> {
         let mut tx = self.writer.new_transaction().await?;
         let mut conversation = tx.conversation(&self.id).await?;
         let messages = (0..count).map(|_| conversation.encrypt_message(text)).collect::<Result<_>>()?;
@@ -92,7 +141,7 @@ impl EngineGroup {
         let mut tx = self.writer.new_transaction().await?;
         tx.conversation(&self.id).await?.update_key_material().await?;
         tx.finish().await?;
-        Ok(self.last.take().commit)
+        Ok(self.orderer.take().commit)
     }
 
     /// Decrypts a message, or applies a commit, as the reader, in a durable transaction of its own.
@@ -111,31 +160,26 @@ impl EngineGroup {
     }
 }
 
-fn open(home: &Path, transport: Arc<LastBundle>) -> Result<Session> {
-    Session::open(Store::create(home, &KeySource::File)?, transport, SessionConfig::default())
+fn open(home: &Path, orderer: &Arc<Orderer>) -> Result<Session> {
+    let store = Store::create(home, &KeySource::File)?;
+    Session::open(store, Arc::clone(orderer) as Arc<dyn MlsTransport>, SessionConfig::default())
 }
 
 async fn add_credential(session: &Session) -> Result<CredentialRef> {
+    let domain: Domain = "bench.localhost".parse().expect("a valid domain");
+    let address = DeviceAddress { user: UserId::random(), device: DeviceId::random(), domain };
+    let client = ClientId::from(address.to_identity());
     let mut tx = session.new_transaction().await?;
-    let credential = tx.add_credential(new_credential()?)?;
+    let credential = tx.add_credential(Credential::basic(client, Ciphersuite::default())?)?;
     tx.finish().await?;
     Ok(credential)
 }
 
-/// Key packages of so many new devices, all kept by one session.
-async fn make_key_packages(session: &Session, devices: usize) -> Result<Vec<KeyPackage>> {
-    let mut key_packages = Vec::with_capacity(devices);
+/// The key package of a new device, kept by this session.
+async fn key_package(session: &Session) -> Result<KeyPackage> {
+    let credential = add_credential(session).await?;
     let mut tx = session.new_transaction().await?;
-    for _ in 0..devices {
-        let credential = tx.add_credential(new_credential()?)?;
-        key_packages.extend(tx.generate_key_packages(&credential, 1, None)?);
-    }
+    let mut key_packages = tx.generate_key_packages(&credential, 1, None)?;
     tx.finish().await?;
-    Ok(key_packages)
-}
-
-fn new_credential() -> Result<Credential> {
-    let domain: Domain = "bench.localhost".parse().expect("a valid domain");
-    let address = DeviceAddress { user: UserId::random(), device: DeviceId::random(), domain };
-    Credential::basic(ClientId::from(address.to_identity()), Ciphersuite::default())
+    Ok(key_packages.pop().expect("one was asked for"))
 }

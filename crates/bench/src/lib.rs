@@ -1,21 +1,26 @@
 //! Measuring the engine and the hub.
 //!
-//! This crate **owns** groups of any size to measure the engine with ([`EngineGroup`]), the benchmarks of it
-//! (`benches/engine.rs`), a program that loads a hub (`hub-load`) and one that shows what a hub has stored (`hub-log`). It
-//! **leaves to others** what is measured, and to `cargo xtask bench` the running and reporting.
+//! This crate **owns** groups of any size to measure the engine with ([`EngineGroup`]) and the same groups on the MLS library
+//! alone ([`RawGroup`]), the benchmark that compares them (`benches/engine`), a program that weighs a loaded group
+//! (`engine-memory`), one that loads a hub (`hub-load`) and one that shows what a hub has stored (`hub-log`). It **leaves to
+//! others** what is measured, and to `cargo xtask bench` the running.
 //!
 //! ```
-//! use tertulia_bench::EngineGroup;
+//! use tertulia_bench::{EngineGroup, leaves};
+//! use tertulia_mls::KeyPackage;
 //!
 //! # tokio::runtime::Runtime::new()?.block_on(async {
-//! let group = EngineGroup::with_members(3).await?;
+//! let others = leaves(1)?.iter().map(|leaf| Ok(KeyPackage::from_bytes(&leaf.to_bytes()?)?));
+//! let group = EngineGroup::new(others.collect::<Result<_, Box<dyn std::error::Error>>>()?).await?;
 //! let message = group.encrypt(b"how long does this take?").await?;
 //! group.receive(&message).await?;
-//! # Ok::<(), tertulia_mls::EngineError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod engine_group;
+mod raw_group;
 
 pub use engine_group::EngineGroup;
+pub use raw_group::{RawGroup, RawMember, add, leaves};

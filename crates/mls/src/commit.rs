@@ -12,6 +12,7 @@
 //! A crash anywhere leaves one of these rows. A commit that is still pending is settled later: by its own echo or by
 //! another's commit for its epoch, when it is received, or by [`ConversationGuard::settle_pending`].
 
+mod batches;
 mod join;
 mod rotate;
 mod settle;
@@ -32,6 +33,7 @@ use crate::{
     ClientId, CommitSummary, ConversationGuard, EngineError, HistorySharing, KeyPackage, KeyPackageIn,
     MlsCommitBundle, MlsGroupInfoBundle, NewCrlDistributionPoints, RejectReason, Result, Settlement,
     conversation::{ciphersuite, is_to_be_removed},
+    crypto::ShareInfo,
     history::{self, HistoryChange, HistoryPlan},
     identity::{ClientIdError, Judge},
     loaded::Loaded,
@@ -84,7 +86,7 @@ impl std::fmt::Debug for CommitOptions {
     }
 }
 
-/// Most members added or removed by one commit.
+/// Most members added or removed at once.
 const MAX_CHANGES: usize = 10_000;
 
 impl ConversationGuard<'_> {
@@ -104,6 +106,10 @@ impl ConversationGuard<'_> {
     }
 
     /// Adds and removes members in one commit, with options. Pending proposals go with it.
+    ///
+    /// More new members than [`SessionConfig::adds_per_commit`](crate::SessionConfig::adds_per_commit) are added by several
+    /// commits, one after the other. If one of them fails, [`EngineError::ChangedInPart`] tells what those before it did,
+    /// which stands.
     pub async fn change_members(
         &mut self,
         add: Vec<KeyPackage>,
@@ -116,6 +122,10 @@ impl ConversationGuard<'_> {
         }
         if requested > MAX_CHANGES {
             return Err(EngineError::TooMany { requested, max: MAX_CHANGES });
+        }
+        let most = self.config().adds_per_commit.max(1);
+        if add.len() > most {
+            return self.change_in_batches(&add, most, remove, options).await;
         }
         let record = self.stage(&add, remove, options, HistoryChange::Keep)?;
         self.publish(record).await
@@ -302,7 +312,9 @@ fn build(
     for id in psks {
         builder = builder.add_external_psk(ExternalPskId::new(id.clone()))?;
     }
+    let sharing = ShareInfo::begin();
     let (output, secrets) = builder.build_detached()?;
+    drop(sharing);
     Ok((bundle(&output)?, secrets))
 }
 

@@ -31,6 +31,10 @@ pub struct SessionConfig {
     pub max_buffered_messages: usize,
     /// Most bytes of them, as they came. Default: 16 MiB.
     pub max_buffered_bytes: usize,
+    /// Most members that one commit adds, at least 1; more are added by several. A commit with its Welcome and its group
+    /// info has up to about 700 bytes for each member of the group and 600 for each new one, and hubs limit that. Default:
+    /// 2500, with which a group of 10,000 can be made within 8 MiB a commit.
+    pub adds_per_commit: usize,
     /// Settings of conversations that this device joins. Those that it creates have their own.
     pub joined: MlsCustomConfiguration,
 }
@@ -46,6 +50,7 @@ impl Default for SessionConfig {
             cache_bytes: 64 * 1024 * 1024,
             max_buffered_messages: 1000,
             max_buffered_bytes: 16 * 1024 * 1024,
+            adds_per_commit: 2500,
             joined: MlsCustomConfiguration::default(),
         }
     }
@@ -58,6 +63,7 @@ impl fmt::Debug for SessionConfig {
             .field("padding", &self.padding)
             .field("prior_epochs", &self.prior_epochs)
             .field("strict", &self.strict)
+            .field("adds_per_commit", &self.adds_per_commit)
             .field("cache_bytes", &self.cache_bytes)
             .field("max_buffered_messages", &self.max_buffered_messages)
             .field("max_buffered_bytes", &self.max_buffered_bytes)

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tertulia_store::StoreError;
 
 use crate::{
-    CertificateError, Ciphersuite, ClientId, ConversationId, CrlError, ExternalSenderError, RejectReason,
-    identity::ClientIdError,
+    CertificateError, Ciphersuite, ClientId, CommitSummary, ConversationId, CrlError, ExternalSenderError,
+    RejectReason, identity::ClientIdError,
 };
 
 /// The result of an engine operation.
@@ -343,6 +343,16 @@ pub enum EngineError {
         detail: String,
     },
 
+    /// A change of very many members takes several commits, and one of them failed. What the ones before it did stands: it
+    /// is in `done`. Do for `source` what it asks for, then add those who are not members yet.
+    #[error("{} members were added before a commit failed", done.added.len())]
+    ChangedInPart {
+        /// What was committed.
+        done: Box<CommitSummary>,
+        /// Why the next commit was not.
+        source: Box<EngineError>,
+    },
+
     /// What is stored of a conversation cannot be read. Wipe and rejoin it.
     #[error("the stored state is damaged: {what}")]
     DamagedState {
@@ -426,6 +436,7 @@ impl EngineError {
             | Self::PskMissing
             | Self::CommitRejected(RejectReason::StaleEpoch { .. })
             | Self::CommitOutcomeUnknown { .. } => ErrorKind::Transient,
+            Self::ChangedInPart { source, .. } => source.kind(),
             Self::Store(error) => store_kind(error),
         }
     }

@@ -78,6 +78,7 @@ mod commit;
 mod config;
 mod conversation;
 mod credential;
+mod crypto;
 mod error;
 mod events;
 mod external_sender;

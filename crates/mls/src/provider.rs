@@ -15,6 +15,7 @@ use mls_rs_crypto_awslc::{AwsLcCipherSuite, AwsLcCryptoProvider};
 use crate::{
     Ciphersuite, EngineError, Padding, Result, SessionConfig,
     credential::Credential,
+    crypto::EngineCrypto,
     identity::PolicyIdentityProvider,
     key_package::{BACKDATE, MAX_LIFETIME},
     overlay::Overlay,
@@ -30,10 +31,7 @@ pub(crate) type Config = WithKeyPackageRepo<
             Overlay,
             WithMlsRules<
                 DefaultMlsRules,
-                WithCryptoProvider<
-                    AwsLcCryptoProvider,
-                    WithIdentityProvider<PolicyIdentityProvider, BaseConfig>,
-                >,
+                WithCryptoProvider<EngineCrypto, WithIdentityProvider<PolicyIdentityProvider, BaseConfig>>,
             >,
         >,
     >,
@@ -73,7 +71,7 @@ pub(crate) fn client(
             certificates: config.certificate_policy,
             trust: overlay.trust().clone(),
         })
-        .crypto_provider(crypto_provider())
+        .crypto_provider(EngineCrypto(crypto_provider()))
         .mls_rules(rules)
         .group_state_storage(overlay.clone())
         .psk_store(overlay.clone())

@@ -5,8 +5,8 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
-use common::{Device, Fault, Hub, assert_same_state, client_id, text, two};
 use async_trait::async_trait;
+use common::{Device, Fault, Hub, assert_same_state, client_id, text, two};
 use tertulia_mls::{
     ClientId, CommitOptions, ConversationGuard, ConversationId, EngineError, ErrorKind, HistoryClient,
     HistoryObserver, HistorySecret, HistorySharing, HistorySpan, MlsConversationDecryptMessage, Outcome,

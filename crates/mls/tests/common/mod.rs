@@ -142,6 +142,11 @@ impl Hub {
         self.newest_welcome(id).unwrap()
     }
 
+    /// All Welcomes, oldest first, and where the logs of their readers begin.
+    pub(crate) fn welcomes(&self, id: &ConversationId) -> Vec<(Vec<u8>, usize)> {
+        self.with(id, |conversation| conversation.welcomes.clone())
+    }
+
     pub(crate) fn newest_welcome(&self, id: &ConversationId) -> Option<(Vec<u8>, usize)> {
         self.with(id, |conversation| conversation.welcomes.last().cloned())
     }
@@ -459,6 +464,21 @@ impl Device {
         assert_eq!(tx.process_welcome(&welcome).unwrap().id, *id);
         tx.finish().await.unwrap();
         self.cursors.insert(id.clone(), behind_commit);
+    }
+
+    /// Joins by the Welcome that is for this device.
+    pub(crate) async fn welcome_of(&mut self, id: &ConversationId) {
+        for (welcome, behind_commit) in self.hub.welcomes(id) {
+            let mut tx = self.session.new_transaction().await.unwrap();
+            match tx.process_welcome(&welcome) {
+                Err(EngineError::KeyPackageNotFound) => continue,
+                joined => assert_eq!(joined.unwrap().id, *id),
+            }
+            tx.finish().await.unwrap();
+            self.cursors.insert(id.clone(), behind_commit);
+            return;
+        }
+        panic!("there is no Welcome for {}", self.client_id());
     }
 
     pub(crate) async fn join_externally(&mut self, id: &ConversationId) -> Result<(), EngineError> {

@@ -1,0 +1,107 @@
+//! Commits and joins in a group of 1000.
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tertulia_bench::{EngineGroup, RawGroup, RawMember, add};
+use tertulia_store::{KeySource, Store};
+
+use crate::{
+    Bench, Outcome,
+    report::{self, Row, Value},
+    sample::Samples,
+};
+
+const MEMBERS: usize = 1000;
+
+/// How often the reader joins.
+const JOINS: usize = 12;
+
+/// How much longer than the library alone, apart from the writing.
+const FACTOR: f64 = 1.3;
+
+pub(crate) fn measure(bench: &mut Bench) -> Outcome<()> {
+    if bench.sizes(&[MEMBERS]).is_empty() {
+        return Ok(());
+    }
+    report::note(&format!("making a group of {MEMBERS}"));
+    let others = MEMBERS - 1 - JOINS;
+    let group =
+        bench.runtime.block_on(EngineGroup::with_joins(bench.key_packages[..others].to_vec(), JOINS))?;
+    let mut raw = RawGroup::new(&bench.leaves[..MEMBERS - 2])?;
+
+    let written = snapshot_write(bench, &mut raw)?;
+    let snapshot = written.median();
+    bench.report.push(Row::median("one snapshot write", &written, 1).members(MEMBERS));
+    let mut row = |operation: &str, samples: &Samples, raw: Duration| {
+        let bar = raw.mul_f64(FACTOR) + snapshot;
+        bench
+            .report
+            .push(Row::median(operation, samples, 1).members(MEMBERS).raw(raw).at_most(Value::Time(bar)));
+    };
+
+    let mut joined = Samples::default();
+    for _ in 1..JOINS {
+        joined.push(bench.runtime.block_on(group.rejoin())?);
+    }
+    row("join by Welcome", &joined, join_on_library(&bench.leaves[..others])?.median());
+
+    let (mut commit, mut process) = (Samples::default(), Samples::default());
+    while commit.are_wanted() {
+        let begun = Instant::now();
+        let message = bench.runtime.block_on(group.commit())?;
+        commit.push(begun.elapsed());
+        let begun = Instant::now();
+        bench.runtime.block_on(group.receive(&message))?;
+        process.push(begun.elapsed());
+    }
+    let (raw_commit, raw_process) = commit_on_library(&mut raw)?;
+    row("own commit: renew own keys", &commit, raw_commit.median());
+    row("process another's commit", &process, raw_process.median());
+    Ok(())
+}
+
+fn commit_on_library(raw: &mut RawGroup) -> Outcome<(Samples, Samples)> {
+    let (mut commit, mut process) = (Samples::default(), Samples::default());
+    while commit.are_wanted() {
+        let begun = Instant::now();
+        let message = raw.commit()?;
+        commit.push(begun.elapsed());
+        let begun = Instant::now();
+        raw.receive(&message)?;
+        process.push(begun.elapsed());
+        raw.write()?;
+    }
+    Ok((commit, process))
+}
+
+fn join_on_library(others: &[mls_rs::MlsMessage]) -> Outcome<Samples> {
+    let joiners = (0..JOINS).map(|_| RawMember::random()).collect::<Result<Vec<_>, _>>()?;
+    let mut key_packages = others.to_vec();
+    for joiner in &joiners {
+        key_packages.push(joiner.key_package()?);
+    }
+    let mut group = RawMember::random()?.create()?;
+    let welcome = add(&mut group, &key_packages)?.welcome_messages[0].to_bytes()?;
+    let mut samples = Samples::default();
+    for joiner in &joiners {
+        let begun = Instant::now();
+        joiner.join(&welcome)?;
+        samples.push(begun.elapsed());
+    }
+    Ok(samples)
+}
+
+/// Serialising a group, and one durable write of that many bytes into an encrypted store.
+fn snapshot_write(bench: &Bench, raw: &mut RawGroup) -> Outcome<Samples> {
+    let home = TempDir::new()?;
+    let store = Store::create(home.path(), &KeySource::File)?;
+    let guard = bench.runtime.block_on(store.lock())?;
+    let mut serial = 0;
+    Samples::of(|| {
+        serial += 1;
+        let snapshot = raw.snapshot()?;
+        store.write(&guard, |tx| tx.put_group_state(b"a group", serial, &snapshot))?;
+        Ok(())
+    })
+}
