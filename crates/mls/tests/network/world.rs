@@ -23,7 +23,7 @@ const NAMES: [&str; 12] =
     ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory", "niaj"];
 
 /// Things that devices begin, in a life.
-const STEPS: usize = 50;
+const STEPS: usize = 30;
 
 /// How late a message of the hub's log may come to it, in epochs, where devices keep the secrets of three.
 const MAX_LATE_EPOCHS: u64 = 2;
@@ -106,6 +106,8 @@ struct World {
     /// The epoch that each device came in with last.
     since: Vec<u64>,
     last_post: Vec<u64>,
+    /// How many of the Welcomes each device has tried.
+    tried: Vec<usize>,
     delivered: usize,
     /// Nothing is lost, nothing is late, and nobody is told: who wants to know reads the log.
     is_well: bool,
@@ -137,6 +139,7 @@ pub(crate) fn play(seed: u64) {
         in_flight: devices.iter().map(|_| None).collect(),
         since: vec![0; number],
         last_post: vec![0; number],
+        tried: vec![0; number],
         devices,
         is_eager,
         clock: 0,
@@ -211,14 +214,13 @@ impl World {
 
     /// A commit with a perfect network.
     fn at_once(&mut self, who: usize, mut operation: Operation, is_join: bool) {
-        let result = match advance(&mut operation) {
-            Some(result) => result,
-            None => {
-                let sent = self.devices[who].wire.take().expect("it waits for the network");
-                let outcome = self.order(who, sent.bundle, None, is_join);
-                sent.answer.send(outcome).unwrap();
-                advance(&mut operation).expect("it has its answer")
-            }
+        let result = if let Some(result) = advance(&mut operation) {
+            result
+        } else {
+            let sent = self.devices[who].wire.take().expect("it waits for the network");
+            let outcome = self.order(who, sent.bundle, None, is_join);
+            sent.answer.send(outcome).unwrap();
+            advance(&mut operation).expect("it has its answer")
         };
         self.committed(who, is_join, result);
     }
@@ -622,9 +624,6 @@ impl World {
     // The hub's way to the devices.
 
     fn deliver(&mut self, to: usize, place: usize) {
-        if !self.devices[to].is_member() && !self.devices[to].is_pending() {
-            self.open_welcome(to);
-        }
         if self.random.random_bool(0.05) {
             let message = self.hub.log_entry(&self.id, place).expect("it is in the log");
             self.devices[to].receive_in_vain(&message);
@@ -638,7 +637,7 @@ impl World {
 
     /// Reads the log to its end, gaps first.
     fn fetch(&mut self, who: usize) {
-        if !self.devices[who].is_member() && !self.devices[who].is_pending() {
+        if !self.devices[who].is_member() {
             self.open_welcome(who);
         }
         let mut place = self.devices[who].memory.cursor;
@@ -664,6 +663,9 @@ impl World {
         }
         // No store was copied.
         assert_ne!(handed, Handed::Done(Outcome::OwnMessageUnknown), "{} at {place}", self.devices[who].name);
+        if handed == Handed::NotMember {
+            self.open_welcome(who);
+        }
         if was_done {
             let again = [Outcome::Application, Outcome::OwnCommitMerged];
             assert!(
@@ -676,9 +678,11 @@ impl World {
 
     /// Joins by a Welcome, if there is one that opens.
     fn open_welcome(&mut self, who: usize) {
-        for at in (0..self.welcomes.len()).rev() {
-            let (welcome, place) = self.welcomes[at].clone();
-            if self.devices[who].welcome(&welcome, place) {
+        let untried = self.tried[who]..self.welcomes.len();
+        self.tried[who] = self.welcomes.len();
+        for at in untried.rev() {
+            let (welcome, place) = &self.welcomes[at];
+            if self.devices[who].welcome(welcome, *place) {
                 return;
             }
         }
