@@ -30,6 +30,8 @@ enum Step {
     Docs,
     /// All tests of the workspace.
     Tests,
+    /// Processes that are killed, and disks that are full, at every point of the engine where something is persisted or sent.
+    Crashes,
     /// All examples in the documentation.
     Doctests,
 }
@@ -42,6 +44,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Docs => "documentation",
             Self::Tests => "tests",
+            Self::Crashes => "crashes",
             Self::Doctests => "examples in the documentation",
         }
     }
@@ -53,13 +56,21 @@ impl Step {
             Self::Fmt => Program::cargo().args("fmt --all -- --check").run(),
             Self::Deny => prerequisites::cargo_deny()?.args("--locked check bans licenses sources").run(),
             Self::Clippy => {
-                Program::cargo().args("clippy --workspace --all-targets --locked -- -D warnings").run()
+                Program::cargo().args("clippy --workspace --all-targets --locked -- -D warnings").run()?;
+                // What is there for these tests only.
+                Program::cargo()
+                    .args("clippy --package tertulia-mls --package tertulia-store --all-targets --locked")
+                    .args("--features tertulia-mls/failpoints -- -D warnings")
+                    .run()
             }
             Self::Docs => Program::cargo()
                 .args("doc --workspace --no-deps --locked")
                 .env("RUSTDOCFLAGS", "-D warnings")
                 .run(),
             Self::Tests => prerequisites::cargo_nextest()?.args("run --workspace --locked").run(),
+            Self::Crashes => prerequisites::cargo_nextest()?
+                .args("run --package tertulia-mls --features failpoints --test crashes --locked")
+                .run(),
             Self::Doctests => Program::cargo().args("test --doc --workspace --locked").run(),
         }
     }

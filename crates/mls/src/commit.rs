@@ -39,6 +39,7 @@ use crate::{
     loaded::Loaded,
     overlay::Overlay,
     record::{PendingRecord, PendingState},
+    transaction::failure,
 };
 
 /// What goes with a commit.
@@ -263,9 +264,9 @@ impl ConversationGuard<'_> {
         options: CommitOptions,
         plan: HistoryPlan,
     ) -> Result<PendingRecord> {
-        let library = |error: MlsError| EngineError::Library(Box::new(error));
         let overlay = self.overlay()?.clone();
         let id = self.id.clone();
+        let library = |error: MlsError| failure(&overlay, error);
         let loaded = self.loaded()?;
         // An encrypted commit has used up a key of this epoch.
         if loaded.meta.encrypts_handshake() {

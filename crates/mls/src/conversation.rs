@@ -5,6 +5,7 @@ use mls_rs::{error::MlsError, extension::built_in::ExternalSendersExt, group::pr
 use crate::{
     Ciphersuite, ClientId, ConversationId, EngineError, PendingCommitInfo, Result, SessionConfig,
     TransactionContext, loaded::Loaded, overlay::Overlay, provider::MlsGroup, record::PendingRecord,
+    transaction::failure,
 };
 
 /// A conversation that nobody else can change meanwhile.
@@ -104,7 +105,7 @@ impl<'tx> ConversationGuard<'tx> {
         };
         let noted = match encrypt() {
             Ok((generation, bytes)) => loaded.note_sent(&overlay, generation, &bytes).map(|()| bytes),
-            Err(error) => Err(EngineError::Library(Box::new(error))),
+            Err(error) => Err(failure(&overlay, error)),
         };
         if noted.is_err() {
             self.restore()?;

@@ -72,6 +72,18 @@
 //! With history enabled, a span's secret is kept until the conversation is wiped, and opens all of the span: that is its
 //! purpose, and the price of it.
 
+/// A place where a test can kill the process. See [`fail_points`].
+#[cfg(feature = "failpoints")]
+macro_rules! fail_point {
+    ($name:ident) => {
+        ::fail::fail_point!($crate::fail_points::$name)
+    };
+}
+#[cfg(not(feature = "failpoints"))]
+macro_rules! fail_point {
+    ($($point:tt)*) => {};
+}
+
 mod cache;
 mod ciphersuite;
 mod commit;
@@ -82,6 +94,8 @@ mod crypto;
 mod error;
 mod events;
 mod external_sender;
+#[cfg(feature = "failpoints")]
+pub mod fail_points;
 mod family;
 mod group_info;
 mod heads;

@@ -111,7 +111,9 @@ impl ConversationGuard<'_> {
             ContentType::Commit => own_proposals(group),
             _ => Vec::new(),
         };
-        match self.loaded()?.process(message) {
+        let processed = self.loaded()?.process(message);
+        fail_point!(RECEIVED);
+        match processed {
             Ok(ReceivedMessage::ApplicationMessage(description)) => {
                 self.received_application(header.epoch, &description)
             }

@@ -128,6 +128,7 @@ impl TransactionContext {
     pub async fn finish(&mut self) -> Result<()> {
         self.persist()?;
         self.state = None;
+        fail_point!(FINISHED);
         self.session.deliver_events().await;
         Ok(())
     }
@@ -149,6 +150,7 @@ impl TransactionContext {
 
     /// Writes everything and goes on. When it fails, the transaction is finished: the application's writes are spent.
     pub(crate) fn persist(&mut self) -> Result<()> {
+        fail_point!(PERSIST);
         let writing = self.writing_mut()?;
         let overlay = writing.overlay.clone();
         let strict = self.session.config().strict;
@@ -160,12 +162,14 @@ impl TransactionContext {
             let writing = self.writing()?;
             self.session.store().write(&writing.writer, |tx| -> Result<()> {
                 overlay.apply(tx, prior_epochs)?;
+                fail_point!(APPLICATION);
                 for write in application {
                     write(tx)?;
                 }
                 Ok(())
             })
         });
+        fail_point!(PERSISTED);
         match written {
             Ok(()) => {
                 overlay.clear();

@@ -32,9 +32,26 @@
 //! # }).unwrap();
 //! ```
 
+/// A place where a test can make the operation fail with this error, or do something else. See [`fail_points`].
+#[cfg(feature = "failpoints")]
+macro_rules! fail_point {
+    ($name:ident) => {
+        ::fail::fail_point!($crate::fail_points::$name)
+    };
+    ($name:ident, $error:expr) => {
+        ::fail::fail_point!($crate::fail_points::$name, |_| Err($error.into()))
+    };
+}
+#[cfg(not(feature = "failpoints"))]
+macro_rules! fail_point {
+    ($($point:tt)*) => {};
+}
+
 mod database;
 mod error;
 mod export;
+#[cfg(feature = "failpoints")]
+pub mod fail_points;
 mod home;
 mod incarnation;
 mod key;

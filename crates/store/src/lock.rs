@@ -55,6 +55,7 @@ impl WriterLock {
     }
 
     pub(crate) async fn acquire(&self) -> Result<WriterGuard, StoreError> {
+        fail_point!(LOCK, StoreError::Busy);
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let file = private_file(&self.path)?;
         let file = match file.try_lock() {
@@ -65,6 +66,7 @@ impl WriterLock {
             }
             Err(TryLockError::Error(error)) => return Err(io_error(&self.path)(error)),
         };
+        fail_point!(LOCKED);
         Ok(WriterGuard { _file: file, turn })
     }
 

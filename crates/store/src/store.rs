@@ -196,6 +196,7 @@ impl Store {
         change: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         self.check_guard(guard)?;
+        fail_point!(BEGIN, StoreError::DiskFull);
         let mut writer = self.writer();
         let Writer { connection, anchor } = &mut *writer;
         let tx = connection
@@ -209,8 +210,11 @@ impl Store {
             return Ok(result);
         }
         let count = incarnation::count(&tx)?;
+        fail_point!(COMMIT, StoreError::DiskFull);
         tx.commit().map_err(StoreError::from)?;
+        fail_point!(COMMITTED);
         anchor.note(count);
+        fail_point!(NOTED);
         Ok(result)
     }
 
@@ -223,6 +227,7 @@ impl Store {
         &self,
         read: impl FnOnce(&ReadTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        fail_point!(READ, StoreError::Busy);
         // The key is not changed before the view is taken; after that a change is none of the view's business.
         let keyed = self.keyed();
         let changes = keyed.changes;

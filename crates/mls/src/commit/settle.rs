@@ -15,6 +15,7 @@ use crate::{
     provider::{self, MlsGroup},
     record::{GroupRecord, PendingRecord, PendingState},
     rotation,
+    transaction::failure,
 };
 
 /// Persists a commit as pending, sends it without the lock, and settles it by the answer. `again` when it was sent before.
@@ -25,12 +26,17 @@ pub(super) async fn publish(
     again: bool,
 ) -> Result<CommitSummary> {
     tx.writing()?.overlay.set_pending(id.as_bytes(), &record)?;
+    fail_point!(STAGED);
     tx.persist()?;
+    fail_point!(PENDING);
     tx.unlock();
+    fail_point!(SEND);
     tracing::debug!(conversation = %id, epoch = record.epoch, again, "sending a commit");
     let outcome = tx.session.transport().send_commit_bundle(id, record.bundle()).await;
     tracing::debug!(conversation = %id, epoch = record.epoch, ?outcome, "the hub answered");
+    fail_point!(ANSWERED);
     tx.lock().await?;
+    fail_point!(SETTLE);
 
     let mut guard = ConversationGuard::new(tx, id.clone());
     if guard.pending()?.is_none_or(|pending| pending != record) {
@@ -41,13 +47,17 @@ pub(super) async fn publish(
         CommitOutcome::Accepted => {
             let mut summary = guard.merge(&record)?;
             summary.buffered_messages = guard.replay(Vec::new())?.into_messages();
+            fail_point!(MERGED);
             tx.persist()?;
+            fail_point!(SETTLED);
             Ok(summary)
         }
         CommitOutcome::Rejected(reason) => {
             if !(again && matches!(reason, RejectReason::StaleEpoch { .. })) {
                 tx.writing()?.overlay.delete_pending(id.as_bytes());
+                fail_point!(REJECTED);
                 tx.persist()?;
+                fail_point!(SETTLED);
             }
             Err(EngineError::CommitRejected(reason))
         }
@@ -75,7 +85,7 @@ fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) 
             let mut copy = loaded.group.clone();
             let description = CommitSecrets::from_bytes(secrets)
                 .and_then(|secrets| copy.apply_detached_commit(secrets))
-                .map_err(|error| EngineError::Library(Box::new(error)))?;
+                .map_err(|error| failure(&overlay, error))?;
             let (added, removed) = changes(&copy, &description);
             (added, removed, points(&overlay, &config, &copy, Some(&description))?)
         }
@@ -152,8 +162,10 @@ impl ConversationGuard<'_> {
                         Ok(summary)
                     }
                     Err(error) => {
+                        // A store that is busy is not damaged.
+                        let failure = overlay.take_failure();
                         self.restore()?;
-                        Err(error)
+                        Err(failure.unwrap_or(error))
                     }
                 }
             }

@@ -125,6 +125,7 @@ impl TransactionContext {
         let mut judge = Judge::new(&overlay, &config);
         judge.residents(&group)?;
         let crl_new_distribution_points = judge.new_points();
+        fail_point!(WELCOMED);
         let epoch = group.current_epoch();
         rotation::note_new_keys(&overlay, &id, &meta);
         writing.insert(Loaded::new(group, meta, provider::first_serial()?))?;

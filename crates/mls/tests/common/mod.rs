@@ -308,6 +308,11 @@ pub(crate) fn foreign_key_package(chain: Vec<Vec<u8>>) -> Vec<u8> {
     package.unwrap().to_bytes().unwrap()
 }
 
+/// A directory in memory where there is such a thing: what is tested here is not the disk.
+pub(crate) fn temporary() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A device on a store in a directory of its own.
 pub(crate) struct Device {
     pub(crate) hub: Hub,
@@ -340,7 +345,7 @@ impl Device {
     }
 
     pub(crate) async fn with_credential(hub: &Hub, credential: Credential, config: SessionConfig) -> Self {
-        let home = Arc::new(tempfile::tempdir().unwrap());
+        let home = Arc::new(temporary());
         let store = Store::create(home.path(), &KeySource::File).unwrap();
         let session = Session::open(store, Arc::new(hub.clone()), config.clone()).unwrap();
         let mut tx = session.new_transaction().await.unwrap();

@@ -41,6 +41,7 @@ fn all<T>(
 
 /// Carries out a statement, and says how many rows it changed.
 fn execute(tx: &Transaction<'_>, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+    fail_point!(STATEMENT, StoreError::DiskFull);
     Ok(tx.prepare_cached(sql)?.execute(params)?)
 }
 
