@@ -6,6 +6,7 @@
 mod bench;
 mod command;
 mod demo;
+mod docs;
 mod prerequisites;
 mod run;
 mod say;
@@ -33,6 +34,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Measure the engine and a hub; prints a table and writes JSON to target/bench.
     Bench(bench::Arguments),
+    /// Write the parts of docs/errors.md that come from the source.
+    Docs,
     /// Check the dependencies against the database of security advisories, which is fetched for it.
     Audit,
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::test(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Docs => docs::docs(),
         Command::Audit => audit(),
     });
     match outcome {

@@ -34,15 +34,15 @@ pub enum EngineError {
     #[error("the transaction is finished")]
     TransactionFinished,
 
-    /// There is no such conversation on this device.
+    /// There is no such conversation on this device. Join it by its Welcome or by external commit, or drop the message.
     #[error("conversation {0} does not exist here")]
     ConversationNotFound(ConversationId),
 
-    /// A conversation with this id exists, or is being joined.
+    /// A conversation with this id exists, or is being joined. Use that one, or wipe it first.
     #[error("conversation {0} exists already")]
     ConversationExists(ConversationId),
 
-    /// The credential is not in the store.
+    /// The credential is not in the store. Add it, or choose one that `find_credentials` knows.
     #[error("the credential is not in the store")]
     CredentialNotFound,
 
@@ -54,7 +54,7 @@ pub enum EngineError {
     #[error("the credential is in use")]
     CredentialInUse,
 
-    /// The conversation has no such member.
+    /// The conversation has no such member. Look at `client_ids`: somebody else may have removed it.
     #[error("{0} is not a member")]
     NoSuchMember(ClientId),
 
@@ -82,15 +82,17 @@ pub enum EngineError {
     #[error("a member cannot remove itself")]
     CannotRemoveSelf,
 
-    /// `add_members`, `remove_members` or `change_members` was called with nothing to change.
+    /// `add_members`, `remove_members` or `change_members` was called with nothing to change. Name somebody, or call
+    /// `update_key_material`.
     #[error("there is nothing to change")]
     NothingToCommit,
 
-    /// The engine does not implement this ciphersuite.
+    /// The ciphersuite is not implemented, or is not that of the credential. Choose another credential or ciphersuite; drop
+    /// a key package or group info of that ciphersuite.
     #[error("ciphersuite {0:#06x} is not supported")]
     UnsupportedCiphersuite(u16),
 
-    /// The key length cannot be exported.
+    /// A key of this length cannot be exported. Ask for one within the limits.
     #[error("a key of {requested} bytes cannot be exported, the length must be 1 to {max}")]
     InvalidKeyLength {
         /// Bytes asked for.
@@ -99,7 +101,7 @@ pub enum EngineError {
         max: usize,
     },
 
-    /// The lifetime of a key package is zero or too long.
+    /// The lifetime of a key package is zero or too long. Ask for one within the limit.
     #[error("a key package cannot live for {requested:?}, at most for {max:?}")]
     InvalidLifetime {
         /// What was asked for.
@@ -108,7 +110,7 @@ pub enum EngineError {
         max: Duration,
     },
 
-    /// Too many things at once.
+    /// Too many things were asked for at once. Do it in parts.
     #[error("{requested} at once are too many, at most {max}")]
     TooMany {
         /// How many were asked for.
@@ -117,18 +119,18 @@ pub enum EngineError {
         max: usize,
     },
 
-    /// What was given as an external sender is not an Ed25519 public key.
+    /// What was given as an external sender is not an Ed25519 public key. Ask the hub for its key again.
     #[error("an external sender is a raw Ed25519 public key of 32 bytes, got {got}")]
     InvalidExternalSender {
         /// Bytes in the key.
         got: usize,
     },
 
-    /// The conversation has no external sender.
+    /// The conversation has no external sender. Go on without: it was created so.
     #[error("the conversation has no external sender")]
     NoExternalSender,
 
-    /// This client id is not one that this deployment knows. Do not add it; drop what it came with.
+    /// The client id is refused by the session's policy. Do not add it; drop what it came with.
     #[error("client id refused: {0}")]
     InvalidClientId(#[source] ClientIdError),
 
@@ -201,7 +203,8 @@ pub enum EngineError {
     #[error("the group info was refused")]
     InvalidGroupInfo(#[source] Option<Opaque>),
 
-    /// The Welcome is for a key package whose secrets are not here: not for this device, used already, or pruned.
+    /// The Welcome is for a key package whose secrets are not here: not for this device, used already, or pruned. Drop
+    /// it; if the conversation is wanted, join it by external commit.
     #[error("the welcome is for none of the key packages of this device")]
     KeyPackageNotFound,
 

@@ -41,23 +41,24 @@ impl ClientIdPolicy for DeviceIdPolicy {
     }
 }
 
-/// Why a client id is refused.
+/// Why a client id is refused. It stands in [`EngineError::InvalidClientId`](crate::EngineError::InvalidClientId).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientIdError {
-    /// It is no device address.
+    /// It is no device address. Drop what it came with; an own id is to be made with `DeviceAddress`.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// What stands behind `history-client:` is no UUID.
+    /// What stands behind `history-client:` is no UUID. Drop what it came with.
     #[error("the id of a history client: {0}")]
     HistoryClient(UuidError),
-    /// The credential is not a basic one. X.509 certificates are not verified yet, so their holders are refused.
+    /// The credential is not a basic one. Drop what it came with: X.509 certificates are not verified yet, so their holders
+    /// are refused.
     #[error("credentials of type {credential_type:#06x} are not accepted")]
     CredentialType {
         /// The type's number in the IANA registry.
         credential_type: u16,
     },
-    /// The policy of the application refuses it.
+    /// The policy of the application refuses it. Drop what it came with; the application knows why.
     #[error("{0}")]
     Policy(&'static str),
 }
