@@ -7,6 +7,7 @@ mod bench;
 mod command;
 mod demo;
 mod docs;
+mod fuzz;
 mod prerequisites;
 mod run;
 mod say;
@@ -36,6 +37,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Write the parts of docs/errors.md that come from the source.
     Docs,
+    /// Run the fuzz targets one after another, which needs the nightly compiler.
+    Fuzz(fuzz::Arguments),
     /// Check the dependencies against the database of security advisories, which is fetched for it.
     Audit,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Docs => docs::docs(),
+        Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::Audit => audit(),
     });
     match outcome {
