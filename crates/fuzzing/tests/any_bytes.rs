@@ -58,7 +58,6 @@ fn random_lives_end_in_one_state() {
 
 fn random(name: &str, count: usize) {
     let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a number"));
-    println!("SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (_, target) = TARGETS.iter().find(|(other, _)| *other == name).expect("the target exists");
     for number in 0..count {
