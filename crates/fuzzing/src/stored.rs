@@ -1,7 +1,7 @@
 //! What is stored, damaged: the store's encryption finds damage of the disk, so that this is what only our own mistakes
 //! or a wrong restoring could do. It must still be an error.
 
-use tertulia_store::{RecordKey, StoreError};
+use tertulia_store::{JournalEntry, RecordKey, StoreError};
 
 use crate::{
     device::{Device, Inside, conversation},
@@ -51,16 +51,17 @@ async fn in_a_transaction(device: &Device, genuine: &[u8]) {
 async fn damage(device: &Device, choice: u8, rest: &[u8]) {
     let store = device.session.store();
     let id = conversation().as_bytes().to_vec();
-    let (state, epoch) = store
+    let (state, epoch, serial) = store
         .read(|tx| {
             let newest = tx.max_group_epoch(&id)?;
             let epoch = newest.map(|newest| tx.group_epoch(&id, newest)).transpose()?.flatten();
-            Ok::<_, StoreError>((tx.group_state(&id)?, newest.zip(epoch)))
+            let serial = tx.journal(&id)?.last().map(|entry| entry.serial);
+            Ok::<_, StoreError>((tx.group_state(&id)?, newest.zip(epoch), serial))
         })
         .expect("the store can be read");
     let writer = store.lock().await.expect("nobody else writes");
     let write = store.write(&writer, |tx| -> Result<(), StoreError> {
-        match (choice % 5, state, epoch) {
+        match (choice % 6, state, epoch) {
             (0, Some(state), _) => {
                 let bytes = script::message(rest, &[state.state.to_vec()]);
                 tx.put_group_state(&id, state.serial, &bytes)
@@ -70,9 +71,19 @@ async fn damage(device: &Device, choice: u8, rest: &[u8]) {
             }
             (2, ..) => tx.put_group_tree(&id, &script::message(rest, &[])),
             (3, ..) => tx.put_pending_commit(&id, &script::message(rest, &[])),
+            (4, Some(state), _) => {
+                let number = |at: usize| u32::from(rest.get(at).copied().unwrap_or_default());
+                let entry = JournalEntry {
+                    serial: serial.unwrap_or(state.serial) + 1,
+                    leaf: number(0).pow(3),
+                    generation: number(1).pow(3),
+                    digest: rest.get(2..).map(<[u8]>::to_vec),
+                };
+                tx.append_to_journal(&id, &entry)
+            }
             _ => {
                 let key =
-                    RecordKey { kind: u16::from(choice / 5) % KINDS, owner: id.clone(), key: vec![0; 8] };
+                    RecordKey { kind: u16::from(choice / 6) % KINDS, owner: id.clone(), key: vec![0; 8] };
                 tx.put_record(&key, &script::message(rest, &[]))
             }
         }
