@@ -6,6 +6,8 @@
 mod bench;
 mod command;
 mod demo;
+mod docs;
+mod fuzz;
 mod prerequisites;
 mod run;
 mod say;
@@ -33,6 +35,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Measure the engine and a hub; prints a table and writes JSON to target/bench.
     Bench(bench::Arguments),
+    /// Write the parts of docs/errors.md that come from the source.
+    Docs,
+    /// Run the fuzz targets one after another, which needs the nightly compiler.
+    Fuzz(fuzz::Arguments),
     /// Check the dependencies against the database of security advisories, which is fetched for it.
     Audit,
 }
@@ -43,6 +49,8 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::test(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Docs => docs::docs(),
+        Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::Audit => audit(),
     });
     match outcome {

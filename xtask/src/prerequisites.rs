@@ -4,7 +4,10 @@ use crate::{
     command::{Failure, Program, target_directory},
     say,
 };
-use std::{env, path::Path};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 /// A cargo subcommand from the package registry.
 struct Tool {
@@ -22,6 +25,7 @@ const CARGO_NEXTEST: Tool = Tool {
     features: "--no-default-features --features default-no-update",
 };
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", features: "" };
+const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", features: "" };
 
 /// `cargo nextest`, ready for its arguments.
 pub(crate) fn cargo_nextest() -> Result<Program, Failure> {
@@ -34,9 +38,18 @@ pub(crate) fn cargo_deny() -> Result<Program, Failure> {
     installed(&CARGO_DENY)
 }
 
+/// The binary `cargo-fuzz`, which gets `fuzz` as its first argument.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf, Failure> {
+    path(&CARGO_FUZZ)
+}
+
 fn installed(tool: &Tool) -> Result<Program, Failure> {
+    path(tool).map(Program::new)
+}
+
+fn path(tool: &Tool) -> Result<PathBuf, Failure> {
     if fits(tool, Program::new(tool.name)) {
-        return Ok(Program::new(tool.name));
+        return Ok(PathBuf::from(tool.name));
     }
     // Beside what is built, so that the person's own tools stay as they are.
     let root = target_directory().join("tools");
@@ -51,7 +64,7 @@ fn installed(tool: &Tool) -> Result<Program, Failure> {
             .arg(format!("{}@{}", tool.name, tool.version))
             .run()?;
     }
-    Ok(Program::new(binary))
+    Ok(binary)
 }
 
 /// Whether it is there, in a version of the wanted series.

@@ -37,15 +37,15 @@ pub enum EngineError {
     #[error("the transaction is finished")]
     TransactionFinished,
 
-    /// There is no such conversation on this device.
+    /// There is no such conversation on this device. Join it by its Welcome or by external commit, or drop the message.
     #[error("conversation {0} does not exist here")]
     ConversationNotFound(ConversationId),
 
-    /// A conversation with this id exists, or is being joined.
+    /// A conversation with this id exists, or is being joined. Use that one, or wipe it first.
     #[error("conversation {0} exists already")]
     ConversationExists(ConversationId),
 
-    /// The credential is not in the store.
+    /// The credential is not in the store. Add it, or choose one that `find_credentials` knows.
     #[error("the credential is not in the store")]
     CredentialNotFound,
 
@@ -58,7 +58,7 @@ pub enum EngineError {
     #[error("the credential is in use")]
     CredentialInUse,
 
-    /// The conversation has no such member.
+    /// The conversation has no such member. Look at `client_ids`: somebody else may have removed it.
     #[error("{0} is not a member")]
     NoSuchMember(ClientId),
 
@@ -99,7 +99,8 @@ pub enum EngineError {
     #[error("a member cannot remove itself")]
     CannotRemoveSelf,
 
-    /// `add_members`, `remove_members` or `change_members` was called with nothing to change.
+    /// `add_members`, `remove_members` or `change_members` was called with nothing to change. Name somebody, or call
+    /// `update_key_material`.
     #[error("there is nothing to change")]
     NothingToCommit,
 
@@ -140,7 +141,7 @@ pub enum EngineError {
         last: u64,
     },
 
-    /// The engine does not implement this ciphersuite.
+    /// The engine does not implement this ciphersuite. Choose another; drop a key package or a group info of that one.
     #[error("ciphersuite {0:#06x} is not supported")]
     UnsupportedCiphersuite(u16),
 
@@ -154,7 +155,7 @@ pub enum EngineError {
         expected: Ciphersuite,
     },
 
-    /// The key length cannot be exported.
+    /// A key of this length cannot be exported. Ask for one within the limits.
     #[error("a key of {requested} bytes cannot be exported, the length must be 1 to {max}")]
     InvalidKeyLength {
         /// Bytes asked for.
@@ -163,7 +164,7 @@ pub enum EngineError {
         max: usize,
     },
 
-    /// The lifetime of a key package is zero or too long.
+    /// The lifetime of a key package is zero or too long. Ask for one within the limit.
     #[error("a key package cannot live for {requested:?}, at most for {max:?}")]
     InvalidLifetime {
         /// What was asked for.
@@ -172,7 +173,7 @@ pub enum EngineError {
         max: Duration,
     },
 
-    /// Too many things at once.
+    /// Too many things were asked for at once. Do it in parts.
     #[error("{requested} at once are too many, at most {max}")]
     TooMany {
         /// How many were asked for.
@@ -181,7 +182,7 @@ pub enum EngineError {
         max: usize,
     },
 
-    /// What was given as an external sender is not a public key of the ciphersuite.
+    /// What was given as an external sender is not a public key of the ciphersuite. Ask the hub for its key again.
     #[error("not an external sender: {0}")]
     InvalidExternalSender(#[source] ExternalSenderError),
 
@@ -192,7 +193,7 @@ pub enum EngineError {
         what: &'static str,
     },
 
-    /// The id or the secret of a pre-shared key is empty or too long.
+    /// The id or the secret of a pre-shared key is empty or too long. Take another.
     #[error("the id and the secret of a pre-shared key have 1 to {max} bytes, got {got}")]
     InvalidPsk {
         /// Bytes in it.
@@ -205,11 +206,11 @@ pub enum EngineError {
     #[error("there is no such pre-shared key in the store")]
     PskNotFound,
 
-    /// The conversation has no external sender.
+    /// The conversation has no external sender. Go on without: it was created so.
     #[error("the conversation has no external sender")]
     NoExternalSender,
 
-    /// This client id is not one that this deployment knows. Do not add it; drop what it came with.
+    /// The client id is refused by the session's policy. Do not add it; drop what it came with.
     #[error("client id refused: {0}")]
     InvalidClientId(#[source] ClientIdError),
 
@@ -314,7 +315,8 @@ pub enum EngineError {
     #[error("the group info was refused")]
     InvalidGroupInfo(#[source] Option<Opaque>),
 
-    /// The Welcome is for a key package whose secrets are not here: not for this device, used already, or pruned.
+    /// The Welcome is for a key package whose secrets are not here: not for this device, used already, or pruned. Drop
+    /// it; if the conversation is wanted, join it by external commit.
     #[error("the welcome is for none of the key packages of this device")]
     KeyPackageNotFound,
 

@@ -54,26 +54,26 @@ impl ClientIdPolicy for DeviceIdPolicy {
     }
 }
 
-/// Why a client id is refused.
+/// Why a client id is refused. It stands in [`EngineError::InvalidClientId`](crate::EngineError::InvalidClientId).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientIdError {
-    /// It is no device address.
+    /// It is no device address. Drop what it came with; an own id is to be made with `DeviceAddress`.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// What stands behind `history-client:` is no UUID.
+    /// What stands behind `history-client:` is no UUID. Drop what it came with.
     #[error("the id of a history client: {0}")]
     HistoryClient(UuidError),
-    /// The credential is neither a basic one nor a certificate.
+    /// The credential is neither a basic one nor a certificate. Drop what it came with.
     #[error("credentials of type {credential_type:#06x} are not accepted")]
     CredentialType {
         /// The type's number in the IANA registry.
         credential_type: u16,
     },
-    /// The certificate that names the client is refused.
+    /// The certificate that names the client is refused. Drop what it came with; see the reason.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The policy of the application refuses it.
+    /// The policy of the application refuses it. Drop what it came with; the application knows why.
     #[error("{0}")]
     Policy(&'static str),
 }

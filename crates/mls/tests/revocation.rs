@@ -8,7 +8,7 @@ use common::{
     pki::{Authority, Certified, Certify, FROM, year},
 };
 use tertulia_mls::{
-    CertificateError, CertificatePolicy, CommitOptions, Credential, CrlError, DeviceStatus,
+    CertificateError, CertificatePolicy, Credential, CrlError, DeviceStatus,
     E2eiConversationState, EngineError, ErrorKind, VerifiableGroupInfo,
 };
 

@@ -18,38 +18,39 @@ pub enum ErrorKind {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is no store in this directory.
+    /// There is no store in this directory. Create one, or name another directory.
     #[error("there is no store in {}", home.display())]
     NotInitialised {
         /// The directory.
         home: PathBuf,
     },
-    /// There is a store in this directory already.
+    /// There is a store in this directory already. Open it, or name another directory.
     #[error("there is a store in {} already", home.display())]
     AlreadyInitialised {
         /// The directory.
         home: PathBuf,
     },
     /// The passphrase or the key file is not the one that the store was made with. A database whose first page is damaged
-    /// looks the same: what cannot be decrypted cannot be told from what is not there.
+    /// looks the same: what cannot be decrypted cannot be told from what is not there. Ask for the passphrase again, or
+    /// restore the key or the database from a backup.
     #[error("the passphrase or the key does not open the store in {}", home.display())]
     WrongKey {
         /// The directory.
         home: PathBuf,
     },
-    /// The store was made with a passphrase, and none was given.
+    /// The store was made with a passphrase, and none was given. Ask for it.
     #[error("the store in {} is protected by a passphrase", home.display())]
     PassphraseNeeded {
         /// The directory.
         home: PathBuf,
     },
-    /// The store's key is in a file, and a passphrase was given.
+    /// The store's key is in a file, and a passphrase was given. Open it without.
     #[error("the store in {} is opened by its key file, not by a passphrase", home.display())]
     NoPassphraseWanted {
         /// The directory.
         home: PathBuf,
     },
-    /// The key file is missing or is not one.
+    /// The key file is missing or is not one. Restore it from a backup; without it nothing in the store can be read.
     #[error("the key of the store in {} cannot be read: {reason}", home.display())]
     DamagedKey {
         /// The directory.
@@ -100,19 +101,21 @@ pub enum StoreError {
         /// Its value.
         value: u64,
     },
-    /// A stored value is not of its form.
+    /// A stored value is not of its form. Restore the store from a backup, or begin a new one and join the conversations
+    /// again.
     #[error("the store is damaged: {what} cannot be read")]
     Damaged {
         /// Which value.
         what: &'static str,
     },
-    /// The disk is full. Nothing was written.
+    /// The disk is full, and nothing was written. Free some of it and try again.
     #[error("the disk is full")]
     DiskFull,
     /// Somebody else kept the database busy for too long: another process, or a read that was under way. Try again.
     #[error("the store is busy")]
     Busy,
-    /// The operating system refused an operation on a file.
+    /// The operating system refused an operation on a file. Show its answer: the file's rights or its disk are to be seen
+    /// to.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
@@ -120,10 +123,11 @@ pub enum StoreError {
         /// Its answer.
         source: io::Error,
     },
-    /// The operating system refused the database a file, a read, a write or memory.
+    /// The operating system refused the database a file, a read, a write or memory. Try again later; show the message if
+    /// it stays.
     #[error("the database could not be used: {0}")]
     Unavailable(#[source] Opaque),
-    /// The database failed.
+    /// The database failed in a way that it should not. Report it; a copy from a backup may still open.
     #[error("the database failed: {0}")]
     Database(#[source] Opaque),
 }

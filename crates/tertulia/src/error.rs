@@ -34,22 +34,22 @@ pub enum Error {
         /// Whose it is.
         handle: String,
     },
-    /// Nobody has signed up or logged in with this home.
+    /// Nobody has signed up or logged in with this home. Do one of them first.
     #[error("nobody is signed in here; sign up or log in first")]
     NotSignedIn,
-    /// The handle cannot be one.
+    /// The handle cannot be one. Tell the person what handles are made of.
     #[error("{0}")]
     InvalidHandle(#[from] tertulia_domain::ids::HandleError),
-    /// The name cannot be a conversation's.
+    /// The name cannot be a conversation's. Ask for another.
     #[error("{0}")]
     InvalidName(#[from] tertulia_domain::ConversationNameError),
-    /// No conversation is known by that id or name.
+    /// No conversation is known by that id or name. Synchronise, or show the list of conversations.
     #[error("there is no conversation \"{target}\" here")]
     UnknownTarget {
         /// What was looked for.
         target: String,
     },
-    /// Several conversations have that name; use an id.
+    /// Several conversations have that name. Use the id of one of them.
     #[error("{count} conversations are called \"{target}\"; use the id of one of them")]
     AmbiguousTarget {
         /// What was looked for.
@@ -57,43 +57,44 @@ pub enum Error {
         /// How many have that name.
         count: usize,
     },
-    /// This device is no member of the conversation any more.
+    /// This device is no member of the conversation any more. Show what is kept of it; a member can add the user again.
     #[error("this device is not in that conversation any more")]
     NotAMember {
         /// The conversation.
         conversation: ConversationId,
     },
-    /// The two users are not connected, as far as this home knows.
+    /// The two users are not connected, as far as this home knows. Ask for a connection, or wait for the answer.
     #[error("you and @{handle} are not connected")]
     NotConnected {
         /// The other user.
         handle: Handle,
     },
-    /// The named user is no member of the conversation.
+    /// The named user is no member of the conversation. Show the members.
     #[error("@{handle} is not a member of that conversation")]
     NoSuchMember {
         /// The user.
         handle: Handle,
     },
-    /// None of the user's devices can be added: none is registered, or their key packages have expired.
+    /// None of the user's devices can be added: none is registered, or their key packages have expired. Try again when one
+    /// of them has synchronised.
     #[error("{} has no device that could be added", handle.as_ref().map_or_else(|| "that user".to_owned(), |handle| format!("@{handle}")))]
     NoDevices {
         /// The user, if known here.
         handle: Option<Handle>,
     },
-    /// Only groups have members, roles and a name that can be changed.
+    /// Only groups have members, roles and a name that can be changed. Do not offer it for this conversation.
     #[error("a conversation of this type has no members, roles or name to change")]
     NotAGroup,
-    /// One leaves a conversation, one does not remove oneself from it.
+    /// One leaves a conversation, one does not remove oneself from it. Call `leave`.
     #[error("one cannot remove oneself; leave the conversation instead")]
     LeaveInstead,
-    /// A group has members besides its creator only by invitation; nobody was named.
+    /// Nobody was named whom the change is about. Name at least one user.
     #[error("name at least one user")]
     NobodyNamed,
-    /// A text must have something in it.
+    /// A text must have something in it. Do not send it.
     #[error("there is no text to send")]
     EmptyText,
-    /// The text does not fit into one message.
+    /// The text does not fit into one message. Send it in parts.
     #[error("the text has {size} bytes, the most is {max}")]
     TextTooLong {
         /// Its bytes.
@@ -101,34 +102,36 @@ pub enum Error {
         /// The most.
         max: usize,
     },
-    /// The message is safe in this home and is sent by the next synchronisation.
+    /// The message is safe in this home and is sent by the next synchronisation. Do not send it again; show that it waits.
     #[error("the message is queued and will be sent as soon as the hub can be reached ({cause})")]
     Queued {
         /// Why it could not be sent now.
         cause: Box<Error>,
     },
-    /// Another process of this home took the message from the outbox, and the hub refused it.
+    /// Another process of this home took the message from the outbox, and the hub refused it. Show that it was not sent;
+    /// that process has the reason.
     #[error("another process of this home tried to send the message, and the hub refused it")]
     DeliveredElsewhere,
-    /// Other devices kept changing the group first. Try again.
+    /// Other devices kept changing the group first. Try again a little later.
     #[error("other devices changed the group first, {attempts} times in a row; try again")]
     Contended {
         /// How often it was tried.
         attempts: usize,
     },
-    /// The hub names another group than the one that belongs to the conversation.
+    /// The hub names another group than the one that belongs to the conversation. Do not go on with this hub; tell the user.
     #[error("the hub's answer does not fit the conversation: {what}")]
     UntrustworthyHub {
         /// What does not fit.
         what: &'static str,
     },
-    /// What was decrypted names another author or another conversation than MLS does.
+    /// What was decrypted names another author or another conversation than MLS does. Drop it, as the SDK has done.
     #[error("a message names an author or a conversation that is not its own")]
     MisattributedContent,
-    /// A call to the hub failed, or the hub refused.
+    /// A call to the hub failed, or the hub refused. The code says which and what to do; what is transient can be tried
+    /// again.
     #[error(transparent)]
     Hub(#[from] TransportError),
-    /// The hub refused a change of a group.
+    /// The hub refused a change of a group. The table of the hub's codes says what to do.
     #[error("{detail}")]
     Refused {
         /// The hub's stable code.
@@ -136,16 +139,16 @@ pub enum Error {
         /// Its sentence.
         detail: String,
     },
-    /// The MLS engine failed.
+    /// The MLS engine failed. See the error inside.
     #[error(transparent)]
     Engine(EngineError),
-    /// The store failed.
+    /// The store failed. See the error inside.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What was decrypted is not a message.
+    /// What was decrypted is not a message. Show a gap: a later version may read it.
     #[error("a message is not in a form that this version can read")]
     Content(#[from] ContentError),
-    /// The message cannot be written in the format.
+    /// The message cannot be written in the format. Change it before it is sent.
     #[error("the message cannot be put into the message format: {0}")]
     InvalidContent(#[from] InvalidContent),
 }
