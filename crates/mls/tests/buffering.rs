@@ -42,7 +42,7 @@ async fn a_message_of_the_next_epoch_is_read_after_its_commit() {
 }
 
 #[tokio::test]
-async fn a_poisoned_buffer_does_not_block_the_commit() {
+async fn a_corrupted_message_for_the_next_epoch_does_not_block_the_commit() {
     let (_hub, mut alice, mut bob, id) = two().await;
     alice.update(&id).await.unwrap();
     let commit = alice.newest(&id);

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tertulia_mls::{
     Ciphersuite, ClientId, CommitOptions, ConversationId, Credential, CredentialRef, EngineError, KeyPackage,
-    MlsConversationConfiguration, MlsConversationDecryptMessage, Outcome, Session, SessionConfig,
-    VerifiableGroupInfo,
+    MlsBufferedConversationDecryptMessage, MlsConversationConfiguration, MlsConversationDecryptMessage,
+    Outcome, Session, SessionConfig, Settlement, VerifiableGroupInfo,
 };
 use tertulia_store::{KeySource, Store};
 
@@ -16,7 +16,13 @@ use crate::{
     wire::{Wire, now},
 };
 
-pub(crate) type Operation = Pin<Box<dyn Future<Output = Result<(), EngineError>>>>;
+/// A commit, and the messages that waited for it.
+pub(crate) type Operation = Pin<Box<dyn Future<Output = Result<Vec<Replayed>, EngineError>>>>;
+
+pub(crate) type Replayed = MlsBufferedConversationDecryptMessage;
+
+/// A text that was read, and who is said to have sent it.
+pub(crate) type Read = (String, Option<ClientId>);
 
 /// What the application remembers, in the same transactions as the engine.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -55,8 +61,6 @@ pub(crate) enum Handed {
     Done(Outcome),
     /// It cannot be read, nor ever will.
     Refused,
-    /// It has to come again when what is missing is there.
-    Again,
     /// This device is out.
     NotMember,
 }
@@ -159,12 +163,7 @@ impl Device {
     }
 
     /// Hands the message at a place of the log to the engine. `new_texts` are told.
-    pub(crate) fn receive(
-        &mut self,
-        place: usize,
-        message: &[u8],
-        new_texts: &mut Vec<(String, Option<ClientId>)>,
-    ) -> Handed {
+    pub(crate) fn receive(&mut self, place: usize, message: &[u8], new_texts: &mut Vec<Read>) -> Handed {
         let mut tx = now(self.session.new_transaction()).unwrap();
         let result = match now(tx.conversation(&self.id)) {
             Ok(mut guard) => guard.decrypt_message(message),
@@ -182,7 +181,6 @@ impl Device {
                 }
                 Handed::Done(outcome)
             }
-            Err(EngineError::FutureEpoch { .. } | EngineError::ProposalMissing) => return Handed::Again,
             Err(EngineError::InvalidMessage(_)) => Handed::Refused,
             Err(error) => panic!("{} at {place}: {error:?}", self.name),
         };
@@ -193,32 +191,49 @@ impl Device {
         handed
     }
 
-    fn note(
+    fn note(&self, result: MlsConversationDecryptMessage, memory: &mut Memory, new_texts: &mut Vec<Read>) {
+        self.note_text(result.outcome, result.app_msg, result.sender_client_id, memory, new_texts);
+        self.note_replayed(result.buffered_messages.into_iter().flatten(), memory, new_texts);
+    }
+
+    fn note_replayed(
         &self,
-        result: MlsConversationDecryptMessage,
+        replayed: impl IntoIterator<Item = Replayed>,
         memory: &mut Memory,
-        new_texts: &mut Vec<(String, Option<ClientId>)>,
+        new_texts: &mut Vec<Read>,
     ) {
-        assert_eq!(result.app_msg.is_some(), result.outcome == Outcome::Application);
-        if let Some(text) = result.app_msg {
+        for message in replayed {
+            let Replayed { outcome, app_msg, sender_client_id, .. } = message;
+            self.note_text(outcome, app_msg, sender_client_id, memory, new_texts);
+        }
+    }
+
+    fn note_text(
+        &self,
+        outcome: Outcome,
+        text: Option<Vec<u8>>,
+        sender: Option<ClientId>,
+        memory: &mut Memory,
+        new_texts: &mut Vec<Read>,
+    ) {
+        assert_eq!(text.is_some(), outcome == Outcome::Application);
+        if let Some(text) = text {
             let text = String::from_utf8(text).unwrap();
             assert!(memory.read.insert(text.clone()), "{} reads {text} twice", self.name);
-            new_texts.push((text, result.sender_client_id));
-        }
-        for replayed in result.buffered_messages.into_iter().flatten() {
-            self.note(replayed, memory, new_texts);
+            new_texts.push((text, sender));
         }
     }
 
     /// Opens a Welcome, whose reader begins at `place`. Whether it was for this device.
-    pub(crate) fn welcome(&mut self, welcome: &[u8], place: usize) -> bool {
+    pub(crate) fn welcome(&mut self, welcome: &[u8], place: usize, new_texts: &mut Vec<Read>) -> bool {
         let mut tx = now(self.session.new_transaction()).unwrap();
-        match tx.process_welcome(welcome) {
-            Ok(_) => {}
+        let joined = match tx.process_welcome(welcome) {
+            Ok(joined) => joined,
             Err(EngineError::KeyPackageNotFound) => return false,
             Err(error) => panic!("{}: {error:?}", self.name),
-        }
+        };
         let mut memory = self.memory.clone();
+        self.note_replayed(joined.buffered_messages.into_iter().flatten(), &mut memory, new_texts);
         memory.begin_at(place);
         tx.set_data(serde_json::to_vec(&memory).unwrap()).unwrap();
         now(tx.finish()).unwrap();
@@ -226,12 +241,18 @@ impl Device {
         true
     }
 
-    /// After a join: what came to the old state may have gone with it, and has to come again.
-    pub(crate) fn begin_anew(&mut self) {
-        self.memory.begin_at(self.memory.cursor);
+    /// After a commit: what waited for it was read. After a join, what came to the old state may have gone with it, and has
+    /// to come again.
+    pub(crate) fn keep(&mut self, replayed: Vec<Replayed>, has_joined: bool, new_texts: &mut Vec<Read>) {
+        let mut memory = self.memory.clone();
+        self.note_replayed(replayed, &mut memory, new_texts);
+        if has_joined {
+            memory.begin_at(memory.cursor);
+        }
         let mut tx = now(self.session.new_transaction()).unwrap();
-        tx.set_data(serde_json::to_vec(&self.memory).unwrap()).unwrap();
+        tx.set_data(serde_json::to_vec(&memory).unwrap()).unwrap();
         now(tx.finish()).unwrap();
+        self.memory = memory;
     }
 
     // Commits, which wait for the network.
@@ -241,8 +262,9 @@ impl Device {
         Box::pin(async move {
             let mut tx = session.new_transaction().await?;
             let mut guard = tx.conversation(&id).await?;
-            guard.change_members(add, &remove, CommitOptions::default()).await?;
-            tx.finish().await
+            let summary = guard.change_members(add, &remove, CommitOptions::default()).await?;
+            tx.finish().await?;
+            Ok(summary.buffered_messages.unwrap_or_default())
         })
     }
 
@@ -251,8 +273,9 @@ impl Device {
         Box::pin(async move {
             let options = message.map_or_else(CommitOptions::default, CommitOptions::with_message);
             let mut tx = session.new_transaction().await?;
-            tx.conversation(&id).await?.update_key_material_with(options).await?;
-            tx.finish().await
+            let summary = tx.conversation(&id).await?.update_key_material_with(options).await?;
+            tx.finish().await?;
+            Ok(summary.buffered_messages.unwrap_or_default())
         })
     }
 
@@ -260,8 +283,10 @@ impl Device {
         let (session, id) = (self.session.clone(), self.id.clone());
         Box::pin(async move {
             let mut tx = session.new_transaction().await?;
-            tx.conversation(&id).await?.commit_pending_proposals().await?;
-            tx.finish().await
+            let options = CommitOptions::default();
+            let summary = tx.conversation(&id).await?.commit_pending_proposals_with(options).await?;
+            tx.finish().await?;
+            Ok(summary.and_then(|summary| summary.buffered_messages).unwrap_or_default())
         })
     }
 
@@ -269,8 +294,12 @@ impl Device {
         let (session, id) = (self.session.clone(), self.id.clone());
         Box::pin(async move {
             let mut tx = session.new_transaction().await?;
-            tx.conversation(&id).await?.settle_pending(hub_epoch).await?;
-            tx.finish().await
+            let settled = tx.conversation(&id).await?.settle_pending(hub_epoch).await?;
+            tx.finish().await?;
+            Ok(match settled {
+                Settlement::Merged(summary) => summary.buffered_messages.unwrap_or_default(),
+                _ => Vec::new(),
+            })
         })
     }
 
@@ -278,8 +307,9 @@ impl Device {
         let (session, credential) = (self.session.clone(), self.credential.clone());
         Box::pin(async move {
             let mut tx = session.new_transaction().await?;
-            tx.join_by_external_commit(group_info, &credential).await?;
-            tx.finish().await
+            let joined = tx.join_by_external_commit(group_info, &credential).await?;
+            tx.finish().await?;
+            Ok(joined.buffered_messages.unwrap_or_default())
         })
     }
 }

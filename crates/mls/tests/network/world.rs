@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     common::{Fault, Hub, client_id, conversation},
-    device::{Device, Handed, Operation},
+    device::{Device, Handed, Operation, Read, Replayed},
     wire::{advance, now},
 };
 
@@ -489,12 +489,12 @@ impl World {
     }
 
     /// A commit may lose, or stay in doubt, or meet one in doubt, or change what is not so any more.
-    fn committed(&mut self, who: usize, is_join: bool, result: Result<(), EngineError>) {
+    fn committed(&mut self, who: usize, is_join: bool, result: Result<Vec<Replayed>, EngineError>) {
         match result {
-            Ok(()) => {
-                if is_join {
-                    self.devices[who].begin_anew();
-                }
+            Ok(replayed) => {
+                let mut texts = Vec::new();
+                self.devices[who].keep(replayed, is_join, &mut texts);
+                self.know(who, texts);
             }
             Err(
                 EngineError::CommitRejected(_)
@@ -656,16 +656,14 @@ impl World {
         let was_done = self.devices[who].memory.is_done(place);
         let mut texts = Vec::new();
         let handed = self.devices[who].receive(place, &message, &mut texts);
-        for (text, sender) in texts {
-            let number: usize = text.parse().unwrap();
-            let expected = client_id(NAMES[self.texts[number].sender]);
-            assert_eq!(sender, Some(expected), "{} does not know who says {text}", self.devices[who].name);
-        }
+        self.know(who, texts);
         // No store was copied.
         assert_ne!(handed, Handed::Done(Outcome::OwnMessageUnknown), "{} at {place}", self.devices[who].name);
         if handed == Handed::NotMember {
             self.open_welcome(who);
         }
+        let is_buffered = handed == Handed::Done(Outcome::Buffered);
+        assert!(self.is_eager || !is_buffered, "nothing is missing before {place}");
         if was_done {
             let again = [Outcome::Application, Outcome::OwnCommitMerged];
             assert!(
@@ -676,13 +674,24 @@ impl World {
         matches!(handed, Handed::Done(_) | Handed::Refused)
     }
 
+    /// Whoever reads a text knows who has sent it.
+    fn know(&self, who: usize, texts: Vec<Read>) {
+        for (text, sender) in texts {
+            let number: usize = text.parse().unwrap();
+            let expected = client_id(NAMES[self.texts[number].sender]);
+            assert_eq!(sender, Some(expected), "{} does not know who says {text}", self.devices[who].name);
+        }
+    }
+
     /// Joins by a Welcome, if there is one that opens.
     fn open_welcome(&mut self, who: usize) {
         let untried = self.tried[who]..self.welcomes.len();
         self.tried[who] = self.welcomes.len();
         for at in untried.rev() {
             let (welcome, place) = &self.welcomes[at];
-            if self.devices[who].welcome(welcome, *place) {
+            let mut texts = Vec::new();
+            if self.devices[who].welcome(welcome, *place, &mut texts) {
+                self.know(who, texts);
                 return;
             }
         }
