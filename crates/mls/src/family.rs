@@ -100,9 +100,11 @@ pub(crate) fn descendants(overlay: &Overlay, id: &ConversationId) -> Result<Vec<
 /// The records that tie a conversation to its parent and its children.
 pub(crate) fn ties(overlay: &Overlay, id: &ConversationId) -> Result<Vec<RecordKey>> {
     let mut ties = vec![parent_key(id)];
-    // A parent that cannot be read must not stand in the way of a wipe.
-    if let Ok(Some(parent)) = parent(overlay, id) {
-        ties.push(child_key(&parent, id));
+    match parent(overlay, id) {
+        Ok(parent) => ties.extend(parent.map(|parent| child_key(&parent, id))),
+        // A parent that cannot be read must not stand in the way of a wipe. A store that is busy may.
+        Err(EngineError::DamagedState { .. }) => {}
+        Err(error) => return Err(error),
     }
     ties.extend(children(overlay, id)?.iter().map(|child| child_key(id, child)));
     Ok(ties)
