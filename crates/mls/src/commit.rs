@@ -291,6 +291,14 @@ impl ConversationGuard<'_> {
 
     /// Sends a pending commit, and settles it by the answer.
     pub(crate) async fn publish(&mut self, record: PendingRecord) -> Result<CommitSummary> {
+        let mut summary = self.publish_only(record).await?;
+        summary.buffered_messages = self.replay(Vec::new())?.into_messages();
+        Ok(summary)
+    }
+
+    /// The same, without processing what has waited for the new epoch: that is not written by this commit any more, but with
+    /// what the application makes of it.
+    async fn publish_only(&mut self, record: PendingRecord) -> Result<CommitSummary> {
         let again = self.pending()?.is_some_and(|pending| pending == record);
         publish(self.tx, &self.id, record, again).await
     }

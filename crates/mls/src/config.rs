@@ -22,7 +22,8 @@ pub struct SessionConfig {
     pub prior_epochs: u16,
     /// Whether a message key is gone from disk as soon as the transaction that used it up is finished. Else it can be derived
     /// from what is on disk for up to 256 messages of its conversation, or until the epoch ends. Strict costs O(group) for
-    /// each transaction. Default: no.
+    /// each transaction, and empties the database's write-ahead log behind it; if a read that is under way prevents that for a
+    /// second, the next transaction does it. Default: no.
     pub strict: bool,
     /// About how much memory may hold groups between transactions, in bytes. A group of 1000 takes about 1 MiB; one that is
     /// not held is loaded by each transaction that needs it. Default: 64 MiB.

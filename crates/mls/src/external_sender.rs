@@ -119,25 +119,25 @@ struct Jwk {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExternalSenderError {
-    /// The length is that of no raw public key and of no reasonable JWK.
+    /// The length is that of no raw public key and of no reasonable JWK. Ask the hub for its key again.
     #[error("{got} bytes are no public key")]
     Length {
         /// Bytes given.
         got: usize,
     },
-    /// The point is not on the curve.
+    /// The point is not on the curve. Ask the hub for its key again.
     #[error("no point on the curve of {0}")]
     NotOnCurve(SignatureScheme),
-    /// It is no JWK, or one whose members do not make a key.
+    /// It is no JWK, or one whose members do not make a key. Ask the hub for its key again.
     #[error("no JWK of a public key")]
     Jwk,
-    /// The JWK has a type or curve that no ciphersuite signs with.
+    /// The JWK has a type or curve that no ciphersuite signs with. Ask the hub for a key of the conversation's ciphersuite.
     #[error("a JWK of another type or curve")]
     UnknownKeyType,
     /// The JWK has a private key in it. Take that key out of use: it has been where it must not be.
     #[error("a JWK with a private key")]
     PrivateKey,
-    /// The key is not one of the conversation's ciphersuite.
+    /// The key is not one of the conversation's ciphersuite. Ask the hub for one that is, or choose another ciphersuite.
     #[error("a key of {got} where the ciphersuite has {expected}")]
     WrongScheme {
         /// The key's scheme.

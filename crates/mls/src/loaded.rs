@@ -59,6 +59,8 @@ pub(crate) struct Loaded {
     tree_bytes: usize,
     /// Whether the store does not have all of it yet.
     changed: bool,
+    /// Whether the buffer has been looked through for what its epoch frees.
+    pub(crate) has_replayed: bool,
 }
 
 impl Loaded {
@@ -92,6 +94,7 @@ impl Loaded {
             serial,
             entries: 0,
             changed: false,
+            has_replayed: false,
         };
         // A store of the first version did not count in this epoch.
         loaded.meta.heads_since = loaded.meta.heads_since.min(epoch + 1);
@@ -112,6 +115,7 @@ impl Loaded {
             tree_epoch: None,
             tree_bytes: 0,
             changed: true,
+            has_replayed: false,
         }
     }
 

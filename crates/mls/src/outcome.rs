@@ -175,6 +175,8 @@ pub struct CommitSummary {
     pub removed: Vec<ClientId>,
     /// Messages of the new epoch that had come before it, see
     /// [`MlsConversationDecryptMessage::buffered_messages`]. One of them may be a commit, which begins yet another epoch.
+    /// Unlike the commit they are not written yet: if the transaction is not finished, they come again, with the next message
+    /// that is received.
     pub buffered_messages: Option<Vec<MlsBufferedConversationDecryptMessage>>,
     /// In the certificates of those who came in.
     pub crl_new_distribution_points: NewCrlDistributionPoints,

@@ -7,7 +7,7 @@ use mls_rs::{MlsMessage, error::MlsError, group::ReceivedMessage, time::MlsTime}
 
 use crate::{
     ClientId, ConversationGuard, ConversationId, EngineError, KeyPackage, MlsProposalBundle, Result,
-    TransactionContext, commit::client_id_error, provider::MlsGroup,
+    TransactionContext, commit::client_id_error, identity::Judge, provider::MlsGroup,
 };
 
 /// What a proposal of this device is to bring about.
@@ -68,8 +68,10 @@ impl ConversationGuard<'_> {
     /// Makes a proposal of this device in the current epoch.
     pub(crate) fn propose(&mut self, intent: &Intent) -> Result<MlsProposalBundle> {
         self.refuse_while_pending()?;
-        let policy = self.config().client_id_policy;
+        let config = self.config();
+        let policy = &config.client_id_policy;
         let overlay = self.overlay()?.clone();
+        let mut judge = Judge::new(&overlay, &config);
         let loaded = self.loaded()?;
         // An encrypted proposal would use a key of this epoch, perhaps a second time.
         if loaded.meta.encrypts_handshake() && loaded.meta.incarnation != Some(overlay.incarnation()) {
@@ -77,7 +79,7 @@ impl ConversationGuard<'_> {
         }
         let group = &mut loaded.group;
         let member = |group: &MlsGroup, client: &ClientId| {
-            let canonical = policy.canonical(client).map_err(EngineError::InvalidClientId)?;
+            let canonical = policy.canonical(client)?;
             Ok::<_, EngineError>(group.member_with_identity(canonical.as_bytes()).ok())
         };
         let proposed = match intent {
@@ -86,8 +88,10 @@ impl ConversationGuard<'_> {
                     return Err(EngineError::AlreadyMember(package.client_id().clone()));
                 }
                 check(group, package)?;
-                let now = MlsTime::now().seconds_since_epoch();
-                group.propose_add(package.checked_message(now)?, Vec::new())
+                let message = package.checked_message(MlsTime::now().seconds_since_epoch())?;
+                let content = message.as_key_package().ok_or(EngineError::InvalidKeyPackage(None))?;
+                judge.key_package(content.signing_identity(), group)?;
+                group.propose_add(message, Vec::new())
             }
             Intent::Remove(client, leaf) => {
                 let member = member(group, client)?
@@ -101,17 +105,20 @@ impl ConversationGuard<'_> {
             .and_then(|message| described(group, message))
             .map_err(library)
             .and_then(|bundle| loaded.snapshot(&overlay).map(|()| bundle));
-        if bundle.is_err() {
-            self.restore()?;
+        match bundle {
+            Ok(bundle) => Ok(MlsProposalBundle { crl_new_distribution_points: judge.new_points(), ..bundle }),
+            Err(error) => {
+                self.restore()?;
+                Err(error)
+            }
         }
-        bundle
     }
 }
 
 /// Whether the key package is valid, now and in this group. The library checks it when it is committed only.
 fn check(group: &mut MlsGroup, package: &KeyPackage) -> Result<()> {
     let refused = |error: MlsError| match client_id_error(&error) {
-        Some(error) => EngineError::InvalidClientId(error),
+        Some(error) => error.into(),
         None => EngineError::InvalidKeyPackage(Some(Box::new(error))),
     };
     if package.ciphersuite().number() != *group.cipher_suite() {

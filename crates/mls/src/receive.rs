@@ -58,7 +58,10 @@ impl ConversationGuard<'_> {
     pub fn decrypt_message(&mut self, message: impl AsRef<[u8]>) -> Result<MlsConversationDecryptMessage> {
         let mut left_out = Vec::new();
         let mut result = self.receive(message.as_ref(), &mut left_out)?;
-        if matches!(result.outcome, Outcome::Commit | Outcome::OwnCommitMerged | Outcome::Proposal) {
+        // What a transaction did with buffered messages after its own commit is undone if it was not finished.
+        let is_due = self.loaded_if_joined()?.is_some_and(|loaded| !loaded.has_replayed);
+        let frees = matches!(result.outcome, Outcome::Commit | Outcome::OwnCommitMerged | Outcome::Proposal);
+        if frees || is_due {
             let mut replayed = self.replay(left_out)?;
             result.is_active &= replayed.messages.iter().all(|message| message.is_active);
             result.proposals = std::mem::take(&mut replayed.renewed);

@@ -177,10 +177,25 @@ impl TransactionContext {
                 writing.loaded.values_mut().for_each(Loaded::written);
                 let events = std::mem::take(&mut writing.events);
                 self.session.events().push(events);
+                if strict {
+                    self.erase_log()?;
+                }
             }
             Err(_) => self.state = None,
         }
         written
+    }
+
+    /// Empties the database's write-ahead log, in which older states of the groups are.
+    fn erase_log(&self) -> Result<()> {
+        match self.session.store().erase_log(&self.writing()?.writer) {
+            Ok(()) => Ok(()),
+            // What was to be written is written, so that this is no error of the transaction; the next one tries again.
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log could not be emptied");
+                Ok(())
+            }
+        }
     }
 
     /// Lets other writers in. Whatever was not persisted is lost.

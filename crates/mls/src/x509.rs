@@ -77,7 +77,7 @@ pub enum CrlError {
     /// again.
     #[error("malformed revocation list")]
     Malformed,
-    /// The bytes, or the URL of the distribution point, are too long.
+    /// The bytes, or the URL of the distribution point, are too long. Go on without this list.
     #[error("{got} bytes are too many, at most {max}")]
     TooLong {
         /// How many there are.

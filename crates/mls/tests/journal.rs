@@ -1,5 +1,5 @@
 //! What a message costs on disk and in memory, and that nothing is used up twice or forgotten for it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // the seed is printed
 
 mod common;
 

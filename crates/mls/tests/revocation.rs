@@ -8,8 +8,8 @@ use common::{
     pki::{Authority, Certified, Certify, FROM, year},
 };
 use tertulia_mls::{
-    CertificateError, CertificatePolicy, Credential, CrlError, DeviceStatus,
-    E2eiConversationState, EngineError, ErrorKind, VerifiableGroupInfo,
+    CertificateError, CertificatePolicy, Credential, CrlError, DeviceStatus, E2eiConversationState,
+    EngineError, ErrorKind, VerifiableGroupInfo,
 };
 
 const POINT: &str = "http://crl.example/devices";

@@ -33,7 +33,7 @@ impl ConversationGuard<'_> {
             let options = CommitOptions { encrypted_message, history, psks: std::mem::take(&mut psks) };
             let remove = if done.is_none() { remove } else { &[] };
             let committed = match self.stage(batch, remove, options, HistoryChange::Keep) {
-                Ok(record) => self.publish(record).await,
+                Ok(record) => self.publish_only(record).await,
                 Err(error) => Err(error),
             };
             match (committed, &mut done) {
@@ -48,7 +48,9 @@ impl ConversationGuard<'_> {
                 }
             }
         }
-        done.ok_or(EngineError::NothingToCommit)
+        let mut done = done.ok_or(EngineError::NothingToCommit)?;
+        done.buffered_messages = self.replay(Vec::new())?.into_messages();
+        Ok(done)
     }
 
     /// What can be known to fail of any batch, before the first of them is committed. What is left is a forged signature,
@@ -75,7 +77,7 @@ impl ConversationGuard<'_> {
 
 /// Both commits as one. A client that was removed and added again is in its own place: neither.
 fn join(done: &mut CommitSummary, next: CommitSummary) {
-    let CommitSummary { epoch, added, removed, buffered_messages, crl_new_distribution_points } = next;
+    let CommitSummary { epoch, added, removed, crl_new_distribution_points, .. } = next;
     done.epoch = epoch;
     done.added.extend(added);
     done.removed.extend(removed);
@@ -84,9 +86,6 @@ fn join(done: &mut CommitSummary, next: CommitSummary) {
         done.removed.iter().filter(|client| now.contains(client)).cloned().collect();
     done.added.retain(|client| !again.contains(client));
     done.removed.retain(|client| !again.contains(client));
-    if let Some(buffered) = buffered_messages {
-        done.buffered_messages.get_or_insert_default().extend(buffered);
-    }
     if let Some(points) = crl_new_distribution_points {
         let known = done.crl_new_distribution_points.get_or_insert_default();
         known.extend(points.into_iter().filter(|point| !known.contains(point)).collect::<Vec<_>>());

@@ -4,7 +4,7 @@ use mls_rs::{MlsMessage, error::MlsError};
 
 use super::settle::publish;
 use crate::{
-    ConversationId, CredentialRef, EngineError, MlsCommitBundle, MlsGroupInfoBundle, Result,
+    ConversationGuard, ConversationId, CredentialRef, EngineError, MlsCommitBundle, MlsGroupInfoBundle, Result,
     TransactionContext, VerifiableGroupInfo, WelcomeBundle,
     commit::client_id_error,
     identity::Judge,
@@ -30,10 +30,11 @@ impl TransactionContext {
     ) -> Result<WelcomeBundle> {
         let (id, record) = self.stage_join(group_info, credential)?;
         let summary = publish(self, &id, record, false).await?;
+        let buffered_messages = ConversationGuard::new(self, id.clone()).replay(Vec::new())?.into_messages();
         Ok(WelcomeBundle {
             id,
             epoch: summary.epoch,
-            buffered_messages: summary.buffered_messages,
+            buffered_messages,
             crl_new_distribution_points: summary.crl_new_distribution_points,
         })
     }

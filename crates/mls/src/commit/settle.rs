@@ -45,8 +45,7 @@ pub(super) async fn publish(
     }
     match outcome {
         CommitOutcome::Accepted => {
-            let mut summary = guard.merge(&record)?;
-            summary.buffered_messages = guard.replay(Vec::new())?.into_messages();
+            let summary = guard.merge(&record)?;
             fail_point!(MERGED);
             tx.persist()?;
             fail_point!(SETTLED);

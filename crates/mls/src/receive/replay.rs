@@ -102,6 +102,9 @@ impl ConversationGuard<'_> {
                 }
             }
         }
+        if let Some(loaded) = self.loaded_if_joined()? {
+            loaded.has_replayed = true;
+        }
         let renewed = if self.is_joined()? { self.renew(&left_out)? } else { Vec::new() };
         Ok(Replayed { messages, renewed })
     }

@@ -7,7 +7,8 @@ use tertulia_store::KeyPackageRecord;
 
 use super::{TransactionContext, backdated, failure};
 use crate::{
-    ClientId, Credential, CredentialFilter, CredentialRef, EngineError, KeyPackage, Result,
+    Ciphersuite, ClientId, Credential, CredentialFilter, CredentialRef, EngineError, IdentityCredential,
+    KeyPackage, Result,
     identity::Judge,
     key_package::{MAX_AT_ONCE, MAX_LIFETIME},
     loaded::Loaded,
@@ -36,6 +37,28 @@ impl TransactionContext {
         let reference = credential.reference();
         overlay.insert_credential(credential);
         Ok(reference)
+    }
+
+    /// Sees to it that this client has a basic credential in each of these ciphersuites, and returns them in that order. Those
+    /// that it has already are left as they are.
+    pub fn mls_init(
+        &mut self,
+        client_id: &ClientId,
+        ciphersuites: &[Ciphersuite],
+    ) -> Result<Vec<CredentialRef>> {
+        let mut references = Vec::with_capacity(ciphersuites.len());
+        for ciphersuite in ciphersuites {
+            let filter = CredentialFilter {
+                client_id: Some(client_id.clone()),
+                ciphersuite: Some(*ciphersuite),
+                credential_type: Some(IdentityCredential::Basic),
+            };
+            references.push(match self.find_credentials_by(&filter)?.pop() {
+                Some(known) => known,
+                None => self.add_credential(Credential::basic(client_id.clone(), *ciphersuite)?)?,
+            });
+        }
+        Ok(references)
     }
 
     /// All credentials in the store.
