@@ -5,9 +5,9 @@
 //! application implements [`MlsTransport`]), the database (`tertulia-store`), what a message means, and who may do what.
 //! The cryptography is that of `mls-rs` with AWS-LC; no type of them appears here.
 //!
-//! # Two people talk
+//! The README has a table of the names in the original of this API, with what is different here.
 //!
-//! Everything that changes state happens in a [`TransactionContext`], which writes all or nothing.
+//! # Two people talk
 //!
 //! ```
 #![doc = include_str!("../examples/two_people_talk.rs")]
@@ -15,47 +15,209 @@
 //!
 //! # Supported
 //!
-//! - The ciphersuites [0x0001, 0x0002, 0x0003, 0x0005 and 0x0007](Ciphersuite::ALL). Identities by a [`ClientIdPolicy`], by
-//!   default those of Tertulia's devices.
-//! - Basic credentials and [X.509 credentials](Credential::x509), several per device, and changing from one to another
-//!   ([`set_credential_by_ref`](ConversationGuard::set_credential_by_ref)). Certificates are verified up to registered
-//!   [trust anchors](TransactionContext::add_trust_anchor) and against registered
-//!   [revocation lists](TransactionContext::e2ei_register_crl), and what is not good is refused or reported, by a
-//!   [`CertificatePolicy`]. A [`WireIdentity`] tells who a device is and what vouches for it.
-//! - Key packages for one use, and a last resort for any number, per credential.
-//! - Creating a conversation, joining it by Welcome or by external commit, which also brings back a device whose state is
-//!   lost.
-//! - Adding, removing, updating, committing proposals, all in [two phases](MlsTransport) with the hub, an
-//!   application message in the new epoch going along if wanted ([`CommitOptions`]).
-//! - Proposals of [external senders](ExternalSender): the hub's, whose key is given raw or as a JWK.
-//! - Proposals of this device ([`new_add_proposal`](TransactionContext::new_add_proposal) and its like), made again when a
-//!   commit leaves them out; of joiners, who propose themselves; of external senders, such as the hub.
-//! - Application messages, also late ones of the last few epochs, with padding.
-//! - Messages in any order: those of a future epoch, and commits whose proposals have not come, are
-//!   [buffered](Outcome::Buffered) with bounds, and processed when they can be. One bad message never stops a group.
-//! - Children of conversations, which go with their [parent](ConversationGuard::mark_as_child_of).
-//! - [`EpochObserver`]s, which are told of new epochs once they are on disk.
-//! - [History](HistorySharing): newcomers can be given what was said before, from a point that the members allowed, in the
-//!   commit that adds them. A [`HistoryClient`] reads it.
-//! - Key rotation: [`MlsCustomConfiguration::key_rotation_span`], [`Session::key_rotations_due`].
-//! - External pre-shared keys, from Welcomes and commits of others and in commits of this device.
-//! - Credentials and key packages that were made elsewhere; a ratchet tree that comes apart from its Welcome.
-//! - Exporting keys; comparing states by the epoch authenticator.
-//! - Application data that moves with the keys: [`TransactionContext::store_write`].
-//! - Several sessions, in several processes, on one store.
+//! The examples stand on a hub in memory and devices in temporary directories: `examples/guide/support.rs`, where `two()`
+//! makes a conversation of Alice and Bob. `cargo run -p tertulia-mls --example guide` runs them all.
 //!
-//! # Unsupported
+//! ## Transactions
 //!
-//! Branching and reinitialising groups, custom proposals and extensions. Getting certificates from an
-//! issuer, and fetching revocation lists: the application does both.
+//! Everything that changes state happens in a [`TransactionContext`], which writes all or nothing: what the engine does,
+//! the application's checkpoint ([`set_data`](TransactionContext::set_data)) and its own tables
+//! ([`store_write`](TransactionContext::store_write)). There is one writer at a time on a store, across sessions and processes;
+//! who waits longest comes first. Looking ([`Session::conversation`]) needs no transaction and never waits for one.
 //!
-//! # Planned
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/transactions.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
 //!
-//! # A newcomer reads the past
+//! ## Commits in two phases
+//!
+//! A commit is written as *pending*, the lock is released, the application's [`MlsTransport`] sends it, and its answer settles
+//! it: accepted and merged, rejected and dropped, or unknown. What is unknown stays pending until the hub's log or its epoch
+//! tells, and is never dropped on a guess. So a crash at any instruction leaves a device that gets into the hub's epoch. An
+//! application message in the new epoch can go along ([`CommitOptions::with_message`]). Very many new members are added by
+//! several commits ([`SessionConfig::adds_per_commit`]).
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/commits.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Receiving
+//!
+//! [`decrypt_message`](ConversationGuard::decrypt_message) takes every message of the log, the device's own too, and says what
+//! it was: the table of [`Outcome`] has them all, and what to do. Messages of a future epoch, and commits whose proposals have
+//! not come, are buffered with bounds ([`SessionConfig::max_buffered_messages`]) and processed when they can be, in the order
+//! application, proposals, commits. One bad message never stops a group. Late messages are read within
+//! [`out_of_order_tolerance`](MlsCustomConfiguration::out_of_order_tolerance) and for [`SessionConfig::prior_epochs`] past
+//! epochs.
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/receiving.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Proposals
+//!
+//! Of this device ([`new_add_proposal`](TransactionContext::new_add_proposal) and its like), which are made again when a commit
+//! leaves them out; of joiners, who propose themselves
+//! ([`new_external_add_proposal`](TransactionContext::new_external_add_proposal)); of external senders, such as the hub
+//! ([`new_external_remove_proposal`](TransactionContext::new_external_remove_proposal)). Nothing can be encrypted while there are
+//! any; [`delay`](MlsConversationDecryptMessage::delay) tells each member another time after which to commit them.
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/proposals.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Members, keys and external senders
+//!
+//! Who is a member, what all of an epoch share (the exporter, the epoch authenticator), and whose proposals from outside count
+//! ([`ExternalSender`], a raw key or a JWK).
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/members.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Joining from outside
+//!
+//! With a [`VerifiableGroupInfo`], which holds the ratchet tree. The device's own old leaf is removed by the same commit. By
+//! Welcome one joins with [`process_welcome`](TransactionContext::process_welcome), and with a tree that comes apart from it by
+//! [`JoinOptions`].
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/joining.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## History
+//!
+//! Newcomers can be given what was said before, from a point that the members allowed, in the commit that adds them
+//! ([`HistorySharing`]). A [`HistoryClient`] reads it.
 //!
 //! ```
 #![doc = include_str!("../examples/history.rs")]
 //! ```
+//!
+//! ## Conversations within conversations
+//!
+//! Wiped with their parent, whether by this device or because it was removed. Each device keeps such ties for itself.
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/children.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Credentials and key packages
+//!
+//! The ciphersuites are [0x0001, 0x0002, 0x0003, 0x0005 and 0x0007](Ciphersuite::ALL). Identities are those that the session's
+//! [`ClientIdPolicy`] accepts, by default the addresses of Tertulia's devices. A device may have several credentials, and change
+//! from one to another ([`set_credential_by_ref`](ConversationGuard::set_credential_by_ref)).
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/credentials.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Certificates
+//!
+//! X.509 credentials ([`Credential::x509`]) are verified up to registered
+//! [trust anchors](TransactionContext::add_trust_anchor) and against registered
+//! [revocation lists](TransactionContext::e2ei_register_crl). What is not good is refused or reported, by the
+//! [`CertificatePolicy`]. A [`WireIdentity`] tells who a device is and what vouches for it.
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/certificates.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Key rotation
+//!
+//! With a [`key_rotation_span`](MlsCustomConfiguration::key_rotation_span), keys are due at a random moment in its last quarter,
+//! unless a commit has renewed them before. The engine has no clock of its own: the application asks.
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/rotation.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Pre-shared keys, and key packages that move
+//!
+//! External pre-shared keys (RFC 9420, section 8.4) are used from Welcomes and commits of others, and mixed into own commits.
+//! Credentials and key packages can be made elsewhere, and key packages be taken out for elsewhere.
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/psks.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Observers
+//!
+//! An [`EpochObserver`] is told of epochs, a [`HistoryObserver`] of history's secrets. If a transaction is dropped after a commit
+//! of it has succeeded, they are told with the next transaction, or by [`Session::deliver_events`].
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/observers.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Errors
+//!
+//! Every [`EngineError`] is documented with what to do, and sorted into an [`ErrorKind`]: misuse by the caller, misbehaviour of
+//! a peer, trouble with what is stored, and what may work later.
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/errors.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! ## Storage
+//!
+//! The store is SQLCipher's, with a key in a file or from a passphrase. It can get another key, and be copied while in use. A
+//! group stays in memory between transactions, up to [`SessionConfig::cache_bytes`] in all. On disk, a message appends one small
+//! entry to its conversation's journal, and a snapshot follows after 256 of them, or with the next epoch.
+//!
+//! ```
+//! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
+#![doc = include_str!("../examples/guide/storage.rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tertulia_mls::Result<()> { run().await }
+//! ```
+//!
+//! # Unsupported
+//!
+//! - Branching and reinitialising groups; custom proposals and extensions; changing a group's context extensions.
+//! - Ciphersuites with Curve448, and hybrid ones with post-quantum keys.
+//! - Committing without a path, and leaving the ratchet tree out of Welcome and group info.
+//! - Getting certificates from an issuer, and fetching revocation lists: the application does both.
+//! - A store that is not `tertulia-store`, and so platforms that SQLite's files do not exist on, such as browsers.
 //!
 //! # Secrets on disk
 //!
