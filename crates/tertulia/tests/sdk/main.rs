@@ -1,5 +1,6 @@
 //! The SDK against a real hub: one binary, so that it is linked once.
 
+mod backups;
 mod contention;
 mod losses;
 mod rotation;
