@@ -10,10 +10,12 @@ mod records;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use tertulia_store::{JournalEntry, KeyPackageRecord, ReadTx, RecordKey, Store, StoreError, WriteTx};
+use tertulia_store::{
+    JournalEntry, KeyPackageRecord, ReadTx, RecordKey, Store, StoreError, WriteTx, WriterGuard,
+};
 use zeroize::Zeroizing;
 
 use self::{client::credential_record, library::StorageFailed};
@@ -32,6 +34,8 @@ type Secret = Zeroizing<Vec<u8>>;
 pub(crate) struct Overlay {
     /// None for a scratch overlay, under which there is nothing.
     store: Option<Store>,
+    /// The right to write of the transaction that is under way, if there is one.
+    writer: Arc<Mutex<Weak<WriterGuard>>>,
     changes: Arc<Mutex<Changes>>,
     trust: Trust,
 }
@@ -111,7 +115,7 @@ enum CredentialChange {
 
 impl Overlay {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store: Some(store), changes: Arc::default(), trust: Trust::default() }
+        Self { store: Some(store), writer: Arc::default(), changes: Arc::default(), trust: Trust::default() }
     }
 
     pub(crate) fn with_trust(self, trust: Trust) -> Self {
@@ -124,7 +128,7 @@ impl Overlay {
 
     /// An overlay above nothing, whose content is taken out and not written.
     pub(crate) fn scratch() -> Self {
-        Self { store: None, changes: Arc::default(), trust: Trust::default() }
+        Self { store: None, writer: Arc::default(), changes: Arc::default(), trust: Trust::default() }
     }
 
     /// An overlay above nothing with a conversation as the store has it at one moment, and what is pending for it.
@@ -158,15 +162,26 @@ impl Overlay {
         self.store.as_ref().map_or(0, Store::incarnation)
     }
 
+    /// From now on it reads as the writer, for as long as there is this one.
+    pub(crate) fn begin(&self, writer: &Arc<WriterGuard>) {
+        *self.writer() = Arc::downgrade(writer);
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Weak<WriterGuard>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn changes(&self) -> MutexGuard<'_, Changes> {
         // No code that can panic runs while the lock is held half-way through a change.
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stored<T: Default>(&self, read: impl FnOnce(&ReadTx<'_>) -> Result<T, StoreError>) -> Result<T> {
-        match &self.store {
-            Some(store) => Ok(store.read(read)?),
-            None => Ok(T::default()),
+        let Some(store) = &self.store else { return Ok(T::default()) };
+        let writer = self.writer().upgrade();
+        match writer {
+            Some(writer) => Ok(store.read_as_writer(&writer, read)?),
+            None => Ok(store.read(read)?),
         }
     }
 

@@ -6,7 +6,7 @@ mod trust;
 
 pub use self::conversations::JoinOptions;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use mls_rs::{error::MlsError, time::MlsTime};
 use tertulia_store::{StoreError, WriteTx, WriterGuard};
@@ -47,7 +47,7 @@ pub(crate) struct Writing {
     application: Vec<ApplicationWrite>,
     /// What the observers are told once it is on disk.
     events: Vec<Event>,
-    writer: WriterGuard,
+    writer: Arc<WriterGuard>,
 }
 
 type ApplicationWrite = Box<dyn FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError> + Send>;
@@ -205,7 +205,8 @@ impl TransactionContext {
 
     /// Becomes the writer, with nothing loaded: others may have written.
     pub(crate) async fn lock(&mut self) -> Result<()> {
-        let writer = self.session.store().lock().await?;
+        let writer = Arc::new(self.session.store().lock().await?);
+        self.session.overlay().begin(&writer);
         self.session.overlay().trust().reset();
         self.state = Some(Writing {
             overlay: self.session.overlay().clone(),

@@ -250,6 +250,26 @@ impl Store {
         result
     }
 
+    /// The same from the writer's connection, for whoever is the writer. After a write it has the pages still in memory, where
+    /// every other connection begins with none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read), and [`StoreError::WrongGuard`].
+    pub fn read_as_writer<T, E: From<StoreError>>(
+        &self,
+        guard: &WriterGuard,
+        read: impl FnOnce(&ReadTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.check_guard(guard)?;
+        fail_point!(READ, StoreError::Busy);
+        let mut writer = self.writer();
+        let tx = writer.connection.transaction().map_err(StoreError::from)?;
+        database::take_view(&tx)
+            .map_err(|error| database::explained(error, &self.inner.home, self.keyed().key()))?;
+        read(&ReadTx { tx })
+    }
+
     /// Leaves nothing in the write-ahead log, where older content of the pages stays, encrypted, when they are written anew
     /// or what was in them is deleted. The log is transferred into the database, in which what is deleted is overwritten,
     /// and cut to no bytes.

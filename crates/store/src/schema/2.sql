@@ -1,11 +1,11 @@
 -- The cost of a message no longer grows with its group: what a message changes goes into a journal, and the state of the
 -- group, with its serial number, is written now and then. The number comes before the state, so that it is found without
--- reading past it.
+-- reading past it. Tables whose rows can be long have a ROWID: without one SQLite reads a row as a whole to compare its key.
 CREATE TABLE mls_groups_2 (
     id     BLOB PRIMARY KEY,
     serial INTEGER NOT NULL, -- of the newest journal entry that the state contains
     state  BLOB    NOT NULL
-) WITHOUT ROWID;
+);
 
 INSERT INTO mls_groups_2 (id, serial, state) SELECT id, 0, state FROM mls_groups;
 DROP TABLE mls_groups;
@@ -15,7 +15,18 @@ ALTER TABLE mls_groups_2 RENAME TO mls_groups;
 CREATE TABLE mls_trees (
     group_id BLOB PRIMARY KEY,
     tree     BLOB NOT NULL
-) WITHOUT ROWID;
+);
+
+CREATE TABLE mls_epochs_2 (
+    group_id BLOB    NOT NULL,
+    epoch    INTEGER NOT NULL,
+    state    BLOB    NOT NULL,
+    PRIMARY KEY (group_id, epoch)
+);
+
+INSERT INTO mls_epochs_2 (group_id, epoch, state) SELECT group_id, epoch, state FROM mls_epochs;
+DROP TABLE mls_epochs;
+ALTER TABLE mls_epochs_2 RENAME TO mls_epochs;
 
 -- The message keys that were used up. Entries up to the serial number of the group's state are contained in it.
 CREATE TABLE mls_journal (
