@@ -217,7 +217,12 @@
 //! - Ciphersuites with Curve448, and hybrid ones with post-quantum keys.
 //! - Committing without a path, and leaving the ratchet tree out of Welcome and group info.
 //! - Getting certificates from an issuer, and fetching revocation lists: the application does both.
-//! - A store that is not `tertulia-store`, and so platforms that SQLite's files do not exist on, such as browsers.
+//! - Another database than `tertulia-store`'s, by which keys and the application's data move together.
+//!
+//! # Planned
+//!
+//! - The same in a browser.
+//! - A key of the store that the application gives, for instance from the keychain of the system.
 //!
 //! # Secrets on disk
 //!

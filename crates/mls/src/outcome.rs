@@ -159,7 +159,7 @@ pub struct MlsProposalBundle {
     pub proposal: Vec<u8>,
     /// Its reference (RFC 9420, section 5.2).
     pub proposal_ref: Vec<u8>,
-    /// Always none, see [`NewCrlDistributionPoints`].
+    /// In the certificate of the one whom an own proposal adds. None for proposals from outside.
     pub crl_new_distribution_points: NewCrlDistributionPoints,
 }
 

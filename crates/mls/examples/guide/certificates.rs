@@ -5,7 +5,7 @@ use tertulia_mls::{Ciphersuite, Credential, DeviceStatus, E2eiConversationState,
 /// A device with a certificate says who its user is, and every member can tell what vouches for that.
 pub(crate) async fn run() -> Result<()> {
     let (hub, alice, bob, id) = two().await?;
-    let (authority, certificate, key) = issue().expect("certificates can be made");
+    let [authority, certificate, key] = issue().expect("certificates can be made");
 
     // Everybody trusts the same authorities, and so decides alike.
     for device in [&alice, &bob] {
@@ -34,7 +34,7 @@ pub(crate) async fn run() -> Result<()> {
 }
 
 /// An authority, and a certificate of it for Alice's device with its private key.
-fn issue() -> std::result::Result<(Vec<u8>, Vec<u8>, Vec<u8>), rcgen::Error> {
+fn issue() -> std::result::Result<[Vec<u8>; 3], rcgen::Error> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate_for(&PKCS_ED25519)?)?;
@@ -47,5 +47,5 @@ fn issue() -> std::result::Result<(Vec<u8>, Vec<u8>, Vec<u8>), rcgen::Error> {
     }
     let key = KeyPair::generate_for(&PKCS_ED25519)?;
     let certificate = params.signed_by(&key, &authority)?;
-    Ok((authority.der().to_vec(), certificate.der().to_vec(), key.serialize_der()))
+    Ok([authority.der().to_vec(), certificate.der().to_vec(), key.serialize_der()])
 }

@@ -13,7 +13,7 @@ pub(crate) async fn run() -> Result<()> {
         tx.conversation(&call).await?.mark_as_child_of(&id).await?;
         tx.finish().await?;
     }
-    assert_eq!(bob.session.conversation(&id)?.children(), [call.clone()]);
+    assert_eq!(bob.session.conversation(&id)?.children(), std::slice::from_ref(&call));
     assert_eq!(bob.session.conversation(&call)?.parent(), Some(&id));
 
     // Who is removed from the parent has lost the child as well.

@@ -17,7 +17,7 @@ pub(crate) async fn run() -> Result<()> {
     assert_eq!(tx.find_credentials_by(&filter)?, credentials[1..]);
 
     // A hundred for one use each, and one for when they are used up. Upload them after `finish`.
-    let month = Duration::from_secs(30 * 24 * 60 * 60);
+    let month = Duration::from_hours(30 * 24);
     let packages = tx.generate_key_packages(&alice.credential, 100, Some(month))?;
     let last_resort = tx.generate_last_resort_key_package(&alice.credential)?;
     assert_eq!(packages[0].client_id(), last_resort.client_id());

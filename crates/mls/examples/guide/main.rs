@@ -31,7 +31,5 @@ async fn main() -> tertulia_mls::Result<()> {
     psks::run().await?;
     observers::run().await?;
     errors::run().await?;
-    storage::run().await?;
-    println!("all examples have run");
-    Ok(())
+    storage::run().await
 }

@@ -4,7 +4,7 @@ use tertulia_mls::{ConversationId, MlsConversationConfiguration, Result};
 
 /// A device gets new keys at least once a month. The application asks what is due, whenever it likes.
 pub(crate) async fn run() -> Result<()> {
-    let month = Duration::from_secs(30 * 24 * 60 * 60);
+    let month = Duration::from_hours(30 * 24);
     let alice = Device::new(&Hub::default().into(), "alice").await?;
     let id = ConversationId::from("tertulia");
     let mut config = MlsConversationConfiguration::default();
@@ -15,7 +15,7 @@ pub(crate) async fn run() -> Result<()> {
 
     let now = SystemTime::now();
     assert!(alice.session.key_rotations_due(now)?.is_empty());
-    let later = now + month + Duration::from_secs(60);
+    let later = now + month + Duration::from_mins(1);
     for id in alice.session.key_rotations_due(later)? {
         let mut tx = alice.session.new_transaction().await?;
         let committed = tx.conversation(&id).await?.rotate_key_material_if_due(later).await?;

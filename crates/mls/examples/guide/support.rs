@@ -59,18 +59,8 @@ impl Hub {
         self.state().answer = Some(answer);
     }
 
-    /// Appends a message to the log.
-    pub(crate) fn post(&self, id: &ConversationId, message: Vec<u8>) {
-        self.state().conversations.entry(id.clone()).or_default().messages.push(message);
-    }
-
     pub(crate) fn epoch(&self, id: &ConversationId) -> u64 {
         self.state().conversations[id].epoch
-    }
-
-    /// The log from this place on.
-    pub(crate) fn log(&self, id: &ConversationId, from: usize) -> Vec<Vec<u8>> {
-        self.state().conversations[id].messages[from..].to_vec()
     }
 
     pub(crate) fn newest(&self, id: &ConversationId) -> Vec<u8> {

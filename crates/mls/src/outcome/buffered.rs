@@ -30,7 +30,7 @@ pub struct MlsBufferedConversationDecryptMessage {
     pub has_epoch_changed: bool,
     /// What the sender's credential claims.
     pub identity: Option<WireIdentity>,
-    /// Always none, see [`NewCrlDistributionPoints`].
+    /// In the certificates of those who came in.
     pub crl_new_distribution_points: NewCrlDistributionPoints,
     /// The epoch after this message; for an application message the epoch that it was sent in.
     pub epoch: u64,
