@@ -20,11 +20,15 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) async fn new(hub: &Hub, number: u8) -> Self {
+        let credential = Credential::basic(client_id(number), Ciphersuite::default()).expect("a key pair");
+        Self::with_credential(hub, credential, SessionConfig::default()).await
+    }
+
+    pub(crate) async fn with_credential(hub: &Hub, credential: Credential, config: SessionConfig) -> Self {
         let home = directory();
         let store = Store::create(home.path(), &KeySource::File).expect("the directory is new");
-        let session = open(store, hub);
+        let session = open(store, hub, config);
         let mut tx = session.new_transaction().await.expect("nobody else writes");
-        let credential = Credential::basic(client_id(number), Ciphersuite::default()).expect("a key pair");
         let credential = tx.add_credential(credential).expect("the first credential");
         tx.finish().await.expect("the disk works");
         Self { home, hub: hub.clone(), session, credential }
@@ -34,13 +38,13 @@ impl Device {
     pub(crate) fn copy(&self, hub: &Hub) -> Self {
         let home = directory();
         copy_files(self.home.path(), home.path());
-        let session = open(reopen(home.path()), hub);
+        let session = open(reopen(home.path()), hub, SessionConfig::default());
         Self { home, hub: hub.clone(), session, credential: self.credential.clone() }
     }
 
     /// Forgets what is in memory.
     pub(crate) fn restart(&mut self) {
-        self.session = open(reopen(self.home.path()), &self.hub);
+        self.session = open(reopen(self.home.path()), &self.hub, SessionConfig::default());
     }
 
     pub(crate) fn client_id(&self) -> &ClientId {
@@ -95,9 +99,8 @@ fn reopen(home: &Path) -> Store {
     Store::open(home, &KeySource::File).expect("the home is whole")
 }
 
-fn open(store: Store, hub: &Hub) -> Session {
-    Session::open(store, std::sync::Arc::new(hub.clone()), SessionConfig::default())
-        .expect("the store is whole")
+fn open(store: Store, hub: &Hub, config: SessionConfig) -> Session {
+    Session::open(store, std::sync::Arc::new(hub.clone()), config).expect("the store is whole")
 }
 
 fn copy_files(from: &Path, to: &Path) {

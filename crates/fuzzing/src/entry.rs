@@ -1,7 +1,7 @@
 //! The engine's entry points: any bytes are accepted or are an error, and after an error everything is as before.
 
 use tertulia_mls::{
-    CommitOptions, EngineError, KeyPackage, MlsConversationDecryptMessage, Outcome, RejectReason,
+    EngineError, KeyPackage, MlsConversationDecryptMessage, Outcome, RejectReason, VerifiableGroupInfo,
 };
 
 use crate::{
@@ -66,15 +66,17 @@ pub fn welcome(input: &[u8]) {
 pub fn group_info(input: &[u8]) {
     in_world(input, async |people, rest| {
         let message = script::message(rest, &people.group_infos);
+        let Ok(info) = VerifiableGroupInfo::from_bytes(&message) else { return };
         let Device { hub, session, credential, .. } = &people.dave;
         hub.set_mood(Mood::Strict);
         let mut tx = session.new_transaction().await.expect("nobody else writes");
-        let joined = tx.join_by_external_commit(&message, credential).await;
+        let joined = tx.join_by_external_commit(info, credential).await;
         let error = joined.expect_err("the hub refuses it");
         assert!(!tx.conversation_exists(&conversation()).expect("the store can be read"), "{error:?}");
         assert!(session.pending_commits().expect("the store can be read").is_empty(), "{error:?}");
         if !is_refusal(&error) {
-            let joined = tx.join_by_external_commit(&people.group_infos[0], credential).await;
+            let info = VerifiableGroupInfo::from_bytes(&people.group_infos[0]).expect("it is genuine");
+            let joined = tx.join_by_external_commit(info, credential).await;
             assert!(joined.is_err_and(|error| is_refusal(&error)), "the genuine one does still");
         }
         tx.abort();
@@ -93,7 +95,7 @@ pub fn key_package(input: &[u8]) {
         let mut tx = session.new_transaction().await.expect("nobody else writes");
         let mut guard = tx.conversation(&conversation()).await.expect("it is joined");
         let before = Inside::of(&mut guard);
-        let added = guard.add_members(vec![package], CommitOptions::default()).await;
+        let added = guard.add_members(vec![package]).await;
         let error = added.expect_err("the hub refuses it");
         assert_eq!(Inside::of(&mut guard), before, "after {error:?}");
         assert_eq!(guard.pending_commit().expect("the store can be read"), None, "after {error:?}");
@@ -101,6 +103,6 @@ pub fn key_package(input: &[u8]) {
     });
 }
 
-fn is_refusal(error: &EngineError) -> bool {
+pub(crate) fn is_refusal(error: &EngineError) -> bool {
     matches!(error, EngineError::CommitRejected(RejectReason::Refused { .. }))
 }

@@ -57,7 +57,7 @@ impl HubState {
         }
         self.epoch += 1;
         self.log.push(bundle.commit);
-        self.group_info = bundle.group_info;
+        self.group_info = bundle.group_info.payload;
         let behind = self.log.len();
         self.welcomes.extend(bundle.welcome.map(|welcome| (welcome, behind)));
         self.log.extend(bundle.encrypted_message);

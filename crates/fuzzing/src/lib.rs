@@ -16,18 +16,24 @@
 mod content;
 mod device;
 mod entry;
+mod history;
 mod hub;
 mod life;
+mod pki;
 pub mod script;
+mod sender;
 mod stored;
+mod trust;
 mod world;
 
 pub use self::{
     content::content,
     entry::{decrypt, group_info, key_package, welcome},
+    history::history,
     life::life,
+    sender::external_sender,
     stored::stored,
-    world::{World, with_world},
+    trust::{certificate, crl},
 };
 
 /// A fuzz target.
@@ -35,11 +41,44 @@ pub type Target = fn(&[u8]);
 
 /// All targets by name. Each has a file in `fuzz/fuzz_targets` and a directory in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("certificate", certificate),
     ("content", content),
+    ("crl", crl),
     ("decrypt", decrypt),
+    ("external_sender", external_sender),
     ("group_info", group_info),
+    ("history", history),
     ("key_package", key_package),
     ("life", life),
     ("stored", stored),
     ("welcome", welcome),
 ];
+
+/// What scripts are about.
+pub struct Samples {
+    /// The target that takes them.
+    pub target: &'static str,
+    /// The first bytes of an input that mean something for them, see the target.
+    pub choices: std::ops::Range<u8>,
+    /// The real messages, in the order of the scripts' numbers.
+    pub real: Vec<Vec<u8>>,
+}
+
+/// The samples of each target whose inputs are a choice and a [script].
+pub fn samples() -> Vec<Samples> {
+    let mut samples = Vec::new();
+    for choice in 0..2 {
+        world::with_world(choice == 1, |world| {
+            for (target, real) in world.samples() {
+                samples.push(Samples { target, choices: choice..choice + 1, real: real.to_vec() });
+            }
+        });
+    }
+    samples.extend([
+        Samples { target: "certificate", choices: 0..8, real: trust::certificates() },
+        Samples { target: "crl", choices: 0..8, real: trust::lists() },
+        Samples { target: "external_sender", choices: 0..3, real: sender::keys() },
+        Samples { target: "history", choices: 0..4, real: history::samples() },
+    ]);
+    samples
+}

@@ -10,7 +10,8 @@ use std::{
 };
 
 use tertulia_mls::{
-    CommitOptions, EngineError, MlsConversationConfiguration, MlsConversationDecryptMessage, Outcome,
+    ClientId, CommitOptions, EngineError, MlsConversationConfiguration, MlsConversationDecryptMessage,
+    Outcome, VerifiableGroupInfo,
 };
 use tokio::runtime::Runtime;
 
@@ -94,7 +95,7 @@ impl Life {
             2 => Mood::CommitLost,
             _ => Mood::Strict,
         });
-        let result = match what % 14 {
+        let result = match what % 15 {
             0 => self.send(who).await,
             1 | 2 => self.read(who).await,
             // Out of order, or again.
@@ -111,7 +112,8 @@ impl Life {
             10 => self.welcome(who).await,
             11 => self.join(who).await,
             12 => self.settle(who).await,
-            _ => self.abort(who, how).await,
+            13 => self.abort(who, how).await,
+            _ => self.propose(who, other, how).await,
         };
         self.hub.set_mood(Mood::Fair);
         if let Err(error) = result {
@@ -175,6 +177,8 @@ impl Life {
         tx.finish().await?;
         let result = result?;
         self.check_texts(&result);
+        // What a commit left out is proposed again.
+        self.hub.state().log.extend(result.proposals.iter().map(|renewed| renewed.proposal.clone()));
         if result.outcome == Outcome::OwnCommitMerged && result.external_join {
             self.members[who].cursor = place;
         }
@@ -182,11 +186,18 @@ impl Life {
     }
 
     fn check_texts(&self, result: &MlsConversationDecryptMessage) {
-        if let Some(text) = &result.app_msg
+        self.check_text(result.app_msg.as_deref(), result.sender_client_id.as_ref());
+        for freed in result.buffered_messages.iter().flatten() {
+            self.check_text(freed.app_msg.as_deref(), freed.sender_client_id.as_ref());
+        }
+    }
+
+    fn check_text(&self, text: Option<&[u8]>, sender: Option<&ClientId>) {
+        if let Some(text) = text
             && text != b"with a commit"
         {
             let author = self.sent.get(text).expect("nobody reads what nobody sent");
-            assert_eq!(result.sender_client_id.as_ref(), Some(self.members[*author].device.client_id()));
+            assert_eq!(sender, Some(self.members[*author].device.client_id()));
         }
     }
 
@@ -201,10 +212,25 @@ impl Life {
         let mut tx = self.members[who].device.session.new_transaction().await?;
         let mut guard = tx.conversation(&conversation()).await?;
         if packages.is_empty() && remove.is_empty() {
-            guard.update_key_material(options).await?;
+            guard.update_key_material_with(options).await?;
         } else {
             guard.change_members(packages, &remove, options).await?;
         }
+        Ok(())
+    }
+
+    /// Proposes something, which goes to the log at once.
+    async fn propose(&mut self, who: usize, other: usize, how: u8) -> Result<(), EngineError> {
+        let package = self.members[other].device.key_package().await;
+        let client = self.members[other].device.client_id().clone();
+        let mut tx = self.members[who].device.session.new_transaction().await?;
+        let proposed = match how / 3 % 3 {
+            0 => tx.new_add_proposal(&conversation(), package).await?,
+            1 => tx.new_remove_proposal(&conversation(), client).await?,
+            _ => tx.new_update_proposal(&conversation()).await?,
+        };
+        tx.finish().await?;
+        self.hub.state().log.push(proposed.proposal);
         Ok(())
     }
 
@@ -225,7 +251,8 @@ impl Life {
         let was_member = self.state(who).is_some();
         let Member { device, cursor } = &mut self.members[who];
         let mut tx = device.session.new_transaction().await?;
-        let joined = tx.join_by_external_commit(&group_info, &device.credential).await;
+        let info = VerifiableGroupInfo::from_bytes(&group_info)?;
+        let joined = tx.join_by_external_commit(info, &device.credential).await;
         // In doubt an old state goes on reading where it was; without one the log begins with the commit.
         let in_doubt = matches!(joined, Err(EngineError::CommitOutcomeUnknown { .. })) && !was_member;
         if joined.is_ok() || in_doubt {

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use tertulia_mls::{
     CommitOptions, KeyPackage, MlsCommitBundle, MlsConversationConfiguration, MlsCustomConfiguration,
-    MlsWirePolicy,
+    MlsWirePolicy, VerifiableGroupInfo,
 };
 use tokio::runtime::Runtime;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Who talks: Alice made the conversation, Bob and Carol are members, Dave is outside.
-pub struct World {
+pub(crate) struct World {
     pub(crate) runtime: Runtime,
     pub(crate) people: People,
 }
@@ -34,7 +34,7 @@ pub(crate) struct People {
 }
 
 /// Calls with the world of this thread: one whose handshakes are in clear, or one that encrypts them.
-pub fn with_world<R>(encrypted: bool, f: impl FnOnce(&World) -> R) -> R {
+pub(crate) fn with_world<R>(encrypted: bool, f: impl FnOnce(&World) -> R) -> R {
     thread_local! {
         static WORLDS: [OnceCell<World>; 2] = const { [OnceCell::new(), OnceCell::new()] };
     }
@@ -49,8 +49,8 @@ impl World {
         Self { runtime, people }
     }
 
-    /// The real messages for each target that is given one, for a corpus.
-    pub fn samples(&self) -> [(&'static str, &[Vec<u8>]); 4] {
+    /// The real messages for each target that is given one.
+    pub(crate) fn samples(&self) -> [(&'static str, &[Vec<u8>]); 4] {
         let People { messages, welcomes, group_infos, key_packages, .. } = &self.people;
         [
             ("decrypt", messages),
@@ -104,7 +104,8 @@ impl People {
         let addition = commit(&alice, vec![dave.key_package().await], &[]).await;
         let group_info = hub.state().group_info.clone();
         let mut tx = dave.session.new_transaction().await.expect("nobody else writes");
-        let refused = tx.join_by_external_commit(&group_info, &dave.credential).await;
+        let info = VerifiableGroupInfo::from_bytes(&group_info).expect("it is genuine");
+        let refused = tx.join_by_external_commit(info, &dave.credential).await;
         assert!(refused.is_err(), "the hub is strict");
         drop(tx);
         let join = hub.state().last.take().expect("it was sent");
@@ -114,7 +115,7 @@ impl People {
         let welcomes: Vec<Vec<u8>> = addition.welcome.into_iter().collect();
         let key_packages = vec![dave.key_package().await.into_bytes()];
         messages.extend([welcomes[0].clone(), group_info.clone(), key_packages[0].clone()]);
-        let group_infos = vec![group_info, addition.group_info, join.group_info];
+        let group_infos = vec![group_info, addition.group_info.payload, join.group_info.payload];
         Self { alice, bob, dave, genuine, messages, welcomes, group_infos, key_packages }
     }
 }
@@ -126,7 +127,7 @@ async fn commit(device: &Device, add: Vec<KeyPackage>, remove: &[&Device]) -> Ml
     let mut tx = device.session.new_transaction().await.expect("nobody else writes");
     let mut guard = tx.conversation(&conversation()).await.expect("it is joined");
     let done = if add.is_empty() && remove.is_empty() {
-        guard.update_key_material(options).await
+        guard.update_key_material_with(options).await
     } else {
         guard.change_members(add, &remove, options).await
     };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tertulia_fuzzing::{TARGETS, Target, with_world};
+use tertulia_fuzzing::{Samples, TARGETS, Target, samples, script};
 
 /// Longest random input.
 const MAX_BYTES: usize = 200;
@@ -42,6 +42,22 @@ fn random_damage_to_what_one_joins_by_is_an_error_and_never_a_panic() {
 }
 
 #[test]
+fn random_damage_to_certificates_and_revocation_lists_is_an_error_and_never_a_panic() {
+    random("certificate", 800);
+    random("crl", 800);
+}
+
+#[test]
+fn random_damage_to_keys_of_external_senders_is_an_error_and_never_a_panic() {
+    random("external_sender", 2000);
+}
+
+#[test]
+fn random_damage_to_a_history_and_its_secret_is_an_error_and_never_a_panic() {
+    random("history", 200);
+}
+
+#[test]
 fn random_damage_to_stored_records_is_an_error_and_never_a_panic() {
     random("stored", 200);
 }
@@ -60,31 +76,29 @@ fn random(name: &str, count: usize) {
     let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a number"));
     let mut random = StdRng::seed_from_u64(seed);
     let (_, target) = TARGETS.iter().find(|(other, _)| *other == name).expect("the target exists");
+    let samples: Vec<_> = samples().into_iter().filter(|samples| samples.target == name).collect();
     for number in 0..count {
-        let input = input(&mut random, name);
+        let input = input(&mut random, &samples);
         attempt(name, *target, &input, &format!("number {number} of SEED={seed}"));
     }
 }
 
 /// Random bytes; for what takes messages mostly scripts with few damages, which get far, or a real message of this
 /// process with some bits flipped.
-fn input(random: &mut StdRng, name: &str) -> Vec<u8> {
-    let samples = with_world(false, |world| {
-        let samples = world.samples();
-        samples.iter().find(|(target, _)| *target == name).map(|(_, samples)| samples.to_vec())
-    });
+fn input(random: &mut StdRng, samples: &[Samples]) -> Vec<u8> {
     let form = random.random_range(0..4);
-    match samples {
-        Some(samples) if form == 0 => {
-            let mut message = samples[random.random_range(0..samples.len())].clone();
+    match samples.first() {
+        Some(Samples { choices, real, .. }) if form == 0 => {
+            let mut message = real[random.random_range(0..real.len())].clone();
             for _ in 0..random.random_range(1..4) {
                 let at = random.random_range(0..message.len());
                 message[at] ^= 1 << random.random_range(0..8);
             }
-            [&[0, 0][..], &message].concat()
+            [&[random.random_range(choices.clone()), 0][..], &message].concat()
         }
-        Some(_) if form < 3 => {
-            let mut script = vec![random.random(), random.random_range(1..=16)];
+        Some(Samples { real, .. }) if form < 3 => {
+            let number = random.random_range(0..real.len());
+            let mut script = [&[random.random()][..], &script::unchanged(number)].concat();
             for _ in 0..random.random_range(1..4) {
                 script.extend_from_slice(&[random.random(), 0, random.random(), random.random()]);
             }

@@ -3,10 +3,10 @@
 
 use std::{fs, io, path::Path};
 
-use tertulia_fuzzing::{script, with_world};
+use tertulia_fuzzing::{Samples, samples, script};
 
 /// Three members, everything that can be done, as `life` reads it: what, who, how.
-const LIVES: [&[[u8; 3]]; 6] = [
+const LIVES: [&[[u8; 3]]; 7] = [
     // Alone, then with two others who join by their Welcome, and talk.
     &[[0, 0, 0], [6, 0, 1], [10, 1, 0], [6, 0, 2], [10, 2, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0], [1, 2, 0]],
     // Answers and commits are lost, and settled.
@@ -38,27 +38,40 @@ const LIVES: [&[[u8; 3]]; 6] = [
         [5, 0, 0],
         [4, 1, 9],
     ],
+    // Proposals: of an update and of a removal, committed by another, and one that a commit leaves out.
+    &[
+        [6, 0, 1],
+        [10, 1, 0],
+        [14, 1, 6],
+        [1, 0, 0],
+        [5, 0, 0],
+        [1, 1, 0],
+        [1, 1, 0],
+        [14, 0, 2],
+        [5, 1, 0],
+        [1, 0, 0],
+        [14, 1, 4],
+        [1, 0, 0],
+        [5, 0, 0],
+    ],
 ];
 
 fn main() -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    for encrypted in [false, true] {
-        let choice = u8::from(encrypted);
-        with_world(encrypted, |world| {
-            for (target, samples) in world.samples() {
-                for (index, sample) in samples.iter().enumerate() {
-                    let raw = [&[choice, 0][..], sample].concat();
-                    write(&root, target, &format!("raw-{choice}-{index}"), &raw)?;
-                    let whole = [&[choice][..], &script::unchanged(index)].concat();
-                    write(&root, target, &format!("whole-{choice}-{index}"), &whole)?;
-                    for (name, damage) in damages() {
-                        let damaged = [&whole[..], &damage].concat();
-                        write(&root, target, &format!("{name}-{choice}-{index}"), &damaged)?;
-                    }
-                }
+    for Samples { target, choices, real } in samples() {
+        for (index, sample) in real.iter().enumerate() {
+            for choice in choices.clone() {
+                let whole = [&[choice][..], &script::unchanged(index)].concat();
+                write(&root, target, &format!("whole-{choice}-{index}"), &whole)?;
             }
-            Ok::<_, io::Error>(())
-        })?;
+            let choice = choices.start;
+            let raw = [&[choice, 0][..], sample].concat();
+            write(&root, target, &format!("raw-{choice}-{index}"), &raw)?;
+            for (name, damage) in damages() {
+                let damaged = [&[choice][..], &script::unchanged(index), &damage].concat();
+                write(&root, target, &format!("{name}-{choice}-{index}"), &damaged)?;
+            }
+        }
     }
     for choice in 0..17 {
         for (name, damage) in damages() {
