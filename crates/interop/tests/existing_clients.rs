@@ -15,7 +15,7 @@ use common::{
 use openmls::prelude::{
     Ciphersuite, CredentialType, ExternalProposal, GroupId, LeafNodeIndex, SenderExtensionIndex,
 };
-use tertulia_mls::{EngineError, KeyPackage};
+use tertulia_mls::{EngineError, JoinOptions, KeyPackage};
 
 const STYLE: Style = Style { suite: 1, encrypted: false };
 
@@ -130,12 +130,12 @@ async fn both_sides_update_remove_and_add_again() {
 async fn both_sides_join_from_outside_and_come_back() {
     for mut world in [World::of_ours().await, World::of_theirs().await] {
         let mut another = EngineDevice::new(&world.hub, 2, STYLE).await;
-        another.join_externally().await;
+        another.join_externally(false).await;
         let mut client = OpenMlsDevice::new(&world.hub, 3, STYLE);
-        client.join_externally().await;
+        client.join_externally(true).await;
         talk(&world.hub, &mut [&mut world.ours, &mut world.theirs, &mut another, &mut client]).await;
-        world.ours.join_externally().await;
-        world.theirs.join_externally().await;
+        world.ours.join_externally(true).await;
+        world.theirs.join_externally(false).await;
         talk(&world.hub, &mut [&mut world.ours, &mut world.theirs, &mut another, &mut client]).await;
     }
 }
@@ -163,6 +163,75 @@ async fn what_an_existing_client_proposes_is_committed_by_either_side() {
     another.sync().await;
     assert!(another.state().is_none());
     world.talk().await;
+}
+
+#[tokio::test]
+async fn what_we_propose_is_committed_by_either_side() {
+    for mut world in [World::of_ours().await, World::of_theirs().await] {
+        let mut another = EngineDevice::new(&world.hub, 2, STYLE).await;
+        let package = another.key_package(true).await;
+        world.ours.sync().await;
+        world.ours.propose(Change::Add(package)).await;
+        world.theirs.sync().await;
+        assert!(world.theirs.commit_proposals().await);
+        another.join_by_welcome().await;
+        talk(&world.hub, &mut [&mut world.ours, &mut world.theirs, &mut another]).await;
+
+        world.ours.propose(Change::Update).await;
+        another.propose(Change::Update).await;
+        world.theirs.sync().await;
+        assert!(world.theirs.commit_proposals().await);
+        talk(&world.hub, &mut [&mut world.ours, &mut world.theirs, &mut another]).await;
+
+        let gone = world.theirs.name().to_owned();
+        world.ours.propose(Change::Remove(gone)).await;
+        another.sync().await;
+        assert!(another.commit_proposals().await);
+        world.theirs.sync().await;
+        assert!(world.theirs.state().is_none());
+        talk(&world.hub, &mut [&mut world.ours, &mut another]).await;
+    }
+}
+
+#[tokio::test]
+async fn we_leave_by_a_proposal_that_an_existing_client_commits() {
+    let mut world = World::of_theirs().await;
+    let mut another = OpenMlsDevice::new(&world.hub, 3, STYLE);
+    add(&mut world.ours, &mut another, false).await;
+    let own = world.ours.name().to_owned();
+    world.ours.propose(Change::Remove(own)).await;
+    world.theirs.sync().await;
+    assert!(world.theirs.commit_proposals().await);
+    world.ours.sync().await;
+    assert!(world.ours.state().is_none());
+    talk(&world.hub, &mut [&mut world.theirs, &mut another]).await;
+}
+
+#[tokio::test]
+async fn what_an_existing_client_leaves_out_we_propose_again() {
+    let mut world = World::of_ours().await;
+    let mut another = EngineDevice::new(&world.hub, 2, STYLE).await;
+    let package = another.key_package(false).await;
+    world.theirs.sync().await;
+    world.ours.propose(Change::Add(package)).await;
+    assert!(world.theirs.commit(&[], &[]).await);
+    world.ours.sync().await;
+    world.theirs.sync().await;
+    assert!(world.theirs.commit_proposals().await);
+    another.join_by_welcome().await;
+    talk(&world.hub, &mut [&mut world.ours, &mut world.theirs, &mut another]).await;
+}
+
+#[tokio::test]
+async fn we_join_by_a_welcome_of_an_existing_client_with_the_tree_beside_it() {
+    let mut world = World::of_theirs().await;
+    let mut another = EngineDevice::new(&world.hub, 2, STYLE).await;
+    let package = another.key_package(true).await;
+    world.theirs.sync().await;
+    let tree = world.theirs.add_with_tree_beside(&package);
+    assert!(another.cannot_join_without_a_tree().await);
+    another.join_by_welcome_with(&JoinOptions::with_ratchet_tree(tree)).await;
+    talk(&world.hub, &mut [&mut world.ours, &mut world.theirs, &mut another]).await;
 }
 
 #[tokio::test]
@@ -221,18 +290,27 @@ async fn our_key_packages_are_as_the_existing_clients_want_them() {
 }
 
 #[tokio::test]
-async fn a_client_that_keeps_history_is_a_member_and_one_of_another_form_is_not_added() {
+async fn a_client_that_keeps_history_only_listens_and_one_of_another_form_is_not_added() {
     let mut world = World::of_ours().await;
     let name = "history-client:f3b0c4a2-7d1e-4c55-9a38-2b6e0d9f1c47";
     let mut history = OpenMlsDevice::named(&world.hub, 5, STYLE, name.to_owned());
     add(&mut world.ours, &mut history, false).await;
-    talk(&world.hub, &mut [&mut world.ours, &mut world.theirs, &mut history]).await;
+    world.theirs.sync().await;
+    assert_eq!(world.ours.state(), history.state());
+    for sender in [&mut world.ours as &mut dyn Device, &mut world.theirs] {
+        let number = sender.number();
+        let ciphertext = sender.encrypt("for the record").await;
+        world.hub.post(Some(number), ciphertext);
+    }
+    assert_eq!(history.sync().await, ["for the record"; 2]);
+    let refused = world.ours.try_to_read(&history.encrypt("it talks").await).await;
+    assert!(matches!(refused, Err(EngineError::SenderOnlyListens(_))), "{refused:?}");
 
     let mut stranger = OpenMlsDevice::named(&world.hub, 7, STYLE, "somebody".to_owned());
     let package = KeyPackage::from_bytes(&stranger.key_package(false).await).unwrap();
     let refused = world.ours.try_to_add(package).await;
     assert!(matches!(refused, Err(EngineError::InvalidClientId(_))), "{refused:?}");
-    talk(&world.hub, &mut [&mut world.ours, &mut world.theirs, &mut history]).await;
+    assert_eq!(world.ours.state(), history.state());
 }
 
 #[tokio::test]

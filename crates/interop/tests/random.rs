@@ -65,7 +65,9 @@ struct Done {
     welcomes: [usize; 2],
     external_joins: [usize; 2],
     removals: [usize; 2],
-    proposals: usize,
+    proposals: [usize; 2],
+    /// Of proposals of the engine's members.
+    renewals: usize,
     races: usize,
     messages: [usize; 2],
 }
@@ -78,9 +80,41 @@ impl Done {
             self.external_joins[n] += other.external_joins[n];
             self.removals[n] += other.removals[n];
             self.messages[n] += other.messages[n];
+            self.proposals[n] += other.proposals[n];
         }
-        self.proposals += other.proposals;
+        self.renewals += other.renewals;
         self.races += other.races;
+    }
+}
+
+/// What was proposed.
+struct Proposed {
+    what: What,
+    said: String,
+}
+
+enum What {
+    Add(usize),
+    Remove(usize),
+    Update,
+}
+
+/// What can be proposed still, to be committed together.
+struct Open {
+    outsiders: Vec<usize>,
+    removable: Vec<usize>,
+    updaters: Vec<usize>,
+    /// Nobody who updates is removed: the library of the engine puts both into one commit, which all others refuse.
+    /// OpenMLS leaves out the update.
+    distinct: bool,
+}
+
+impl Open {
+    fn new(members: &[usize], outsiders: &[usize], committer: usize) -> Self {
+        // Nobody commits their own removal.
+        let removable = members.iter().copied().filter(|member| *member != committer).collect();
+        let distinct = kind(committer) == 0;
+        Self { outsiders: outsiders.to_vec(), removable, updaters: members.to_vec(), distinct }
     }
 }
 
@@ -128,8 +162,9 @@ impl World {
             30..45 => self.update(who, &members).await,
             45..60 if !outsiders.is_empty() => self.join(&outsiders).await,
             60..65 => self.rejoin(who).await,
-            65..85 => self.propose(&members, &outsiders).await,
-            85..92 => self.race(&members).await,
+            65..80 => self.propose(&members, &outsiders).await,
+            80..87 => self.leave_out(&members, &outsiders).await,
+            87..92 => self.race(&members).await,
             92..96 => self.restart(who).await,
             _ => self.chat(&members).await,
         };
@@ -196,73 +231,153 @@ impl World {
 
     async fn join(&mut self, outsiders: &[usize]) -> String {
         let who = *outsiders.choose(&mut self.random).unwrap();
-        self.devices[who].join_externally().await;
+        let bare = self.random.random();
+        self.devices[who].join_externally(bare).await;
         self.done.external_joins[kind(who)] += 1;
         format!("{who} joins from outside")
     }
 
     async fn rejoin(&mut self, who: usize) -> String {
-        self.devices[who].join_externally().await;
+        let bare = self.random.random();
+        self.devices[who].join_externally(bare).await;
         self.done.external_joins[kind(who)] += 1;
         format!("{who} comes back in its own place")
     }
 
-    /// Some proposals by reference, of members and of the hub, and a commit of them by one whom they do not concern.
+    /// Some proposals by reference, of members and of the hub, and a commit of them by one whom they do not remove.
     async fn propose(&mut self, members: &[usize], outsiders: &[usize]) -> String {
-        let mut free: Vec<_> = members.to_vec();
-        let committer = take(&mut free, &mut self.random).unwrap();
-        let mut new = Vec::new();
-        let mut gone = None;
-        let mut said = Vec::new();
-        let proposers: Vec<_> = free.iter().copied().filter(|member| kind(*member) == 1).collect();
-        if let Some(proposer) = proposers.choose(&mut self.random).copied() {
-            match self.random.random_range(0..3) {
-                0 => {
-                    self.devices[proposer].propose(Change::Update).await;
-                    free.retain(|member| *member != proposer);
-                    said.push(format!("{proposer} proposes an update"));
-                }
-                1 if !outsiders.is_empty() => {
-                    let outsider = *outsiders.choose(&mut self.random).unwrap();
-                    let package = self.packages(&[outsider]).await.remove(0);
-                    self.devices[proposer].propose(Change::Add(package)).await;
-                    new.push(outsider);
-                    said.push(format!("{proposer} proposes to add {outsider}"));
-                }
-                _ => {
-                    let others = free.iter().copied().filter(|member| *member != proposer);
-                    if let Some(other) = others.collect::<Vec<_>>().choose(&mut self.random).copied() {
-                        self.devices[proposer].propose(Change::Remove(identity(other))).await;
-                        free.retain(|member| *member != other);
-                        gone = Some(other);
-                        said.push(format!("{proposer} proposes to remove {other}"));
-                    }
-                }
+        let committer = *members.choose(&mut self.random).unwrap();
+        let mut open = Open::new(members, outsiders, committer);
+        let mut made = Vec::new();
+        let count = self.random.random_range(1..=3.min(members.len()));
+        let proposers: Vec<_> = members.sample(&mut self.random, count).copied().collect();
+        for proposer in proposers {
+            if let Some(proposal) = self.proposal_of(proposer, &mut open).await {
+                made.push(proposal);
             }
         }
         self.sync().await;
-        if (said.is_empty() || self.random.random_bool(0.3))
-            && gone.is_none()
-            && let Some(other) = take(&mut free, &mut self.random)
+        if (made.is_empty() || self.random.random_bool(0.2))
+            && let Some(other) = take(&mut open.removable, &mut self.random)
             && self.propose_from_outside(other)
         {
-            gone = Some(other);
-            said.push(format!("the hub proposes to remove {other}"));
+            made.push(Proposed {
+                what: What::Remove(other),
+                said: format!("the hub proposes to remove {other}"),
+            });
             self.sync().await;
         }
-        if said.is_empty() {
+        if made.is_empty() {
             return "nobody proposes".to_owned();
         }
-        self.done.proposals += said.len();
+        let said = self.commit_all(committer, made).await;
+        format!("{said}; {committer} commits")
+    }
+
+    /// A member proposes something: to add an outsider, to remove a member, or new keys for itself. No two proposals add,
+    /// or remove, the same.
+    async fn proposal_of(&mut self, proposer: usize, open: &mut Open) -> Option<Proposed> {
+        let (what, said, change) = match self.random.random_range(0..3) {
+            0 if open.updaters.contains(&proposer) => {
+                if open.distinct {
+                    open.removable.retain(|other| *other != proposer);
+                }
+                (What::Update, format!("{proposer} proposes an update"), Change::Update)
+            }
+            1 if !open.outsiders.is_empty() => {
+                let new = take(&mut open.outsiders, &mut self.random)?;
+                let package = self.packages(&[new]).await.remove(0);
+                (What::Add(new), format!("{proposer} proposes to add {new}"), Change::Add(package))
+            }
+            _ => {
+                let gone = take(&mut open.removable, &mut self.random)?;
+                if open.distinct {
+                    open.updaters.retain(|other| *other != gone);
+                }
+                let change = Change::Remove(identity(gone));
+                (What::Remove(gone), format!("{proposer} proposes to remove {gone}"), change)
+            }
+        };
+        self.devices[proposer].propose(change).await;
+        assert_eq!(self.hub.last_is_encrypted(), self.style.encrypted);
+        self.done.proposals[kind(proposer)] += 1;
+        Some(Proposed { what, said })
+    }
+
+    /// Commits what is proposed. It comes about, and all of it is described.
+    async fn commit_all(&mut self, committer: usize, made: Vec<Proposed>) -> String {
         assert!(self.devices[committer].commit_proposals().await);
         self.done.commits[kind(committer)] += 1;
-        self.welcome(&new).await;
-        self.sync().await;
-        if let Some(gone) = gone {
-            assert!(self.devices[gone].state().is_none(), "{gone} is gone");
-            self.done.removals[kind(gone)] += 1;
+        for proposed in &made {
+            if let What::Add(new) = proposed.what {
+                self.welcome(&[new]).await;
+            }
         }
-        format!("{}; {committer} commits", said.join(", "))
+        self.sync().await;
+        for proposed in &made {
+            if let What::Remove(gone) = proposed.what {
+                assert!(self.devices[gone].state().is_none(), "{gone} is gone");
+                self.done.removals[kind(gone)] += 1;
+            }
+        }
+        made.into_iter().map(|proposed| proposed.said).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A member with the engine proposes something, and other members' commits leave it out, once or twice. It proposes
+    /// it again each time, and at last somebody commits it.
+    async fn leave_out(&mut self, members: &[usize], outsiders: &[usize]) -> String {
+        let ours: Vec<_> = members.iter().copied().filter(|member| kind(*member) == 0).collect();
+        let (Some(proposer), true) = (ours.choose(&mut self.random).copied(), members.len() > 1) else {
+            return "nobody to leave out".to_owned();
+        };
+        let others: Vec<_> = members.iter().copied().filter(|member| *member != proposer).collect();
+        let committer = *members.choose(&mut self.random).unwrap();
+        let proposed = self.proposal_of(proposer, &mut Open::new(members, outsiders, committer)).await;
+        let Some(proposed) = proposed else { return "nothing to propose".to_owned() };
+        let mut said = vec![proposed.said.clone()];
+        for _ in 0..self.random.random_range(1..=2) {
+            let other = *others.choose(&mut self.random).unwrap();
+            let leaves = matches!(proposed.what, What::Remove(gone) if gone == proposer);
+            match self.random.random_range(0..4) {
+                0 => {
+                    // What is new it reads after its commit. The second time it has read it: all read when it was renewed.
+                    self.pass_by(other).await;
+                    said.push(format!("{other} commits something else"));
+                }
+                1 if !leaves && kind(other) == 1 => {
+                    self.sync().await;
+                    self.devices[other].forget_proposals().await;
+                    assert!(self.devices[other].overtake().await);
+                    assert!(!self.devices[proposer].commit_proposals().await);
+                    self.done.commits[kind(other)] += 1;
+                    self.done.races += 1;
+                    said.push(format!("{other} commits before {proposer} does"));
+                }
+                2 if !matches!(proposed.what, What::Remove(gone) if gone == other) => {
+                    self.rejoin(other).await;
+                    said.push(format!("{other} comes back in its own place"));
+                }
+                _ => {
+                    self.sync().await;
+                    self.pass_by(other).await;
+                    said.push(format!("{other} forgets it and commits"));
+                }
+            }
+            let before = self.hub.log_len();
+            self.sync().await;
+            assert_eq!(self.hub.log_len(), before + 1, "it is proposed again");
+            assert_eq!(self.hub.last_is_encrypted(), self.style.encrypted);
+            self.done.renewals += 1;
+        }
+        self.commit_all(committer, vec![proposed]).await;
+        format!("{}; {committer} commits it", said.join("; "))
+    }
+
+    /// A commit of something else than what is proposed.
+    async fn pass_by(&mut self, committer: usize) {
+        self.devices[committer].forget_proposals().await;
+        assert!(self.devices[committer].commit(&[], &[]).await);
+        self.done.commits[kind(committer)] += 1;
     }
 
     fn propose_from_outside(&self, gone: usize) -> bool {
@@ -325,13 +440,20 @@ impl World {
         (who, text)
     }
 
-    /// What each device reads that is new.
+    /// What each device reads that is new. What one of them says by that is read as well.
     async fn sync(&mut self) -> Vec<Vec<String>> {
-        let mut texts = Vec::new();
-        for device in &mut self.devices {
-            texts.push(if device.state().is_some() { device.sync().await } else { Vec::new() });
+        let mut texts = vec![Vec::new(); DEVICES];
+        loop {
+            let end = self.hub.log_len();
+            for (device, texts) in self.devices.iter_mut().zip(&mut texts) {
+                if device.state().is_some() {
+                    texts.extend(device.sync().await);
+                }
+            }
+            if self.hub.log_len() == end {
+                return texts;
+            }
         }
-        texts
     }
 
     /// All members are in the same state, and read what one of them says.

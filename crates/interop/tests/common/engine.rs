@@ -5,15 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use tertulia_mls::{
-    Ciphersuite, ClientId, CommitOptions, ConversationId, Credential, CredentialRef, EngineError, KeyPackage,
-    MlsConversationConfiguration, MlsCustomConfiguration, MlsWirePolicy, Outcome, RejectReason, Session,
-    SessionConfig, VerifiableGroupInfo,
+    Ciphersuite, ClientId, CommitOptions, ConversationId, Credential, CredentialRef, EngineError,
+    JoinOptions, KeyPackage, MlsConversationConfiguration, MlsCustomConfiguration, MlsWirePolicy, Outcome,
+    RejectReason, Session, SessionConfig, VerifiableGroupInfo,
 };
 use tertulia_store::{KeySource, Store};
 
 use super::{
     Change, Device, GROUP, State, Style,
-    hub::{Entry, Hub, Link},
+    hub::{Entry, Hub, Link, is_late_proposal, protocol_message},
 };
 
 pub(crate) struct EngineDevice {
@@ -64,11 +64,34 @@ impl EngineDevice {
         package.into_bytes()
     }
 
+    /// Joins by the newest Welcome at the hub, and this ratchet tree.
+    pub(crate) async fn join_by_welcome_with(&mut self, options: &JoinOptions) {
+        let (welcome, place) = self.hub.welcome();
+        let mut tx = self.session.new_transaction().await.unwrap();
+        assert_eq!(tx.process_welcome_with(&welcome, options).unwrap().id, group());
+        tx.finish().await.unwrap();
+        self.cursor = place;
+    }
+
+    /// Whether it refuses the newest Welcome at the hub for want of a ratchet tree.
+    pub(crate) async fn cannot_join_without_a_tree(&mut self) -> bool {
+        let (welcome, _) = self.hub.welcome();
+        let mut tx = self.session.new_transaction().await.unwrap();
+        matches!(tx.process_welcome(&welcome), Err(EngineError::InvalidWelcome(_)))
+    }
+
     /// Adds somebody whom it may refuse.
     pub(crate) async fn try_to_add(&mut self, package: KeyPackage) -> Result<(), EngineError> {
         let mut tx = self.session.new_transaction().await.unwrap();
         let mut guard = tx.conversation(&group()).await.unwrap();
         guard.change_members(vec![package], &[], CommitOptions::default()).await.map(drop)
+    }
+
+    /// Reads what it may refuse.
+    pub(crate) async fn try_to_read(&mut self, message: &[u8]) -> Result<Outcome, EngineError> {
+        let mut tx = self.session.new_transaction().await.unwrap();
+        let mut guard = tx.conversation(&group()).await.unwrap();
+        guard.decrypt_message(message).map(|result| result.outcome)
     }
 
     /// Whether the hub took a commit.
@@ -130,15 +153,11 @@ impl Device for EngineDevice {
     }
 
     async fn join_by_welcome(&mut self) {
-        let (welcome, place) = self.hub.welcome();
-        let mut tx = self.session.new_transaction().await.unwrap();
-        assert_eq!(tx.process_welcome(&welcome).unwrap().id, group());
-        tx.finish().await.unwrap();
-        self.cursor = place;
+        self.join_by_welcome_with(&JoinOptions::default()).await;
     }
 
-    async fn join_externally(&mut self) {
-        let group_info = VerifiableGroupInfo::from_bytes(&self.hub.group_info()).unwrap();
+    async fn join_externally(&mut self, bare: bool) {
+        let group_info = VerifiableGroupInfo::from_bytes(&self.hub.group_info(bare)).unwrap();
         self.cursor = self.hub.log_len();
         let mut tx = self.session.new_transaction().await.unwrap();
         tx.join_by_external_commit(group_info, &self.credential).await.unwrap();
@@ -158,6 +177,7 @@ impl Device for EngineDevice {
     async fn commit_proposals(&mut self) -> bool {
         let mut tx = self.session.new_transaction().await.unwrap();
         let mut guard = tx.conversation(&group()).await.unwrap();
+        assert_ne!(guard.pending_proposals().unwrap(), 0);
         Self::taken(guard.commit_pending_proposals_with(CommitOptions::default()).await)
     }
 
@@ -165,8 +185,24 @@ impl Device for EngineDevice {
         false
     }
 
-    async fn propose(&mut self, _: Change) {
-        panic!("the engine does not make proposals of its own yet");
+    async fn propose(&mut self, change: Change) {
+        let mut tx = self.session.new_transaction().await.unwrap();
+        let proposed = match change {
+            Change::Add(package) => {
+                tx.new_add_proposal(&group(), KeyPackage::from_bytes(&package).unwrap()).await
+            }
+            Change::Remove(name) => tx.new_remove_proposal(&group(), ClientId::from(name.as_str())).await,
+            Change::Update => tx.new_update_proposal(&group()).await,
+        };
+        let proposal = proposed.unwrap().proposal;
+        tx.finish().await.unwrap();
+        self.hub.post(Some(self.number), proposal);
+    }
+
+    async fn forget_proposals(&mut self) {
+        let mut tx = self.session.new_transaction().await.unwrap();
+        tx.conversation(&group()).await.unwrap().clear_pending_proposals().unwrap();
+        tx.finish().await.unwrap();
     }
 
     async fn encrypt(&mut self, text: &str) -> Vec<u8> {
@@ -183,12 +219,20 @@ impl Device for EngineDevice {
             return Vec::new();
         }
         let mut texts = Vec::new();
+        let mut renewed = Vec::new();
         let mut tx = self.session.new_transaction().await.unwrap();
         let mut guard = tx.conversation(&group()).await.unwrap();
         for Entry { sender, message } in entries {
+            let is_late = is_late_proposal(&protocol_message(&message), guard.epoch().unwrap());
             let result = guard.decrypt_message(&message).unwrap();
+            renewed.extend(result.proposals);
+            if is_late {
+                assert_eq!(result.outcome, Outcome::StaleEpoch);
+                continue;
+            }
             if sender == Some(self.number) {
-                assert!(matches!(result.outcome, Outcome::OwnMessage | Outcome::OwnCommitKnown));
+                let own = [Outcome::OwnMessage, Outcome::OwnCommitKnown, Outcome::OwnProposal];
+                assert!(own.contains(&result.outcome), "{:?}", result.outcome);
                 continue;
             }
             match result.outcome {
@@ -201,6 +245,9 @@ impl Device for EngineDevice {
             }
         }
         tx.finish().await.unwrap();
+        for bundle in renewed {
+            self.hub.post(Some(self.number), bundle.proposal);
+        }
         texts
     }
 

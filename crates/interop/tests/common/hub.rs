@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use openmls::prelude::{MlsMessageIn, ProtocolMessage, WireFormat, tls_codec::Deserialize as _};
+use openmls::prelude::{ContentType, MlsMessageIn, ProtocolMessage, WireFormat, tls_codec::Deserialize as _};
 use tertulia_mls::{CommitOutcome, ConversationId, MlsCommitBundle, MlsTransport, RejectReason};
 
 /// A commit with what goes with it.
@@ -75,8 +75,11 @@ impl Hub {
         self.0.lock().unwrap().log[place..].to_vec()
     }
 
-    pub(crate) fn group_info(&self) -> Vec<u8> {
-        self.0.lock().unwrap().group_info.clone()
+    /// The newest group info, as an `MLSMessage` or bare.
+    pub(crate) fn group_info(&self, bare: bool) -> Vec<u8> {
+        let state = self.0.lock().unwrap();
+        // The header of an `MLSMessage` has four bytes.
+        if bare { state.group_info[4..].to_vec() } else { state.group_info.clone() }
     }
 
     /// The newest Welcome, and where the log goes on for who joins by it.
@@ -98,9 +101,16 @@ impl State {
 
 /// What the message says of its epoch.
 fn epoch_of(message: &[u8]) -> u64 {
-    let message: ProtocolMessage =
-        MlsMessageIn::tls_deserialize_exact(message).unwrap().try_into_protocol_message().unwrap();
-    message.epoch().as_u64()
+    protocol_message(message).epoch().as_u64()
+}
+
+pub(crate) fn protocol_message(message: &[u8]) -> ProtocolMessage {
+    MlsMessageIn::tls_deserialize_exact(message).unwrap().try_into_protocol_message().unwrap()
+}
+
+/// Whether the message is a proposal of an epoch before this one: a commit came in before it.
+pub(crate) fn is_late_proposal(message: &ProtocolMessage, epoch: u64) -> bool {
+    message.content_type() == ContentType::Proposal && message.epoch().as_u64() < epoch
 }
 
 /// The hub as the engine of one member sees it.

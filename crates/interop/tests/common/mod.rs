@@ -38,7 +38,7 @@ pub(crate) enum Change {
     Update,
 }
 
-/// A device that may be a member. What it sends to the hub, it has not applied before the hub took it.
+/// A device that may be a member. What it commits, it has not applied before the hub took it.
 #[async_trait(?Send)]
 pub(crate) trait Device {
     fn name(&self) -> &str;
@@ -52,8 +52,8 @@ pub(crate) trait Device {
     async fn create(&mut self, external_sender: &[u8]);
     /// By the newest Welcome at the hub.
     async fn join_by_welcome(&mut self);
-    /// By external commit, in its own old place if it has one.
-    async fn join_externally(&mut self);
+    /// By external commit, in its own old place if it has one. It gets the group info as an `MLSMessage` or bare.
+    async fn join_externally(&mut self, bare: bool);
     /// Commits changes, or with none of them an update. Says whether the hub took it.
     async fn commit(&mut self, add: &[Vec<u8>], remove: &[String]) -> bool;
     /// Commits what is proposed.
@@ -62,8 +62,10 @@ pub(crate) trait Device {
     async fn overtake(&mut self) -> bool;
     /// Proposes, and posts the proposal.
     async fn propose(&mut self, change: Change);
+    /// Forgets what is proposed, own and others', so that its next commit leaves it out.
+    async fn forget_proposals(&mut self);
     async fn encrypt(&mut self, text: &str) -> Vec<u8>;
-    /// Reads the log to its end; the texts in it.
+    /// Reads the log to its end; the texts in it. Posts what it proposes again because a commit has left it out.
     async fn sync(&mut self) -> Vec<String>;
     /// Forgets what is in memory.
     async fn restart(&mut self);

@@ -18,7 +18,7 @@ use openmls::prelude::{
 use super::{
     Change, Device, GROUP, State, Style,
     crypto::{Provider, SigningKey},
-    hub::{Bundle, Entry, Hub},
+    hub::{Bundle, Entry, Hub, is_late_proposal, protocol_message},
 };
 
 pub(crate) struct OpenMlsDevice {
@@ -149,6 +149,25 @@ impl OpenMlsDevice {
         bundle_of(bundle)
     }
 
+    /// Adds a member by a Welcome without the ratchet tree, which it returns.
+    pub(crate) fn add_with_tree_beside(&mut self, package: &[u8]) -> Vec<u8> {
+        let package = self.read_key_package(package);
+        let group = self.group.as_mut().unwrap();
+        let bundle = group
+            .commit_builder()
+            .propose_adds([package])
+            .load_psks(self.provider.storage())
+            .unwrap()
+            .use_ratchet_tree_extension(false)
+            .create_group_info(true)
+            .build(self.provider.rand(), self.provider.crypto(), &self.signer, |_| true)
+            .unwrap()
+            .stage_commit(&self.provider)
+            .unwrap();
+        assert!(self.send(bundle_of(bundle)));
+        self.group().export_ratchet_tree().tls_serialize_detached().unwrap()
+    }
+
     /// Sends a staged commit, and applies or drops it by the answer.
     fn send(&mut self, bundle: Bundle) -> bool {
         let taken = self.hub.commit(self.number, bundle);
@@ -276,11 +295,11 @@ impl Device for OpenMlsDevice {
         self.cursor = place;
     }
 
-    async fn join_externally(&mut self) {
+    async fn join_externally(&mut self, bare: bool) {
         if let Some(mut old) = self.group.take() {
             old.delete(self.provider.storage()).unwrap();
         }
-        let bytes = self.hub.group_info();
+        let bytes = self.hub.group_info(bare);
         let info = match MlsMessageIn::tls_deserialize_exact(&bytes).map(MlsMessageIn::extract) {
             Ok(MlsMessageBodyIn::GroupInfo(info)) => info,
             _ => VerifiableGroupInfo::tls_deserialize_exact(&bytes).unwrap(),
@@ -342,6 +361,11 @@ impl Device for OpenMlsDevice {
         self.hub.post(Some(self.number), proposed.to_bytes().unwrap());
     }
 
+    async fn forget_proposals(&mut self) {
+        let group = self.group.as_mut().unwrap();
+        group.clear_pending_proposals(self.provider.storage()).unwrap();
+    }
+
     async fn encrypt(&mut self, text: &str) -> Vec<u8> {
         let group = self.group.as_mut().unwrap();
         group.create_message(&self.provider, &self.signer, text.as_bytes()).unwrap().to_bytes().unwrap()
@@ -355,16 +379,18 @@ impl Device for OpenMlsDevice {
             if self.group.is_none() {
                 break;
             }
+            let message = protocol_message(&message);
+            let group = self.group.as_mut().unwrap();
             // A commit of its own that overtook another's is still pending.
             if sender == Some(self.number) {
-                let message = protocol_message(&message);
-                let group = self.group.as_mut().unwrap();
                 if message.epoch() == group.epoch() && group.pending_commit().is_some() {
                     group.merge_pending_commit(&self.provider).unwrap();
                 }
                 continue;
             }
-            texts.extend(self.process(protocol_message(&message)));
+            if !is_late_proposal(&message, group.epoch().as_u64()) {
+                texts.extend(self.process(message));
+            }
         }
         texts
     }
@@ -375,8 +401,4 @@ impl Device for OpenMlsDevice {
             self.group = Some(loaded.unwrap());
         }
     }
-}
-
-fn protocol_message(bytes: &[u8]) -> ProtocolMessage {
-    MlsMessageIn::tls_deserialize_exact(bytes).unwrap().try_into_protocol_message().unwrap()
 }
