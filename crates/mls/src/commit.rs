@@ -286,7 +286,7 @@ impl ConversationGuard<'_> {
             bundle.encrypted_message = Some(encrypted.to_bytes().map_err(library)?);
         }
         history::keep_with_pending(&overlay, &id, history.as_ref())?;
-        Ok(PendingRecord::new(epoch, bundle, PendingState::Commit(state.into())))
+        Ok(PendingRecord::new(epoch, overlay.incarnation(), bundle, PendingState::Commit(state.into())))
     }
 
     /// Sends a pending commit, and settles it by the answer.

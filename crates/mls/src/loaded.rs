@@ -10,6 +10,7 @@
 
 use std::collections::HashSet;
 
+use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
 use mls_rs::{
     MlsMessage,
     error::MlsError,
@@ -224,6 +225,10 @@ impl Loaded {
     /// Uses up a key of this epoch: to derive it is to delete it.
     fn use_up(&mut self, leaf: u32, generation: u32) -> Result<(), MlsError> {
         // The library wants the index of the leaf's node in the tree, not that of the leaf (RFC 9420, section 4.1.2).
+        // A leaf beyond the tree, which a damaged journal can name, it would not notice.
+        if self.group.member_at_index(leaf).is_none() {
+            return Err(MlsError::InvalidLeafConsumption);
+        }
         let node = leaf.checked_mul(2).ok_or(MlsError::InvalidLeafConsumption)?;
         self.group.derive_decryption_key(node, generation).map(drop)
     }
@@ -354,8 +359,38 @@ fn delay(index: u64, epoch: u64, members: u64) -> u64 {
     }
 }
 
+/// A digest of what the sender data of a message are, and are encrypted with (RFC 9420, section 6.3.2): they have the
+/// generation and are random. What follows in the message is not needed to know it again, so that who changes that does not
+/// make it another one.
 fn digest(message: &[u8]) -> Digest {
-    *sha256(message).first_chunk().expect("a SHA-256 has more than 16 bytes")
+    let known = match PrivateMessageParts::mls_decode(&mut &*message) {
+        Ok(parts) => {
+            let sample = &parts.ciphertext[..parts.ciphertext.len().min(SAMPLE)];
+            sha256(&[&parts.encrypted_sender_data, sample].concat())
+        }
+        Err(_) => sha256(message),
+    };
+    *known.first_chunk().expect("a SHA-256 has more than 16 bytes")
+}
+
+/// How much of the ciphertext counts: not more than any ciphersuite samples.
+const SAMPLE: usize = 32;
+
+/// An `MLSMessage` with a `PrivateMessage` (RFC 9420, section 6.3).
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+struct PrivateMessageParts {
+    version: u16,
+    wire_format: u16,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    group_id: Vec<u8>,
+    epoch: u64,
+    content_type: u8,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    authenticated_data: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    encrypted_sender_data: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    ciphertext: Vec<u8>,
 }
 
 fn damaged(source: Option<Opaque>) -> EngineError {

@@ -312,6 +312,13 @@ impl ConversationGuard<'_> {
             return Err(failure);
         }
         let outcome = match error {
+            // The claim of an encrypted message to be this device's is not authenticated: who sends none encrypted has not
+            // sent it.
+            MlsError::CantProcessMessageFromSelf
+                if !is_application && header.is_encrypted && !self.loaded()?.meta.encrypts_handshake() =>
+            {
+                return Err(EngineError::InvalidMessage(Box::new(MlsError::CantProcessMessageFromSelf)));
+            }
             MlsError::CantProcessMessageFromSelf if header.content == ContentType::Commit => {
                 return Err(EngineError::OwnCommitLost);
             }

@@ -10,9 +10,10 @@ use crate::{
     PendingCommitInfo, Result,
 };
 
-/// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders.
+/// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders;
+/// version 1 of a pending commit did not say in which incarnation of the store it was made.
 const GROUP_VERSION: u16 = 2;
-const PENDING_VERSION: u16 = 1;
+const PENDING_VERSION: u16 = 2;
 
 /// How many own commits are remembered, so that they are known when they come back late.
 const OWN_COMMITS: usize = 8;
@@ -91,6 +92,11 @@ impl GroupMeta {
         }
     }
 
+    /// The same settings for a leaf that this device gets now.
+    pub(crate) fn of_new_leaf(self, incarnation: u64) -> Self {
+        Self { own_commits: Vec::new(), incarnation: Some(incarnation), heads_since: 0, ..self }
+    }
+
     pub(crate) fn encrypts_handshake(&self) -> bool {
         self.encrypt_handshake
     }
@@ -159,6 +165,8 @@ pub(crate) struct PendingRecord {
     version: u16,
     /// The epoch that the commit ends.
     pub(crate) epoch: u64,
+    /// The incarnation of the store in which it was made.
+    pub(crate) incarnation: Option<u64>,
     #[mls_codec(with = "mls_rs_codec::byte_vec")]
     pub(crate) commit: Vec<u8>,
     /// Empty for none.
@@ -172,6 +180,22 @@ pub(crate) struct PendingRecord {
     pub(crate) state: PendingState,
 }
 
+/// A pending commit as version 1 had it.
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+struct PendingRecordV1 {
+    version: u16,
+    epoch: u64,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    commit: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    welcome: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    group_info: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    encrypted_message: Vec<u8>,
+    state: PendingState,
+}
+
 /// The state after the commit.
 #[derive(Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
 #[repr(u8)]
@@ -183,10 +207,11 @@ pub(crate) enum PendingState {
 }
 
 impl PendingRecord {
-    pub(crate) fn new(epoch: u64, bundle: MlsCommitBundle, state: PendingState) -> Self {
+    pub(crate) fn new(epoch: u64, incarnation: u64, bundle: MlsCommitBundle, state: PendingState) -> Self {
         Self {
             version: PENDING_VERSION,
             epoch,
+            incarnation: Some(incarnation),
             commit: bundle.commit,
             welcome: bundle.welcome.unwrap_or_default(),
             group_info: bundle.group_info.payload,
@@ -232,6 +257,19 @@ impl PendingRecord {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        if version_of(bytes) == Some(1) {
+            let old: PendingRecordV1 = decode(bytes, "pending commit")?;
+            return Ok(Self {
+                version: PENDING_VERSION,
+                epoch: old.epoch,
+                incarnation: Some(0),
+                commit: old.commit,
+                welcome: old.welcome,
+                group_info: old.group_info,
+                encrypted_message: old.encrypted_message,
+                state: old.state,
+            });
+        }
         let record: Self = decode(bytes, "pending commit")?;
         known_version(record.version, PENDING_VERSION, "pending commit")?;
         Ok(record)
@@ -323,9 +361,12 @@ mod tests {
             group_info: MlsGroupInfoBundle::full_plaintext(vec![2]),
             encrypted_message: Some(vec![3]),
         };
-        let record = PendingRecord::new(5, bundle.clone(), PendingState::Commit(Zeroizing::new(vec![4])));
+        let record = PendingRecord::new(5, 6, bundle.clone(), PendingState::Commit(Zeroizing::new(vec![4])));
         let bytes = record.to_bytes().unwrap();
-        assert_eq!(hex::encode(&bytes[..]), "000100000000000000050101000102010301 0104".replace(' ', ""));
+        assert_eq!(hex::encode(&bytes[..]), "0002000000000000000501000000000000000601010001020103010104");
+        let old =
+            PendingRecord::from_bytes(&hex::decode("0001000000000000000501010001020103010104").unwrap());
+        assert!(old.unwrap() == PendingRecord { incarnation: Some(0), ..record.clone() });
         let read = PendingRecord::from_bytes(&bytes).unwrap();
         assert!(read == record && read.bundle() == bundle && read.message() == Some(&[3]) && !read.is_join());
     }

@@ -152,8 +152,10 @@ impl ConversationGuard<'_> {
             Some(_) => {}
         }
         let summary = self.update_key_material_with(CommitOptions::default()).await?;
-        // Merging has noted the time of the system's clock; the caller's counts.
-        note_new_keys_at(self.overlay()?, &self.id, &meta, now);
+        // Merging has noted the time of the system's clock; the caller's counts. What was buffered may have removed this device.
+        if self.is_joined()? {
+            note_new_keys_at(self.overlay()?, &self.id, &meta, now);
+        }
         Ok(Some(summary))
     }
 }

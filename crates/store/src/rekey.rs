@@ -31,7 +31,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// After each of them the store has its old key: [`StoreError::NotRekeyed`], [`StoreError::KeyChanged`],
+    /// After each of them the store has its old key, or, if the disk fails after the change, the new one, which is found out
+    /// when it is opened next: [`StoreError::NotRekeyed`], [`StoreError::KeyChanged`],
     /// [`StoreError::WrongGuard`], [`StoreError::Io`].
     pub fn rekey(&self, guard: &WriterGuard, source: &KeySource) -> Result<(), StoreError> {
         self.check_guard(guard)?;
@@ -55,8 +56,11 @@ impl Store {
                 Ok(())
             }
             Err(error) => {
-                // If it cannot be removed now, whoever opens the store next does it.
-                drop(Slot::Next.clear(home));
+                // Whether it failed is known when the old key opens the database; until then nobody may delete the new one.
+                // What is not removed now, whoever opens the store next sees to.
+                if database::connect(home, keyed.key(), Access::Write).is_ok() {
+                    drop(Slot::Next.clear(home));
+                }
                 Err(error)
             }
         }

@@ -4,8 +4,8 @@ use mls_rs::{MlsMessage, error::MlsError};
 
 use super::settle::publish;
 use crate::{
-    ConversationGuard, ConversationId, CredentialRef, EngineError, MlsCommitBundle, MlsGroupInfoBundle, Result,
-    TransactionContext, VerifiableGroupInfo, WelcomeBundle,
+    ConversationGuard, ConversationId, CredentialRef, EngineError, MlsCommitBundle, MlsGroupInfoBundle,
+    Result, TransactionContext, VerifiableGroupInfo, WelcomeBundle,
     commit::client_id_error,
     identity::Judge,
     key_package::MAX_LIFETIME,
@@ -61,7 +61,12 @@ impl TransactionContext {
 
         // Over nothing: the library would mix the secrets of the old state with those of the new one.
         let scratch = Overlay::scratch();
-        let mut meta = GroupMeta::new(&config.joined, self.writing()?.overlay.incarnation());
+        let incarnation = self.writing()?.overlay.incarnation();
+        let mut meta = match self.writing()?.overlay.group(id.as_bytes())? {
+            // Who comes back keeps the settings.
+            Some(old) => old.meta.of_new_leaf(incarnation),
+            None => GroupMeta::new(&config.joined, incarnation),
+        };
         let client = provider::client(&scratch, &config, &meta, Some(&credential), MAX_LIFETIME);
         let build = || -> Result<(MlsGroup, MlsMessage), MlsError> {
             let mut builder = client.external_commit_builder()?;
@@ -98,6 +103,6 @@ impl TransactionContext {
             .ok_or(EngineError::DamagedState { what: "external commit", source: None })?;
         meta.remember_own_commit(epoch, sha256(&bundle.commit));
         let joined = GroupRecord::new(meta, true, Vec::new(), written.snapshot).to_bytes()?;
-        Ok((id, PendingRecord::new(epoch, bundle, PendingState::Join(joined))))
+        Ok((id, PendingRecord::new(epoch, overlay.incarnation(), bundle, PendingState::Join(joined))))
     }
 }

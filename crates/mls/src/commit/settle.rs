@@ -77,7 +77,7 @@ fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) 
     }
     let (added, removed, crl_new_distribution_points) = match &record.state {
         PendingState::Join(_) => {
-            (vec![loaded.own_client_id()?], Vec::new(), points(&overlay, &config, &loaded.group, None)?)
+            (vec![loaded.own_client_id()?], Vec::new(), new_points(&overlay, &config, &loaded.group, None))
         }
         PendingState::Commit(secrets) => {
             // The secrets know what they change, whatever group they are applied to.
@@ -86,7 +86,7 @@ fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) 
                 .and_then(|secrets| copy.apply_detached_commit(secrets))
                 .map_err(|error| failure(&overlay, error))?;
             let (added, removed) = changes(&copy, &description);
-            (added, removed, points(&overlay, &config, &copy, Some(&description))?)
+            (added, removed, new_points(&overlay, &config, &copy, Some(&description)))
         }
     };
     // It is on disk, but who has written it may be in another process, which has other observers.
@@ -123,12 +123,13 @@ impl ConversationGuard<'_> {
                     added: vec![loaded.own_client_id()?],
                     removed: Vec::new(),
                     buffered_messages: None,
-                    crl_new_distribution_points: points(&overlay, &config, &loaded.group, None)?,
+                    crl_new_distribution_points: new_points(&overlay, &config, &loaded.group, None),
                 })
             }
             PendingState::Commit(secrets) => {
                 let id = self.id.clone();
                 let loaded = self.loaded()?;
+                loaded.has_replayed = false;
                 if loaded.group.current_epoch() != record.epoch {
                     return Err(EngineError::DamagedState { what: "pending commit", source: None });
                 }
@@ -138,8 +139,8 @@ impl ConversationGuard<'_> {
                 };
                 let applied =
                     apply(loaded, secrets, record).map_err(damaged).and_then(|(summary, commit)| {
-                        let new_points = points(&overlay, &config, &loaded.group, Some(&commit))?;
-                        Ok(CommitSummary { crl_new_distribution_points: new_points, ..summary })
+                        let found = new_points(&overlay, &config, &loaded.group, Some(&commit));
+                        Ok(CommitSummary { crl_new_distribution_points: found, ..summary })
                     });
                 match applied {
                     Ok(summary) => {
@@ -149,7 +150,8 @@ impl ConversationGuard<'_> {
                         }
                         merged?;
                         let loaded = self.loaded()?;
-                        loaded.meta.incarnation = Some(overlay.incarnation());
+                        // That of the store which has made the commit: a copy of it has the same keys.
+                        loaded.meta.incarnation = record.incarnation;
                         loaded.snapshot(&overlay)?;
                         if let Some(message) = record.message() {
                             // It has the first key of the epoch, which the snapshot does without already.
@@ -192,21 +194,23 @@ fn apply(
 }
 
 /// The new distribution points in the certificates of those who came in by a commit of this device; without a commit, of
-/// all members.
-fn points(
+/// all members. The commit is taken already: that they cannot be found does not undo it.
+fn new_points(
     overlay: &Overlay,
     config: &SessionConfig,
     group: &MlsGroup,
     commit: Option<&CommitMessageDescription>,
-) -> Result<NewCrlDistributionPoints> {
-    // The commit is taken already: nothing is refused here any more.
+) -> NewCrlDistributionPoints {
     let config = SessionConfig { certificate_policy: CertificatePolicy::Report, ..config.clone() };
     let mut judge = Judge::new(overlay, &config);
-    match commit {
-        Some(commit) => judge.commit(group, commit)?,
-        None => judge.residents(group)?,
+    let judged = match commit {
+        Some(commit) => judge.commit(group, commit),
+        None => judge.residents(group),
+    };
+    if let Err(error) = judged {
+        tracing::warn!(%error, "the certificates of an own commit cannot be judged");
     }
-    Ok(judge.new_points())
+    judge.new_points()
 }
 
 /// Who is new and who is gone by a commit, given the group after it. A client in its own place is neither.

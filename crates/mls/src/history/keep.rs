@@ -77,9 +77,9 @@ pub(super) fn readable_spans(overlay: &Overlay, id: &ConversationId) -> Result<V
 /// Keeps a span, and at most so many of them, the newest.
 fn keep(overlay: &Overlay, id: &ConversationId, span: &HistorySpan) -> Result<()> {
     let bytes = encode(&HistoryRecord::of(span), WHAT)?;
-    let held = overlay.records(RecordKind::History, id.as_bytes())?;
     overlay.put_record(RecordKind::History.of(id.as_bytes(), &span.first_epoch.to_be_bytes()), bytes);
-    let too_many = (held.len() + 1).saturating_sub(MAX_HISTORY_SPANS);
+    let held = overlay.records(RecordKind::History, id.as_bytes())?;
+    let too_many = held.len().saturating_sub(MAX_HISTORY_SPANS);
     for (key, _) in held.iter().take(too_many) {
         overlay.delete_record(RecordKind::History.of(id.as_bytes(), key));
     }
@@ -145,6 +145,11 @@ impl ConversationGuard<'_> {
     pub(crate) fn receive_history(&mut self, epoch: u64, shared: Vec<SharedSpan>) -> Result<()> {
         let overlay = self.overlay()?.clone();
         for span in shared {
+            // What a member sends never pushes out what is held: it may be made up.
+            if overlay.records(RecordKind::History, self.id.as_bytes())?.len() >= MAX_HISTORY_SPANS {
+                tracing::warn!(conversation = %self.id, "a history secret was dropped: too many are held");
+                break;
+            }
             let secret = match HistorySecret::from_secret(span.secret) {
                 Ok(secret) => secret,
                 Err(error) => {
@@ -179,7 +184,8 @@ impl ConversationGuard<'_> {
     ) -> Result<HistorySpan> {
         let refused = || EngineError::InvalidHistorySecret(None);
         let first_epoch = secret.first_epoch();
-        if *secret.conversation_id() != self.id || first_epoch > epoch {
+        let is_history = secret.content()?.credential()?.client_id.is_history_client();
+        if !is_history || *secret.conversation_id() != self.id || first_epoch > epoch {
             return Err(refused());
         }
         if last_epoch.is_some_and(|last| last < first_epoch || last >= epoch) {

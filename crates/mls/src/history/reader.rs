@@ -181,6 +181,7 @@ impl HistoryClient {
         description: &ApplicationMessageDescription,
     ) -> Result<MlsConversationDecryptMessage> {
         let leaf = description.sender_index;
+        self.refuse_listener(leaf)?;
         // The library always tells it of what was encrypted.
         let generation = description.unauthenticated_key_generation.unwrap_or_default();
         self.loaded.check_generation(epoch, leaf, generation)?;
@@ -198,6 +199,16 @@ impl HistoryClient {
         Ok(result)
     }
 
+    /// Refuses, as the members do, what a history client has sent: whoever holds its secret could have.
+    fn refuse_listener(&self, leaf: u32) -> Result<()> {
+        match self.member(leaf) {
+            Some(sender) if sender.client_id.is_history_client() => {
+                Err(EngineError::SenderOnlyListens(sender.client_id))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Who is at a leaf. Certificates are not judged: that was done when the message was new.
     fn member(&self, leaf: u32) -> Option<WireIdentity> {
         WireIdentity::of(&self.overlay, &self.loaded.group.member_at_index(leaf)?.signing_identity).ok()
@@ -208,6 +219,7 @@ impl HistoryClient {
         epoch: u64,
         commit: &CommitMessageDescription,
     ) -> Result<MlsConversationDecryptMessage> {
+        self.refuse_listener(commit.committer)?;
         let mut result = MlsConversationDecryptMessage::new(Outcome::Commit, epoch + 1);
         match &commit.effect {
             CommitEffect::NewEpoch(_) => {

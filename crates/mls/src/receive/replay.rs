@@ -85,8 +85,8 @@ impl ConversationGuard<'_> {
                     // A commit before it has removed this device.
                     break;
                 }
-                if due.epoch < epoch {
-                    // This device has never been in that epoch, or the message would have been processed then.
+                if due.epoch < epoch && due.kind != Kind::Application {
+                    // It is too late for it. An application message can still be read if its epoch's secrets are here.
                     messages.push(MlsConversationDecryptMessage::new(Outcome::StaleEpoch, epoch).into());
                     continue;
                 }
