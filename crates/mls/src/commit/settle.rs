@@ -137,11 +137,10 @@ impl ConversationGuard<'_> {
                     what: "pending commit",
                     source: Some(Box::new(error)),
                 };
-                let applied =
-                    apply(loaded, secrets, record).map_err(damaged).and_then(|(summary, commit)| {
-                        let found = new_points(&overlay, &config, &loaded.group, Some(&commit));
-                        Ok(CommitSummary { crl_new_distribution_points: found, ..summary })
-                    });
+                let applied = apply(loaded, secrets, record).map_err(damaged).map(|(summary, commit)| {
+                    let found = new_points(&overlay, &config, &loaded.group, Some(&commit));
+                    CommitSummary { crl_new_distribution_points: found, ..summary }
+                });
                 match applied {
                     Ok(summary) => {
                         let merged = self.merge_history();

@@ -103,7 +103,13 @@ pub(crate) fn parse_authority(bytes: &[u8]) -> Result<Vec<u8>, CertificateError>
     let (Some(der), true) = (chain.pop(), chain.is_empty()) else {
         return Err(CertificateError::Malformed("one certificate is wanted"));
     };
-    if parse(&der)?.is_ca() { Ok(der) } else { Err(CertificateError::NotAuthority) }
+    if !parse(&der)?.is_ca() {
+        return Err(CertificateError::NotAuthority);
+    }
+    // Who builds the chains is stricter than who reads the fields: what it cannot use is not registered.
+    webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice()))
+        .map_err(|_| CertificateError::NotAuthority)?;
+    Ok(der)
 }
 
 /// The URLs of revocation lists that an intermediate may be on.
