@@ -225,11 +225,10 @@ impl Loaded {
     /// Uses up a key of this epoch: to derive it is to delete it.
     fn use_up(&mut self, leaf: u32, generation: u32) -> Result<(), MlsError> {
         // The library wants the index of the leaf's node in the tree, not that of the leaf (RFC 9420, section 4.1.2).
-        // A leaf beyond the tree, which a damaged journal can name, it would not notice.
-        if self.group.member_at_index(leaf).is_none() {
-            return Err(MlsError::InvalidLeafConsumption);
-        }
-        let node = leaf.checked_mul(2).ok_or(MlsError::InvalidLeafConsumption)?;
+        // One beyond the tree, which a damaged journal can name, it would not notice.
+        let nodes = self.group.export_tree().nodes().len();
+        let node = leaf.checked_mul(2).filter(|node| usize::try_from(*node).is_ok_and(|node| node < nodes));
+        let node = node.ok_or(MlsError::InvalidLeafConsumption)?;
         self.group.derive_decryption_key(node, generation).map(drop)
     }
 
