@@ -228,6 +228,7 @@ impl Loaded {
         // One beyond the tree, which a damaged journal can name, it would not notice.
         let nodes = self.group.export_tree().nodes().len();
         let node = leaf.checked_mul(2).filter(|node| usize::try_from(*node).is_ok_and(|node| node < nodes));
+        let node = node.filter(|_| self.group.member_at_index(leaf).is_some());
         let node = node.ok_or(MlsError::InvalidLeafConsumption)?;
         self.group.derive_decryption_key(node, generation).map(drop)
     }
