@@ -9,7 +9,7 @@
 //! # The form of an input
 //!
 //! Keys are new in each process, so that a message from a corpus is never one that a live conversation can open. An input
-//! is therefore either raw bytes or a [script](script) that names a real message of *this* process and says how it is to be
+//! is therefore either raw bytes or a [script] that names a real message of *this* process and says how it is to be
 //! damaged. So a corpus stays good for ever, and mutations reach what is behind the signature checks.
 #![allow(clippy::missing_panics_doc)] // panicking is what they are for
 
