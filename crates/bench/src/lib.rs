@@ -10,7 +10,7 @@
 //! use tertulia_mls::KeyPackage;
 //!
 //! # tokio::runtime::Runtime::new()?.block_on(async {
-//! let others = leaves(1)?.iter().map(|leaf| Ok(KeyPackage::from_bytes(&leaf.to_bytes()?)?));
+//! let others = leaves(1)?.into_iter().map(|leaf| Ok(KeyPackage::from_bytes(&leaf.to_bytes()?)?));
 //! let group = EngineGroup::new(others.collect::<Result<_, Box<dyn std::error::Error>>>()?).await?;
 //! let message = group.encrypt(b"how long does this take?").await?;
 //! group.receive(&message).await?;

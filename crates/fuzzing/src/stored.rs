@@ -70,7 +70,11 @@ async fn damage(device: &Device, choice: u8, rest: &[u8]) {
                 tx.put_group_epoch(&id, number, &script::message(rest, &[secrets.to_vec()]))
             }
             (2, ..) => tx.put_group_tree(&id, &script::message(rest, &[])),
-            (3, ..) => tx.put_pending_commit(&id, &script::message(rest, &[])),
+            (3, ..) => {
+                // Of the first version without a head; and one whose head is whole.
+                let head = tx.pending_head(&id)?.filter(|_| choice % 12 == 3).unwrap_or_default();
+                tx.put_pending_commit(&id, &head, &script::message(rest, &[]))
+            }
             (4, Some(state), _) => {
                 let number = |at: usize| u32::from(rest.get(at).copied().unwrap_or_default());
                 let entry = JournalEntry {

@@ -177,7 +177,8 @@ impl ConversationGuard<'_> {
             return Ok(Settlement::AwaitLog { epoch: pending.epoch });
         }
         let epoch = pending.epoch;
-        match self.publish(pending).await {
+        let record = self.pending_record()?;
+        match self.publish(record).await {
             Ok(summary) => Ok(Settlement::Merged(summary)),
             // The first sending may have arrived meanwhile: that the epoch is over says nothing about whose commit it was.
             Err(EngineError::CommitRejected(RejectReason::StaleEpoch { .. })) => {
@@ -299,7 +300,7 @@ impl ConversationGuard<'_> {
     /// The same, without processing what has waited for the new epoch: that is not written by this commit any more, but with
     /// what the application makes of it.
     async fn publish_only(&mut self, record: PendingRecord) -> Result<CommitSummary> {
-        let again = self.pending()?.is_some_and(|pending| pending == record);
+        let again = self.pending()?.is_some_and(|pending| pending == record.head);
         publish(self.tx, &self.id, record, again).await
     }
 }

@@ -4,7 +4,11 @@ use mls_rs::{error::MlsError, extension::built_in::ExternalSendersExt, group::pr
 
 use crate::{
     Ciphersuite, ClientId, ConversationId, EngineError, PendingCommitInfo, Result, SessionConfig,
-    TransactionContext, loaded::Loaded, overlay::Overlay, provider::MlsGroup, record::PendingRecord,
+    TransactionContext,
+    loaded::Loaded,
+    overlay::Overlay,
+    provider::MlsGroup,
+    record::{PendingHead, PendingRecord},
     transaction::failure,
 };
 
@@ -128,8 +132,15 @@ impl<'tx> ConversationGuard<'tx> {
         Ok(&self.tx.writing()?.overlay)
     }
 
-    pub(crate) fn pending(&self) -> Result<Option<PendingRecord>> {
+    /// What tells the commit that waits for its outcome from others.
+    pub(crate) fn pending(&self) -> Result<Option<PendingHead>> {
         self.overlay()?.pending(self.id.as_bytes())
+    }
+
+    /// All of the commit that waits for its outcome, which is said to be there.
+    pub(crate) fn pending_record(&self) -> Result<PendingRecord> {
+        let damaged = EngineError::DamagedState { what: "pending commit", source: None };
+        self.overlay()?.pending_commit(self.id.as_bytes())?.ok_or(damaged)
     }
 
     pub(crate) fn loaded_if_joined(&mut self) -> Result<Option<&mut Loaded>> {

@@ -23,7 +23,7 @@ pub(crate) use self::{client::signature_key, records::RecordKind};
 use crate::{
     ConversationId, CredentialRef, EngineError, Result,
     credential::Credential,
-    record::{EpochHeads, GroupMeta, GroupRecord, PendingRecord},
+    record::{EpochHeads, GroupMeta, GroupRecord, PendingHead, PendingRecord},
     x509::Trust,
 };
 
@@ -46,7 +46,7 @@ struct Changes {
     key_packages: BTreeMap<Vec<u8>, KeyPackageChange>,
     credentials: Vec<CredentialChange>,
     /// None deletes.
-    pending: BTreeMap<Vec<u8>, Option<Secret>>,
+    pending: BTreeMap<Vec<u8>, Option<PendingChange>>,
     /// None deletes.
     records: BTreeMap<RecordKey, Option<Secret>>,
     data: Option<Vec<u8>>,
@@ -54,6 +54,13 @@ struct Changes {
     staged: Option<Secret>,
     /// Why the library's last call of its storage failed: it hands on the message only.
     failure: Option<EngineError>,
+}
+
+/// A pending commit as it is stored.
+#[derive(Clone)]
+struct PendingChange {
+    head: Vec<u8>,
+    body: Secret,
 }
 
 #[derive(Default)]
@@ -131,7 +138,7 @@ impl Overlay {
         Self { store: None, writer: Arc::default(), changes: Arc::default(), trust: Trust::default() }
     }
 
-    /// An overlay above nothing with a conversation as the store has it at one moment, and what is pending for it.
+    /// An overlay above nothing with a conversation as the store has it at one moment.
     pub(crate) fn view(store: &Store, id: &[u8]) -> Result<Self> {
         let view = Self::scratch();
         store.read(|tx| -> Result<()> {
@@ -150,8 +157,6 @@ impl Overlay {
                     snapshot: stored.snapshot,
                 });
             }
-            let pending = tx.pending_commit(id)?;
-            view.changes().pending.insert(id.to_vec(), pending);
             Ok(())
         })?;
         Ok(view)
@@ -320,13 +325,29 @@ impl Overlay {
 
     // Pending commits.
 
-    pub(crate) fn pending(&self, id: &[u8]) -> Result<Option<PendingRecord>> {
-        let changed = self.changes().pending.get(id).cloned();
-        let bytes = match changed {
-            Some(bytes) => bytes,
-            None => self.stored(|tx| tx.pending_commit(id))?,
+    /// What tells the commit that waits for its outcome from others.
+    pub(crate) fn pending(&self, id: &[u8]) -> Result<Option<PendingHead>> {
+        let changed =
+            self.changes().pending.get(id).map(|change| change.as_ref().map(|change| change.head.clone()));
+        let head = match changed {
+            Some(head) => head,
+            None => self.stored(|tx| tx.pending_head(id))?,
         };
-        bytes.map(|bytes| PendingRecord::from_bytes(&bytes)).transpose()
+        match head {
+            Some(head) if head.is_empty() => Ok(self.pending_commit(id)?.map(|pending| pending.head)),
+            Some(head) => PendingHead::from_bytes(&head).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// All of the commit that waits for its outcome.
+    pub(crate) fn pending_commit(&self, id: &[u8]) -> Result<Option<PendingRecord>> {
+        let changed = self.changes().pending.get(id).cloned();
+        let stored = match changed {
+            Some(change) => change.map(|change| (change.head, change.body)),
+            None => self.stored(|tx| Ok(tx.pending_head(id)?.zip(tx.pending_body(id)?)))?,
+        };
+        stored.map(|(head, body)| PendingRecord::from_stored(&head, &body)).transpose()
     }
 
     pub(crate) fn pending_ids(&self) -> Result<Vec<ConversationId>> {
@@ -341,8 +362,8 @@ impl Overlay {
     }
 
     pub(crate) fn set_pending(&self, id: &[u8], record: &PendingRecord) -> Result<()> {
-        let bytes = record.to_bytes()?;
-        self.changes().pending.insert(id.to_vec(), Some(bytes));
+        let change = PendingChange { head: record.head.to_bytes()?.to_vec(), body: record.body.to_bytes()? };
+        self.changes().pending.insert(id.to_vec(), Some(change));
         Ok(())
     }
 
@@ -401,7 +422,7 @@ impl Overlay {
         }
         for (id, pending) in &changes.pending {
             match pending {
-                Some(bytes) => tx.put_pending_commit(id, bytes)?,
+                Some(PendingChange { head, body }) => tx.put_pending_commit(id, head, body)?,
                 None => tx.delete_pending_commit(id)?,
             }
         }

@@ -30,7 +30,7 @@ use crate::{
         renewal::{left_out, own_proposals},
     },
     provider::MlsGroup,
-    record::{PendingRecord, sha256},
+    record::{PendingHead, sha256},
     wire,
 };
 
@@ -77,8 +77,8 @@ impl ConversationGuard<'_> {
         let header = header(&message, &self.id)?;
         let pending = self.pending()?;
         if let Some(pending) = &pending {
-            if pending.commit == bytes {
-                return self.merge_echo(pending);
+            if header.content == ContentType::Commit && pending.sha256 == sha256(bytes) {
+                return self.merge_echo();
             }
             if pending.is_join()
                 && let Some(outcome) = self.competes_with_join(pending, &header)?
@@ -136,11 +136,12 @@ impl ConversationGuard<'_> {
     }
 
     /// The message is this device's pending commit.
-    fn merge_echo(&mut self, pending: &PendingRecord) -> Result<MlsConversationDecryptMessage> {
-        let summary = self.merge(pending)?;
+    fn merge_echo(&mut self) -> Result<MlsConversationDecryptMessage> {
+        let pending = self.pending_record()?;
+        let summary = self.merge(&pending)?;
         let mut result = MlsConversationDecryptMessage::new(Outcome::OwnCommitMerged, summary.epoch);
         result.has_epoch_changed = true;
-        result.external_join = pending.is_join();
+        result.external_join = pending.head.is_join();
         result.added = summary.added;
         result.removed = summary.removed;
         result.crl_new_distribution_points = summary.crl_new_distribution_points;
@@ -154,7 +155,7 @@ impl ConversationGuard<'_> {
     /// is one, cannot follow it. Then there is nothing to check it with: the hub's order counts.
     fn competes_with_join(
         &mut self,
-        pending: &PendingRecord,
+        pending: &PendingHead,
         header: &Header,
     ) -> Result<Option<MlsConversationDecryptMessage>> {
         if header.content != ContentType::Commit || header.epoch != pending.epoch {
@@ -210,7 +211,7 @@ impl ConversationGuard<'_> {
 
     fn received_commit(
         &mut self,
-        pending: Option<&PendingRecord>,
+        pending: Option<&PendingHead>,
         commit: &CommitMessageDescription,
         own: Vec<Proposal>,
         left: &mut Vec<Intent>,

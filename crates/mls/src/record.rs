@@ -1,19 +1,17 @@
 //! What is written into the store, byte for byte. A change here is a change of format: raise the version, read both.
 
+mod pending;
+
 use std::time::Duration;
 
 use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
 use zeroize::Zeroizing;
 
-use crate::{
-    EngineError, MlsCommitBundle, MlsCustomConfiguration, MlsGroupInfoBundle, MlsWirePolicy,
-    PendingCommitInfo, Result,
-};
+pub(crate) use self::pending::{PendingHead, PendingRecord, PendingState};
+use crate::{EngineError, MlsCustomConfiguration, MlsWirePolicy, Result};
 
-/// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders;
-/// version 1 of a pending commit did not say in which incarnation of the store it was made.
+/// The version that is written. Version 1 was the whole snapshot without the numbers of the senders.
 const GROUP_VERSION: u16 = 2;
-const PENDING_VERSION: u16 = 2;
 
 /// How many own commits are remembered, so that they are known when they come back late.
 const OWN_COMMITS: usize = 8;
@@ -159,123 +157,6 @@ impl From<GroupRecordV1> for GroupRecord {
     }
 }
 
-/// A commit that was, or is about to be, sent.
-#[derive(Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
-pub(crate) struct PendingRecord {
-    version: u16,
-    /// The epoch that the commit ends.
-    pub(crate) epoch: u64,
-    /// The incarnation of the store in which it was made.
-    pub(crate) incarnation: Option<u64>,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    pub(crate) commit: Vec<u8>,
-    /// Empty for none.
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    welcome: Vec<u8>,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    group_info: Vec<u8>,
-    /// Empty for none.
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    encrypted_message: Vec<u8>,
-    pub(crate) state: PendingState,
-}
-
-/// A pending commit as version 1 had it.
-#[derive(MlsSize, MlsEncode, MlsDecode)]
-struct PendingRecordV1 {
-    version: u16,
-    epoch: u64,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    commit: Vec<u8>,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    welcome: Vec<u8>,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    group_info: Vec<u8>,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    encrypted_message: Vec<u8>,
-    state: PendingState,
-}
-
-/// The state after the commit.
-#[derive(Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
-#[repr(u8)]
-pub(crate) enum PendingState {
-    /// A member's commit: the library's commit secrets, to be applied to the group.
-    Commit(#[mls_codec(with = "mls_rs_codec::byte_vec")] Zeroizing<Vec<u8>>) = 1,
-    /// An external commit: the record of the conversation as it will be.
-    Join(#[mls_codec(with = "mls_rs_codec::byte_vec")] Zeroizing<Vec<u8>>) = 2,
-}
-
-impl PendingRecord {
-    pub(crate) fn new(epoch: u64, incarnation: u64, bundle: MlsCommitBundle, state: PendingState) -> Self {
-        Self {
-            version: PENDING_VERSION,
-            epoch,
-            incarnation: Some(incarnation),
-            commit: bundle.commit,
-            welcome: bundle.welcome.unwrap_or_default(),
-            group_info: bundle.group_info.payload,
-            encrypted_message: bundle.encrypted_message.unwrap_or_default(),
-            state,
-        }
-    }
-
-    pub(crate) fn bundle(&self) -> MlsCommitBundle {
-        let some = |bytes: &Vec<u8>| (!bytes.is_empty()).then(|| bytes.clone());
-        MlsCommitBundle {
-            welcome: some(&self.welcome),
-            commit: self.commit.clone(),
-            group_info: MlsGroupInfoBundle::full_plaintext(self.group_info.clone()),
-            encrypted_message: some(&self.encrypted_message),
-        }
-    }
-
-    /// The application message that goes along.
-    pub(crate) fn message(&self) -> Option<&[u8]> {
-        (!self.encrypted_message.is_empty()).then_some(&self.encrypted_message)
-    }
-
-    pub(crate) fn is_join(&self) -> bool {
-        matches!(self.state, PendingState::Join(_))
-    }
-
-    pub(crate) fn sha256(&self) -> [u8; 32] {
-        sha256(&self.commit)
-    }
-
-    pub(crate) fn info(&self) -> PendingCommitInfo {
-        PendingCommitInfo {
-            epoch: self.epoch,
-            commit_sha256: self.sha256(),
-            is_join: self.is_join(),
-            has_message: self.message().is_some(),
-        }
-    }
-
-    pub(crate) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
-        encode(self, "pending commit")
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        if version_of(bytes) == Some(1) {
-            let old: PendingRecordV1 = decode(bytes, "pending commit")?;
-            return Ok(Self {
-                version: PENDING_VERSION,
-                epoch: old.epoch,
-                incarnation: Some(0),
-                commit: old.commit,
-                welcome: old.welcome,
-                group_info: old.group_info,
-                encrypted_message: old.encrypted_message,
-                state: old.state,
-            });
-        }
-        let record: Self = decode(bytes, "pending commit")?;
-        known_version(record.version, PENDING_VERSION, "pending commit")?;
-        Ok(record)
-    }
-}
-
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest;
     sha2::Sha256::digest(bytes).into()
@@ -351,24 +232,6 @@ mod tests {
         assert!(read.tree_inside && read.heads.is_empty() && read.snapshot[..] == [1, 2, 3]);
         assert!(read.meta.is_own_commit(&[0xab; 32]) && read.meta.encrypts_handshake());
         assert_eq!(read.meta.incarnation, Some(0));
-    }
-
-    #[test]
-    fn the_format_of_a_pending_commit_is_the_released_one() {
-        let bundle = MlsCommitBundle {
-            welcome: None,
-            commit: vec![1],
-            group_info: MlsGroupInfoBundle::full_plaintext(vec![2]),
-            encrypted_message: Some(vec![3]),
-        };
-        let record = PendingRecord::new(5, 6, bundle.clone(), PendingState::Commit(Zeroizing::new(vec![4])));
-        let bytes = record.to_bytes().unwrap();
-        assert_eq!(hex::encode(&bytes[..]), "0002000000000000000501000000000000000601010001020103010104");
-        let old =
-            PendingRecord::from_bytes(&hex::decode("0001000000000000000501010001020103010104").unwrap());
-        assert!(old.unwrap() == PendingRecord { incarnation: Some(0), ..record.clone() });
-        let read = PendingRecord::from_bytes(&bytes).unwrap();
-        assert!(read == record && read.bundle() == bundle && read.message() == Some(&[3]) && !read.is_join());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tertulia_store::Store;
 use crate::{
     Ciphersuite, ClientId, ClientIdPolicy, ConversationId, EngineError, MlsTransport, PendingCommitInfo,
     Result, SessionConfig, TransactionContext, cache::GroupCache, conversation, events::Events, family,
-    loaded::Loaded, overlay::Overlay, record::PendingRecord, rotation,
+    loaded::Loaded, overlay::Overlay, record::PendingHead, rotation,
 };
 
 /// The engine of one device, above its store. Cheap to clone.
@@ -53,18 +53,22 @@ impl Session {
         let (serial, pending, rotation) = self.inner.store.read(|tx| -> Result<_> {
             let serials = tx.group_serials(id.as_bytes())?;
             let serial = serials.map(|(state, journal)| state.max(journal));
-            Ok((serial, tx.pending_commit(id.as_bytes())?, tx.record(&rotation::key(id))?))
+            Ok((serial, tx.pending_head(id.as_bytes())?, tx.record(&rotation::key(id))?))
         })?;
         let next_key_rotation = rotation::due_at(rotation)?;
         let Some(serial) = serial else { return Err(EngineError::ConversationNotFound(id.clone())) };
+        let pending = match pending {
+            None => None,
+            // Of the first version: all of it is needed.
+            Some(head) if head.is_empty() => self.reading().pending(id.as_bytes())?,
+            Some(head) => Some(PendingHead::from_bytes(&head)?),
+        };
+        let pending = pending.map(|pending| pending.info());
         if let Some(loaded) = self.inner.cache.look(id.as_bytes(), serial) {
-            let pending = pending.map(|bytes| PendingRecord::from_bytes(&bytes)).transpose()?;
-            let pending = pending.map(|pending| pending.info());
             return self.view(id, loaded, pending, incarnation, next_key_rotation);
         }
         let overlay = Overlay::view(&self.inner.store, id.as_bytes())?;
         let loaded = Loaded::load(id.as_bytes(), &overlay, self.config())?;
-        let pending = overlay.pending(id.as_bytes())?.map(|pending| pending.info());
         match loaded {
             Some(loaded) => self.view(id, Arc::new(loaded), pending, incarnation, next_key_rotation),
             None => Err(EngineError::ConversationNotFound(id.clone())),

@@ -77,7 +77,8 @@ fn everything(r: &ReadTx<'_>) -> Result<(), StoreError> {
     assert_eq!(r.journal(b"group")?, [entry()]);
     assert_eq!(r.record(&record_key())?.expect("there").as_slice(), b"value");
     assert_eq!(r.group_epoch(b"group", 3)?.expect("there").as_slice(), b"epoch");
-    assert_eq!(r.pending_commit(b"group")?.expect("there").as_slice(), b"pending");
+    assert_eq!(r.pending_head(b"group")?.expect("there"), b"pending");
+    assert_eq!(r.pending_body(b"group")?.expect("there").as_slice(), b"commit");
     assert_eq!(r.credentials()?, [credential()]);
     assert_eq!(r.key_packages()?, [key_package()]);
     assert_eq!(r.key_package(b"reference")?.expect("there").as_slice(), b"key package");
@@ -124,7 +125,7 @@ async fn a_home_can_be_written_as_a_fixture() {
             w.append_to_journal(b"group", &entry())?;
             w.put_record(&record_key(), b"value")?;
             w.put_group_epoch(b"group", 3, b"epoch")?;
-            w.put_pending_commit(b"group", b"pending")?;
+            w.put_pending_commit(b"group", b"pending", b"commit")?;
             w.put_credential(&credential())?;
             w.put_key_package(&key_package(), b"key package")?;
             w.set_data(b"checkpoint")?;

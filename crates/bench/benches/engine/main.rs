@@ -13,7 +13,7 @@ mod sample;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use mls_rs::MlsMessage;
 use tertulia_bench::leaves;
 use tertulia_mls::KeyPackage;
@@ -31,9 +31,39 @@ struct Arguments {
     /// Measure groups up to this size only.
     #[arg(long, default_value_t = 10_000)]
     members: usize,
+    /// Measure only this. May be repeated.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
     /// `cargo bench` gives it.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// What is measured, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Adding all members of a new group.
+    Members,
+    /// Encrypting and decrypting.
+    Messages,
+    /// Own commits, others' commits, joins.
+    Commits,
+    /// A device that was away.
+    CatchUp,
+    /// What a group takes in memory.
+    Memory,
+}
+
+impl Part {
+    fn measure(self, bench: &mut Bench) -> Outcome<()> {
+        match self {
+            Self::Members => members::measure(bench),
+            Self::Messages => messages::measure(bench),
+            Self::Commits => commits::measure(bench),
+            Self::CatchUp => catch_up::measure(bench),
+            Self::Memory => memory::measure(bench),
+        }
+    }
 }
 
 /// What the measurements share.
@@ -75,11 +105,11 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         key_packages,
         largest: arguments.members,
     };
-    members::measure(&mut bench)?;
-    messages::measure(&mut bench)?;
-    commits::measure(&mut bench)?;
-    catch_up::measure(&mut bench)?;
-    memory::measure(&mut bench)?;
+    for part in Part::value_variants() {
+        if arguments.only.is_empty() || arguments.only.contains(part) {
+            part.measure(&mut bench)?;
+        }
+    }
     bench.report.print();
     if let Some(file) = &arguments.json {
         bench.report.write(file)?;

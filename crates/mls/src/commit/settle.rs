@@ -31,15 +31,15 @@ pub(super) async fn publish(
     fail_point!(PENDING);
     tx.unlock();
     fail_point!(SEND);
-    tracing::debug!(conversation = %id, epoch = record.epoch, again, "sending a commit");
-    let outcome = tx.session.transport().send_commit_bundle(id, record.bundle()).await;
-    tracing::debug!(conversation = %id, epoch = record.epoch, ?outcome, "the hub answered");
+    tracing::debug!(conversation = %id, epoch = record.head.epoch, again, "sending a commit");
+    let outcome = tx.session.transport().send_commit_bundle(id, record.body.bundle()).await;
+    tracing::debug!(conversation = %id, epoch = record.head.epoch, ?outcome, "the hub answered");
     fail_point!(ANSWERED);
     tx.lock().await?;
     fail_point!(SETTLE);
 
     let mut guard = ConversationGuard::new(tx, id.clone());
-    if guard.pending()?.is_none_or(|pending| pending != record) {
+    if guard.pending()?.is_none_or(|pending| pending != record.head) {
         // Another process has received the log meanwhile and settled it.
         return settled_elsewhere(&mut guard, &record);
     }
@@ -72,10 +72,10 @@ fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) 
         return Err(EngineError::CommitRejected(RejectReason::StaleEpoch { current: None }));
     };
     let epoch = loaded.group.current_epoch();
-    if !loaded.meta.is_own_commit(&record.sha256()) {
+    if !loaded.meta.is_own_commit(&record.head.sha256) {
         return Err(EngineError::CommitRejected(RejectReason::StaleEpoch { current: Some(epoch) }));
     }
-    let (added, removed, crl_new_distribution_points) = match &record.state {
+    let (added, removed, crl_new_distribution_points) = match &record.body.state {
         PendingState::Join(_) => {
             (vec![loaded.own_client_id()?], Vec::new(), new_points(&overlay, &config, &loaded.group, None))
         }
@@ -93,7 +93,7 @@ fn settled_elsewhere(guard: &mut ConversationGuard<'_>, record: &PendingRecord) 
     let conversation = guard.id.clone();
     guard.tx.session.events().push([Event::EpochChanged { conversation, epoch }]);
     Ok(CommitSummary {
-        epoch: record.epoch + 1,
+        epoch: record.head.epoch + 1,
         added,
         removed,
         buffered_messages: None,
@@ -106,7 +106,7 @@ impl ConversationGuard<'_> {
     pub(crate) fn merge(&mut self, record: &PendingRecord) -> Result<CommitSummary> {
         let config = self.config();
         let overlay = self.overlay()?.clone();
-        match &record.state {
+        match &record.body.state {
             PendingState::Join(bytes) => {
                 let joined = GroupRecord::from_bytes(bytes)?;
                 overlay.replace_group(self.id.as_bytes(), joined, provider::first_serial()?);
@@ -130,7 +130,7 @@ impl ConversationGuard<'_> {
                 let id = self.id.clone();
                 let loaded = self.loaded()?;
                 loaded.has_replayed = false;
-                if loaded.group.current_epoch() != record.epoch {
+                if loaded.group.current_epoch() != record.head.epoch {
                     return Err(EngineError::DamagedState { what: "pending commit", source: None });
                 }
                 let damaged = |error| EngineError::DamagedState {
@@ -150,9 +150,9 @@ impl ConversationGuard<'_> {
                         merged?;
                         let loaded = self.loaded()?;
                         // That of the store which has made the commit: a copy of it has the same keys.
-                        loaded.meta.incarnation = record.incarnation;
+                        loaded.meta.incarnation = record.head.incarnation;
                         loaded.snapshot(&overlay)?;
-                        if let Some(message) = record.message() {
+                        if let Some(message) = record.body.message() {
                             // It has the first key of the epoch, which the snapshot does without already.
                             loaded.note_sent(&overlay, 0, message)?;
                         }
@@ -180,11 +180,11 @@ fn apply(
     record: &PendingRecord,
 ) -> Result<(CommitSummary, CommitMessageDescription), MlsError> {
     let description = loaded.group.apply_detached_commit(CommitSecrets::from_bytes(secrets)?)?;
-    if record.message().is_some() {
+    if record.body.message().is_some() {
         // The first key of the new epoch has encrypted the message that went along.
         loaded.group.next_encryption_key()?;
     }
-    loaded.meta.remember_own_commit(record.epoch, record.sha256());
+    loaded.meta.remember_own_commit(record.head.epoch, record.head.sha256);
     let (added, removed) = changes(&loaded.group, &description);
     let epoch = loaded.group.current_epoch();
     let summary =

@@ -28,6 +28,18 @@ INSERT INTO mls_epochs_2 (group_id, epoch, state) SELECT group_id, epoch, state 
 DROP TABLE mls_epochs;
 ALTER TABLE mls_epochs_2 RENAME TO mls_epochs;
 
+-- A pending commit in two parts: what every operation looks at, and what is sent with the state that follows. Of an older
+-- one the first is empty.
+CREATE TABLE mls_pending_commits_2 (
+    group_id BLOB PRIMARY KEY,
+    head     BLOB NOT NULL,
+    body     BLOB NOT NULL
+);
+
+INSERT INTO mls_pending_commits_2 (group_id, head, body) SELECT group_id, X'', record FROM mls_pending_commits;
+DROP TABLE mls_pending_commits;
+ALTER TABLE mls_pending_commits_2 RENAME TO mls_pending_commits;
+
 -- The message keys that were used up. Entries up to the serial number of the group's state are contained in it.
 CREATE TABLE mls_journal (
     group_id   BLOB    NOT NULL,

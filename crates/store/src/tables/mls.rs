@@ -147,9 +147,15 @@ impl ReadTx<'_> {
         first(&self.tx, sql, [group], |row| number(row, 0))
     }
 
-    /// The pending commit of a group.
-    pub fn pending_commit(&self, group: &[u8]) -> Result<Option<Secret>, StoreError> {
-        self.secret("SELECT record FROM mls_pending_commits WHERE group_id = ?1", group)
+    /// What tells the pending commit of a group from others, if there is one. It is empty for one that was written by the
+    /// first version, where all of it is in the body.
+    pub fn pending_head(&self, group: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        first(&self.tx, "SELECT head FROM mls_pending_commits WHERE group_id = ?1", [group], |row| row.get(0))
+    }
+
+    /// The pending commit of a group, without its head.
+    pub fn pending_body(&self, group: &[u8]) -> Result<Option<Secret>, StoreError> {
+        self.secret("SELECT body FROM mls_pending_commits WHERE group_id = ?1", group)
     }
 
     /// The groups with a pending commit.
@@ -266,11 +272,11 @@ impl WriteTx<'_> {
         execute(&self.tx, sql, (group, to_sql(epoch))).map(drop)
     }
 
-    /// Writes the pending commit of a group.
-    pub fn put_pending_commit(&mut self, group: &[u8], record: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT INTO mls_pending_commits (group_id, record) VALUES (?1, ?2) \
-                   ON CONFLICT DO UPDATE SET record = excluded.record";
-        execute(&self.tx, sql, (group, record)).map(drop)
+    /// Writes the pending commit of a group: a short head, and the rest of it.
+    pub fn put_pending_commit(&mut self, group: &[u8], head: &[u8], body: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO mls_pending_commits (group_id, head, body) VALUES (?1, ?2, ?3) \
+                   ON CONFLICT DO UPDATE SET head = excluded.head, body = excluded.body";
+        execute(&self.tx, sql, (group, head, body)).map(drop)
     }
 
     /// Deletes the pending commit of a group.
