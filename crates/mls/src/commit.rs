@@ -14,6 +14,7 @@
 
 mod batches;
 mod join;
+mod newcomers;
 mod rotate;
 mod settle;
 
@@ -24,7 +25,6 @@ use mls_rs::{
     error::MlsError,
     group::{CommitOutput, CommitSecrets},
     psk::ExternalPskId,
-    time::MlsTime,
 };
 
 pub(crate) use self::settle::changes;
@@ -32,7 +32,7 @@ use self::settle::publish;
 use crate::{
     ClientId, CommitSummary, ConversationGuard, EngineError, HistorySharing, KeyPackage, KeyPackageIn,
     MlsCommitBundle, MlsGroupInfoBundle, NewCrlDistributionPoints, RejectReason, Result, Settlement,
-    conversation::{ciphersuite, is_to_be_removed},
+    conversation::is_to_be_removed,
     crypto::ShareInfo,
     history::{self, HistoryChange, HistoryPlan},
     identity::{ClientIdError, Judge},
@@ -214,10 +214,7 @@ impl ConversationGuard<'_> {
         let config = self.config();
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
-        let suite = ciphersuite(&loaded.group)?;
-        add.iter().try_for_each(|package| package.ciphersuite().check_is(suite))?;
-        let now = MlsTime::now().seconds_since_epoch();
-        let mut add = add.iter().map(|package| package.checked_message(now)).collect::<Result<Vec<_>>>()?;
+        let mut add = newcomers::check(&*config.client_id_policy, &loaded.group, add, remove)?;
         let mut judge = Judge::new(&overlay, &config);
         for package in add.iter().filter_map(MlsMessage::as_key_package) {
             judge.key_package(package.signing_identity(), &loaded.group)?;

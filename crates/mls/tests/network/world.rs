@@ -500,7 +500,7 @@ impl World {
                 EngineError::CommitRejected(_)
                 | EngineError::CommitOutcomeUnknown { .. }
                 | EngineError::PendingCommit { .. }
-                | EngineError::InvalidKeyPackage(_)
+                | EngineError::AlreadyMember(_)
                 | EngineError::NoSuchMember(_)
                 | EngineError::OwnRemovalPending,
             ) => {}
