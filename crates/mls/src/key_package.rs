@@ -69,6 +69,11 @@ impl KeyPackage {
         self.bytes
     }
 
+    /// The key package alone, without what makes it an `MLSMessage`.
+    pub fn as_bare_bytes(&self) -> &[u8] {
+        wire::bare(&self.bytes)
+    }
+
     /// Whom it adds.
     pub fn client_id(&self) -> &ClientId {
         &self.client_id

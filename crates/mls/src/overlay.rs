@@ -366,8 +366,8 @@ impl Overlay {
 
     // Writing.
 
-    /// Writes everything into the store's transaction, keeping the newest `prior_epochs` past epochs of each group.
-    pub(crate) fn apply(&self, tx: &mut WriteTx<'_>, prior_epochs: u16) -> Result<()> {
+    /// Writes everything into the store's transaction, keeping as many past epochs of each group as it is to have.
+    pub(crate) fn apply(&self, tx: &mut WriteTx<'_>) -> Result<()> {
         let changes = self.changes();
         for change in &changes.credentials {
             match change {
@@ -394,8 +394,9 @@ impl Overlay {
             for (epoch, secrets) in &change.epochs {
                 tx.put_group_epoch(id, *epoch, secrets)?;
             }
-            if let Some(newest) = change.epochs.keys().next_back() {
-                let oldest = (newest + 1).saturating_sub(u64::from(prior_epochs.max(1)));
+            if let (Some(newest), Some(state)) = (change.epochs.keys().next_back(), &change.state) {
+                let kept = u64::from(state.meta.prior_epochs.max(1));
+                let oldest = newest.saturating_add(1).saturating_sub(kept);
                 tx.delete_group_epochs_below(id, oldest)?;
             }
         }

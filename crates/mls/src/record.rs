@@ -6,14 +6,15 @@ use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
 use zeroize::Zeroizing;
 
 use crate::{
-    EngineError, MlsCommitBundle, MlsCustomConfiguration, MlsGroupInfoBundle, MlsWirePolicy,
-    PendingCommitInfo, Result,
+    ClientId, CommitIntent, EngineError, MlsCommitBundle, MlsCustomConfiguration, MlsGroupInfoBundle,
+    MlsWirePolicy, PendingCommitInfo, Result,
 };
 
-/// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders;
-/// version 1 of a pending commit did not say in which incarnation of the store it was made.
-const GROUP_VERSION: u16 = 2;
-const PENDING_VERSION: u16 = 2;
+/// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders,
+/// version 2 did not say how many past epochs are kept. Version 1 of a pending commit did not say in which incarnation of
+/// the store it was made, version 2 not what it is for.
+const GROUP_VERSION: u16 = 3;
+const PENDING_VERSION: u16 = 3;
 
 /// How many own commits are remembered, so that they are known when they come back late.
 const OWN_COMMITS: usize = 8;
@@ -44,6 +45,8 @@ pub(crate) struct GroupMeta {
     pub(crate) incarnation: Option<u64>,
     /// The first epoch in which the numbers of all senders are known.
     pub(crate) heads_since: u64,
+    /// How many past epochs' secrets are kept.
+    pub(crate) prior_epochs: u16,
 }
 
 /// How far the senders of an epoch have come.
@@ -58,6 +61,23 @@ pub(crate) struct EpochHeads {
 pub(crate) struct SenderHead {
     pub(crate) leaf: u32,
     pub(crate) next: u32,
+}
+
+/// A conversation as version 2 had it.
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+struct GroupRecordV2 {
+    version: u16,
+    encrypt_handshake: bool,
+    out_of_order_tolerance: u32,
+    maximum_forward_distance: u32,
+    key_rotation_seconds: Option<u64>,
+    own_commits: Vec<OwnCommit>,
+    incarnation: Option<u64>,
+    heads_since: u64,
+    tree_inside: bool,
+    heads: Vec<EpochHeads>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    snapshot: Zeroizing<Vec<u8>>,
 }
 
 /// A conversation as version 1 had it.
@@ -89,6 +109,7 @@ impl GroupMeta {
             own_commits: Vec::new(),
             incarnation: Some(incarnation),
             heads_since: 0,
+            prior_epochs: custom.prior_epochs,
         }
     }
 
@@ -134,12 +155,30 @@ impl GroupRecord {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        if version_of(bytes) == Some(1) {
-            return Ok(decode::<GroupRecordV1>(bytes, "conversation")?.into());
+        match version_of(bytes) {
+            Some(1) => return Ok(decode::<GroupRecordV1>(bytes, "conversation")?.into()),
+            Some(2) => return Ok(decode::<GroupRecordV2>(bytes, "conversation")?.into()),
+            _ => {}
         }
         let record: Self = decode(bytes, "conversation")?;
         known_version(record.version, GROUP_VERSION, "conversation")?;
         Ok(record)
+    }
+}
+
+impl From<GroupRecordV2> for GroupRecord {
+    fn from(old: GroupRecordV2) -> Self {
+        let meta = GroupMeta {
+            encrypt_handshake: old.encrypt_handshake,
+            out_of_order_tolerance: old.out_of_order_tolerance,
+            maximum_forward_distance: old.maximum_forward_distance,
+            key_rotation_seconds: old.key_rotation_seconds,
+            own_commits: old.own_commits,
+            incarnation: old.incarnation,
+            heads_since: old.heads_since,
+            prior_epochs: MlsCustomConfiguration::default().prior_epochs,
+        };
+        Self::new(meta, old.tree_inside, old.heads, old.snapshot)
     }
 }
 
@@ -154,6 +193,7 @@ impl From<GroupRecordV1> for GroupRecord {
             incarnation: Some(0),
             // Set when the group is loaded: it knows its epoch.
             heads_since: u64::MAX,
+            prior_epochs: MlsCustomConfiguration::default().prior_epochs,
         };
         Self::new(meta, true, Vec::new(), old.snapshot)
     }
@@ -178,6 +218,25 @@ pub(crate) struct PendingRecord {
     #[mls_codec(with = "mls_rs_codec::byte_vec")]
     encrypted_message: Vec<u8>,
     pub(crate) state: PendingState,
+    /// None if it was made by an earlier version.
+    intent: Option<Intent>,
+}
+
+/// A pending commit as version 2 had it.
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+struct PendingRecordV2 {
+    version: u16,
+    epoch: u64,
+    incarnation: Option<u64>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    commit: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    welcome: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    group_info: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    encrypted_message: Vec<u8>,
+    state: PendingState,
 }
 
 /// A pending commit as version 1 had it.
@@ -206,8 +265,68 @@ pub(crate) enum PendingState {
     Join(#[mls_codec(with = "mls_rs_codec::byte_vec")] Zeroizing<Vec<u8>>) = 2,
 }
 
+/// What a pending commit is for, as [`CommitIntent`] has it.
+#[derive(Debug, Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
+#[repr(u8)]
+enum Intent {
+    Members(MemberChanges) = 1,
+    Update = 2,
+    Proposals = 3,
+    Credential = 4,
+    History = 5,
+    Join = 6,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
+struct MemberChanges {
+    add: Vec<Client>,
+    remove: Vec<Client>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
+struct Client(#[mls_codec(with = "mls_rs_codec::byte_vec")] Vec<u8>);
+
+impl From<CommitIntent> for Intent {
+    fn from(intent: CommitIntent) -> Self {
+        let clients =
+            |ids: Vec<ClientId>| ids.into_iter().map(|id| Client(id.into_bytes())).collect::<Vec<_>>();
+        match intent {
+            CommitIntent::Members { add, remove } => {
+                Self::Members(MemberChanges { add: clients(add), remove: clients(remove) })
+            }
+            CommitIntent::Update => Self::Update,
+            CommitIntent::Proposals => Self::Proposals,
+            CommitIntent::Credential => Self::Credential,
+            CommitIntent::History => Self::History,
+            CommitIntent::Join => Self::Join,
+        }
+    }
+}
+
+impl From<&Intent> for CommitIntent {
+    fn from(intent: &Intent) -> Self {
+        let ids = |clients: &[Client]| clients.iter().map(|client| ClientId::from(&client.0[..])).collect();
+        match intent {
+            Intent::Members(MemberChanges { add, remove }) => {
+                Self::Members { add: ids(add), remove: ids(remove) }
+            }
+            Intent::Update => Self::Update,
+            Intent::Proposals => Self::Proposals,
+            Intent::Credential => Self::Credential,
+            Intent::History => Self::History,
+            Intent::Join => Self::Join,
+        }
+    }
+}
+
 impl PendingRecord {
-    pub(crate) fn new(epoch: u64, incarnation: u64, bundle: MlsCommitBundle, state: PendingState) -> Self {
+    pub(crate) fn new(
+        epoch: u64,
+        incarnation: u64,
+        bundle: MlsCommitBundle,
+        state: PendingState,
+        intent: CommitIntent,
+    ) -> Self {
         Self {
             version: PENDING_VERSION,
             epoch,
@@ -217,7 +336,13 @@ impl PendingRecord {
             group_info: bundle.group_info.payload,
             encrypted_message: bundle.encrypted_message.unwrap_or_default(),
             state,
+            intent: Some(intent.into()),
         }
+    }
+
+    /// The same for another purpose.
+    pub(crate) fn with_intent(self, intent: CommitIntent) -> Self {
+        Self { intent: Some(intent.into()), ..self }
     }
 
     pub(crate) fn bundle(&self) -> MlsCommitBundle {
@@ -249,6 +374,7 @@ impl PendingRecord {
             commit_sha256: self.sha256(),
             is_join: self.is_join(),
             has_message: self.message().is_some(),
+            intent: self.intent.as_ref().map(CommitIntent::from),
         }
     }
 
@@ -257,22 +383,46 @@ impl PendingRecord {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        if version_of(bytes) == Some(1) {
-            let old: PendingRecordV1 = decode(bytes, "pending commit")?;
-            return Ok(Self {
-                version: PENDING_VERSION,
-                epoch: old.epoch,
-                incarnation: Some(0),
-                commit: old.commit,
-                welcome: old.welcome,
-                group_info: old.group_info,
-                encrypted_message: old.encrypted_message,
-                state: old.state,
-            });
+        match version_of(bytes) {
+            Some(1) => return Ok(decode::<PendingRecordV1>(bytes, "pending commit")?.into()),
+            Some(2) => return Ok(decode::<PendingRecordV2>(bytes, "pending commit")?.into()),
+            _ => {}
         }
         let record: Self = decode(bytes, "pending commit")?;
         known_version(record.version, PENDING_VERSION, "pending commit")?;
         Ok(record)
+    }
+}
+
+impl From<PendingRecordV2> for PendingRecord {
+    fn from(old: PendingRecordV2) -> Self {
+        Self {
+            version: PENDING_VERSION,
+            epoch: old.epoch,
+            incarnation: old.incarnation,
+            commit: old.commit,
+            welcome: old.welcome,
+            group_info: old.group_info,
+            encrypted_message: old.encrypted_message,
+            state: old.state,
+            intent: None,
+        }
+    }
+}
+
+impl From<PendingRecordV1> for PendingRecord {
+    fn from(old: PendingRecordV1) -> Self {
+        Self {
+            version: PENDING_VERSION,
+            epoch: old.epoch,
+            incarnation: Some(0),
+            commit: old.commit,
+            welcome: old.welcome,
+            group_info: old.group_info,
+            encrypted_message: old.encrypted_message,
+            state: old.state,
+            intent: None,
+        }
     }
 }
 
@@ -314,6 +464,7 @@ mod tests {
             &MlsCustomConfiguration {
                 key_rotation_span: Some(Duration::from_hours(1)),
                 wire_policy: MlsWirePolicy::Ciphertext,
+                prior_epochs: 5,
                 ..MlsCustomConfiguration::default()
             },
             4,
@@ -323,20 +474,33 @@ mod tests {
         GroupRecord::new(meta, false, heads, Zeroizing::new(vec![1, 2, 3]))
     }
 
-    #[test]
-    fn the_format_of_a_conversation_is_the_released_one() {
-        let record = record();
-        let bytes = record.to_bytes().unwrap();
-        let expected = format!(
-            "00020100000002000003e8010000000000000e1028{}{}{}{}{}03010203",
+    /// The same in version 2, from its meta on.
+    fn version_2() -> String {
+        format!(
+            "0100000002000003e8010000000000000e1028{}{}{}{}",
             "0000000000000007",
             "ab".repeat(32),
             "010000000000000004",
             "0000000000000000",
-            "001100000000000000080800000001".to_owned() + "00000009",
-        );
-        assert_eq!(hex::encode(&bytes[..]), expected);
+        )
+    }
+
+    const REST: &str = "00110000000000000008080000000100000009" /* whether the tree is inside, the heads */;
+
+    #[test]
+    fn the_format_of_a_conversation_is_the_released_one() {
+        let record = record();
+        let bytes = record.to_bytes().unwrap();
+        assert_eq!(hex::encode(&bytes[..]), format!("0003{}0005{REST}03010203", version_2()));
         assert!(GroupRecord::from_bytes(&bytes).unwrap() == record);
+    }
+
+    #[test]
+    fn a_conversation_of_version_2_is_read() {
+        let old = hex::decode(format!("0002{}{REST}03010203", version_2())).unwrap();
+        let mut expected = record();
+        expected.meta.prior_epochs = 3;
+        assert!(GroupRecord::from_bytes(&old).unwrap() == expected);
     }
 
     #[test]
@@ -361,14 +525,42 @@ mod tests {
             group_info: MlsGroupInfoBundle::full_plaintext(vec![2]),
             encrypted_message: Some(vec![3]),
         };
-        let record = PendingRecord::new(5, 6, bundle.clone(), PendingState::Commit(Zeroizing::new(vec![4])));
+        let state = || PendingState::Commit(Zeroizing::new(vec![4]));
+        let intent = CommitIntent::Members {
+            add: vec![ClientId::from("a"), ClientId::from("bc")],
+            remove: vec![ClientId::from("d")],
+        };
+        let record = PendingRecord::new(5, 6, bundle.clone(), state(), intent.clone());
         let bytes = record.to_bytes().unwrap();
-        assert_eq!(hex::encode(&bytes[..]), "0002000000000000000501000000000000000601010001020103010104");
-        let old =
-            PendingRecord::from_bytes(&hex::decode("0001000000000000000501010001020103010104").unwrap());
-        assert!(old.unwrap() == PendingRecord { incarnation: Some(0), ..record.clone() });
+        let version_2 = "000000000000000501000000000000000601010001020103010104";
+        assert_eq!(hex::encode(&bytes[..]), format!("0003{version_2}0101050161026263020164"));
         let read = PendingRecord::from_bytes(&bytes).unwrap();
         assert!(read == record && read.bundle() == bundle && read.message() == Some(&[3]) && !read.is_join());
+        assert_eq!(read.info().intent, Some(intent));
+        for (intent, number) in [
+            (CommitIntent::Update, "02"),
+            (CommitIntent::Proposals, "03"),
+            (CommitIntent::Credential, "04"),
+            (CommitIntent::History, "05"),
+            (CommitIntent::Join, "06"),
+        ] {
+            let record = record.clone().with_intent(intent.clone());
+            let bytes = record.to_bytes().unwrap();
+            assert_eq!(hex::encode(&bytes[..]), format!("0003{version_2}01{number}"));
+            assert_eq!(PendingRecord::from_bytes(&bytes).unwrap().info().intent, Some(intent));
+        }
+    }
+
+    #[test]
+    fn pending_commits_of_versions_1_and_2_are_read() {
+        let read = |bytes: &str| PendingRecord::from_bytes(&hex::decode(bytes).unwrap()).unwrap();
+        let old = read("0001000000000000000501010001020103010104");
+        assert_eq!((old.epoch, old.incarnation, old.message()), (5, Some(0), Some(&[3][..])));
+        assert_eq!(old.info().intent, None);
+        let old = read("0002000000000000000501000000000000000601010001020103010104");
+        assert_eq!((old.epoch, old.incarnation, old.message()), (5, Some(6), Some(&[3][..])));
+        assert_eq!(old.info().intent, None);
+        assert_eq!(old.to_bytes().unwrap().last(), Some(&0), "it is written in the new form");
     }
 
     #[test]
@@ -378,7 +570,7 @@ mod tests {
         bytes.push(0);
         assert!(matches!(GroupRecord::from_bytes(&bytes), Err(EngineError::DamagedState { .. })));
         bytes.pop();
-        bytes[1] = 3;
+        bytes[1] = 4;
         assert!(matches!(GroupRecord::from_bytes(&bytes), Err(EngineError::DamagedState { .. })));
     }
 
