@@ -200,8 +200,8 @@
 //!
 //! ## Storage
 //!
-//! The store is SQLCipher's, with a key in a file or from a passphrase. It can get another key, and be copied while in use. A
-//! group stays in memory between transactions, up to [`SessionConfig::cache_bytes`] in all. On disk, a message appends one small
+//! The store is SQLCipher's, with a key in a file, from a passphrase, or given by the application, which may keep it in the
+//! keychain of the system. It can get another key, and be copied while in use. A group stays in memory between transactions, up to [`SessionConfig::cache_bytes`] in all. On disk, a message appends one small
 //! entry to its conversation's journal, and a snapshot follows after 256 of them, or with the next epoch.
 //!
 //! ```
@@ -221,8 +221,7 @@
 //!
 //! # Planned
 //!
-//! - The same in a browser.
-//! - A key of the store that the application gives, for instance from the keychain of the system.
+//! Nothing: what is not above is not intended.
 //!
 //! # Secrets on disk
 //!
