@@ -320,6 +320,6 @@ async fn a_key_package_that_lives_too_long_is_not_added() {
     let mut another = OpenMlsDevice::new(&world.hub, 3, STYLE);
     let package = another.key_package_bytes_for(86 * days);
     let refused = world.ours.try_to_add(KeyPackage::from_bytes(&package).unwrap()).await;
-    assert!(matches!(refused, Err(EngineError::InvalidKeyPackage(_))), "{refused:?}");
+    assert!(matches!(refused, Err(EngineError::KeyPackageLivesTooLong { .. })), "{refused:?}");
     world.talk().await;
 }

@@ -14,6 +14,7 @@
 
 mod batches;
 mod join;
+mod newcomers;
 mod rotate;
 mod settle;
 
@@ -24,18 +25,18 @@ use mls_rs::{
     error::MlsError,
     group::{CommitOutput, CommitSecrets},
     psk::ExternalPskId,
-    time::MlsTime,
 };
 
 pub(crate) use self::settle::changes;
 use self::settle::publish;
 use crate::{
-    ClientId, CommitSummary, ConversationGuard, EngineError, HistorySharing, KeyPackage, KeyPackageIn,
-    MlsCommitBundle, MlsGroupInfoBundle, NewCrlDistributionPoints, RejectReason, Result, Settlement,
-    conversation::{ciphersuite, is_to_be_removed},
+    ClientId, CommitIntent, CommitSummary, ConversationGuard, EngineError, HistorySharing, KeyPackage,
+    KeyPackageIn, MlsCommitBundle, MlsGroupInfoBundle, NewCrlDistributionPoints, RejectReason, Result,
+    Settlement,
+    conversation::is_to_be_removed,
     crypto::ShareInfo,
     history::{self, HistoryChange, HistoryPlan},
-    identity::{ClientIdError, Judge},
+    identity::{ClientIdError, Judge, Refusal},
     loaded::Loaded,
     overlay::Overlay,
     record::{PendingRecord, PendingState},
@@ -161,7 +162,7 @@ impl ConversationGuard<'_> {
             return Ok(None);
         }
         let record = self.stage(&[], &[], options, HistoryChange::Keep)?;
-        self.publish(record).await.map(Some)
+        self.publish(record.with_intent(CommitIntent::Proposals)).await.map(Some)
     }
 
     /// Settles a commit whose outcome is unknown, knowing that the hub is in epoch `hub_epoch`.
@@ -215,10 +216,15 @@ impl ConversationGuard<'_> {
         let config = self.config();
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
-        let suite = ciphersuite(&loaded.group)?;
-        add.iter().try_for_each(|package| package.ciphersuite().check_is(suite))?;
-        let now = MlsTime::now().seconds_since_epoch();
-        let mut add = add.iter().map(|package| package.checked_message(now)).collect::<Result<Vec<_>>>()?;
+        let intent = match history {
+            _ if !add.is_empty() || !remove.is_empty() => {
+                let add = add.iter().map(|package| package.client_id().clone()).collect();
+                CommitIntent::Members { add, remove: remove.to_vec() }
+            }
+            HistoryChange::Keep => CommitIntent::Update,
+            _ => CommitIntent::History,
+        };
+        let mut add = newcomers::check(&*config.client_id_policy, &loaded.group, add, remove)?;
         let mut judge = Judge::new(&overlay, &config);
         for package in add.iter().filter_map(MlsMessage::as_key_package) {
             judge.key_package(package.signing_identity(), &loaded.group)?;
@@ -249,7 +255,10 @@ impl ConversationGuard<'_> {
         add.extend(plan.new.iter().map(|new| new.key_package.clone()));
         let loaded = self.loaded()?;
         match overlay.trust().refusing(refused, || build(loaded, add, &leaves, &options.psks)) {
-            Ok((bundle, secrets)) => self.finish_staging(bundle, secrets, options, plan),
+            Ok((bundle, secrets)) => {
+                let record = self.finish_staging(bundle, secrets, options, plan)?;
+                Ok(record.with_intent(intent))
+            }
             Err(error) => {
                 self.restore()?;
                 Err(refused_commit(&overlay, error, adds))
@@ -287,7 +296,8 @@ impl ConversationGuard<'_> {
             bundle.encrypted_message = Some(encrypted.to_bytes().map_err(library)?);
         }
         history::keep_with_pending(&overlay, &id, history.as_ref())?;
-        Ok(PendingRecord::new(epoch, overlay.incarnation(), bundle, PendingState::Commit(state.into())))
+        let state = PendingState::Commit(state.into());
+        Ok(PendingRecord::new(epoch, overlay.incarnation(), bundle, state, CommitIntent::Update))
     }
 
     /// Sends a pending commit, and settles it by the answer.
@@ -354,7 +364,9 @@ fn refused_commit(overlay: &Overlay, error: MlsError, adds: bool) -> EngineError
 /// The refusal of the identity policy behind an error of the library.
 pub(crate) fn client_id_error(error: &MlsError) -> Option<ClientIdError> {
     match error {
-        MlsError::IdentityProviderError(any) => any.inner_dyn_error().downcast_ref().cloned(),
+        MlsError::IdentityProviderError(any) => {
+            any.inner_dyn_error().downcast_ref().map(|Refusal(error)| error.clone())
+        }
         _ => None,
     }
 }

@@ -16,10 +16,6 @@ pub struct SessionConfig {
     pub certificate_policy: CertificatePolicy,
     /// How ciphertexts are padded. Default: [`Padding::Steps`].
     pub padding: Padding,
-    /// Past epochs whose late application messages can still be read, at least 1. Default: 3.
-    ///
-    /// Their secrets stay on this device for as long.
-    pub prior_epochs: u16,
     /// Whether a message key is gone from disk as soon as the transaction that used it up is finished. Else it can be derived
     /// from what is on disk for up to 256 messages of its conversation, or until the epoch ends. Strict costs O(group) for
     /// each transaction, and empties the database's write-ahead log behind it; if a read that is under way prevents that for a
@@ -46,7 +42,6 @@ impl Default for SessionConfig {
             client_id_policy: Arc::new(DeviceIdPolicy),
             certificate_policy: CertificatePolicy::default(),
             padding: Padding::default(),
-            prior_epochs: 3,
             strict: false,
             cache_bytes: 64 * 1024 * 1024,
             max_buffered_messages: 1000,
@@ -62,7 +57,6 @@ impl fmt::Debug for SessionConfig {
         f.debug_struct("SessionConfig")
             .field("certificate_policy", &self.certificate_policy)
             .field("padding", &self.padding)
-            .field("prior_epochs", &self.prior_epochs)
             .field("strict", &self.strict)
             .field("adds_per_commit", &self.adds_per_commit)
             .field("cache_bytes", &self.cache_bytes)
@@ -134,6 +128,10 @@ pub struct MlsCustomConfiguration {
     pub out_of_order_tolerance: u32,
     /// How many application messages of one sender and epoch may be missing in a row, at most 1024. Default: 1000.
     pub maximum_forward_distance: u32,
+    /// Past epochs whose late application messages can still be read, at least 1. Default: 3.
+    ///
+    /// Their secrets stay on this device for as long.
+    pub prior_epochs: u16,
 }
 
 impl Default for MlsCustomConfiguration {
@@ -143,6 +141,7 @@ impl Default for MlsCustomConfiguration {
             wire_policy: MlsWirePolicy::default(),
             out_of_order_tolerance: 2,
             maximum_forward_distance: 1000,
+            prior_epochs: 3,
         }
     }
 }

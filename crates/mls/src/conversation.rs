@@ -8,7 +8,7 @@ use crate::{
     loaded::Loaded,
     overlay::Overlay,
     provider::MlsGroup,
-    record::{PendingHead, PendingRecord},
+    record::{PendingBody, PendingHead, PendingRecord},
     transaction::failure,
 };
 
@@ -138,9 +138,26 @@ impl<'tx> ConversationGuard<'tx> {
     }
 
     /// All of the commit that waits for its outcome, which is said to be there.
-    pub(crate) fn pending_record(&self) -> Result<PendingRecord> {
+    pub(crate) fn pending_record(&mut self) -> Result<PendingRecord> {
         let damaged = EngineError::DamagedState { what: "pending commit", source: None };
-        self.overlay()?.pending_commit(self.id.as_bytes())?.ok_or(damaged)
+        let (head, body) = self.overlay()?.pending_parts(self.id.as_bytes())?.ok_or(damaged)?;
+        if head.is_empty() {
+            return PendingRecord::from_version_1(&body);
+        }
+        let head = PendingHead::from_bytes(&head)?;
+        let tree = self.tree_of_pending(&head)?;
+        Ok(PendingRecord { body: PendingBody::from_bytes(&body, head.is_join(), &tree)?, head })
+    }
+
+    /// Keeps a commit until its outcome is known.
+    pub(crate) fn keep_pending(&mut self, record: &PendingRecord) -> Result<()> {
+        let tree = self.tree_of_pending(&record.head)?;
+        self.overlay()?.set_pending(self.id.as_bytes(), record, &tree)
+    }
+
+    /// The tree that a pending commit is compressed against: that of the epoch which it ends, if it is a member's.
+    fn tree_of_pending(&mut self, head: &PendingHead) -> Result<Vec<u8>> {
+        if head.is_join() { Ok(Vec::new()) } else { self.loaded()?.tree() }
     }
 
     pub(crate) fn loaded_if_joined(&mut self) -> Result<Option<&mut Loaded>> {

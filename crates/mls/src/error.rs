@@ -66,6 +66,10 @@ pub enum EngineError {
     #[error("{0} is a member already")]
     AlreadyMember(ClientId),
 
+    /// A client was to be added twice at once. Name it once, with one key package.
+    #[error("{0} is to be added twice")]
+    AddedTwice(ClientId),
+
     /// A conversation would be its own ancestor. Choose another parent.
     #[error("conversation {child} cannot be a child of {parent}, which descends from it")]
     OwnAncestor {
@@ -303,7 +307,27 @@ pub enum EngineError {
     #[error("a pre-shared key is missing")]
     PskMissing,
 
-    /// A key package is malformed, expired, lives too long, or does not fit the conversation. Ask for another.
+    /// A key package is past its lifetime by this device's clock. Ask the hub for another one of this client.
+    #[error("the key package of {client} expired at {not_after} s since 1970")]
+    KeyPackageExpired {
+        /// Whom it was to add.
+        client: ClientId,
+        /// The end of its lifetime, in seconds since 1970.
+        not_after: u64,
+    },
+
+    /// A key package is valid for longer than the existing clients accept: who added it would lose them. Ask for another.
+    #[error("the key package of {client} lives for {lifetime:?}, at most {max:?} are accepted")]
+    KeyPackageLivesTooLong {
+        /// Whom it was to add.
+        client: ClientId,
+        /// From the beginning to the end of its lifetime.
+        lifetime: Duration,
+        /// The longest.
+        max: Duration,
+    },
+
+    /// A key package is malformed, forged, not valid yet, or does not fit the conversation. Ask for another.
     #[error("the key package was refused")]
     InvalidKeyPackage(#[source] Option<Opaque>),
 
@@ -389,6 +413,7 @@ impl EngineError {
             | Self::CredentialInUse
             | Self::NoSuchMember(_)
             | Self::AlreadyMember(_)
+            | Self::AddedTwice(_)
             | Self::OwnAncestor { .. }
             | Self::CannotRemoveSelf
             | Self::NothingToCommit
@@ -420,6 +445,8 @@ impl EngineError {
             | Self::TooLate { .. }
             | Self::SenderOnlyListens(_)
             | Self::InvalidMessage(_)
+            | Self::KeyPackageExpired { .. }
+            | Self::KeyPackageLivesTooLong { .. }
             | Self::InvalidKeyPackage(_)
             | Self::InvalidWelcome(_)
             | Self::InvalidGroupInfo(_)

@@ -31,6 +31,16 @@ impl VerifiableGroupInfo {
         })
     }
 
+    /// As a serialised `MLSMessage`.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.message.to_bytes().map_err(|error| EngineError::InvalidGroupInfo(Some(Box::new(error))))
+    }
+
+    /// The group info alone, without what makes it an `MLSMessage`.
+    pub fn to_bare_bytes(&self) -> Result<Vec<u8>> {
+        Ok(wire::bare(&self.to_bytes()?).to_vec())
+    }
+
     /// Which conversation it says it is of.
     pub fn conversation_id(&self) -> &ConversationId {
         &self.id

@@ -5,15 +5,15 @@ mod provider;
 mod query;
 mod wire;
 
-use mls_rs::{
-    error::IntoAnyError,
-    identity::{Credential, SigningIdentity},
-};
+use mls_rs::identity::{Credential, SigningIdentity};
 use mls_rs_core::identity::CertificateChain;
 use tertulia_domain::ids::{AddressError, DeviceAddress, UserId, UuidError};
 
 pub use self::wire::{DeviceStatus, E2eiConversationState, IdentityCredential, WireIdentity, X509Identity};
-pub(crate) use self::{judge::Judge, provider::PolicyIdentityProvider};
+pub(crate) use self::{
+    judge::Judge,
+    provider::{PolicyIdentityProvider, Refusal},
+};
 use crate::{
     CertificateError, ClientId, EngineError,
     x509::{Leaf, parse_leaf},
@@ -76,12 +76,6 @@ pub enum ClientIdError {
     /// The policy of the application refuses it. Drop what it came with; the application knows why.
     #[error("{0}")]
     Policy(&'static str),
-}
-
-impl IntoAnyError for ClientIdError {
-    fn into_dyn_error(self) -> Result<Box<dyn std::error::Error + Send + Sync>, Self> {
-        Ok(Box::new(self))
-    }
 }
 
 impl From<CertificateError> for EngineError {

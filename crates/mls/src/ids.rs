@@ -12,6 +12,12 @@ pub struct ConversationId(Vec<u8>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(Vec<u8>);
 
+/// A [`ConversationId`] behind a reference: the original has a type of its own for what is borrowed.
+pub type ConversationIdRef = ConversationId;
+
+/// A [`ClientId`] behind a reference: the original has a type of its own for what is borrowed.
+pub type ClientIdRef = ClientId;
+
 impl ClientId {
     /// The identity as text, if it is text.
     pub fn as_str(&self) -> Option<&str> {

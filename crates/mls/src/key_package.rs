@@ -2,7 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use mls_rs::MlsMessage;
+use mls_rs::{
+    MlsMessage,
+    identity::Credential as MlsCredential,
+    mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize},
+};
 
 use crate::{Ciphersuite, ClientId, EngineError, Result, identity::client_id_of, provider, wire};
 
@@ -11,9 +15,6 @@ pub const MAX_LIFETIME: Duration = Duration::from_hours(84 * 24);
 
 /// How far before its creation a key package is valid.
 pub const BACKDATE: Duration = Duration::from_hours(1);
-
-/// How wrong the clock of a key package's maker may be before its lifetime is refused as too long.
-const CLOCK_TOLERANCE: Duration = Duration::from_hours(24);
 
 /// Most key packages generated at once.
 pub(crate) const MAX_AT_ONCE: usize = 1000;
@@ -31,6 +32,7 @@ pub struct KeyPackage {
     reference: Vec<u8>,
     signature_key: Vec<u8>,
     ciphersuite: Ciphersuite,
+    lifetime: Lifetime,
 }
 
 impl KeyPackage {
@@ -52,6 +54,8 @@ impl KeyPackage {
             reference: package.to_reference(&suite).map_err(refused)?.to_vec(),
             signature_key: package.signing_identity().signature_key.as_bytes().to_vec(),
             ciphersuite,
+            lifetime: Lifetime::of(package)
+                .map_err(|error| EngineError::InvalidKeyPackage(Some(Box::new(error))))?,
         })
     }
 
@@ -63,6 +67,11 @@ impl KeyPackage {
     /// The serialised `MLSMessage`.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+
+    /// The key package alone, without what makes it an `MLSMessage`.
+    pub fn as_bare_bytes(&self) -> &[u8] {
+        wire::bare(&self.bytes)
     }
 
     /// Whom it adds.
@@ -85,22 +94,84 @@ impl KeyPackage {
         self.ciphersuite
     }
 
-    /// The message for a commit, after what the library does not check: the length of its life.
+    /// The message for a commit, after what the library does not check, or not with an error of its own: its lifetime.
     pub(crate) fn checked_message(&self, now: u64) -> Result<MlsMessage> {
-        let message = MlsMessage::from_bytes(&self.bytes)
-            .map_err(|error| EngineError::InvalidKeyPackage(Some(Box::new(error))))?;
-        let expiration = message
-            .as_key_package()
-            .ok_or(EngineError::InvalidKeyPackage(None))?
-            .expiration()
-            .map_err(|error| EngineError::InvalidKeyPackage(Some(Box::new(error))))?
-            .seconds_since_epoch();
-        let latest = now.saturating_add((MAX_LIFETIME + BACKDATE + CLOCK_TOLERANCE).as_secs());
-        if expiration > latest {
-            return Err(EngineError::InvalidKeyPackage(None));
+        let refused = |error| EngineError::InvalidKeyPackage(Some(Box::new(error)));
+        let Lifetime { not_before, not_after } = self.lifetime;
+        if not_after < now {
+            return Err(EngineError::KeyPackageExpired { client: self.client_id.clone(), not_after });
         }
-        Ok(message)
+        if self.lifetime.is_too_long() {
+            return Err(EngineError::KeyPackageLivesTooLong {
+                client: self.client_id.clone(),
+                lifetime: self.lifetime.length(),
+                max: MAX_LIFETIME + BACKDATE,
+            });
+        }
+        if not_before > now {
+            return Err(EngineError::InvalidKeyPackage(Some("it is not valid yet".into())));
+        }
+        MlsMessage::from_bytes(&self.bytes).map_err(refused)
     }
+}
+
+/// From when to when a key package is valid, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lifetime {
+    not_before: u64,
+    not_after: u64,
+}
+
+impl Lifetime {
+    pub(crate) fn of(package: &mls_rs::KeyPackage) -> Result<Self, mls_rs_codec::Error> {
+        let bytes = package.mls_encode_to_vec()?;
+        let KeyPackageParts { source, not_before, not_after, .. } =
+            KeyPackageParts::mls_decode(&mut &bytes[..])?;
+        if source == LEAF_OF_KEY_PACKAGE {
+            Ok(Self { not_before, not_after })
+        } else {
+            Err(mls_rs_codec::Error::UnsupportedEnumDiscriminant)
+        }
+    }
+
+    /// Whether it is longer than the existing clients accept. No clock plays a part in that, so that all decide alike.
+    pub(crate) fn is_too_long(self) -> bool {
+        self.length() > MAX_LIFETIME + BACKDATE
+    }
+
+    fn length(self) -> Duration {
+        Duration::from_secs(self.not_after.saturating_sub(self.not_before))
+    }
+}
+
+/// `key_package` among the sources of leaf nodes (RFC 9420, section 7.2).
+const LEAF_OF_KEY_PACKAGE: u8 = 1;
+
+/// How a key package begins, up to its lifetime (RFC 9420, sections 7.2 and 10), of which the library shows the end only.
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+struct KeyPackageParts {
+    version: u16,
+    ciphersuite: u16,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    init_key: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    encryption_key: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    signature_key: Vec<u8>,
+    credential: MlsCredential,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    versions: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    ciphersuites: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    extensions: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    proposals: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    credentials: Vec<u8>,
+    source: u8,
+    not_before: u64,
+    not_after: u64,
 }
 
 impl fmt::Debug for KeyPackage {

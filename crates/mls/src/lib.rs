@@ -53,8 +53,8 @@
 //! it was: the table of [`Outcome`] has them all, and what to do. Messages of a future epoch, and commits whose proposals have
 //! not come, are buffered with bounds ([`SessionConfig::max_buffered_messages`]) and processed when they can be, in the order
 //! application, proposals, commits. One bad message never stops a group. Late messages are read within
-//! [`out_of_order_tolerance`](MlsCustomConfiguration::out_of_order_tolerance) and for [`SessionConfig::prior_epochs`] past
-//! epochs.
+//! [`out_of_order_tolerance`](MlsCustomConfiguration::out_of_order_tolerance) and for
+//! [`prior_epochs`](MlsCustomConfiguration::prior_epochs) past epochs.
 //!
 //! ```
 //! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
@@ -200,8 +200,8 @@
 //!
 //! ## Storage
 //!
-//! The store is SQLCipher's, with a key in a file or from a passphrase. It can get another key, and be copied while in use. A
-//! group stays in memory between transactions, up to [`SessionConfig::cache_bytes`] in all. On disk, a message appends one small
+//! The store is SQLCipher's, with a key in a file, from a passphrase, or given by the application, which may keep it in the
+//! keychain of the system. It can get another key, and be copied while in use. A group stays in memory between transactions, up to [`SessionConfig::cache_bytes`] in all. On disk, a message appends one small
 //! entry to its conversation's journal, and a snapshot follows after 256 of them, or with the next epoch.
 //!
 //! ```
@@ -221,15 +221,14 @@
 //!
 //! # Planned
 //!
-//! - The same in a browser.
-//! - A key of the store that the application gives, for instance from the keychain of the system.
+//! Nothing: what is not above is not intended.
 //!
 //! # Secrets on disk
 //!
 //! What is on disk is encrypted. A message key that was used up can be derived from it until the next snapshot of its group:
 //! for 256 further messages at most, or until the epoch ends. With [`SessionConfig::strict`] the snapshot is part of the
 //! same transaction, and the database's write-ahead log is emptied behind it: the key is gone when
-//! [`TransactionContext::finish`] returns. A past epoch's secrets are gone when [`SessionConfig::prior_epochs`] further
+//! [`TransactionContext::finish`] returns. A past epoch's secrets are gone when [`prior_epochs`](MlsCustomConfiguration::prior_epochs) further
 //! epochs have passed, counted at writes of that conversation.
 //!
 //! A key is never used to encrypt twice. Encrypting is a durable write before the ciphertext is handed out; a store that was
@@ -304,10 +303,10 @@ pub use identity::{
     CertificatePolicy, ClientIdError, ClientIdPolicy, DeviceIdPolicy, DeviceStatus, E2eiConversationState,
     IdentityCredential, WireIdentity, X509Identity,
 };
-pub use ids::{ClientId, ConversationId};
+pub use ids::{ClientId, ClientIdRef, ConversationId, ConversationIdRef};
 pub use key_package::{BACKDATE, KeyPackage, KeyPackageIn, MAX_LIFETIME};
 pub use outcome::{
-    CommitSummary, CrlRegistration, DropReason, MlsBufferedConversationDecryptMessage,
+    CommitIntent, CommitSummary, CrlRegistration, DropReason, MlsBufferedConversationDecryptMessage,
     MlsConversationDecryptMessage, MlsProposalBundle, NewCrlDistributionPoints, Outcome, PendingCommitInfo,
     RegisteredCertificate, Settlement, WelcomeBundle,
 };
@@ -315,8 +314,8 @@ pub use portable::KeyPackageSecrets;
 pub use session::{ConversationView, Session};
 pub use transaction::{JoinOptions, TransactionContext};
 pub use transport::{
-    CommitOutcome, MlsCommitBundle, MlsGroupInfoBundle, MlsGroupInfoEncryptionType, MlsRatchetTreeType,
-    MlsTransport, RejectReason,
+    CommitOutcome, MlsCommitBundle, MlsGroupInfoBundle, MlsGroupInfoEncryptionType, MlsMessageOut,
+    MlsRatchetTreeType, MlsTransport, RejectReason,
 };
 pub use wire::MAX_MESSAGE_BYTES;
 pub use x509::{CertificateError, CrlError};

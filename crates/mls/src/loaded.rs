@@ -276,6 +276,11 @@ impl Loaded {
         Ok(())
     }
 
+    /// The ratchet tree, encoded as in the extension (RFC 9420, section 12.4.3.3).
+    pub(crate) fn tree(&self) -> Result<Vec<u8>> {
+        self.group.export_tree().to_bytes().map_err(|error| EngineError::Library(Box::new(error)))
+    }
+
     /// Whether the store does not have all of it yet.
     pub(crate) fn is_changed(&self) -> bool {
         self.changed

@@ -33,8 +33,8 @@ pub struct MlsConversationDecryptMessage {
     pub delay: Option<u64>,
     /// Who sent the application message, or shared history.
     pub sender_client_id: Option<ClientId>,
-    /// Whether the conversation is in another epoch than before. The original deprecates it in favour of
-    /// [`EpochObserver`](crate::EpochObserver)s.
+    /// Whether the conversation is in another epoch than before.
+    #[deprecated(note = "an EpochObserver is told of each epoch, also of those that begin with own commits")]
     pub has_epoch_changed: bool,
     /// Who the sender is, for application messages, commits and proposals of members.
     pub identity: Option<WireIdentity>,
@@ -58,6 +58,7 @@ pub struct MlsConversationDecryptMessage {
 }
 
 impl MlsConversationDecryptMessage {
+    #[allow(deprecated)] // who builds the struct must name all of its fields
     pub(crate) fn new(outcome: Outcome, epoch: u64) -> Self {
         Self {
             outcome,
@@ -76,6 +77,12 @@ impl MlsConversationDecryptMessage {
             external_join: false,
             dropped_pending: false,
         }
+    }
+
+    /// The message has begun an epoch.
+    #[allow(deprecated)] // it is to be told for as long as it is there
+    pub(crate) fn note_new_epoch(&mut self) {
+        self.has_epoch_changed = true;
     }
 }
 
@@ -209,6 +216,32 @@ pub struct PendingCommitInfo {
     pub is_join: bool,
     /// Whether an application message goes with it.
     pub has_message: bool,
+    /// What it is for, so that it can be decided anew should the commit be dropped. None if an earlier version has made it.
+    pub intent: Option<CommitIntent>,
+}
+
+/// What this device wanted with a commit. The pending proposals that go along are not in it: they stay, or are made again,
+/// when the commit is dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommitIntent {
+    /// To change who is a member. Very many are added by several commits; then it is what this one is to do.
+    Members {
+        /// Whom to add. A key package that was sent to the hub must not be used again: fetch another.
+        add: Vec<ClientId>,
+        /// Whom to remove.
+        remove: Vec<ClientId>,
+    },
+    /// New keys for the own leaf.
+    Update,
+    /// To commit the pending proposals.
+    Proposals,
+    /// Another credential for the own leaf.
+    Credential,
+    /// To begin or to end the sharing of history.
+    History,
+    /// To join, or to come back, from outside.
+    Join,
 }
 
 /// What became of a pending commit when it was asked about.

@@ -23,7 +23,9 @@ pub(crate) use self::{client::signature_key, records::RecordKind};
 use crate::{
     ConversationId, CredentialRef, EngineError, Result,
     credential::Credential,
-    record::{EpochHeads, GroupMeta, GroupRecord, PendingHead, PendingRecord},
+    record::{
+        EpochHeads, GroupMeta, GroupRecord, PendingHead, PendingRecord, epoch_from_bytes, epoch_to_bytes,
+    },
     x509::Trust,
 };
 
@@ -309,7 +311,7 @@ impl Overlay {
                 return Ok(None);
             }
         }
-        self.stored(|tx| tx.group_epoch(id, epoch))
+        self.stored(|tx| tx.group_epoch(id, epoch))?.map(epoch_from_bytes).transpose()
     }
 
     fn newest_epoch(&self, id: &[u8]) -> Result<Option<u64>> {
@@ -334,20 +336,23 @@ impl Overlay {
             None => self.stored(|tx| tx.pending_head(id))?,
         };
         match head {
-            Some(head) if head.is_empty() => Ok(self.pending_commit(id)?.map(|pending| pending.head)),
+            // Of the first version.
+            Some(head) if head.is_empty() => {
+                let body = self.stored(|tx| tx.pending_body(id))?.unwrap_or_default();
+                Ok(Some(PendingRecord::from_version_1(&body)?.head))
+            }
             Some(head) => PendingHead::from_bytes(&head).map(Some),
             None => Ok(None),
         }
     }
 
-    /// All of the commit that waits for its outcome.
-    pub(crate) fn pending_commit(&self, id: &[u8]) -> Result<Option<PendingRecord>> {
+    /// The two parts of the commit that waits for its outcome, as they are stored.
+    pub(crate) fn pending_parts(&self, id: &[u8]) -> Result<Option<(Vec<u8>, Secret)>> {
         let changed = self.changes().pending.get(id).cloned();
-        let stored = match changed {
-            Some(change) => change.map(|change| (change.head, change.body)),
-            None => self.stored(|tx| Ok(tx.pending_head(id)?.zip(tx.pending_body(id)?)))?,
-        };
-        stored.map(|(head, body)| PendingRecord::from_stored(&head, &body)).transpose()
+        match changed {
+            Some(change) => Ok(change.map(|change| (change.head, change.body))),
+            None => self.stored(|tx| Ok(tx.pending_head(id)?.zip(tx.pending_body(id)?))),
+        }
     }
 
     pub(crate) fn pending_ids(&self) -> Result<Vec<ConversationId>> {
@@ -361,8 +366,10 @@ impl Overlay {
         Ok(ids.into_iter().map(ConversationId::from).collect())
     }
 
-    pub(crate) fn set_pending(&self, id: &[u8], record: &PendingRecord) -> Result<()> {
-        let change = PendingChange { head: record.head.to_bytes()?.to_vec(), body: record.body.to_bytes()? };
+    /// Keeps a commit until its outcome is known. `tree` as [`PendingRecord`]'s body has it.
+    pub(crate) fn set_pending(&self, id: &[u8], record: &PendingRecord, tree: &[u8]) -> Result<()> {
+        let (head, body) = (record.head.to_bytes()?.to_vec(), record.body.to_bytes(tree)?);
+        let change = PendingChange { head, body };
         self.changes().pending.insert(id.to_vec(), Some(change));
         Ok(())
     }
@@ -387,8 +394,8 @@ impl Overlay {
 
     // Writing.
 
-    /// Writes everything into the store's transaction, keeping the newest `prior_epochs` past epochs of each group.
-    pub(crate) fn apply(&self, tx: &mut WriteTx<'_>, prior_epochs: u16) -> Result<()> {
+    /// Writes everything into the store's transaction, keeping as many past epochs of each group as it is to have.
+    pub(crate) fn apply(&self, tx: &mut WriteTx<'_>) -> Result<()> {
         let changes = self.changes();
         for change in &changes.credentials {
             match change {
@@ -402,8 +409,8 @@ impl Overlay {
             }
             if let Some(state) = &change.state {
                 let GroupState { serial, meta, heads, tree_inside, same_epoch, snapshot } = state;
-                let record = GroupRecord::new(meta.clone(), *tree_inside, heads.clone(), snapshot.clone());
-                tx.put_group_state(id, *serial, &record.to_bytes()?)?;
+                let bytes = GroupRecord::parts_to_bytes(meta, *tree_inside, heads, snapshot)?;
+                tx.put_group_state(id, *serial, &bytes)?;
                 tx.trim_journal(id, *serial, *same_epoch)?;
             }
             if let Some(tree) = &change.tree {
@@ -413,10 +420,11 @@ impl Overlay {
                 tx.append_to_journal(id, entry)?;
             }
             for (epoch, secrets) in &change.epochs {
-                tx.put_group_epoch(id, *epoch, secrets)?;
+                tx.put_group_epoch(id, *epoch, &epoch_to_bytes(secrets)?)?;
             }
-            if let Some(newest) = change.epochs.keys().next_back() {
-                let oldest = (newest + 1).saturating_sub(u64::from(prior_epochs.max(1)));
+            if let (Some(newest), Some(state)) = (change.epochs.keys().next_back(), &change.state) {
+                let kept = u64::from(state.meta.prior_epochs.max(1));
+                let oldest = newest.saturating_add(1).saturating_sub(kept);
                 tx.delete_group_epochs_below(id, oldest)?;
             }
         }

@@ -7,7 +7,8 @@ use mls_rs::{MlsMessage, error::MlsError, group::ReceivedMessage, time::MlsTime}
 
 use crate::{
     ClientId, ConversationGuard, ConversationId, EngineError, KeyPackage, MlsProposalBundle, Result,
-    TransactionContext, commit::client_id_error, identity::Judge, provider::MlsGroup,
+    TransactionContext, commit::client_id_error, conversation::ciphersuite, identity::Judge,
+    provider::MlsGroup,
 };
 
 /// What a proposal of this device is to bring about.
@@ -121,9 +122,7 @@ fn check(group: &mut MlsGroup, package: &KeyPackage) -> Result<()> {
         Some(error) => error.into(),
         None => EngineError::InvalidKeyPackage(Some(Box::new(error))),
     };
-    if package.ciphersuite().number() != *group.cipher_suite() {
-        return Err(EngineError::InvalidKeyPackage(None));
-    }
+    package.ciphersuite().check_is(ciphersuite(group)?)?;
     let message = package.checked_message(MlsTime::now().seconds_since_epoch())?;
     match group.process_incoming_message(message).map_err(refused)? {
         ReceivedMessage::KeyPackage(_) => Ok(()),

@@ -140,7 +140,7 @@ impl ConversationGuard<'_> {
         let pending = self.pending_record()?;
         let summary = self.merge(&pending)?;
         let mut result = MlsConversationDecryptMessage::new(Outcome::OwnCommitMerged, summary.epoch);
-        result.has_epoch_changed = true;
+        result.note_new_epoch();
         result.external_join = pending.head.is_join();
         result.added = summary.added;
         result.removed = summary.removed;
@@ -241,7 +241,7 @@ impl ConversationGuard<'_> {
         let epoch = loaded.group.current_epoch();
         let (added, removed) = changes(&loaded.group, commit);
         let mut result = MlsConversationDecryptMessage::new(Outcome::Commit, epoch);
-        result.has_epoch_changed = true;
+        result.note_new_epoch();
         result.external_join = commit.is_external;
         result.identity = identity;
         result.crl_new_distribution_points = judge.new_points();

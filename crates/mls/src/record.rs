@@ -1,31 +1,50 @@
 //! What is written into the store, byte for byte. A change here is a change of format: raise the version, read both.
 
+mod intent;
 mod pending;
+mod seal;
 
 use std::time::Duration;
 
 use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
 use zeroize::Zeroizing;
 
-pub(crate) use self::pending::{PendingHead, PendingRecord, PendingState};
+pub(crate) use self::{
+    pending::{PendingBody, PendingHead, PendingRecord, PendingState},
+    seal::{seal, unseal},
+};
 use crate::{EngineError, MlsCustomConfiguration, MlsWirePolicy, Result};
 
-/// The version that is written. Version 1 was the whole snapshot without the numbers of the senders.
+/// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders, and
+/// neither it nor the library's record of a past epoch had a digest.
 const GROUP_VERSION: u16 = 2;
+const EPOCH_VERSION: u16 = 2;
+
+const WHAT: &str = "conversation";
+const EPOCH: &str = "past epoch";
 
 /// How many own commits are remembered, so that they are known when they come back late.
 const OWN_COMMITS: usize = 8;
 
 /// A conversation: the library's snapshot of the group with what the engine adds to it.
-#[derive(Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
+#[derive(Clone, PartialEq, Eq, MlsDecode)]
 pub(crate) struct GroupRecord {
-    version: u16,
     pub(crate) meta: GroupMeta,
     /// Whether the ratchet tree is in the snapshot, and not beside it.
     pub(crate) tree_inside: bool,
     pub(crate) heads: Vec<EpochHeads>,
     #[mls_codec(with = "mls_rs_codec::byte_vec")]
     pub(crate) snapshot: Zeroizing<Vec<u8>>,
+}
+
+/// The same, of parts that are elsewhere.
+#[derive(MlsSize, MlsEncode)]
+struct GroupRecordParts<'a> {
+    meta: &'a GroupMeta,
+    tree_inside: bool,
+    heads: &'a Vec<EpochHeads>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    snapshot: &'a Zeroizing<Vec<u8>>,
 }
 
 /// What the engine knows about a conversation beside its group.
@@ -42,6 +61,8 @@ pub(crate) struct GroupMeta {
     pub(crate) incarnation: Option<u64>,
     /// The first epoch in which the numbers of all senders are known.
     pub(crate) heads_since: u64,
+    /// How many past epochs' secrets are kept.
+    pub(crate) prior_epochs: u16,
 }
 
 /// How far the senders of an epoch have come.
@@ -87,6 +108,7 @@ impl GroupMeta {
             own_commits: Vec::new(),
             incarnation: Some(incarnation),
             heads_since: 0,
+            prior_epochs: custom.prior_epochs,
         }
     }
 
@@ -124,20 +146,48 @@ impl GroupRecord {
         heads: Vec<EpochHeads>,
         snapshot: Zeroizing<Vec<u8>>,
     ) -> Self {
-        Self { version: GROUP_VERSION, meta, tree_inside, heads, snapshot }
+        Self { meta, tree_inside, heads, snapshot }
     }
 
     pub(crate) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
-        encode(self, "conversation")
+        Self::parts_to_bytes(&self.meta, self.tree_inside, &self.heads, &self.snapshot)
+    }
+
+    /// The record of these parts, without copying them first.
+    pub(crate) fn parts_to_bytes(
+        meta: &GroupMeta,
+        tree_inside: bool,
+        heads: &Vec<EpochHeads>,
+        snapshot: &Zeroizing<Vec<u8>>,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        seal(GROUP_VERSION, &GroupRecordParts { meta, tree_inside, heads, snapshot }, WHAT)
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        if version_of(bytes) == Some(1) {
-            return Ok(decode::<GroupRecordV1>(bytes, "conversation")?.into());
+        match version_of(bytes) {
+            Some(1) => Ok(decode::<GroupRecordV1>(bytes, WHAT)?.into()),
+            _ => unseal(GROUP_VERSION, bytes, WHAT),
         }
-        let record: Self = decode(bytes, "conversation")?;
-        known_version(record.version, GROUP_VERSION, "conversation")?;
-        Ok(record)
+    }
+}
+
+/// The library's record of a past epoch.
+#[derive(MlsSize, MlsEncode)]
+struct EpochParts<'a>(#[mls_codec(with = "mls_rs_codec::byte_vec")] &'a Zeroizing<Vec<u8>>);
+
+#[derive(MlsDecode)]
+struct Epoch(#[mls_codec(with = "mls_rs_codec::byte_vec")] Zeroizing<Vec<u8>>);
+
+/// A past epoch as it is stored.
+pub(crate) fn epoch_to_bytes(secrets: &Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>> {
+    seal(EPOCH_VERSION, &EpochParts(secrets), EPOCH)
+}
+
+/// A past epoch that was stored. In version 1 it was the library's record alone, which begins with the version of MLS: 1.
+pub(crate) fn epoch_from_bytes(bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>> {
+    match version_of(&bytes) {
+        Some(1) => Ok(bytes),
+        _ => unseal::<Epoch>(EPOCH_VERSION, &bytes, EPOCH).map(|Epoch(secrets)| secrets),
     }
 }
 
@@ -152,6 +202,7 @@ impl From<GroupRecordV1> for GroupRecord {
             incarnation: Some(0),
             // Set when the group is loaded: it knows its epoch.
             heads_since: u64::MAX,
+            prior_epochs: MlsCustomConfiguration::default().prior_epochs,
         };
         Self::new(meta, true, Vec::new(), old.snapshot)
     }
@@ -195,6 +246,7 @@ mod tests {
             &MlsCustomConfiguration {
                 key_rotation_span: Some(Duration::from_hours(1)),
                 wire_policy: MlsWirePolicy::Ciphertext,
+                prior_epochs: 5,
                 ..MlsCustomConfiguration::default()
             },
             4,
@@ -208,16 +260,28 @@ mod tests {
     fn the_format_of_a_conversation_is_the_released_one() {
         let record = record();
         let bytes = record.to_bytes().unwrap();
-        let expected = format!(
-            "00020100000002000003e8010000000000000e1028{}{}{}{}{}03010203",
+        let inside = format!(
+            "0100000002000003e8010000000000000e1028{}{}{}{}0005{}03010203",
             "0000000000000007",
             "ab".repeat(32),
             "010000000000000004",
             "0000000000000000",
-            "001100000000000000080800000001".to_owned() + "00000009",
+            // Whether the tree is inside, and the heads.
+            "00110000000000000008080000000100000009",
         );
-        assert_eq!(hex::encode(&bytes[..]), expected);
+        let digest = &sha256(&hex::decode(&inside).unwrap())[..16];
+        assert_eq!(hex::encode(&bytes[..]), format!("0002{}{inside}", hex::encode(digest)));
         assert!(GroupRecord::from_bytes(&bytes).unwrap() == record);
+    }
+
+    #[test]
+    fn the_format_of_a_past_epoch_is_the_released_one() {
+        let secrets = Zeroizing::new(vec![0, 1, 5]);
+        let bytes = epoch_to_bytes(&secrets).unwrap();
+        let digest = &sha256(&[3, 0, 1, 5])[..16];
+        assert_eq!(hex::encode(&bytes[..]), format!("0002{}03000105", hex::encode(digest)));
+        assert_eq!(epoch_from_bytes(bytes).unwrap(), secrets);
+        assert_eq!(epoch_from_bytes(secrets.clone()).unwrap(), secrets, "as version 1 had it");
     }
 
     #[test]
@@ -235,14 +299,18 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_and_rests_are_refused() {
-        let record = record();
-        let mut bytes = record.to_bytes().unwrap().to_vec();
-        bytes.push(0);
-        assert!(matches!(GroupRecord::from_bytes(&bytes), Err(EngineError::DamagedState { .. })));
-        bytes.pop();
-        bytes[1] = 3;
-        assert!(matches!(GroupRecord::from_bytes(&bytes), Err(EngineError::DamagedState { .. })));
+    fn damage_is_found_wherever_it_is() {
+        let whole = record().to_bytes().unwrap().to_vec();
+        let refused = |bytes: &[u8]| {
+            matches!(GroupRecord::from_bytes(bytes), Err(EngineError::DamagedState { what: WHAT, .. }))
+        };
+        assert!(refused(&[&whole[..], &[0]].concat()));
+        for at in 0..whole.len() {
+            assert!(refused(&whole[..at]), "{at}");
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            assert!(refused(&bytes), "{at}");
+        }
     }
 
     #[test]

@@ -199,6 +199,11 @@ impl ConversationView {
         self.loaded.client_ids()
     }
 
+    /// The members, in the order of their leaves: [`client_ids`](Self::client_ids) under the original's name.
+    pub fn get_client_ids(&self) -> Result<Vec<ClientId>> {
+        self.client_ids()
+    }
+
     /// This device's own identity here.
     pub fn own_client_id(&self) -> Result<ClientId> {
         self.loaded.own_client_id()
@@ -219,6 +224,12 @@ impl ConversationView {
     /// The raw public key of the first external sender, which is the hub's, if there is one.
     pub fn external_sender(&self) -> Result<Option<Vec<u8>>> {
         conversation::external_sender(&self.loaded.group)
+    }
+
+    /// The raw public key of the first external sender, which is the hub's, under the original's name: without one it is an
+    /// error, [`EngineError::NoExternalSender`].
+    pub fn get_external_sender(&self) -> Result<Vec<u8>> {
+        self.external_sender()?.ok_or(EngineError::NoExternalSender)
     }
 
     /// The commit of this device that waits for its outcome.

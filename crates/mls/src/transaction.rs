@@ -157,11 +157,10 @@ impl TransactionContext {
         let writing = self.writing_mut()?;
         let flushed = writing.loaded.values_mut().try_for_each(|loaded| loaded.flush(&overlay, strict));
         let application = std::mem::take(&mut writing.application);
-        let prior_epochs = self.session.config().prior_epochs;
         let written = flushed.and_then(|()| {
             let writing = self.writing()?;
             self.session.store().write(&writing.writer, |tx| -> Result<()> {
-                overlay.apply(tx, prior_epochs)?;
+                overlay.apply(tx)?;
                 fail_point!(APPLICATION);
                 for write in application {
                     write(tx)?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::ConversationId;
+use crate::{ConversationId, wire};
 
 /// Delivers commits. The application implements it over its hub's API.
 ///
@@ -26,17 +26,20 @@ pub trait MlsTransport: Send + Sync {
     ) -> CommitOutcome;
 }
 
+/// A serialised `MLSMessage` (RFC 9420, section 6).
+pub type MlsMessageOut = Vec<u8>;
+
 /// What is sent with a commit. All are serialised `MLSMessage`s (RFC 9420, section 6), the group info inside its bundle.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MlsCommitBundle {
     /// For the members that the commit adds; none when it adds nobody.
-    pub welcome: Option<Vec<u8>>,
+    pub welcome: Option<MlsMessageOut>,
     /// For the members before the commit.
-    pub commit: Vec<u8>,
+    pub commit: MlsMessageOut,
     /// The state after the commit, for those who join by external commit.
     pub group_info: MlsGroupInfoBundle,
     /// An application message in the state after the commit, for all its members. The hub appends it behind the commit.
-    pub encrypted_message: Option<Vec<u8>>,
+    pub encrypted_message: Option<MlsMessageOut>,
 }
 
 impl fmt::Debug for MlsCommitBundle {
@@ -62,6 +65,11 @@ pub struct MlsGroupInfoBundle {
 }
 
 impl MlsGroupInfoBundle {
+    /// The group info alone, without what makes it an `MLSMessage`.
+    pub fn bare_payload(&self) -> &[u8] {
+        wire::bare(&self.payload)
+    }
+
     /// A group info as this engine makes it: in plaintext, with the whole ratchet tree.
     pub(crate) fn full_plaintext(payload: Vec<u8>) -> Self {
         Self {

@@ -33,6 +33,14 @@ pub(crate) fn group_info(bytes: &[u8]) -> Result<MlsMessage, MlsError> {
     wrapped_or_bare(bytes, WireFormat::GroupInfo)
 }
 
+/// What is in an `MLSMessage` behind its header. That of a key package or of a group info is its bare form.
+pub(crate) fn bare(message: &[u8]) -> &[u8] {
+    message.get(HEADER..).unwrap_or_default()
+}
+
+/// Bytes of the version and the wire format, with which an `MLSMessage` begins (RFC 9420, section 6).
+const HEADER: usize = 4;
+
 fn wrapped_or_bare(bytes: &[u8], format: WireFormat) -> Result<MlsMessage, MlsError> {
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(MlsError::UnexpectedMessageType);
@@ -44,7 +52,7 @@ fn wrapped_or_bare(bytes: &[u8], format: WireFormat) -> Result<MlsMessage, MlsEr
     {
         return Ok(message);
     }
-    let mut wrapped = Vec::with_capacity(bytes.len() + 4);
+    let mut wrapped = Vec::with_capacity(bytes.len() + HEADER);
     wrapped.extend_from_slice(&[0, 1]);
     wrapped.extend_from_slice(&(format as u16).to_be_bytes());
     wrapped.extend_from_slice(bytes);

@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Device, Fault, Hub, assert_same_state, client_id, conversation, corrupted, text, two};
+use common::{
+    Device, Fault, Hub, assert_same_state, client_id, conversation, corrupted, has_epoch_changed, text, two,
+};
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tertulia_mls::{
     CommitOptions, EngineError, ErrorKind, MlsBufferedConversationDecryptMessage, MlsCustomConfiguration,
@@ -83,7 +85,7 @@ async fn several_epochs_that_come_backwards_are_read_with_the_first_commit() {
         assert_eq!(seen.outcome, Outcome::Buffered);
     }
     let seen = bob.decrypt(&id, &hub.log_entry(&id, begin).unwrap()).await.unwrap();
-    assert_eq!((seen.epoch, seen.has_epoch_changed), (2, true));
+    assert_eq!((seen.epoch, has_epoch_changed(&seen)), (2, true));
     assert_eq!(texts(seen.buffered_messages.as_ref()), ["0", "1", "2", "3"]);
     assert_eq!(seen.buffered_messages.unwrap().last().unwrap().epoch, 5);
     assert_same_state(&id, &[&alice, &bob]);
@@ -96,7 +98,8 @@ async fn a_shuffled_log_is_read_whole() {
     let mut random = StdRng::seed_from_u64(seed);
     let hub = Hub::new();
     let id = conversation();
-    let config = SessionConfig { prior_epochs: 20, ..SessionConfig::default() };
+    let joined = MlsCustomConfiguration { prior_epochs: 20, ..MlsCustomConfiguration::default() };
+    let config = SessionConfig { joined, ..SessionConfig::default() };
     let mut alice = Device::new(&hub, "alice").await;
     let mut bob = Device::with_config(&hub, "bob", config).await;
     let mut carol = Device::new(&hub, "carol").await;

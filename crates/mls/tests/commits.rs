@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Device, Fault, Hub, assert_same_state, client_id, outcomes, two};
-use tertulia_mls::{CommitOptions, EngineError, ErrorKind, Outcome, RejectReason, Settlement};
+use common::{Device, Fault, Hub, assert_same_state, client_id, has_epoch_changed, outcomes, two};
+use tertulia_mls::{CommitIntent, CommitOptions, EngineError, ErrorKind, Outcome, RejectReason, Settlement};
 
 /// Lets an update hang at the hub after it was taken, and then crashes the device.
 async fn crash_while_sending(hub: &Hub, device: Device, options: CommitOptions) -> Device {
@@ -27,6 +27,46 @@ async fn settle(device: &Device, hub_epoch: u64) -> Result<Settlement, EngineErr
     let mut tx = device.session.new_transaction().await.unwrap();
     let mut guard = tx.conversation(&common::conversation()).await.unwrap();
     guard.settle_pending(hub_epoch).await
+}
+
+#[tokio::test]
+async fn after_a_crash_a_commit_that_was_not_taken_still_says_what_it_was_for() {
+    let (hub, mut alice, mut bob, id) = two().await;
+    let package = Device::new(&hub, "carol").await.key_package().await;
+    let unknown = |result: Result<(), EngineError>| {
+        assert!(matches!(result, Err(EngineError::CommitOutcomeUnknown { .. })), "{result:?}");
+    };
+    hub.fail_next(Fault::LoseCommit);
+    unknown(alice.change(&id, vec![package], &[client_id("bob")]).await);
+    let mut alice = alice.restarted();
+    let intent = |device: &Device| device.session.pending_commit(&id).unwrap().unwrap().intent;
+    let members = CommitIntent::Members { add: vec![client_id("carol")], remove: vec![client_id("bob")] };
+    assert_eq!(intent(&alice), Some(members));
+    // Another's commit takes its place, and it is decided anew.
+    bob.update(&id).await.unwrap();
+    assert!(alice.sync(&id).await.pop().unwrap().dropped_pending);
+
+    hub.fail_next(Fault::LoseCommit);
+    unknown(alice.update(&id).await);
+    let alice = alice.restarted();
+    assert_eq!(intent(&alice), Some(CommitIntent::Update));
+
+    hub.propose_removal(&id, &client_id("alice"));
+    bob.sync(&id).await;
+    hub.fail_next(Fault::LoseCommit);
+    unknown(bob.commit_proposals(&id).await.map(drop));
+    let bob = bob.restarted();
+    assert_eq!(intent(&bob), Some(CommitIntent::Proposals));
+
+    let mut dave = Device::new(&hub, "dave").await;
+    hub.fail_next(Fault::LoseCommit);
+    unknown(dave.join_externally(&id).await);
+    let dave = dave.restarted();
+    assert_eq!(intent(&dave), Some(CommitIntent::Join));
+    assert_eq!(dave.session.pending_commits().unwrap().len(), 1);
+
+    assert!(matches!(settle(&bob, hub.epoch(&id)).await.unwrap(), Settlement::Merged(_)));
+    assert!(bob.session.pending_commit(&id).unwrap().is_none());
 }
 
 #[tokio::test]
@@ -62,7 +102,7 @@ async fn a_lost_answer_leaves_the_commit_pending_until_the_log_tells() {
     assert!(matches!(settle(&alice, 0).await, Err(EngineError::HubBehind { hub: 0, local: 1 })));
     let seen = alice.sync(&id).await.pop().unwrap();
     assert_eq!(seen.outcome, Outcome::OwnCommitMerged);
-    assert!(seen.has_epoch_changed);
+    assert!(has_epoch_changed(&seen));
     bob.sync(&id).await;
     assert_same_state(&id, &[&alice, &bob]);
 }

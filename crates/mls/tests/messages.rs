@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Device, assert_same_state, client_id, corrupted, two};
+use common::{Device, Hub, assert_same_state, client_id, corrupted, two};
 use tertulia_mls::{ConversationId, EngineError, ErrorKind, MAX_MESSAGE_BYTES, Outcome};
 
 #[tokio::test]
@@ -213,4 +213,38 @@ async fn a_forged_commit_does_not_stop_a_group() {
     bob.sync(&id).await;
     alice.sync(&id).await;
     assert_same_state(&id, &[&alice, &bob]);
+}
+
+#[tokio::test]
+async fn each_conversation_keeps_as_many_past_epochs_as_it_is_to() {
+    let hub = Hub::new();
+    let mut alice = Device::new(&hub, "alice").await;
+    let mut bob = Device::new(&hub, "bob").await;
+    assert_eq!(bob.config.joined.prior_epochs, 3);
+    // Settings are taken when a conversation comes to the device, and stay with it.
+    let ids = [ConversationId::from("three"), ConversationId::from("one"), ConversationId::from("five")];
+    let mut texts = Vec::new();
+    for (id, kept) in ids.iter().zip([3, 1, 5]) {
+        bob.config.joined.prior_epochs = kept;
+        bob = bob.restarted();
+        alice.create(id).await;
+        alice.add(id, &mut [&mut bob]).await;
+        alice.sync(id).await;
+        let mut sent = Vec::new();
+        for _ in 0..6 {
+            sent.push(alice.encrypt(id, "late").await.unwrap());
+            alice.update(id).await.unwrap();
+            alice.sync(id).await;
+        }
+        texts.push((id, kept, sent));
+    }
+    for (id, kept, sent) in texts {
+        bob.sync(id).await;
+        bob = bob.restarted();
+        for (epochs_late, message) in (1..).zip(sent.iter().rev()) {
+            let outcome = bob.decrypt(id, message).await.unwrap().outcome;
+            let expected = if epochs_late > kept { Outcome::StaleEpoch } else { Outcome::Application };
+            assert_eq!(outcome, expected, "{epochs_late} epochs late in {id:?}");
+        }
+    }
 }

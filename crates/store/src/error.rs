@@ -50,6 +50,18 @@ pub enum StoreError {
         /// The directory.
         home: PathBuf,
     },
+    /// The store's key is the application's to give, and it was not. Give it.
+    #[error("the store in {} is opened by a key that is given", home.display())]
+    GivenKeyNeeded {
+        /// The directory.
+        home: PathBuf,
+    },
+    /// A key was given, and the store's is in a file or comes from a passphrase. Open it with that.
+    #[error("the store in {} is not opened by a key that is given", home.display())]
+    NoGivenKeyWanted {
+        /// The directory.
+        home: PathBuf,
+    },
     /// The key file is missing or is not one. Restore it from a backup; without it nothing in the store can be read.
     #[error("the key of the store in {} cannot be read: {reason}", home.display())]
     DamagedKey {
@@ -144,6 +156,8 @@ impl StoreError {
             | Self::WrongKey { .. }
             | Self::PassphraseNeeded { .. }
             | Self::NoPassphraseWanted { .. }
+            | Self::GivenKeyNeeded { .. }
+            | Self::NoGivenKeyWanted { .. }
             | Self::NewerSchema { .. }
             | Self::NewerDerivation { .. }
             | Self::KeyChanged
@@ -169,6 +183,8 @@ impl StoreError {
             Self::WrongKey { .. } => "wrong-key",
             Self::PassphraseNeeded { .. } => "passphrase-needed",
             Self::NoPassphraseWanted { .. } => "no-passphrase-wanted",
+            Self::GivenKeyNeeded { .. } => "given-key-needed",
+            Self::NoGivenKeyWanted { .. } => "no-given-key-wanted",
             Self::DamagedKey { .. } => "damaged-key",
             Self::NewerSchema { .. } | Self::NewerDerivation { .. } => "newer-home",
             Self::KeyChanged => "key-changed",

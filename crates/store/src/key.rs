@@ -1,4 +1,10 @@
-//! The key of a store: 32 random bytes in a file, or derived from a passphrase.
+//! The key of a store: 32 random bytes in a file, derived from a passphrase, or the application's to give.
+//!
+//! | source | beside the database |
+//! |---|---|
+//! | file | `key`: the key |
+//! | passphrase | `key.json`: the algorithm, its cost and the salt |
+//! | given | `key.json`: that it is so, and nothing of the key |
 
 use crate::{
     StoreError,
@@ -25,6 +31,9 @@ pub enum KeySource {
     File,
     /// A passphrase, by Argon2id. What is stored beside the database is the salt and the cost.
     Passphrase(Zeroizing<String>),
+    /// A key that the application keeps and gives, for instance from the keychain of the system. It is never written. It must
+    /// be random, and lost it is lost: nothing else opens the store.
+    Given(Zeroizing<[u8; 32]>),
 }
 
 impl fmt::Debug for KeySource {
@@ -32,6 +41,7 @@ impl fmt::Debug for KeySource {
         f.write_str(match self {
             Self::File => "File",
             Self::Passphrase(_) => "Passphrase(…)",
+            Self::Given(_) => "Given(…)",
         })
     }
 }
@@ -92,8 +102,17 @@ struct Derivation {
     salt: String,
 }
 
+/// What every `key.json` says, whatever else is in it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Way {
+    version: u32,
+    algorithm: String,
+}
+
 const VERSION: u32 = 1;
 const ALGORITHM: &str = "argon2id";
+/// There is nothing to derive: the key is given. To a version of the program that does not know it, it is a newer one's way.
+const GIVEN: &str = "given";
 const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
 const LANES: u32 = 1;
@@ -128,6 +147,12 @@ impl StoreKey {
                 write_private(&slot.derivation_file(home), &text)?;
                 Ok(key)
             }
+            KeySource::Given(given) => {
+                let way = Way { version: VERSION, algorithm: GIVEN.to_owned() };
+                let text = serde_json::to_vec_pretty(&way).expect("numbers and strings are always JSON");
+                write_private(&slot.derivation_file(home), &text)?;
+                Ok(Self::of(given))
+            }
         }
     }
 
@@ -135,7 +160,14 @@ impl StoreKey {
     pub(crate) fn open(home: &Path, slot: Slot, source: &KeySource) -> Result<Self, StoreError> {
         let damaged = |reason| StoreError::DamagedKey { home: home.to_owned(), reason };
         let (key_file, derivation_file) = (slot.key_file(home), slot.derivation_file(home));
+        let is_given = is_given(&derivation_file, home)?;
         match source {
+            KeySource::Given(given) if is_given => Ok(Self::of(given)),
+            KeySource::Given(_) if key_file.exists() || derivation_file.exists() => {
+                Err(StoreError::NoGivenKeyWanted { home: home.to_owned() })
+            }
+            KeySource::Given(_) => Err(damaged("key.json is missing")),
+            _ if is_given => Err(StoreError::GivenKeyNeeded { home: home.to_owned() }),
             KeySource::File if derivation_file.exists() => {
                 Err(StoreError::PassphraseNeeded { home: home.to_owned() })
             }
@@ -187,6 +219,12 @@ impl StoreKey {
         literal
     }
 
+    fn of(given: &[u8; 32]) -> Self {
+        let mut key = Self::zeros();
+        key.0.copy_from_slice(given);
+        key
+    }
+
     fn zeros() -> Self {
         Self(Box::new([0; 32]))
     }
@@ -225,6 +263,16 @@ impl Derivation {
             .map_err(|_| damaged("key.json asks for a derivation that does not exist"))?;
         Ok(key)
     }
+}
+
+/// Whether `key.json` says that the key is given. One that is damaged does not.
+fn is_given(derivation_file: &Path, home: &Path) -> Result<bool, StoreError> {
+    if !derivation_file.exists() {
+        return Ok(false);
+    }
+    let text = read_bounded(derivation_file, home)?;
+    let way = serde_json::from_slice::<Way>(&text);
+    Ok(way.is_ok_and(|way| way.version == VERSION && way.algorithm == GIVEN))
 }
 
 fn read_bounded(path: &Path, home: &Path) -> Result<Zeroizing<Vec<u8>>, StoreError> {

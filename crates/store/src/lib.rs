@@ -6,8 +6,8 @@
 //! move together. Leaves to others what the records of the engine mean (`tertulia-mls`) and when anything is written
 //! (`tertulia`).
 //!
-//! The file is encrypted with SQLCipher. Its 32-byte key is in a file beside it with mode 0600, or derived from a passphrase
-//! and stored nowhere ([`KeySource`]). What is deleted is overwritten in the database; in its write-ahead log, encrypted like
+//! The file is encrypted with SQLCipher. Its 32-byte key is in a file beside it with mode 0600, or stored nowhere: derived
+//! from a passphrase, or given by the application ([`KeySource`]). What is deleted is overwritten in the database; in its write-ahead log, encrypted like
 //! the rest, it can stay until the log begins anew, which is after some 4 MB of writes, once no read is under way, or when the
 //! last process closes the store; [`Store::erase_log`] does it at once. SQLite's memory is locked and wiped, which makes a read of 20 KB some 50 µs slower.
 //!

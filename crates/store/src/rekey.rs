@@ -16,8 +16,8 @@ use rusqlite::Connection;
 use std::path::Path;
 
 impl Store {
-    /// Gives the store another key: a new random one in a file, or one that is derived from a passphrase. Also when the old
-    /// one is of the same kind.
+    /// Gives the store another key: a new random one in a file, one that is derived from a passphrase, or one that the
+    /// application gives. Also when the old one is of the same kind.
     ///
     /// Everything is encrypted anew, which takes about as long as copying it and needs as much free space as the database
     /// takes. Other reads and opening wait meanwhile. A crash at any instruction leaves a store that opens with the old key

@@ -7,7 +7,7 @@ mod support;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{fs, path::Path};
 use support::{
-    ALICE, CONVERSATION, copy_home, message, new_store, passphrase,
+    ALICE, CONVERSATION, copy_home, given, message, new_store, passphrase,
     process::{Process, home_of_this_process, next_number},
     raw,
 };
@@ -34,10 +34,20 @@ fn check(store: &Store) {
 }
 
 #[tokio::test]
-async fn a_store_goes_from_a_key_file_to_a_passphrase_to_another_and_back() {
+async fn a_store_goes_from_one_kind_of_key_to_any_other() {
     let (directory, store) = filled().await;
     let home = directory.path().join("home");
-    let steps = [passphrase("open sesame"), passphrase("open barley"), KeySource::File, KeySource::File];
+    let steps = [
+        passphrase("open sesame"),
+        passphrase("open barley"),
+        KeySource::File,
+        KeySource::File,
+        given(1),
+        given(2),
+        passphrase("open rye"),
+        given(3),
+        KeySource::File,
+    ];
     let mut before = KeySource::File;
     let mut key_files = vec![fs::read(home.join("key")).unwrap()];
     for step in steps {
@@ -139,10 +149,11 @@ async fn a_read_that_is_under_way_keeps_its_view_and_the_next_has_the_new_key() 
 /// The steps of a change are told apart by the files that are there before and after it.
 #[tokio::test]
 async fn whatever_step_a_crash_comes_after_the_store_opens_with_one_of_the_two_keys() {
-    let kinds = [KeySource::File, passphrase("open sesame"), passphrase("open barley")];
+    let kinds =
+        [KeySource::File, passphrase("open sesame"), passphrase("open barley"), given(0x5A), given(0xA5)];
     for (old_at, old) in kinds.iter().enumerate() {
         for (new_at, new) in kinds.iter().enumerate() {
-            if !matches!((old_at, new_at), (0 | 1, 0) | (0, 1) | (1, 2)) {
+            if !matches!((old_at, new_at), (0, 0 | 1 | 3) | (1, 0 | 2 | 3) | (3, 0 | 1 | 4)) {
                 continue;
             }
             let directory = tempfile::tempdir().unwrap();
@@ -188,6 +199,9 @@ fn opens_only_with(home: &Path, right: &KeySource, wrong: &KeySource) {
     if !both_are_files {
         let error = Store::open(home, wrong).unwrap_err();
         let expected = match (right, wrong) {
+            (KeySource::Given(_), KeySource::Given(_)) => "wrong-key",
+            (KeySource::Given(_), _) => "given-key-needed",
+            (_, KeySource::Given(_)) => "no-given-key-wanted",
             (KeySource::File, _) => "no-passphrase-wanted",
             (_, KeySource::File) => "passphrase-needed",
             _ => "wrong-key",

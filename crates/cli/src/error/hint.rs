@@ -52,6 +52,7 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         }
         ("destination-in-use", _) => "choose a directory that does not exist yet".into(),
         ("key-changed", _) => "start it again; it opens the home with its new key".into(),
+        ("given-key-needed", _) => "open it with the application that keeps its key".into(),
         ("no-passphrase-wanted", _) => "leave out `--passphrase-stdin`".into(),
         ("handle-taken", Command::SignUp(args)) => {
             format!(

@@ -1,5 +1,5 @@
 use crate::support::{Device, client_id, two};
-use tertulia_mls::{EngineError, Outcome, Result};
+use tertulia_mls::{EngineError, Outcome, Result, VerifiableGroupInfo};
 
 /// A proposal waits until somebody commits it, and is made again if somebody's commit leaves it out.
 pub(crate) async fn run() -> Result<()> {
@@ -29,7 +29,10 @@ pub(crate) async fn run() -> Result<()> {
     // Dora proposes herself, from outside.
     let dora = Device::new(&hub, "dora").await?;
     let mut tx = dora.session.new_transaction().await?;
-    let proposed = tx.new_external_add_proposal(&hub.group_info(&id), &dora.credential)?;
+    let proposed = tx.new_external_add_proposal(
+        VerifiableGroupInfo::from_bytes(&hub.group_info(&id))?,
+        &dora.credential,
+    )?;
     tx.finish().await?;
     alice.receive(&id, &proposed.proposal).await?;
     let mut tx = alice.session.new_transaction().await?;

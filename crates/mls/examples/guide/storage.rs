@@ -10,6 +10,10 @@ pub(crate) async fn run() -> Result<()> {
     let store = alice.session.store();
     let writer = store.lock().await?;
     store.rekey(&writer, &KeySource::File)?;
+
+    // One that the application keeps, and that is not written beside the database. It is random outside of examples.
+    let keychain = KeySource::Given([7; 32].into());
+    store.rekey(&writer, &keychain)?;
     drop(writer);
 
     // A consistent copy under a passphrase, while the device goes on.

@@ -7,8 +7,7 @@
 
 use std::collections::HashSet;
 
-use mls_rs::time::MlsTime;
-
+use super::newcomers;
 use crate::{
     ClientId, CommitOptions, CommitSummary, ConversationGuard, EngineError, KeyPackage, Result,
     history::HistoryChange,
@@ -24,7 +23,9 @@ impl ConversationGuard<'_> {
         remove: &[ClientId],
         options: CommitOptions,
     ) -> Result<CommitSummary> {
-        self.check_all(add, remove)?;
+        // What can be known to fail of any batch, before the first of them is committed. What is left is a forged signature,
+        // and what happens meanwhile.
+        newcomers::check(&*self.config().client_id_policy, &self.loaded()?.group, add, remove)?;
         let CommitOptions { mut encrypted_message, history, mut psks } = options;
         let mut done: Option<CommitSummary> = None;
         let mut batches = add.chunks(most).peekable();
@@ -51,27 +52,6 @@ impl ConversationGuard<'_> {
         let mut done = done.ok_or(EngineError::NothingToCommit)?;
         done.buffered_messages = self.replay(Vec::new())?.into_messages();
         Ok(done)
-    }
-
-    /// What can be known to fail of any batch, before the first of them is committed. What is left is a forged signature,
-    /// and what happens meanwhile.
-    fn check_all(&mut self, add: &[KeyPackage], remove: &[ClientId]) -> Result<()> {
-        let policy = self.config().client_id_policy;
-        let canonical = |id: &ClientId| policy.canonical(id).map_err(EngineError::InvalidClientId);
-        let group = &self.loaded()?.group;
-        let now = MlsTime::now().seconds_since_epoch();
-        let removed = remove.iter().map(canonical).collect::<Result<HashSet<_>>>()?;
-        let mut seen = HashSet::with_capacity(add.len());
-        for package in add {
-            package.checked_message(now)?;
-            let client = canonical(package.client_id())?;
-            let is_member =
-                !removed.contains(&client) && group.member_with_identity(client.as_bytes()).is_ok();
-            if is_member || !seen.insert(client) {
-                return Err(EngineError::InvalidKeyPackage(None));
-            }
-        }
-        Ok(())
     }
 }
 

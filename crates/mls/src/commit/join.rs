@@ -4,8 +4,8 @@ use mls_rs::{MlsMessage, error::MlsError};
 
 use super::settle::publish;
 use crate::{
-    ConversationGuard, ConversationId, CredentialRef, EngineError, MlsCommitBundle, MlsGroupInfoBundle,
-    Result, TransactionContext, VerifiableGroupInfo, WelcomeBundle,
+    CommitIntent, ConversationGuard, ConversationId, CredentialRef, EngineError, MlsCommitBundle,
+    MlsGroupInfoBundle, Result, TransactionContext, VerifiableGroupInfo, WelcomeBundle,
     commit::client_id_error,
     identity::Judge,
     key_package::MAX_LIFETIME,
@@ -103,6 +103,7 @@ impl TransactionContext {
             .ok_or(EngineError::DamagedState { what: "external commit", source: None })?;
         meta.remember_own_commit(epoch, sha256(&bundle.commit));
         let joined = GroupRecord::new(meta, true, Vec::new(), written.snapshot).to_bytes()?;
-        Ok((id, PendingRecord::new(epoch, overlay.incarnation(), bundle, PendingState::Join(joined))))
+        let state = PendingState::Join(joined);
+        Ok((id, PendingRecord::new(epoch, overlay.incarnation(), bundle, state, CommitIntent::Join)))
     }
 }

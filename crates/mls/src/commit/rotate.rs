@@ -2,7 +2,7 @@
 
 use super::CommitOptions;
 use crate::{
-    CommitSummary, ConversationGuard, CredentialRef, EngineError, Result,
+    CommitIntent, CommitSummary, ConversationGuard, CredentialRef, EngineError, Result,
     commit::{bundle, refused_commit},
     conversation::ciphersuite,
     history::HistoryChange,
@@ -57,7 +57,7 @@ impl ConversationGuard<'_> {
         match built.and_then(|(output, secrets)| Ok((bundle(&output)?, secrets))) {
             Ok((bundle, secrets)) => {
                 let record = self.finish_staging(bundle, secrets, options, plan)?;
-                self.publish(record).await
+                self.publish(record.with_intent(CommitIntent::Credential)).await
             }
             Err(error) => {
                 self.restore()?;

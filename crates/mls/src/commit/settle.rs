@@ -25,7 +25,9 @@ pub(super) async fn publish(
     record: PendingRecord,
     again: bool,
 ) -> Result<CommitSummary> {
-    tx.writing()?.overlay.set_pending(id.as_bytes(), &record)?;
+    if !again {
+        ConversationGuard::new(tx, id.clone()).keep_pending(&record)?;
+    }
     fail_point!(STAGED);
     tx.persist()?;
     fail_point!(PENDING);

@@ -224,7 +224,7 @@ impl HistoryClient {
         match &commit.effect {
             CommitEffect::NewEpoch(_) => {
                 self.loaded.snapshot(&self.overlay)?;
-                self.overlay.prune_epochs(self.id.as_bytes(), self.config.prior_epochs);
+                self.overlay.prune_epochs(self.id.as_bytes(), self.loaded.meta.prior_epochs);
             }
             CommitEffect::Removed { .. } => {
                 self.last_epoch = Some(epoch);
@@ -237,7 +237,7 @@ impl HistoryClient {
         (result.added, result.removed) = changes(&self.loaded.group, commit);
         result.identity = self.member(commit.committer);
         result.external_join = commit.is_external;
-        result.has_epoch_changed = true;
+        result.note_new_epoch();
         Ok(result)
     }
 

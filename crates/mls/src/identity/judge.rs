@@ -10,19 +10,25 @@
 //! | own credential | when it comes into a conversation or a key package | the call is refused |
 //!
 //! A leaf with the credential that its member had before brings nothing in.
+//!
+//! How long key packages live is judged here too, whatever the policy is, when this device adds: one that lives longer than
+//! the existing clients accept (RFC 9420, section 7.2, has applications set a bound) is refused in its own calls, and left out
+//! of its commits when others have proposed it. The proposal is stored all the same, and a commit of others is followed. They
+//! may know no bound, or another one, and the hub has ordered their commit: who refuses it, or does not know the proposal that
+//! it refers to, is left behind for good, for a key package that is no danger by itself.
 
 use mls_rs::{
     group::{
         CommitEffect, CommitMessageDescription, ProposalMessageDescription, ProposalSender, Sender,
-        proposal::Proposal,
+        proposal::{AddProposal, Proposal},
     },
     identity::SigningIdentity,
 };
 
 use super::{CertificatePolicy, ClientIdPolicy, chain_of, client_id_of};
 use crate::{
-    CertificateError, ClientId, NewCrlDistributionPoints, Result, SessionConfig, overlay::Overlay,
-    provider::MlsGroup, x509::Verdict,
+    CertificateError, ClientId, NewCrlDistributionPoints, Result, SessionConfig, key_package::Lifetime,
+    overlay::Overlay, provider::MlsGroup, x509::Verdict,
 };
 
 /// Judges what comes in with one message, and collects the distribution points in it.
@@ -144,15 +150,17 @@ impl<'a> Judge<'a> {
     /// Who of the pending proposals' newcomers is to be left out of a commit.
     pub(crate) fn gone_bad(&mut self, group: &MlsGroup) -> Result<Vec<SigningIdentity>> {
         let mut bad = Vec::new();
-        if !self.enforces {
-            return Ok(bad);
-        }
         for cached in group.get_cached_proposals() {
             let sender = match cached.sender() {
                 Sender::Member(index) => Some(*index),
                 _ => None,
             };
             let newcomer = match cached.proposal() {
+                Proposal::Add(add) if lives_too_long(add) => {
+                    bad.push(add.signing_identity().clone());
+                    continue;
+                }
+                _ if !self.enforces => continue,
                 Proposal::Add(add) => add.signing_identity(),
                 Proposal::Update(update) => update.signing_identity(),
                 _ => continue,
@@ -209,6 +217,11 @@ impl<'a> Judge<'a> {
     fn canonical(&self, identity: &SigningIdentity) -> Result<ClientId> {
         Ok(self.clients.canonical(&client_id_of(identity)?)?)
     }
+}
+
+/// Whether a key package is valid for longer than the existing clients accept. One without a lifetime the library refuses.
+fn lives_too_long(add: &AddProposal) -> bool {
+    Lifetime::of(add.key_package()).is_ok_and(Lifetime::is_too_long)
 }
 
 fn reason(bad: Verdict) -> CertificateError {

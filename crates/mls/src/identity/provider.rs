@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mls_rs::{
     ExtensionList, IdentityProvider,
+    error::IntoAnyError,
     identity::{CredentialType, SigningIdentity},
     time::MlsTime,
 };
@@ -23,6 +24,23 @@ pub(crate) struct PolicyIdentityProvider {
     pub(crate) trust: Trust,
 }
 
+/// A [`ClientIdError`] on its way through the library, whose traits are not for everybody to see on that.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct Refusal(pub(crate) ClientIdError);
+
+impl<E: Into<ClientIdError>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoAnyError for Refusal {
+    fn into_dyn_error(self) -> Result<Box<dyn std::error::Error + Send + Sync>, Self> {
+        Ok(Box::new(self))
+    }
+}
+
 impl PolicyIdentityProvider {
     fn canonical(&self, identity: &SigningIdentity) -> Result<ClientId, ClientIdError> {
         self.clients.canonical(&client_id_of(identity)?)
@@ -30,14 +48,14 @@ impl PolicyIdentityProvider {
 }
 
 impl IdentityProvider for PolicyIdentityProvider {
-    type Error = ClientIdError;
+    type Error = Refusal;
 
     fn validate_member(
         &self,
         signing_identity: &SigningIdentity,
         _timestamp: Option<MlsTime>,
         _context: MemberValidationContext<'_>,
-    ) -> Result<(), ClientIdError> {
+    ) -> Result<(), Refusal> {
         self.canonical(signing_identity)?;
         if self.trust.is_refused(signing_identity) {
             return Err(CertificateError::Untrusted.into());
@@ -51,20 +69,20 @@ impl IdentityProvider for PolicyIdentityProvider {
         signing_identity: &SigningIdentity,
         _timestamp: Option<MlsTime>,
         _extensions: Option<&ExtensionList>,
-    ) -> Result<(), ClientIdError> {
+    ) -> Result<(), Refusal> {
         let credential = &signing_identity.credential;
         if credential.as_basic().is_some() {
             return Ok(());
         }
-        Err(ClientIdError::CredentialType { credential_type: *credential.credential_type() })
+        Err(ClientIdError::CredentialType { credential_type: *credential.credential_type() }.into())
     }
 
     fn identity(
         &self,
         signing_identity: &SigningIdentity,
         _extensions: &ExtensionList,
-    ) -> Result<Vec<u8>, ClientIdError> {
-        self.canonical(signing_identity).map(ClientId::into_bytes)
+    ) -> Result<Vec<u8>, Refusal> {
+        Ok(self.canonical(signing_identity)?.into_bytes())
     }
 
     /// Only a client itself comes in its own place, and not with less than it had.
@@ -73,7 +91,7 @@ impl IdentityProvider for PolicyIdentityProvider {
         predecessor: &SigningIdentity,
         successor: &SigningIdentity,
         _extensions: &ExtensionList,
-    ) -> Result<bool, ClientIdError> {
+    ) -> Result<bool, Refusal> {
         let is_downgrade = chain_of(predecessor).is_some() && chain_of(successor).is_none();
         if is_downgrade && self.certificates == CertificatePolicy::Enforce {
             return Err(CertificateError::Downgrade.into());

@@ -27,6 +27,7 @@ pub struct MlsBufferedConversationDecryptMessage {
     /// Who sent the application message.
     pub sender_client_id: Option<ClientId>,
     /// Whether it was a commit that began an epoch.
+    #[deprecated(note = "an EpochObserver is told of each epoch, also of those that begin with own commits")]
     pub has_epoch_changed: bool,
     /// What the sender's credential claims.
     pub identity: Option<WireIdentity>,
@@ -70,6 +71,7 @@ impl MlsBufferedConversationDecryptMessage {
 }
 
 impl From<MlsConversationDecryptMessage> for MlsBufferedConversationDecryptMessage {
+    #[allow(deprecated)] // who builds the struct must name all of its fields
     fn from(message: MlsConversationDecryptMessage) -> Self {
         Self {
             outcome: message.outcome,

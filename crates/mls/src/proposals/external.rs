@@ -12,6 +12,7 @@ use mls_rs::{
 use super::bundle;
 use crate::{
     ClientId, CredentialRef, EngineError, MlsProposalBundle, Result, SessionConfig, TransactionContext,
+    VerifiableGroupInfo,
     credential::Credential,
     identity::{PolicyIdentityProvider, client_id_of},
     key_package::MAX_LIFETIME,
@@ -19,19 +20,18 @@ use crate::{
     provider,
     record::GroupMeta,
     transaction::backdated,
-    wire,
 };
 
 impl TransactionContext {
     /// Proposes to a conversation to add this device, with a key package that is made for it (RFC 9420, section
     /// 12.1.8.2).
     ///
-    /// `group_info` holds the ratchet tree, bare or as an `MLSMessage`. Send the proposal after
+    /// `group_info` holds the ratchet tree. Send the proposal after
     /// [`finish`](Self::finish): the Welcome that answers it needs what is stored. Nothing is pending meanwhile, and
     /// nothing is renewed: if a commit leaves the proposal out, make another one with a fresh group info.
     pub fn new_external_add_proposal(
         &mut self,
-        group_info: &[u8],
+        group_info: VerifiableGroupInfo,
         credential: &CredentialRef,
     ) -> Result<MlsProposalBundle> {
         let config = self.session.config().clone();
@@ -57,14 +57,14 @@ impl TransactionContext {
     /// credential's public key is among the conversation's
     /// [`external_senders`](crate::MlsConversationConfiguration::external_senders).
     ///
-    /// `group_info` holds the ratchet tree, bare or as an `MLSMessage`.
+    /// `group_info` holds the ratchet tree.
     ///
     /// # Errors
     ///
     /// [`NoExternalSender`](EngineError::NoExternalSender) when the conversation does not know the key.
     pub fn new_external_remove_proposal(
         &mut self,
-        group_info: &[u8],
+        group_info: VerifiableGroupInfo,
         client_id: &ClientId,
         credential: &CredentialRef,
     ) -> Result<MlsProposalBundle> {
@@ -87,16 +87,10 @@ fn refused(error: MlsError) -> EngineError {
     EngineError::InvalidGroupInfo(Some(Box::new(error)))
 }
 
-/// The group info of a group with the credential's ciphersuite.
-fn group_info_of(bytes: &[u8], credential: &Credential) -> Result<MlsMessage> {
-    let message = wire::group_info(bytes).map_err(refused)?;
-    let info = message.as_group_info().ok_or(EngineError::InvalidGroupInfo(None))?;
-    let suite = *info.group_context().cipher_suite;
-    if suite == credential.ciphersuite.number() {
-        Ok(message)
-    } else {
-        Err(EngineError::UnsupportedCiphersuite(suite))
-    }
+/// The group info, of a group with the credential's ciphersuite.
+fn group_info_of(info: VerifiableGroupInfo, credential: &Credential) -> Result<MlsMessage> {
+    credential.ciphersuite.check_is(info.ciphersuite()?)?;
+    Ok(info.into_message())
 }
 
 /// The group as who is outside sees it.

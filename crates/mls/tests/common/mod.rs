@@ -578,6 +578,11 @@ pub(crate) fn text(result: MlsConversationDecryptMessage) -> Option<String> {
     result.app_msg.map(|bytes| String::from_utf8(bytes).unwrap())
 }
 
+#[allow(deprecated)] // it is told all the same
+pub(crate) fn has_epoch_changed(result: &MlsConversationDecryptMessage) -> bool {
+    result.has_epoch_changed
+}
+
 pub(crate) fn outcomes(results: &[MlsConversationDecryptMessage]) -> Vec<Outcome> {
     results.iter().map(|result| result.outcome).collect()
 }

@@ -124,9 +124,10 @@ pub(crate) fn play(seed: u64) {
         let joined = MlsCustomConfiguration {
             out_of_order_tolerance: 1000,
             maximum_forward_distance: 1000,
+            prior_epochs: 1000,
             ..MlsCustomConfiguration::default()
         };
-        SessionConfig { prior_epochs: 1000, joined, ..SessionConfig::default() }
+        SessionConfig { joined, ..SessionConfig::default() }
     } else {
         SessionConfig::default()
     };
@@ -500,7 +501,7 @@ impl World {
                 EngineError::CommitRejected(_)
                 | EngineError::CommitOutcomeUnknown { .. }
                 | EngineError::PendingCommit { .. }
-                | EngineError::InvalidKeyPackage(_)
+                | EngineError::AlreadyMember(_)
                 | EngineError::NoSuchMember(_)
                 | EngineError::OwnRemovalPending,
             ) => {}

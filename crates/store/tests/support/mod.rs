@@ -50,6 +50,11 @@ pub(crate) fn passphrase(text: &str) -> KeySource {
     KeySource::Passphrase(zeroize::Zeroizing::new(text.to_owned()))
 }
 
+/// A key that an application would keep.
+pub(crate) fn given(byte: u8) -> KeySource {
+    KeySource::Given(zeroize::Zeroizing::new([byte; 32]))
+}
+
 /// Copies the files of a home into another directory.
 pub(crate) fn copy_home(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

@@ -1,0 +1,36 @@
+//! Who is to be added, checked before a commit is made.
+
+use std::collections::HashSet;
+
+use mls_rs::{MlsMessage, time::MlsTime};
+
+use crate::{
+    ClientId, ClientIdPolicy, EngineError, KeyPackage, Result, conversation::ciphersuite, provider::MlsGroup,
+};
+
+/// Refuses, each with an error of its own, key packages of another ciphersuite, expired or too long-lived ones, clients that
+/// are members and not to be removed, and a client that is named twice. The rest is the library's to check.
+pub(super) fn check(
+    policy: &dyn ClientIdPolicy,
+    group: &MlsGroup,
+    add: &[KeyPackage],
+    remove: &[ClientId],
+) -> Result<Vec<MlsMessage>> {
+    let suite = ciphersuite(group)?;
+    let now = MlsTime::now().seconds_since_epoch();
+    let removed = remove.iter().map(|client| policy.canonical(client)).collect::<Result<HashSet<_>, _>>()?;
+    let mut seen = HashSet::with_capacity(add.len());
+    let mut messages = Vec::with_capacity(add.len());
+    for package in add {
+        package.ciphersuite().check_is(suite)?;
+        messages.push(package.checked_message(now)?);
+        let client = policy.canonical(package.client_id())?;
+        if !removed.contains(&client) && group.member_with_identity(client.as_bytes()).is_ok() {
+            return Err(EngineError::AlreadyMember(package.client_id().clone()));
+        }
+        if !seen.insert(client) {
+            return Err(EngineError::AddedTwice(package.client_id().clone()));
+        }
+    }
+    Ok(messages)
+}
