@@ -5,7 +5,7 @@ use mls_rs::{error::MlsError, extension::built_in::ExternalSendersExt, group::pr
 use crate::{
     Ciphersuite, ClientId, ConversationId, EngineError, PendingCommitInfo, Result, SessionConfig,
     TransactionContext, loaded::Loaded, overlay::Overlay, provider::MlsGroup, record::PendingRecord,
-    transaction::failure,
+    sent::ContentDigest, transaction::failure,
 };
 
 /// A conversation that nobody else can change meanwhile.
@@ -98,13 +98,16 @@ impl<'tx> ConversationGuard<'tx> {
         if count > 0 {
             return Err(EngineError::PendingProposals { count });
         }
+        let content = ContentDigest::new(authenticated_data, message);
         let mut encrypt = || -> Result<_, MlsError> {
             let generation = loaded.group.peek_next_key_generation()?;
             let message = loaded.group.encrypt_application_message(message, authenticated_data.to_vec())?;
             Ok((generation, message.to_bytes()?))
         };
         let noted = match encrypt() {
-            Ok((generation, bytes)) => loaded.note_sent(&overlay, generation, &bytes).map(|()| bytes),
+            Ok((generation, bytes)) => {
+                loaded.note_sent(&overlay, generation, &bytes, content).map(|()| bytes)
+            }
             Err(error) => Err(failure(&overlay, error)),
         };
         if noted.is_err() {

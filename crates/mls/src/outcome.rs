@@ -110,6 +110,7 @@ impl fmt::Debug for MlsConversationDecryptMessage {
 /// | `Proposal` | one more proposal | commit after `delay` |
 /// | `Buffered` | one more message in the buffer | go on; on an ordered log: a commit is missing |
 /// | `OwnMessage`, `OwnProposal`, `OwnCommitKnown`, `Duplicate`, `StaleEpoch` | no | go on |
+/// | `OwnMessageUnproven` | no | drop it |
 /// | `OwnMessageUnknown` | nothing can be encrypted before the own keys are updated | call `update_key_material` |
 /// | `Dropped` | a message less in the buffer | see the reason |
 /// | `PendingJoinDropped` | the attempt to join is gone | join again |
@@ -128,10 +129,13 @@ pub enum Outcome {
     Proposal,
     /// An application message of this device came back.
     OwnMessage,
-    /// An application message of this device came back that this device does not know. Its store is an older copy of the one
-    /// that has sent it, and could use a key a second time: nothing is encrypted before `update_key_material`. A hub that
-    /// changes an own message can cause it, and gains nothing but that update.
+    /// An application message of this device came back that this device does not know, and its signature proves that it is
+    /// this device's. Its store is an older copy of the one that has sent it, and could use a key a second time: nothing is
+    /// encrypted before `update_key_material`.
     OwnMessageUnknown,
+    /// An application message that says it is of this device, without proof: any member can write that name. It is forged,
+    /// or a copy of this store has sent it with a key that is used up here.
+    OwnMessageUnproven,
     /// A commit of this device came back that was applied before.
     OwnCommitKnown,
     /// A proposal of this device came back.

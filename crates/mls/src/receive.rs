@@ -272,12 +272,18 @@ impl ConversationGuard<'_> {
         Ok(())
     }
 
-    /// A message of this device and this epoch. If it is not known here, another copy of the store has sent it.
+    /// A message of this epoch that names this device as its sender. If it is not known here, either somebody else wrote
+    /// that name, or another copy of the store has sent it. Only the second is proven by this device's signature; what is not
+    /// proven changes nothing.
     fn own_message(&mut self, bytes: &[u8]) -> Result<Outcome> {
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
         if loaded.has_sent(bytes) || loaded.meta.incarnation.is_none() {
             return Ok(Outcome::OwnMessage);
+        }
+        if !loaded.is_of_a_copy(bytes) {
+            tracing::warn!(conversation = %self.id, "a message in the name of this device, without proof, is ignored");
+            return Ok(Outcome::OwnMessageUnproven);
         }
         tracing::warn!(conversation = %self.id, "a message of this device that it does not know: the store is an older copy");
         let loaded = self.loaded()?;

@@ -15,6 +15,7 @@ use crate::{
     provider::{self, MlsGroup},
     record::{GroupRecord, PendingRecord, PendingState},
     rotation,
+    sent::{ContentDigest, content_of_first},
     transaction::failure,
 };
 
@@ -137,12 +138,13 @@ impl ConversationGuard<'_> {
                     what: "pending commit",
                     source: Some(Box::new(error)),
                 };
-                let applied = apply(loaded, secrets, record).map_err(damaged).map(|(summary, commit)| {
-                    let found = new_points(&overlay, &config, &loaded.group, Some(&commit));
-                    CommitSummary { crl_new_distribution_points: found, ..summary }
-                });
+                let applied =
+                    apply(loaded, secrets, record).map_err(damaged).map(|(summary, commit, sent)| {
+                        let found = new_points(&overlay, &config, &loaded.group, Some(&commit));
+                        (CommitSummary { crl_new_distribution_points: found, ..summary }, sent)
+                    });
                 match applied {
-                    Ok(summary) => {
+                    Ok((summary, sent)) => {
                         let merged = self.merge_history();
                         if merged.is_err() {
                             self.restore()?;
@@ -152,9 +154,9 @@ impl ConversationGuard<'_> {
                         // That of the store which has made the commit: a copy of it has the same keys.
                         loaded.meta.incarnation = record.incarnation;
                         loaded.snapshot(&overlay)?;
-                        if let Some(message) = record.message() {
+                        if let (Some(message), Some(content)) = (record.message(), sent) {
                             // It has the first key of the epoch, which the snapshot does without already.
-                            loaded.note_sent(&overlay, 0, message)?;
+                            loaded.note_sent(&overlay, 0, message, content)?;
                         }
                         rotation::note_new_keys(&overlay, &id, &loaded.meta);
                         overlay.delete_pending(self.id.as_bytes());
@@ -173,23 +175,27 @@ impl ConversationGuard<'_> {
     }
 }
 
-/// Applies a member's own commit to the loaded group.
+/// Applies a member's own commit to the loaded group. Gives the content of the message that went along, too.
 fn apply(
     loaded: &mut Loaded,
     secrets: &[u8],
     record: &PendingRecord,
-) -> Result<(CommitSummary, CommitMessageDescription), MlsError> {
+) -> Result<(CommitSummary, CommitMessageDescription, Option<ContentDigest>), MlsError> {
     let description = loaded.group.apply_detached_commit(CommitSecrets::from_bytes(secrets)?)?;
-    if record.message().is_some() {
-        // The first key of the new epoch has encrypted the message that went along.
-        loaded.group.next_encryption_key()?;
-    }
+    let sent = match record.message() {
+        Some(message) => {
+            // The first key of the new epoch has encrypted the message that went along.
+            let key = loaded.group.next_encryption_key()?;
+            Some(content_of_first(&loaded.group, &key, message).ok_or(MlsError::UnexpectedMessageType)?)
+        }
+        None => None,
+    };
     loaded.meta.remember_own_commit(record.epoch, record.sha256());
     let (added, removed) = changes(&loaded.group, &description);
     let epoch = loaded.group.current_epoch();
     let summary =
         CommitSummary { epoch, added, removed, buffered_messages: None, crl_new_distribution_points: None };
-    Ok((summary, description))
+    Ok((summary, description, sent))
 }
 
 /// The new distribution points in the certificates of those who came in by a commit of this device; without a commit, of
