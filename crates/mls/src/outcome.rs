@@ -4,7 +4,7 @@ mod buffered;
 
 use std::fmt;
 
-use crate::{ClientId, ConversationId, WireIdentity};
+use crate::{ClientId, ConversationId, RejectReason, WireIdentity};
 
 pub use self::buffered::{DropReason, MlsBufferedConversationDecryptMessage};
 
@@ -114,6 +114,7 @@ impl fmt::Debug for MlsConversationDecryptMessage {
 /// | `OwnMessageUnknown` | nothing can be encrypted before the own keys are updated | call `update_key_material` |
 /// | `Dropped` | a message less in the buffer | see the reason |
 /// | `PendingJoinDropped` | the attempt to join is gone | join again |
+/// | `PendingJoinContested` | no | on a log that is believed: `give_up_pending_commit`, and join again |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -153,6 +154,10 @@ pub enum Outcome {
     StaleEpoch,
     /// Another's commit took the epoch that this device wanted to join in. Fetch a new group info and join again.
     PendingJoinDropped,
+    /// The same, by a commit that cannot be verified from outside, because it is encrypted or forged. The attempt to join
+    /// stays pending. Where the hub's log is believed whatever is in it, give the attempt up by
+    /// [`give_up_pending_commit`](crate::ConversationGuard::give_up_pending_commit) and join again.
+    PendingJoinContested,
 }
 
 /// A proposal with what refers to it.
@@ -223,6 +228,15 @@ pub enum Settlement {
     NothingPending,
     /// The hub was still in its epoch, got it once more, and accepted it: it is merged.
     Merged(CommitSummary),
+    /// The hub was still in its epoch, got it once more, and refused it. The first sending may still be on its way, so that it
+    /// stays pending: read the log. If neither it nor another's commit is there, send it again later, or give it up by
+    /// [`give_up_pending_commit`](crate::ConversationGuard::give_up_pending_commit).
+    Refused {
+        /// The epoch of the pending commit.
+        epoch: u64,
+        /// Why the hub refuses it.
+        reason: RejectReason,
+    },
     /// The hub is past its epoch. Whose commit it took is in its log: read the log from there and pass what is in it to
     /// `decrypt_message`.
     AwaitLog {

@@ -4,6 +4,7 @@
 //! before: a corrupted message costs nothing but time. What cannot be processed yet is buffered, and replayed when it can.
 
 mod buffer;
+pub(crate) mod join;
 mod proposal;
 mod replay;
 
@@ -81,7 +82,7 @@ impl ConversationGuard<'_> {
                 return self.merge_echo(pending);
             }
             if pending.is_join()
-                && let Some(outcome) = self.competes_with_join(pending, &header)?
+                && let Some(outcome) = self.competes_with_join(pending, &header, &message)?
             {
                 return Ok(outcome);
             }
@@ -148,25 +149,6 @@ impl ConversationGuard<'_> {
         let group = &self.loaded()?.group;
         result.identity = member_identity(&overlay, group, group.current_member_index())?;
         Ok(result)
-    }
-
-    /// Whether the message is the commit that was taken instead of this device's external one, and the old state, if there
-    /// is one, cannot follow it. Then there is nothing to check it with: the hub's order counts.
-    fn competes_with_join(
-        &mut self,
-        pending: &PendingRecord,
-        header: &Header,
-    ) -> Result<Option<MlsConversationDecryptMessage>> {
-        if header.content != ContentType::Commit || header.epoch != pending.epoch {
-            return Ok(None);
-        }
-        if self.loaded_if_joined()?.is_some_and(|loaded| loaded.group.current_epoch() == header.epoch) {
-            return Ok(None);
-        }
-        self.overlay()?.delete_pending(self.id.as_bytes());
-        let mut result = MlsConversationDecryptMessage::new(Outcome::PendingJoinDropped, pending.epoch);
-        result.dropped_pending = true;
-        Ok(Some(result))
     }
 
     fn received_application(

@@ -53,7 +53,9 @@ pub(super) async fn publish(
             Ok(summary)
         }
         CommitOutcome::Rejected(reason) => {
-            if !(again && matches!(reason, RejectReason::StaleEpoch { .. })) {
+            // What the hub says of the second sending, it says when the first may be in its log already, or is still on its way:
+            // that the epoch is over, or that this device is no member any more.
+            if !again {
                 tx.writing()?.overlay.delete_pending(id.as_bytes());
                 fail_point!(REJECTED);
                 tx.persist()?;

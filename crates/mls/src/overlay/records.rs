@@ -31,6 +31,8 @@ pub(crate) enum RecordKind {
     PendingHistory = 9,
     /// What tells one state of the certificates and lists from another. Of nobody, by nothing.
     TrustState = 16,
+    /// The group info that a pending join was made with. Of a conversation, by nothing.
+    PendingJoin = 17,
 }
 
 impl RecordKind {
