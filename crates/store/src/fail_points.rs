@@ -30,8 +30,10 @@ points! {
     NOTED = "store/noted";
     /// Before a read begins. It can fail.
     READ = "store/read";
+    /// The database is under the next key, which nobody knows yet. It can fail.
+    REKEYED = "store/rekeyed";
 }
 
 /// The points at which the action `return` makes the operation fail: as if the disk were full, or for a lock or a read as if
 /// the database were busy.
-pub const FALLIBLE: &[&str] = &[LOCK, BEGIN, STATEMENT, COMMIT, READ];
+pub const FALLIBLE: &[&str] = &[LOCK, BEGIN, STATEMENT, COMMIT, READ, REKEYED];
