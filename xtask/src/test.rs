@@ -69,7 +69,10 @@ impl Step {
                 .run(),
             Self::Tests => prerequisites::cargo_nextest()?.args("run --workspace --locked").run(),
             Self::Crashes => prerequisites::cargo_nextest()?
-                .args("run --package tertulia-mls --features failpoints --test crashes --locked")
+                .args(
+                    "run --package tertulia-mls --package tertulia-store --features tertulia-mls/failpoints",
+                )
+                .args("--test crashes --test rekey_fails --locked")
                 .run(),
             Self::Doctests => Program::cargo().args("test --doc --workspace --locked").run(),
         }

@@ -6,8 +6,8 @@
 //! | persist | the transaction so far, and the commit with the secrets of the state after it, as *pending* | held |
 //! | send | the same | free |
 //! | settle: accepted | the state after the commit, nothing pending | held |
-//! | settle: rejected | the state before, nothing pending | held |
-//! | settle: unknown | the state before, the commit pending | held |
+//! | settle: rejected, when it was sent for the first time | the state before, nothing pending | held |
+//! | settle: unknown, or rejected when it was sent again | the state before, the commit pending | held |
 //!
 //! A crash anywhere leaves one of these rows. A commit that is still pending is settled later: by its own echo or by
 //! another's commit for its epoch, when it is received, or by [`ConversationGuard::settle_pending`].
@@ -185,8 +185,24 @@ impl ConversationGuard<'_> {
             Err(EngineError::CommitRejected(RejectReason::StaleEpoch { .. })) => {
                 Ok(Settlement::AwaitLog { epoch })
             }
+            Err(EngineError::CommitRejected(reason)) => Ok(Settlement::Refused { epoch, reason }),
             Err(error) => Err(error),
         }
+    }
+
+    /// Drops the commit whose outcome is unknown, on the caller's word that the hub has not taken it and will not. Says
+    /// whether there was one. It is written with the transaction.
+    ///
+    /// The engine drops a commit itself only when it knows what became of it. It cannot know that if the hub refuses a commit
+    /// that was sent before, since the first sending may still arrive, and if what took the epoch of a pending join cannot be
+    /// verified. Then this is the way on, for who has read the hub's log to its end without finding the commit. If the hub
+    /// takes it after all, its echo is [`EngineError::OwnCommitLost`], and this device has to join again.
+    pub fn give_up_pending_commit(&mut self) -> Result<bool> {
+        let is_pending = self.pending()?.is_some();
+        if is_pending {
+            self.overlay()?.delete_pending(self.id.as_bytes());
+        }
+        Ok(is_pending)
     }
 
     /// Refused if this device cannot make a commit now.

@@ -9,6 +9,7 @@ use crate::{
     overlay::Overlay,
     provider::MlsGroup,
     record::{PendingBody, PendingHead, PendingRecord},
+    sent::ContentDigest,
     transaction::failure,
 };
 
@@ -102,13 +103,16 @@ impl<'tx> ConversationGuard<'tx> {
         if count > 0 {
             return Err(EngineError::PendingProposals { count });
         }
+        let content = ContentDigest::new(authenticated_data, message);
         let mut encrypt = || -> Result<_, MlsError> {
             let generation = loaded.group.peek_next_key_generation()?;
             let message = loaded.group.encrypt_application_message(message, authenticated_data.to_vec())?;
             Ok((generation, message.to_bytes()?))
         };
         let noted = match encrypt() {
-            Ok((generation, bytes)) => loaded.note_sent(&overlay, generation, &bytes).map(|()| bytes),
+            Ok((generation, bytes)) => {
+                loaded.note_sent(&overlay, generation, &bytes, content).map(|()| bytes)
+            }
             Err(error) => Err(failure(&overlay, error)),
         };
         if noted.is_err() {

@@ -1,4 +1,4 @@
-//! The cryptographic operations: those of AWS-LC, of which one is not repeated.
+//! The cryptographic operations: those of AWS-LC, of which one is not repeated and one can be [watched](sender_data).
 //!
 //! A Welcome encrypts the group secrets to each new member by HPKE, with the whole encrypted group info, which holds the
 //! ratchet tree, as HPKE's `info` (RFC 9420, section 12.4.3.1). HPKE begins with a hash of `info` that has nothing of the
@@ -6,6 +6,7 @@
 //! 24 GB of hashing. Here the same HPKE, of the same library, runs on a key derivation that [remembers](shared_info) the
 //! hash of the `info` that it had last. Everything else is handed on.
 
+pub(crate) mod sender_data;
 mod shared_info;
 
 use mls_rs_core::crypto::{
@@ -88,7 +89,9 @@ impl CipherSuiteProvider for EngineSuite {
         aad: Option<&[u8]>,
         nonce: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>> {
-        self.library.aead_open(key, ciphertext, aad, nonce)
+        let plaintext = self.library.aead_open(key, ciphertext, aad, nonce)?;
+        sender_data::opened(&plaintext);
+        Ok(plaintext)
     }
 
     fn aead_key_size(&self) -> usize {

@@ -279,6 +279,7 @@ mod psk;
 mod receive;
 mod record;
 mod rotation;
+mod sent;
 mod session;
 mod transaction;
 mod transport;

@@ -8,9 +8,6 @@
 //! the genuine one could not be read any more. A copy of the group for each message would cost O(group) too. Instead the
 //! group is loaded again after an error. So the price is paid by the errors.
 
-use std::collections::HashSet;
-
-use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
 use mls_rs::{
     MlsMessage,
     error::MlsError,
@@ -26,20 +23,15 @@ use crate::{
     key_package::MAX_LIFETIME,
     overlay::{FinishedSnapshot, Overlay, StoredGroup},
     provider::{self, MlsGroup},
-    record::{GroupMeta, sha256},
+    record::GroupMeta,
+    sent::{ContentDigest, OwnMessage, Sent, SentDigest, verify},
 };
-
-/// How many own messages of an epoch are known again when the hub echoes them.
-const MAX_SENT: usize = 16_384;
 
 /// Most journal entries before the next snapshot.
 pub(crate) const MAX_ENTRIES: u32 = 256;
 
 /// For how many past epochs the numbers of the senders are kept. Messages of older ones are not read any more.
 const KEPT_HEADS: u64 = 16;
-
-/// What an own message is known by.
-type Digest = [u8; 16];
 
 /// A group, and where its journal and its snapshot stand.
 #[derive(Clone)]
@@ -48,7 +40,7 @@ pub(crate) struct Loaded {
     pub(crate) meta: GroupMeta,
     heads: Heads,
     /// The messages that this device has sent in `sent_epoch`, which is the epoch of the journal.
-    sent: HashSet<Digest>,
+    sent: Sent,
     sent_epoch: u64,
     /// The number of the newest journal entry or snapshot.
     serial: u64,
@@ -90,7 +82,7 @@ impl Loaded {
             group,
             meta,
             heads: Heads::from_records(heads),
-            sent: HashSet::new(),
+            sent: Sent::default(),
             sent_epoch: epoch,
             serial,
             entries: 0,
@@ -110,7 +102,7 @@ impl Loaded {
             group,
             meta,
             heads: Heads::default(),
-            sent: HashSet::new(),
+            sent: Sent::default(),
             serial,
             entries: 0,
             tree_epoch: None,
@@ -125,8 +117,8 @@ impl Loaded {
         let again = |error: MlsError| damaged(Some(Box::new(error)));
         let own = self.group.current_member_index();
         for entry in journal {
-            if let Some(digest) = entry.digest.as_deref().and_then(|digest| Digest::try_from(digest).ok()) {
-                self.remember_sent(digest);
+            if let Some(digest) = entry.digest.as_deref().and_then(SentDigest::from_bytes) {
+                self.sent.remember(digest);
             }
             if entry.serial <= self.serial {
                 continue;
@@ -174,25 +166,32 @@ impl Loaded {
         }
     }
 
-    /// Notes that this message was encrypted with the key of this generation.
-    pub(crate) fn note_sent(&mut self, overlay: &Overlay, generation: u32, message: &[u8]) -> Result<()> {
-        let digest = digest(message);
-        self.remember_sent(digest);
+    /// Notes that this message, which has this content, was encrypted with the key of this generation.
+    pub(crate) fn note_sent(
+        &mut self,
+        overlay: &Overlay,
+        generation: u32,
+        message: &[u8],
+        content: ContentDigest,
+    ) -> Result<()> {
+        let digest = SentDigest::new(message, content);
+        self.sent.remember(digest);
         let own = self.group.current_member_index();
-        self.append(overlay, own, generation, Some(digest.to_vec()))
+        self.append(overlay, own, generation, Some(digest.to_bytes()))
     }
 
     /// Whether this device remembers that it has sent this message in this epoch.
     pub(crate) fn has_sent(&self, message: &[u8]) -> bool {
-        // When too many were sent to remember all, or in a store of the first version, it must be believed.
-        self.sent.contains(&digest(message))
-            || self.sent.len() >= MAX_SENT
-            || self.group.current_epoch() < self.meta.heads_since
+        // In a store of the first version it must be believed.
+        self.sent.has(message) || self.group.current_epoch() < self.meta.heads_since
     }
 
-    fn remember_sent(&mut self, digest: Digest) {
-        if self.sent.len() < MAX_SENT {
-            self.sent.insert(digest);
+    /// Whether a message of this epoch that names this device as its sender is proof that another copy of the store is in
+    /// use. A content that was sent before is no proof: any member can encrypt it once more, with its signature.
+    pub(crate) fn is_of_a_copy(&self, message: &[u8]) -> bool {
+        match verify(&self.group, message) {
+            OwnMessage::Signed(content) => !self.sent.has_content(content),
+            OwnMessage::Unproven => false,
         }
     }
 
@@ -298,7 +297,7 @@ impl Loaded {
 
     /// About how many bytes it takes in memory. A decoded tree takes some three times its encoding.
     pub(crate) fn size(&self) -> usize {
-        16 * 1024 + 3 * self.tree_bytes + 32 * self.sent.len()
+        16 * 1024 + 3 * self.tree_bytes + self.sent.size()
     }
 
     /// The group as it was before an operation that failed.
@@ -362,40 +361,6 @@ fn delay(index: u64, epoch: u64, members: u64) -> u64 {
             wait.saturating_sub(106)
         }
     }
-}
-
-/// A digest of what the sender data of a message are, and are encrypted with (RFC 9420, section 6.3.2): they have the
-/// generation and are random. What follows in the message is not needed to know it again, so that who changes that does not
-/// make it another one.
-fn digest(message: &[u8]) -> Digest {
-    let known = match PrivateMessageParts::mls_decode(&mut &*message) {
-        Ok(parts) => {
-            let sample = &parts.ciphertext[..parts.ciphertext.len().min(SAMPLE)];
-            sha256(&[&parts.encrypted_sender_data, sample].concat())
-        }
-        Err(_) => sha256(message),
-    };
-    *known.first_chunk().expect("a SHA-256 has more than 16 bytes")
-}
-
-/// How much of the ciphertext counts: not more than any ciphersuite samples.
-const SAMPLE: usize = 32;
-
-/// An `MLSMessage` with a `PrivateMessage` (RFC 9420, section 6.3).
-#[derive(MlsSize, MlsEncode, MlsDecode)]
-struct PrivateMessageParts {
-    version: u16,
-    wire_format: u16,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    group_id: Vec<u8>,
-    epoch: u64,
-    content_type: u8,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    authenticated_data: Vec<u8>,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    encrypted_sender_data: Vec<u8>,
-    #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    ciphertext: Vec<u8>,
 }
 
 fn damaged(source: Option<Opaque>) -> EngineError {

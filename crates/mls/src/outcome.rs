@@ -4,7 +4,7 @@ mod buffered;
 
 use std::fmt;
 
-use crate::{ClientId, ConversationId, WireIdentity};
+use crate::{ClientId, ConversationId, RejectReason, WireIdentity};
 
 pub use self::buffered::{DropReason, MlsBufferedConversationDecryptMessage};
 
@@ -117,9 +117,11 @@ impl fmt::Debug for MlsConversationDecryptMessage {
 /// | `Proposal` | one more proposal | commit after `delay` |
 /// | `Buffered` | one more message in the buffer | go on; on an ordered log: a commit is missing |
 /// | `OwnMessage`, `OwnProposal`, `OwnCommitKnown`, `Duplicate`, `StaleEpoch` | no | go on |
+/// | `OwnMessageUnproven` | no | drop it |
 /// | `OwnMessageUnknown` | nothing can be encrypted before the own keys are updated | call `update_key_material` |
 /// | `Dropped` | a message less in the buffer | see the reason |
 /// | `PendingJoinDropped` | the attempt to join is gone | join again |
+/// | `PendingJoinContested` | no | on a log that is believed: `give_up_pending_commit`, and join again |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -135,10 +137,13 @@ pub enum Outcome {
     Proposal,
     /// An application message of this device came back.
     OwnMessage,
-    /// An application message of this device came back that this device does not know. Its store is an older copy of the one
-    /// that has sent it, and could use a key a second time: nothing is encrypted before `update_key_material`. A hub that
-    /// changes an own message can cause it, and gains nothing but that update.
+    /// An application message of this device came back that this device does not know, and its signature proves that it is
+    /// this device's. Its store is an older copy of the one that has sent it, and could use a key a second time: nothing is
+    /// encrypted before `update_key_material`.
     OwnMessageUnknown,
+    /// An application message that says it is of this device, without proof: any member can write that name. It is forged,
+    /// or a copy of this store has sent it with a key that is used up here.
+    OwnMessageUnproven,
     /// A commit of this device came back that was applied before.
     OwnCommitKnown,
     /// A proposal of this device came back.
@@ -156,6 +161,10 @@ pub enum Outcome {
     StaleEpoch,
     /// Another's commit took the epoch that this device wanted to join in. Fetch a new group info and join again.
     PendingJoinDropped,
+    /// The same, by a commit that cannot be verified from outside, because it is encrypted or forged. The attempt to join
+    /// stays pending. Where the hub's log is believed whatever is in it, give the attempt up by
+    /// [`give_up_pending_commit`](crate::ConversationGuard::give_up_pending_commit) and join again.
+    PendingJoinContested,
 }
 
 /// A proposal with what refers to it.
@@ -252,6 +261,15 @@ pub enum Settlement {
     NothingPending,
     /// The hub was still in its epoch, got it once more, and accepted it: it is merged.
     Merged(CommitSummary),
+    /// The hub was still in its epoch, got it once more, and refused it. The first sending may still be on its way, so that it
+    /// stays pending: read the log. If neither it nor another's commit is there, send it again later, or give it up by
+    /// [`give_up_pending_commit`](crate::ConversationGuard::give_up_pending_commit).
+    Refused {
+        /// The epoch of the pending commit.
+        epoch: u64,
+        /// Why the hub refuses it.
+        reason: RejectReason,
+    },
     /// The hub is past its epoch. Whose commit it took is in its log: read the log from there and pass what is in it to
     /// `decrypt_message`.
     AwaitLog {

@@ -377,6 +377,7 @@ impl Overlay {
     pub(crate) fn delete_pending(&self, id: &[u8]) {
         self.changes().pending.insert(id.to_vec(), None);
         self.delete_record(RecordKind::PendingHistory.of(id, b""));
+        self.delete_record(RecordKind::PendingJoin.of(id, b""));
     }
 
     // The application's blob.

@@ -4,6 +4,7 @@
 //! before: a corrupted message costs nothing but time. What cannot be processed yet is buffered, and replayed when it can.
 
 mod buffer;
+pub(crate) mod join;
 mod proposal;
 mod replay;
 
@@ -81,7 +82,7 @@ impl ConversationGuard<'_> {
                 return self.merge_echo();
             }
             if pending.is_join()
-                && let Some(outcome) = self.competes_with_join(pending, &header)?
+                && let Some(outcome) = self.competes_with_join(pending, &header, &message)?
             {
                 return Ok(outcome);
             }
@@ -149,25 +150,6 @@ impl ConversationGuard<'_> {
         let group = &self.loaded()?.group;
         result.identity = member_identity(&overlay, group, group.current_member_index())?;
         Ok(result)
-    }
-
-    /// Whether the message is the commit that was taken instead of this device's external one, and the old state, if there
-    /// is one, cannot follow it. Then there is nothing to check it with: the hub's order counts.
-    fn competes_with_join(
-        &mut self,
-        pending: &PendingHead,
-        header: &Header,
-    ) -> Result<Option<MlsConversationDecryptMessage>> {
-        if header.content != ContentType::Commit || header.epoch != pending.epoch {
-            return Ok(None);
-        }
-        if self.loaded_if_joined()?.is_some_and(|loaded| loaded.group.current_epoch() == header.epoch) {
-            return Ok(None);
-        }
-        self.overlay()?.delete_pending(self.id.as_bytes());
-        let mut result = MlsConversationDecryptMessage::new(Outcome::PendingJoinDropped, pending.epoch);
-        result.dropped_pending = true;
-        Ok(Some(result))
     }
 
     fn received_application(
@@ -273,12 +255,18 @@ impl ConversationGuard<'_> {
         Ok(())
     }
 
-    /// A message of this device and this epoch. If it is not known here, another copy of the store has sent it.
+    /// A message of this epoch that names this device as its sender. If it is not known here, either somebody else wrote
+    /// that name, or another copy of the store has sent it. Only the second is proven by this device's signature; what is not
+    /// proven changes nothing.
     fn own_message(&mut self, bytes: &[u8]) -> Result<Outcome> {
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
         if loaded.has_sent(bytes) || loaded.meta.incarnation.is_none() {
             return Ok(Outcome::OwnMessage);
+        }
+        if !loaded.is_of_a_copy(bytes) {
+            tracing::warn!(conversation = %self.id, "a message in the name of this device, without proof, is ignored");
+            return Ok(Outcome::OwnMessageUnproven);
         }
         tracing::warn!(conversation = %self.id, "a message of this device that it does not know: the store is an older copy");
         let loaded = self.loaded()?;

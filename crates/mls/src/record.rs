@@ -228,7 +228,7 @@ pub(crate) fn decode<T: MlsDecode>(bytes: &[u8], what: &'static str) -> Result<T
 }
 
 /// The version that every record begins with.
-fn version_of(bytes: &[u8]) -> Option<u16> {
+pub(crate) fn version_of(bytes: &[u8]) -> Option<u16> {
     bytes.first_chunk().copied().map(u16::from_be_bytes)
 }
 

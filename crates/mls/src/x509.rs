@@ -11,7 +11,7 @@ mod record;
 mod trust;
 
 pub(crate) use self::{
-    certificate::{Leaf, chain_from_pem, intermediate_points, parse_authority, parse_leaf},
+    certificate::{Leaf, chain_from_pem, parse_authority, parse_leaf},
     key::signature_key_from_pkcs8,
     list::RevocationList,
     pki::{Pki, Verdict},
@@ -85,6 +85,10 @@ pub enum CrlError {
         /// The most.
         max: usize,
     },
+    /// It is the list of another distribution point than the one that it is registered for. Fetch it again; if it is the same
+    /// one then, go on without.
+    #[error("the revocation list is another distribution point's")]
+    WrongPoint,
     /// Its issuer is no registered trust anchor or intermediate, or may not sign lists. Register the issuer first.
     #[error("the issuer of the revocation list is not known")]
     UnknownIssuer,

@@ -354,3 +354,37 @@ async fn abort_leaves_the_buffer_as_it_was() {
     guard.decrypt_message(&early).unwrap();
     assert_eq!(texts(guard.decrypt_message(&commit).unwrap().buffered_messages.as_ref()), ["early"]);
 }
+
+#[tokio::test]
+async fn what_two_own_commits_of_a_transaction_free_comes_with_each_and_the_last_again_after_an_abort() {
+    let (hub, alice, mut bob, id) = two().await;
+    let mut other = alice.second_session();
+    let mut tx = alice.session.new_transaction().await.unwrap();
+    let mut guard = tx.conversation(&id).await.unwrap();
+    let mut freed = Vec::new();
+    for text in ["after the first", "after the second"] {
+        // Bob is told of the commit before Alice has her answer, and what he says comes to her other process.
+        hub.fail_next(Fault::Hang);
+        let (summary, ()) = tokio::join!(guard.update_key_material_with(CommitOptions::default()), async {
+            hub.hanging.notified().await;
+            bob.sync(&id).await;
+            let early = bob.encrypt(&id, text).await.unwrap();
+            assert_eq!(other.decrypt(&id, &early).await.unwrap().outcome, Outcome::Buffered);
+            hub.release.notify_one();
+        });
+        freed.push(texts(summary.unwrap().buffered_messages.as_ref()));
+    }
+    assert_eq!(freed, [["after the first"], ["after the second"]]);
+    tx.abort();
+
+    // The commits stand, and with the second what the first had freed.
+    let mut alice = alice.restarted();
+    assert_eq!(alice.epoch(&id), bob.epoch(&id));
+    let next = bob.encrypt(&id, "and on").await.unwrap();
+    let seen = alice.decrypt(&id, &next).await.unwrap();
+    assert_eq!(text(seen.clone()).unwrap(), "and on");
+    assert_eq!(texts(seen.buffered_messages.as_ref()), ["after the second"]);
+    let next = bob.encrypt(&id, "once").await.unwrap();
+    assert_eq!(alice.decrypt(&id, &next).await.unwrap().buffered_messages, None);
+    assert_same_state(&id, &[&alice, &bob]);
+}

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::{Duration, SystemTime};
+
 use common::{Device, Hub, assert_same_state, client_id, conversation, has_epoch_changed, outcomes, two};
 use tertulia_mls::{
     CommitOptions, EngineError, ErrorKind, KeyPackage, MlsConversationConfiguration, MlsCustomConfiguration,
@@ -417,4 +419,52 @@ async fn a_device_with_a_shorter_spelling_is_the_same_client() {
     assert!(matches!(added, Err(EngineError::AlreadyMember(_))), "{added:?}");
     alice.change(&id, vec![], &[ClientId::from(text)]).await.unwrap();
     assert_eq!(alice.members(&id).len(), 1);
+}
+
+#[tokio::test]
+async fn who_comes_back_from_outside_keeps_the_settings_of_the_conversation() {
+    let hub = Hub::new();
+    let id = conversation();
+    let span = Duration::from_hours(48);
+    let joined = MlsCustomConfiguration {
+        key_rotation_span: Some(span),
+        wire_policy: MlsWirePolicy::Ciphertext,
+        out_of_order_tolerance: 4,
+        maximum_forward_distance: 5,
+        prior_epochs: 2,
+    };
+    let mut alice = Device::new(&hub, "alice").await;
+    let mut bob =
+        Device::with_config(&hub, "bob", SessionConfig { joined, ..SessionConfig::default() }).await;
+    alice.create(&id).await;
+    alice.add(&id, &mut [&mut bob]).await;
+    // From now on he would join new conversations with other settings.
+    bob.config.joined =
+        MlsCustomConfiguration { key_rotation_span: None, ..MlsCustomConfiguration::default() };
+    let mut bob = bob.restarted();
+    bob.join_externally(&id).await.unwrap();
+    alice.sync(&id).await;
+    let mut bob = bob.restarted();
+
+    let mut messages = Vec::new();
+    for n in 0..12 {
+        messages.push(alice.encrypt(&id, &n.to_string()).await.unwrap());
+    }
+    assert!(matches!(
+        bob.decrypt(&id, &messages[6]).await,
+        Err(EngineError::TooFarAhead { generation: 6, max: 5 })
+    ));
+    bob.decrypt(&id, &messages[5]).await.unwrap();
+    assert_eq!(bob.decrypt(&id, &messages[1]).await.unwrap().outcome, Outcome::Application);
+    let too_late = bob.decrypt(&id, &messages[0]).await.unwrap();
+    assert_eq!(too_late.outcome, Outcome::Duplicate, "its key is deleted");
+    let now = SystemTime::now();
+    assert_eq!(bob.session.key_rotations_due(now + span / 2).unwrap(), []);
+    assert_eq!(bob.session.key_rotations_due(now + span * 2).unwrap(), std::slice::from_ref(&id));
+    bob.update(&id).await.unwrap();
+    // The version mls10, and the wire format of a `PrivateMessage`.
+    assert_eq!(bob.newest(&id)[..4], [0, 1, 0, 2]);
+    alice.sync(&id).await;
+    bob.sync(&id).await;
+    assert_same_state(&id, &[&alice, &bob]);
 }

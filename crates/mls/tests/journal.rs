@@ -5,7 +5,7 @@ mod common;
 
 use std::{collections::HashMap, fs, path::Path};
 
-use common::{Device, Hub, assert_same_state, conversation, copy_files, text, two};
+use common::{Device, Fault, Hub, assert_same_state, conversation, copy_files, text, two};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tertulia_mls::{CommitOptions, EngineError, ErrorKind, Outcome, SessionConfig};
 
@@ -136,6 +136,44 @@ async fn a_copy_of_the_store_must_update_its_keys_before_it_encrypts() {
     assert_eq!(bob.read(&id).await, ["before the backup", "after the backup", "with a fresh key"]);
     copy.sync(&id).await;
     assert_same_state(&id, &[&copy, &bob]);
+}
+
+/// A copy that is made while a commit of Alice, or her join, is pending: both the home and the copy learn that the hub took it.
+async fn copied_while_pending(is_join: bool) {
+    let (hub, mut alice, mut bob, id) = two().await;
+    hub.fail_next(Fault::LoseAnswer);
+    let sent = if is_join { alice.join_externally(&id).await } else { alice.update(&id).await };
+    sent.unwrap_err();
+    assert!(alice.session.pending_commit(&id).unwrap().is_some());
+    let mut copy = Device::of_home(&hub, &alice.home()).await;
+    copy.cursors.clone_from(&alice.cursors);
+
+    // Both have the keys of the new leaf; only one may use them.
+    alice.sync(&id).await;
+    copy.sync(&id).await;
+    assert_same_state(&id, &[&alice, &copy]);
+    let refused = copy.encrypt(&id, "with a key of the home").await.unwrap_err();
+    assert!(matches!(refused, EngineError::StateRestored), "{refused}");
+    alice.send(&id, "from the home").await;
+    let mut copy = copy.restarted();
+    let refused = copy.encrypt(&id, "with a key of the home").await.unwrap_err();
+    assert!(matches!(refused, EngineError::StateRestored), "{refused}");
+    copy.sync(&id).await;
+    copy.update(&id).await.unwrap();
+    copy.send(&id, "from the copy").await;
+    assert_eq!(bob.read(&id).await, ["from the home", "from the copy"]);
+    copy.sync(&id).await;
+    assert_same_state(&id, &[&copy, &bob]);
+}
+
+#[tokio::test]
+async fn a_copy_made_while_a_commit_is_pending_must_update_its_keys() {
+    copied_while_pending(false).await;
+}
+
+#[tokio::test]
+async fn a_copy_made_while_a_join_is_pending_must_update_its_keys() {
+    copied_while_pending(true).await;
 }
 
 #[tokio::test]

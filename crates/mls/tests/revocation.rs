@@ -151,6 +151,62 @@ async fn an_older_list_does_not_undo_a_revocation() {
 }
 
 #[tokio::test]
+async fn the_list_of_another_authority_does_not_take_the_place_of_the_one_that_is_there() {
+    let root = Authority::root("root");
+    let (_hub, alice, _bob, _carol) = three(&root).await;
+    let below = root.intermediate("devices");
+    let namesake = Authority::root("root");
+    alice.trust(&namesake).await;
+    let mut tx = alice.session.new_transaction().await.unwrap();
+    tx.add_intermediate(&below.der()).unwrap();
+    tx.finish().await.unwrap();
+    let carols = |device: &Device| device.identity(&conversation(), &client_id("carol")).status;
+
+    alice.register(POINT, &root.list(&[3], 2026)).await.unwrap();
+    for other in [&below, &namesake] {
+        assert!(alice.register(POINT, &other.list(&[], 2027)).await.unwrap().dirty);
+        assert_eq!(carols(&alice), Some(DeviceStatus::Revoked));
+        // Each has its own list there, of which an older one changes nothing.
+        assert!(!alice.register(POINT, &other.list(&[], 2026)).await.unwrap().dirty);
+    }
+    let alice = alice.restarted();
+    assert_eq!(carols(&alice), Some(DeviceStatus::Revoked));
+    alice.register(POINT, &root.list(&[], 2027)).await.unwrap();
+    assert_eq!(carols(&alice), Some(DeviceStatus::Valid), "who has revoked it may take it back");
+}
+
+#[tokio::test]
+async fn a_point_stays_unknown_while_only_another_authority_s_list_is_there() {
+    let root = Authority::root("root");
+    let hub = Hub::new();
+    let mut alice = Device::certified(&hub, &root, &certify(&root, "alice", 1)).await;
+    let other = Authority::root("other");
+    alice.trust(&other).await;
+    alice.register(POINT, &other.list(&[], 2026)).await.unwrap();
+    let bob = root.certify(&Certify { serial: 2, points: &[POINT], ..Certify::device("bob") });
+    let bob = Device::certified(&hub, &root, &bob).await;
+    alice.create(&conversation()).await;
+    let package = bob.key_package().await;
+    let mut tx = alice.session.new_transaction().await.unwrap();
+    let mut guard = tx.conversation(&conversation()).await.unwrap();
+    assert_eq!(guard.add_members(vec![package]).await.unwrap(), Some(vec![POINT.to_owned()]));
+}
+
+#[tokio::test]
+async fn a_list_that_says_it_is_another_distribution_point_s_is_refused() {
+    let root = Authority::root("root");
+    let alice = Device::certified(&Hub::new(), &root, &certify(&root, "alice", 1)).await;
+    alice.register(POINT, &root.list_of(&[POINT], &[3], 2026)).await.unwrap();
+    let others = root.list_of(&["http://crl.example/authorities"], &[], 2027);
+    let refused = alice.register(POINT, &others).await.unwrap_err();
+    assert!(matches!(refused, EngineError::InvalidCrl(CrlError::WrongPoint)), "{refused:?}");
+    assert_eq!(refused.kind(), ErrorKind::Peer);
+    assert!(alice.register("http://crl.example/authorities", &others).await.unwrap().dirty);
+    let both = root.list_of(&["http://mirror.example/devices", POINT], &[3, 4], 2027);
+    assert!(alice.register(POINT, &both).await.unwrap().dirty);
+}
+
+#[tokio::test]
 async fn lists_that_are_not_an_authority_s_are_refused() {
     let (root, other) = (Authority::root("root"), Authority::root("other"));
     let namesake = Authority::root("root");

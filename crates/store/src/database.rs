@@ -95,6 +95,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 pub(crate) fn rekey(home: &Path, old: &StoreKey, new: &StoreKey) -> Result<Connection, StoreError> {
     let connection = connect(home, old, Access::Write)?;
     connection.execute_batch(&with_key("PRAGMA rekey = ", new))?;
+    fail_point!(REKEYED, StoreError::DiskFull);
     drop(connection);
     match connect(home, new, Access::Write) {
         Err(StoreError::WrongKey { .. }) => Err(StoreError::NotRekeyed { home: home.to_owned() }),

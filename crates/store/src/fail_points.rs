@@ -1,8 +1,8 @@
 //! The places where a test can make the store fail, or kill the process.
 //!
 //! They are there with the feature `failpoints` only, which no application has: without it a point is no code at all. Every
-//! point stands in the list below, and a name that does not stand there does not compile. Tests walk [`ALL`], so that a new
-//! point is covered by being in the list.
+//! point stands below, and a name that does not stand there does not compile. Tests walk [`ALL`], so that a new point is
+//! covered by being in the list.
 
 macro_rules! points {
     ($($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
@@ -35,3 +35,7 @@ points! {
 /// The points at which the action `return` makes the operation fail: as if the disk were full, or for a lock or a read as if
 /// the database were busy.
 pub const FALLIBLE: &[&str] = &[LOCK, BEGIN, STATEMENT, COMMIT, READ];
+
+/// The database is under the next key, and the files of the home say otherwise. It can fail. It has a test of its own and is in
+/// no list: what the others are for never changes the key.
+pub const REKEYED: &str = "store/rekeyed";

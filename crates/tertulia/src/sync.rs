@@ -205,14 +205,20 @@ impl Client {
             Err(EngineError::ConversationNotFound(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        match settled {
-            Ok(_) => tx.finish().await?,
-            Err(EngineError::CommitRejected(_)) => drop(tx),
-            Err(error) => return Err(error.into()),
-        }
+        let settled = settled?;
+        tx.finish().await?;
         // A commit that was accepted, or that lost against another's, is in the log.
         self.catch_up(report).await?;
-        let log_is_past_it = matches!(settled, Ok(Settlement::AwaitLog { .. }));
+        if matches!(settled, Settlement::Refused { .. })
+            && self.inner().session.pending_commit(&group)?.is_some()
+        {
+            // It is not in the log, and the hub does not want it. Should the first sending arrive all the same, its echo makes
+            // this device join anew.
+            let mut tx = self.inner().session.new_transaction().await?;
+            tx.conversation(&group).await?.give_up_pending_commit()?;
+            tx.finish().await?;
+        }
+        let log_is_past_it = matches!(settled, Settlement::AwaitLog { .. });
         if log_is_past_it && self.inner().session.pending_commit(&group)?.is_some() {
             // The log was read beyond its epoch without it: there is no way back into the group but to join anew.
             tracing::warn!(conversation = %conversation.short(), "a pending commit is lost, joining anew");

@@ -11,6 +11,7 @@ use crate::{
     key_package::MAX_LIFETIME,
     overlay::Overlay,
     provider::{self, MlsGroup},
+    receive::join::keep_with_pending,
     record::{GroupMeta, GroupRecord, PendingRecord, PendingState, sha256},
 };
 
@@ -58,6 +59,7 @@ impl TransactionContext {
             (config.client_id_policy.canonical(&client).ok()? == own).then_some(member)
         });
         let message = group_info.into_message();
+        let kept = message.to_bytes().map_err(refused)?;
 
         // Over nothing: the library would mix the secrets of the old state with those of the new one.
         let scratch = Overlay::scratch();
@@ -103,6 +105,7 @@ impl TransactionContext {
             .ok_or(EngineError::DamagedState { what: "external commit", source: None })?;
         meta.remember_own_commit(epoch, sha256(&bundle.commit));
         let joined = GroupRecord::new(meta, true, Vec::new(), written.snapshot).to_bytes()?;
+        keep_with_pending(overlay, &id, kept)?;
         let state = PendingState::Join(joined);
         Ok((id, PendingRecord::new(epoch, overlay.incarnation(), bundle, state, CommitIntent::Join)))
     }

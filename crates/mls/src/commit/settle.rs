@@ -15,6 +15,7 @@ use crate::{
     provider::{self, MlsGroup},
     record::{GroupRecord, PendingRecord, PendingState},
     rotation,
+    sent::{ContentDigest, content_of_first},
     transaction::failure,
 };
 
@@ -54,7 +55,9 @@ pub(super) async fn publish(
             Ok(summary)
         }
         CommitOutcome::Rejected(reason) => {
-            if !(again && matches!(reason, RejectReason::StaleEpoch { .. })) {
+            // What the hub says of the second sending, it says when the first may be in its log already, or is still on its way:
+            // that the epoch is over, or that this device is no member any more.
+            if !again {
                 tx.writing()?.overlay.delete_pending(id.as_bytes());
                 fail_point!(REJECTED);
                 tx.persist()?;
@@ -139,12 +142,13 @@ impl ConversationGuard<'_> {
                     what: "pending commit",
                     source: Some(Box::new(error)),
                 };
-                let applied = apply(loaded, secrets, record).map_err(damaged).map(|(summary, commit)| {
-                    let found = new_points(&overlay, &config, &loaded.group, Some(&commit));
-                    CommitSummary { crl_new_distribution_points: found, ..summary }
-                });
+                let applied =
+                    apply(loaded, secrets, record).map_err(damaged).map(|(summary, commit, sent)| {
+                        let found = new_points(&overlay, &config, &loaded.group, Some(&commit));
+                        (CommitSummary { crl_new_distribution_points: found, ..summary }, sent)
+                    });
                 match applied {
-                    Ok(summary) => {
+                    Ok((summary, sent)) => {
                         let merged = self.merge_history();
                         if merged.is_err() {
                             self.restore()?;
@@ -154,9 +158,9 @@ impl ConversationGuard<'_> {
                         // That of the store which has made the commit: a copy of it has the same keys.
                         loaded.meta.incarnation = record.head.incarnation;
                         loaded.snapshot(&overlay)?;
-                        if let Some(message) = record.body.message() {
+                        if let (Some(message), Some(content)) = (record.body.message(), sent) {
                             // It has the first key of the epoch, which the snapshot does without already.
-                            loaded.note_sent(&overlay, 0, message)?;
+                            loaded.note_sent(&overlay, 0, message, content)?;
                         }
                         rotation::note_new_keys(&overlay, &id, &loaded.meta);
                         overlay.delete_pending(self.id.as_bytes());
@@ -175,23 +179,27 @@ impl ConversationGuard<'_> {
     }
 }
 
-/// Applies a member's own commit to the loaded group.
+/// Applies a member's own commit to the loaded group. Gives the content of the message that went along, too.
 fn apply(
     loaded: &mut Loaded,
     secrets: &[u8],
     record: &PendingRecord,
-) -> Result<(CommitSummary, CommitMessageDescription), MlsError> {
+) -> Result<(CommitSummary, CommitMessageDescription, Option<ContentDigest>), MlsError> {
     let description = loaded.group.apply_detached_commit(CommitSecrets::from_bytes(secrets)?)?;
-    if record.body.message().is_some() {
-        // The first key of the new epoch has encrypted the message that went along.
-        loaded.group.next_encryption_key()?;
-    }
+    let sent = match record.body.message() {
+        Some(message) => {
+            // The first key of the new epoch has encrypted the message that went along.
+            let key = loaded.group.next_encryption_key()?;
+            Some(content_of_first(&loaded.group, &key, message).ok_or(MlsError::UnexpectedMessageType)?)
+        }
+        None => None,
+    };
     loaded.meta.remember_own_commit(record.head.epoch, record.head.sha256);
     let (added, removed) = changes(&loaded.group, &description);
     let epoch = loaded.group.current_epoch();
     let summary =
         CommitSummary { epoch, added, removed, buffered_messages: None, crl_new_distribution_points: None };
-    Ok((summary, description))
+    Ok((summary, description, sent))
 }
 
 /// The new distribution points in the certificates of those who came in by a commit of this device; without a commit, of

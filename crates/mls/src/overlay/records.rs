@@ -16,7 +16,8 @@ pub(crate) enum RecordKind {
     Parent = 2,
     /// A child of a conversation, empty. Of the parent, by the child's id.
     Child = 3,
-    /// A certificate revocation list. Of nobody, by its distribution point.
+    /// A certificate revocation list. Of nobody, by a digest of its distribution point, its issuer and the issuer's key; in
+    /// version 1 by its distribution point.
     Crl = 4,
     /// A certificate that is trusted, or helps to build chains. Of nobody, by its SHA-256.
     Certificate = 5,
@@ -30,6 +31,8 @@ pub(crate) enum RecordKind {
     PendingHistory = 9,
     /// What tells one state of the certificates and lists from another. Of nobody, by nothing.
     TrustState = 16,
+    /// The group info that a pending join was made with. Of a conversation, by nothing.
+    PendingJoin = 17,
 }
 
 impl RecordKind {

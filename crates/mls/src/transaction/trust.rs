@@ -29,11 +29,8 @@ impl TransactionContext {
     /// Gives the distribution points in it for which no revocation list is registered. At most 128 are kept.
     pub fn add_intermediate(&mut self, certificate: &[u8]) -> Result<NewCrlDistributionPoints> {
         let der = x509::parse_authority(certificate)?;
-        let mut points = x509::intermediate_points(&der)?;
+        let mut points = self.writing()?.overlay.pki()?.unknown_points(&[&der]);
         self.add_certificate(Role::Intermediate, der)?;
-        let overlay = &self.writing()?.overlay;
-        let known = overlay.records(RecordKind::Crl, &[])?;
-        points.retain(|point| known.iter().all(|(known, _)| known != point.as_bytes()));
         points.sort_unstable();
         points.dedup();
         Ok((!points.is_empty()).then_some(points))
@@ -86,35 +83,38 @@ impl TransactionContext {
         Ok(true)
     }
 
-    /// Registers the revocation list of a distribution point, in DER, in the place of the one that is there.
+    /// Registers the revocation list of a distribution point, in DER, in the place of an earlier one of the same authority.
     ///
-    /// It must be signed by a registered trust anchor or intermediate. If the one that is there is newer, it stays: to be
-    /// served an old list does not undo a revocation. A list stays in force until another takes its place, also when its
-    /// time is over. At most 128 are kept, of 8 MiB each.
+    /// It must be signed by a registered trust anchor or intermediate, and not say that it is another distribution point's.
+    /// If the one that is there is newer, it stays: to be served an old list does not undo a revocation. What another
+    /// authority, or the same one with another key, has signed for the point stays as well: to be served the list of the
+    /// wrong authority undoes nothing either. A list stays in force until another takes its place, also when its time is
+    /// over. At most 128 are kept, of 8 MiB each.
     pub fn e2ei_register_crl(&mut self, distribution_point: &str, der: &[u8]) -> Result<CrlRegistration> {
         if distribution_point.len() > MAX_URL_BYTES {
             return Err(CrlError::TooLong { got: distribution_point.len(), max: MAX_URL_BYTES }.into());
         }
         let overlay = &self.writing()?.overlay;
-        let key = RecordKind::Crl.of(&[], distribution_point.as_bytes());
         let list = RevocationList::parse(der)?;
+        list.check_point(distribution_point)?;
         let authorities = overlay.certificates()?;
         let signer = list.signer(authorities.iter().map(|record| record.der.as_slice()))?;
-        let known = overlay.record(&key)?.map(|bytes| CrlRecord::from_bytes(&bytes)).transpose()?;
-        if let Some(known) = &known {
+        let record = CrlRecord::new(distribution_point, &list, signer, der);
+        if let Some((key, known)) = overlay.list_before(&record)? {
             let same_or_newer = RevocationList::parse(&known.der)
                 .ok()
                 .filter(|other| known.der == der || other.this_update() > list.this_update());
             if let Some(stays) = same_or_newer {
                 return Ok(CrlRegistration { dirty: false, expiration: stays.next_update() });
             }
+            overlay.delete_record(key);
         } else {
             let count = overlay.records(RecordKind::Crl, &[])?.len();
             if count >= MAX_CRLS {
                 return Err(EngineError::TooMany { requested: count + 1, max: MAX_CRLS });
             }
         }
-        overlay.put_record(key, CrlRecord::new(signer, der.to_vec()).to_bytes()?);
+        overlay.put_record(record.key(), record.to_bytes()?);
         overlay.trust_changed();
         Ok(CrlRegistration { dirty: true, expiration: list.next_update() })
     }

@@ -112,11 +112,6 @@ pub(crate) fn parse_authority(bytes: &[u8]) -> Result<Vec<u8>, CertificateError>
     Ok(der)
 }
 
-/// The URLs of revocation lists that an intermediate may be on.
-pub(crate) fn intermediate_points(der: &[u8]) -> Result<Vec<String>, CertificateError> {
-    Ok(distribution_points(&parse(der)?))
-}
-
 /// From when to when it is valid, in seconds since 1970.
 pub(super) fn validity(certificate: &X509Certificate<'_>) -> (u64, u64) {
     let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);

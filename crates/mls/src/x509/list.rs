@@ -2,7 +2,11 @@
 
 use rustls_pki_types::CertificateDer;
 use webpki::{ALL_VERIFICATION_ALGS, CertRevocationList, EndEntityCert, OwnedCertRevocationList};
-use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
+use x509_parser::{
+    extensions::{DistributionPointName, GeneralName, ParsedExtension},
+    prelude::FromDer,
+    revocation_list::CertificateRevocationList,
+};
 
 use super::{CrlError, MAX_CRL_BYTES, certificate};
 
@@ -33,6 +37,32 @@ impl<'a> RevocationList<'a> {
     /// When the issuer makes the next one at the latest, in seconds since 1970.
     pub(crate) fn next_update(&self) -> Option<u64> {
         u64::try_from(self.parsed.next_update()?.timestamp()).ok()
+    }
+
+    /// The name of its issuer, in DER.
+    pub(crate) fn issuer(&self) -> &[u8] {
+        self.parsed.issuer().as_raw()
+    }
+
+    /// Refuses a list that says of itself that it is another distribution point's (RFC 5280, section 5.2.5). One that names
+    /// none has all that its issuer has revoked.
+    pub(crate) fn check_point(&self, point: &str) -> Result<(), CrlError> {
+        for extension in self.parsed.extensions() {
+            let names = match extension.parsed_extension() {
+                ParsedExtension::IssuingDistributionPoint(issuing) => &issuing.distribution_point,
+                ParsedExtension::ParseError { .. } => return Err(CrlError::Malformed),
+                _ => continue,
+            };
+            let is_named = |names: &[GeneralName<'_>]| {
+                names.iter().any(|name| matches!(name, GeneralName::URI(url) if *url == point))
+            };
+            match names {
+                None => {}
+                Some(DistributionPointName::FullName(names)) if is_named(names) => {}
+                Some(_) => return Err(CrlError::WrongPoint),
+            }
+        }
+        Ok(())
     }
 
     /// The key among those of `authorities`, certificates in DER, that has signed it, as a `SubjectPublicKeyInfo`.

@@ -13,7 +13,7 @@ use webpki::{
     anchor_from_trusted_cert,
 };
 
-use super::{CertificateError, certificate};
+use super::{CertificateError, CrlRecord, certificate};
 use crate::record::sha256;
 
 /// What a chain of certificates is worth at a moment.
@@ -35,8 +35,8 @@ pub(crate) struct Pki {
     anchors: Vec<Anchor>,
     intermediates: Vec<CertificateDer<'static>>,
     lists: Vec<List>,
-    /// Distribution points for which a list is registered.
-    known_points: BTreeSet<String>,
+    /// Distribution points for which a list is registered, with the name of its issuer in DER.
+    known_points: BTreeSet<(Vec<u8>, Vec<u8>)>,
     /// What was found out, by the digest of the chain and the second that it is judged at.
     verdicts: Mutex<HashMap<([u8; 32], u64), Verdict>>,
 }
@@ -74,9 +74,10 @@ impl Pki {
         Ok(())
     }
 
-    pub(super) fn add_list(&mut self, point: String, list: CertRevocationList<'static>, signer: Vec<u8>) {
-        self.known_points.insert(point);
-        self.lists.push(List { list, signer });
+    /// `list` is what is in the record.
+    pub(super) fn add_list(&mut self, list: CertRevocationList<'static>, record: CrlRecord) {
+        self.known_points.insert((record.point, record.issuer));
+        self.lists.push(List { list, signer: record.signer });
     }
 
     /// What the chain is worth at a moment, in seconds since 1970.
@@ -193,13 +194,18 @@ impl Pki {
         Ok(())
     }
 
-    /// The distribution points in a chain for which no list is registered.
+    /// The distribution points in a chain for which no list of the certificate's issuer is registered.
     pub(crate) fn unknown_points(&self, chain: &[impl AsRef<[u8]>]) -> Vec<String> {
-        chain
-            .iter()
-            .filter_map(|der| certificate::parse(der.as_ref()).ok())
-            .flat_map(|parsed| certificate::distribution_points(&parsed))
-            .filter(|point| !self.known_points.contains(point))
+        let parsed = chain.iter().filter_map(|der| certificate::parse(der.as_ref()).ok());
+        parsed
+            .flat_map(|parsed| {
+                let issuer = parsed.issuer().as_raw().to_vec();
+                let mut points = certificate::distribution_points(&parsed);
+                points.retain(|point| {
+                    !self.known_points.contains(&(point.clone().into_bytes(), issuer.clone()))
+                });
+                points
+            })
             .collect()
     }
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use mls_rs::identity::SigningIdentity;
+use tertulia_store::RecordKey;
 use zeroize::Zeroizing;
 
 use super::{CertificateRecord, CrlRecord, Pki, Role, list};
@@ -109,11 +110,9 @@ impl Overlay {
             }
             .map_err(|error| damaged(Box::new(error)))?;
         }
-        for (point, bytes) in self.records(RecordKind::Crl, &[])? {
-            let record = CrlRecord::from_bytes(&bytes)?;
-            let point = String::from_utf8(point).map_err(|error| damaged(Box::new(error)))?;
+        for record in self.revocation_lists()? {
             let list = list::usable(&record.der).map_err(|error| damaged(Box::new(error)))?;
-            pki.add_list(point, list, record.signer);
+            pki.add_list(list, record);
         }
         Ok(pki)
     }
@@ -122,6 +121,25 @@ impl Overlay {
     pub(crate) fn certificates(&self) -> Result<Vec<CertificateRecord>> {
         let records = self.records(RecordKind::Certificate, &[])?;
         records.iter().map(|(_, bytes)| CertificateRecord::from_bytes(bytes)).collect()
+    }
+
+    /// The registered revocation lists.
+    pub(crate) fn revocation_lists(&self) -> Result<Vec<CrlRecord>> {
+        let records = self.records(RecordKind::Crl, &[])?;
+        records.iter().map(|(key, bytes)| CrlRecord::from_bytes(key, bytes)).collect()
+    }
+
+    /// The list in whose place this one comes, and where that is.
+    pub(crate) fn list_before(&self, new: &CrlRecord) -> Result<Option<(RecordKey, CrlRecord)>> {
+        for key in [new.key(), new.old_key()] {
+            if let Some(bytes) = self.record(&key)? {
+                let known = CrlRecord::from_bytes(&key.key, &bytes)?;
+                if new.is_in_the_place_of(&known) {
+                    return Ok(Some((key, known)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Notes that certificates or lists have changed.

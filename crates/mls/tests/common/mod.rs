@@ -1,6 +1,7 @@
 //! A hub that orders messages and compares epochs, and devices on real stores that talk through it.
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses a part of it
 
+pub(crate) mod forger;
 pub(crate) mod pki;
 
 use std::{

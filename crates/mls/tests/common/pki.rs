@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
-    CrlDistributionPoint, DistinguishedName, DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519, RevokedCertParams,
-    SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
+    CrlDistributionPoint, CrlIssuingDistributionPoint, DistinguishedName, DnType, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519,
+    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use tertulia_mls::{
     CertificatePolicy, Ciphersuite, ClientId, Credential, CrlRegistration, EngineError, SessionConfig,
@@ -114,11 +114,18 @@ impl Authority {
 
     /// A revocation list of these serial numbers, the one that was made on the first of January of this year.
     pub(crate) fn list(&self, revoked: &[u8], made: i32) -> Vec<u8> {
+        self.list_of(&[], revoked, made)
+    }
+
+    /// The same, for the distribution point that has these URLs; for everything if there is none.
+    pub(crate) fn list_of(&self, points: &[&str], revoked: &[u8], made: i32) -> Vec<u8> {
+        let point = distribution_points(points).pop();
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(made, 1, 1),
             next_update: date_time_ymd(made + 1, 1, 1),
             crl_number: SerialNumber::from_slice(&[1]),
-            issuing_distribution_point: None,
+            issuing_distribution_point: point
+                .map(|distribution_point| CrlIssuingDistributionPoint { distribution_point, scope: None }),
             revoked_certs: revoked
                 .iter()
                 .map(|serial| RevokedCertParams {
