@@ -8,7 +8,7 @@ mod library;
 mod records;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
@@ -46,6 +46,8 @@ pub(crate) struct Overlay {
 struct Changes {
     groups: HashMap<Vec<u8>, GroupChange>,
     key_packages: BTreeMap<Vec<u8>, KeyPackageChange>,
+    /// The references of those in the store, if they are known.
+    stored_key_packages: Option<HashSet<Vec<u8>>>,
     credentials: Vec<CredentialChange>,
     /// None deletes.
     pending: BTreeMap<Vec<u8>, Option<PendingChange>>,

@@ -51,13 +51,25 @@ impl Overlay {
             Some(KeyPackageChange::Delete) => Some(None),
             None => None,
         };
+        let is_elsewhere =
+            self.changes().stored_key_packages.as_ref().is_some_and(|stored| !stored.contains(reference));
         let bytes = match changed {
             Some(bytes) => bytes,
+            None if is_elsewhere => None,
             None => self.stored(|tx| tx.key_package(reference))?,
         };
         bytes
             .map(|bytes| KeyPackageData::mls_decode(&mut &bytes[..]).map_err(damaged_key_package))
             .transpose()
+    }
+
+    /// From now on in this transaction the store is not asked for key packages that it does not have: a Welcome names those of
+    /// everybody whom its commit has added.
+    pub(crate) fn remember_key_packages(&self) -> Result<()> {
+        let stored = self.stored(|tx| tx.key_packages())?;
+        let stored = stored.into_iter().map(|entry| entry.reference).collect();
+        self.changes().stored_key_packages = Some(stored);
+        Ok(())
     }
 
     /// The store's incarnation when a key package was made.

@@ -97,6 +97,7 @@ impl TransactionContext {
         if references.is_empty() {
             return Err(EngineError::UnexpectedMessage);
         }
+        overlay.remember_key_packages()?;
         let mut own = None;
         for reference in references {
             if let Some(data) = overlay.key_package(reference)? {
