@@ -105,7 +105,7 @@ impl ConversationGuard<'_> {
 
     /// Marks the reader's span as [verified](HistorySpan::is_verified), if it is this conversation's: pass it a reader that
     /// has read the log up to this device's epoch. So a newcomer makes sure of the open span. False, and nothing changes, if
-    /// the reader is in another epoch, or what it has read is not what this device is in.
+    /// the reader is in another epoch, what it has read is not what this device is in, or the span is not held.
     pub fn confirm_history(&mut self, reader: &HistoryClient) -> Result<bool> {
         let group = &self.loaded()?.group;
         let own = group.epoch_authenticator().map_err(|error| EngineError::Library(Box::new(error)))?;
@@ -120,7 +120,7 @@ impl ConversationGuard<'_> {
         let Some(held) = spans.iter().find(|held| held.checksum == checksum).cloned() else {
             return Ok(false);
         };
-        let mut confirmed = keep::Held::new(reader.secret().clone(), held.last_epoch)?;
+        let mut confirmed = keep::Held::new(reader.secret().clone(), None)?;
         confirmed.shared_by = held.shared_by;
         spans.keep_verified(confirmed)
     }

@@ -111,6 +111,22 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_taken_out_of_a_frame_than_one_may_have() {
+        let taken = |lengths: &[usize]| {
+            let span = |length| SharedSpan { last_epoch: None, secret: Zeroizing::new(vec![0; length]) };
+            let spans = lengths.iter().map(|length| span(*length)).collect();
+            let frame = Frame { spans, has_application: true, application: vec![3] };
+            let (spans, application) = unframe(&frame.mls_encode_to_vec().unwrap()).unwrap();
+            assert_eq!(application, Some(vec![3]), "the application's message is read all the same");
+            spans.len()
+        };
+        assert_eq!(taken(&[0; 1000]), MAX_SHARED_SPANS);
+        assert_eq!(taken(&[MAX_SHARED_BYTES / 2; 3]), 2);
+        assert_eq!(taken(&[MAX_SHARED_BYTES + 1, 0]), 1, "a large group's alone");
+        assert_eq!(taken(&[]), 0);
+    }
+
+    #[test]
     fn what_is_no_frame_is_none() {
         for payload in [&b""[..], b"hello", b"\x00\x00\x00\x00", &[0xff; 64]] {
             assert!(unframe(payload).is_none(), "{payload:?}");
