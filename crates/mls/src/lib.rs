@@ -106,7 +106,9 @@
 //! ## History
 //!
 //! Newcomers can be given what was said before, from a point that the members allowed, in the commit that adds them
-//! ([`HistorySharing`]). A [`HistoryClient`] reads it.
+//! ([`HistorySharing`]). A [`HistoryClient`] reads it. What a member sends is checked against what this device saw itself, and
+//! the [`HistorySpan`] says whether it could be. Where other implementations remove members, see
+//! [`rotate_history`](ConversationGuard::rotate_history).
 //!
 //! ```
 #![doc = include_str!("../examples/history.rs")]
@@ -299,6 +301,7 @@ pub use external_sender::{ExternalSender, ExternalSenderError};
 pub use group_info::VerifiableGroupInfo;
 pub use history::{
     HistoryClient, HistoryObserver, HistorySecret, HistorySharing, HistorySpan, MAX_HISTORY_SPANS,
+    MAX_SHARED_SPANS,
 };
 pub use identity::{
     CertificatePolicy, ClientIdError, ClientIdPolicy, DeviceIdPolicy, DeviceStatus, E2eiConversationState,

@@ -28,8 +28,8 @@ pub struct MlsConversationDecryptMessage {
     pub proposals: Vec<MlsProposalBundle>,
     /// False when the commit, or one that it freed from the buffer, removed this device. The conversation is wiped then.
     pub is_active: bool,
-    /// Seconds to wait before committing the pending proposals, so that not all members commit at once. None when there
-    /// is nothing to commit, or one of the proposals removes this device, whose own commit would be refused.
+    /// Seconds to wait before committing the pending proposals, or rotating history, so that not all members commit at once.
+    /// None when there is nothing to commit, or one of the proposals removes this device, whose own commit would be refused.
     pub delay: Option<u64>,
     /// Who sent the application message, or shared history.
     pub sender_client_id: Option<ClientId>,
@@ -55,6 +55,10 @@ pub struct MlsConversationDecryptMessage {
     /// The message was another's commit for the epoch of this device's pending one, which so is dropped. Decide anew
     /// whether it is still wanted.
     pub dropped_pending: bool,
+    /// Somebody who was removed holds the secret of the open span of history, see
+    /// [`needs_history_rotation`](crate::ConversationGuard::needs_history_rotation). Rotate it after `delay`. Commits and
+    /// proposals tell it; [`ConversationView`](crate::ConversationView::needs_history_rotation) does at any time.
+    pub needs_history_rotation: bool,
 }
 
 impl MlsConversationDecryptMessage {
@@ -76,6 +80,7 @@ impl MlsConversationDecryptMessage {
             removed: Vec::new(),
             external_join: false,
             dropped_pending: false,
+            needs_history_rotation: false,
         }
     }
 
@@ -100,6 +105,7 @@ impl fmt::Debug for MlsConversationDecryptMessage {
             .field("removed", &self.removed)
             .field("external_join", &self.external_join)
             .field("dropped_pending", &self.dropped_pending)
+            .field("needs_history_rotation", &self.needs_history_rotation)
             .field("proposals", &self.proposals.len())
             .field("buffered_messages", &self.buffered_messages)
             .finish_non_exhaustive()

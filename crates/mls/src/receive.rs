@@ -68,7 +68,10 @@ impl ConversationGuard<'_> {
             result.proposals = std::mem::take(&mut replayed.renewed);
             result.buffered_messages = replayed.into_messages();
         }
-        result.delay = self.commit_delay()?;
+        if (frees || is_due) && self.is_joined()? {
+            result.needs_history_rotation = self.needs_history_rotation()?;
+        }
+        result.delay = self.commit_delay(result.needs_history_rotation)?;
         Ok(result)
     }
 
@@ -172,7 +175,8 @@ impl ConversationGuard<'_> {
         let noted = member_identity(&overlay, &loaded.group, leaf).and_then(|sender| {
             refuse_listener(sender.as_ref())?;
             self.loaded()?.check_generation(epoch, leaf, generation)?;
-            self.receive_history(epoch, spans)?;
+            let shared_by = sender.as_ref().map(|sender| &sender.client_id);
+            self.receive_history(epoch, shared_by, spans)?;
             self.loaded()?.note_received(&overlay, epoch, leaf, generation)?;
             Ok(sender)
         });
@@ -236,7 +240,10 @@ impl ConversationGuard<'_> {
             self.wipe()?;
             return Ok(result);
         }
-        self.close_history_after(commit.is_external, &result.removed)?;
+        if let Err(error) = self.follow_history(commit, &result.removed) {
+            self.restore()?;
+            return Err(error);
+        }
         let loaded = self.loaded()?;
         loaded.snapshot(&overlay)?;
         left.extend(left_out(&*config.client_id_policy, own, commit, &loaded.group));

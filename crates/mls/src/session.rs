@@ -7,7 +7,7 @@ use tertulia_store::Store;
 use crate::{
     Ciphersuite, ClientId, ClientIdPolicy, ConversationId, EngineError, MlsTransport, PendingCommitInfo,
     Result, SessionConfig, TransactionContext, cache::GroupCache, conversation, events::Events, family,
-    loaded::Loaded, overlay::Overlay, record::PendingHead, rotation,
+    history, loaded::Loaded, overlay::Overlay, record::PendingHead, rotation,
 };
 
 /// The engine of one device, above its store. Cheap to clone.
@@ -136,8 +136,10 @@ impl Session {
         let policy = Arc::clone(&self.config().client_id_policy);
         let store = self.reading();
         let (parent, children) = (family::parent(&store, id)?, family::children(&store, id)?);
+        let needs_history_rotation = history::is_stale(&store, id)?;
         Ok(ConversationView {
             id: id.clone(),
+            needs_history_rotation,
             loaded,
             pending,
             incarnation,
@@ -171,6 +173,7 @@ pub struct ConversationView {
     pending: Option<PendingCommitInfo>,
     incarnation: u64,
     next_key_rotation: Option<SystemTime>,
+    needs_history_rotation: bool,
     /// What certificates are judged with.
     pub(crate) store: Overlay,
     pub(crate) policy: Arc<dyn ClientIdPolicy>,
@@ -246,6 +249,12 @@ impl ConversationView {
     /// Whether history is shared: a history client is a member.
     pub fn is_history_enabled(&self) -> Result<bool> {
         Ok(self.client_ids()?.iter().any(ClientId::is_history_client))
+    }
+
+    /// Whether somebody who was removed holds the secret of the open span of history, see
+    /// [`ConversationGuard::needs_history_rotation`](crate::ConversationGuard::needs_history_rotation).
+    pub fn needs_history_rotation(&self) -> bool {
+        self.needs_history_rotation
     }
 
     /// When this device is to rotate its keys here. None without a

@@ -269,7 +269,12 @@ impl Page<'_> {
                 self.rejoin(conversation)?;
                 Ok(None)
             }
-            Ok(done) => Ok(Some(done)),
+            Ok(done) => {
+                if done.needs_history_rotation {
+                    self.applied.todo.history.insert(conversation);
+                }
+                Ok(Some(done))
+            }
             Err(EngineError::ConversationNotFound(_)) => Ok(None),
             Err(EngineError::Store(error)) => Err(error.into()),
             Err(error) => {

@@ -46,6 +46,8 @@ pub(crate) enum Upkeep {
     Proposals,
     /// To get keys of its own that no copy of the home has.
     Keys,
+    /// To give history another secret, for somebody who was removed holds the old one.
+    History,
 }
 
 /// What one attempt came to.
@@ -91,6 +93,9 @@ impl Client {
             let committed = match owed {
                 Upkeep::Proposals => guard.commit_pending_proposals().await,
                 Upkeep::Keys => guard.update_key_material().await,
+                // Another device may have done it meanwhile.
+                Upkeep::History if guard.needs_history_rotation()? => guard.rotate_history().await.map(drop),
+                Upkeep::History => Ok(()),
             };
             match self.outcome(tx, committed).await? {
                 Attempt::Done => return Ok(()),

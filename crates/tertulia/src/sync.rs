@@ -62,9 +62,15 @@ impl Client {
     }
 
     async fn carry_out(&self, report: &mut SyncReport) -> Result<()> {
-        let todo = self.todo().await?;
+        let mut todo = self.todo().await?;
         for conversation in &todo.proposals {
             tolerate(self.upkeep(*conversation, Upkeep::Proposals).await)?;
+        }
+        for conversation in std::mem::take(&mut todo.history) {
+            // What cannot be done now stays to be done.
+            if tolerate(self.upkeep(conversation, Upkeep::History).await)?.is_some() {
+                todo.history.insert(conversation);
+            }
         }
         for conversation in &todo.announce {
             tolerate(self.queue_announcement(*conversation).await)?;
@@ -89,6 +95,7 @@ impl Client {
         let mut tx = self.inner().session.new_transaction().await?;
         let mut todo = Todo::of(&tx)?;
         todo.proposals.retain(|conversation| !done.proposals.contains(conversation));
+        todo.history.retain(|conversation| !done.history.contains(conversation));
         todo.announce.retain(|conversation| !done.announce.contains(conversation));
         todo.key_packages &= !done.key_packages;
         todo.write(&mut tx)?;

@@ -12,6 +12,8 @@ use tertulia_mls::TransactionContext;
 pub(crate) struct Todo {
     /// Conversations with proposals that wait for a commit.
     pub(crate) proposals: BTreeSet<ConversationId>,
+    /// Conversations whose history somebody who was removed could read on.
+    pub(crate) history: BTreeSet<ConversationId>,
     /// Conversations that another device of this user joined, which does not know their name.
     pub(crate) announce: BTreeSet<ConversationId>,
     /// Whether key packages may have been used up.
@@ -20,7 +22,7 @@ pub(crate) struct Todo {
 
 impl Todo {
     pub(crate) fn is_empty(&self) -> bool {
-        self.proposals.is_empty() && self.announce.is_empty() && !self.key_packages
+        self.proposals.is_empty() && self.history.is_empty() && self.announce.is_empty() && !self.key_packages
     }
 
     /// What is stored. What an earlier version stored and this one cannot read was for that one to do.
@@ -39,6 +41,7 @@ impl Todo {
         }
         let mut stored = Self::of(tx)?;
         stored.proposals.extend(&self.proposals);
+        stored.history.extend(&self.history);
         stored.announce.extend(&self.announce);
         stored.key_packages |= self.key_packages;
         stored.write(tx)

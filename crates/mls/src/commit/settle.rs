@@ -117,7 +117,7 @@ impl ConversationGuard<'_> {
                 overlay.replace_group(self.id.as_bytes(), joined, provider::first_serial()?);
                 overlay.delete_pending(self.id.as_bytes());
                 self.tx.writing_mut()?.unload(&self.id);
-                self.close_history()?;
+                self.rejoin_history()?;
                 let id = self.id.clone();
                 let epoch = self.loaded()?.group.current_epoch();
                 self.note_epoch(epoch)?;
@@ -145,11 +145,11 @@ impl ConversationGuard<'_> {
                 let applied =
                     apply(loaded, secrets, record).map_err(damaged).map(|(summary, commit, sent)| {
                         let found = new_points(&overlay, &config, &loaded.group, Some(&commit));
-                        (CommitSummary { crl_new_distribution_points: found, ..summary }, sent)
+                        (CommitSummary { crl_new_distribution_points: found, ..summary }, commit, sent)
                     });
                 match applied {
-                    Ok((summary, sent)) => {
-                        let merged = self.merge_history();
+                    Ok((summary, commit, sent)) => {
+                        let merged = self.merge_history(&commit, &summary.removed);
                         if merged.is_err() {
                             self.restore()?;
                         }

@@ -3,7 +3,7 @@
 use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
 use zeroize::Zeroizing;
 
-use super::{HistorySpan, MAX_HISTORY_SPANS};
+use super::HistorySpan;
 use crate::{EngineError, MAX_MESSAGE_BYTES, Result};
 
 /// Marks the message, as its `authenticated_data` (RFC 9420, section 6.3): readable for the hub, changeable for nobody.
@@ -26,8 +26,38 @@ pub(crate) struct SharedSpan {
     pub(super) secret: Zeroizing<Vec<u8>>,
 }
 
+/// The same, as it is read: the spans are taken out of their bytes one by one, so that their number is bounded.
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+struct ReceivedFrame {
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    spans: Zeroizing<Vec<u8>>,
+    has_application: bool,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    application: Vec<u8>,
+}
+
+/// Most spans in one message. A receiver looks at no more of them.
+pub const MAX_SHARED_SPANS: usize = 16;
+
+/// Most bytes of all secrets in one message that has several. A receiver looks at no more than that.
+const MAX_SHARED_BYTES: usize = 16 * 1024 * 1024;
+
+/// How many of these spans, from the first on, go into one message: one at least.
+pub(super) fn fits<T>(spans: &[T], length: impl Fn(&T) -> usize) -> usize {
+    let mut bytes = 0;
+    let more = |span: &&T| {
+        bytes += length(span);
+        bytes <= MAX_SHARED_BYTES
+    };
+    spans.iter().take(MAX_SHARED_SPANS).take_while(more).count().max(1).min(spans.len())
+}
+
 /// Spans and the application's own message as one payload.
 pub(super) fn frame(spans: &[HistorySpan], application: Option<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>> {
+    let max = fits(spans, |span| span.secret.as_bytes().len());
+    if max < spans.len() {
+        return Err(EngineError::TooMany { requested: spans.len(), max });
+    }
     let shared = |span: &HistorySpan| SharedSpan {
         last_epoch: span.last_epoch,
         secret: Zeroizing::new(span.secret.as_bytes().to_vec()),
@@ -44,14 +74,25 @@ pub(super) fn frame(spans: &[HistorySpan], application: Option<Vec<u8>>) -> Resu
     Ok(Zeroizing::new(bytes))
 }
 
-/// What a message with this mark holds: the spans, and the application's message. None when it is malformed.
+/// What a message with this mark holds: the spans, as far as they are within the limits of a message, and the application's
+/// message. None when it is malformed.
 pub(crate) fn unframe(payload: &[u8]) -> Option<(Vec<SharedSpan>, Option<Vec<u8>>)> {
     let mut rest = payload;
-    let frame = Frame::mls_decode(&mut rest).ok()?;
-    if !rest.is_empty() || frame.spans.len() > MAX_HISTORY_SPANS {
+    let frame = ReceivedFrame::mls_decode(&mut rest).ok()?;
+    if !rest.is_empty() {
         return None;
     }
-    Some((frame.spans, frame.has_application.then_some(frame.application)))
+    let mut spans = Vec::new();
+    let mut unread = &frame.spans[..];
+    while !unread.is_empty() && spans.len() < MAX_SHARED_SPANS {
+        spans.push(SharedSpan::mls_decode(&mut unread).ok()?);
+    }
+    let within = fits(&spans, |span| span.secret.len());
+    if within < spans.len() || !unread.is_empty() {
+        tracing::warn!("a message has more history than one may have: the rest is left");
+    }
+    spans.truncate(within);
+    Some((spans, frame.has_application.then_some(frame.application)))
 }
 
 #[cfg(test)]
@@ -67,6 +108,22 @@ mod tests {
         assert_eq!(hex::encode(&bytes), "0c01000000000000000902010201".to_owned() + "0103");
         let (spans, application) = unframe(&bytes).unwrap();
         assert_eq!((spans.len(), spans[0].last_epoch, application), (1, Some(9), Some(vec![3])));
+    }
+
+    #[test]
+    fn no_more_is_taken_out_of_a_frame_than_one_may_have() {
+        let taken = |lengths: &[usize]| {
+            let span = |length| SharedSpan { last_epoch: None, secret: Zeroizing::new(vec![0; length]) };
+            let spans = lengths.iter().map(|length| span(*length)).collect();
+            let frame = Frame { spans, has_application: true, application: vec![3] };
+            let (spans, application) = unframe(&frame.mls_encode_to_vec().unwrap()).unwrap();
+            assert_eq!(application, Some(vec![3]), "the application's message is read all the same");
+            spans.len()
+        };
+        assert_eq!(taken(&[0; 1000]), MAX_SHARED_SPANS);
+        assert_eq!(taken(&[MAX_SHARED_BYTES / 2; 3]), 2);
+        assert_eq!(taken(&[MAX_SHARED_BYTES + 1, 0]), 1, "a large group's alone");
+        assert_eq!(taken(&[]), 0);
     }
 
     #[test]

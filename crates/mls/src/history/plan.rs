@@ -7,7 +7,7 @@ use mls_rs::{group::proposal::Proposal, time::MlsTime};
 use super::{
     HistorySecret, HistorySharing, HistorySpan,
     frame::{LABEL, frame},
-    keep,
+    keep::{self, Held, MAX_RIVALS_OF_ONE, Spans},
     secret::NewHistoryClient,
 };
 use crate::{
@@ -27,6 +27,8 @@ pub(crate) enum HistoryChange {
     Keep,
     Enable,
     Disable,
+    /// Another history client, and so another span.
+    Rotate,
 }
 
 /// What is to be done.
@@ -68,13 +70,21 @@ impl ConversationGuard<'_> {
         let mut plan = HistoryPlan::default();
         match change {
             HistoryChange::Enable if !clients.is_empty() => return Err(EngineError::HistoryEnabled),
-            HistoryChange::Disable if clients.is_empty() => return Err(EngineError::HistoryNotEnabled),
+            HistoryChange::Disable | HistoryChange::Rotate if clients.is_empty() => {
+                return Err(EngineError::HistoryNotEnabled);
+            }
             HistoryChange::Enable => plan.new = Some(NewHistoryClient::generate(ciphersuite, &config)?),
             HistoryChange::Disable => plan.remove = staying,
+            HistoryChange::Rotate => {
+                plan.new = Some(NewHistoryClient::generate(ciphersuite, &config)?);
+                plan.remove = staying;
+            }
             HistoryChange::Keep => {
                 let somebody_leaves = going().any(|leaf| !is_client(leaf));
                 let is_enabled = !staying.is_empty();
-                if is_enabled && (somebody_leaves || self.is_renewal_due()?) {
+                if is_enabled
+                    && (somebody_leaves || self.needs_history_rotation()? || self.is_renewal_due()?)
+                {
                     plan.new = Some(NewHistoryClient::generate(ciphersuite, &config)?);
                     plan.remove = staying;
                 }
@@ -88,33 +98,59 @@ impl ConversationGuard<'_> {
 
     /// The held spans that this choice means.
     pub(super) fn shared_spans(&mut self, sharing: HistorySharing) -> Result<Vec<HistorySpan>> {
-        if sharing == HistorySharing::Nothing {
-            return Ok(Vec::new());
-        }
-        let mut spans = keep::readable_spans(self.overlay()?, &self.id)?;
-        match sharing {
+        let spans = Spans::readable(self.overlay()?, &self.id)?;
+        let open = || spans.iter().filter(|held| held.last_epoch.is_none());
+        let is_verified = open().any(|held| held.is_verified);
+        let shared = match sharing {
+            HistorySharing::Nothing => Vec::new(),
+            HistorySharing::Current => {
+                one_from_each(open().filter(|held| held.is_verified == is_verified), |_, _| true)
+            }
             HistorySharing::Since(epoch) => {
-                spans.retain(|span| span.last_epoch.is_none_or(|last| last >= epoch));
-                if spans.is_empty() {
+                let reach = spans.iter().filter(|held| held.last_epoch.is_none_or(|last| last >= epoch));
+                let shared = one_from_each(reach, |a, b| a.first_epoch == b.first_epoch);
+                if shared.is_empty() {
                     return Err(EngineError::HistoryNotHeld { epoch });
                 }
+                shared
             }
-            _ => spans.retain(|span| span.last_epoch.is_none()),
+        };
+        let mut readable = Vec::with_capacity(shared.len());
+        for held in shared {
+            match spans.span(held) {
+                Ok(span) => readable.push(span),
+                Err(EngineError::DamagedState { .. }) => {
+                    tracing::warn!(conversation = %self.id, "a history secret cannot be read");
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(spans)
+        Ok(readable)
     }
 
     /// Whether the history client's leaf will expire soon, as far as its secret is held.
     fn is_renewal_due(&self) -> Result<bool> {
         let now = MlsTime::now().seconds_since_epoch();
-        let spans = keep::readable_spans(self.overlay()?, &self.id)?;
-        for span in spans.iter().filter(|span| span.last_epoch.is_none()) {
-            if is_due(span.secret.content()?.key_package()?.expiration, now) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let spans = Spans::readable(self.overlay()?, &self.id)?;
+        Ok(spans.iter().any(|held| held.last_epoch.is_none() && is_due(held.expiration, now)))
     }
+}
+
+/// Of those that are rivals, the first from each member, and not more than a receiver keeps: it finds out as well as this
+/// device which of them is true.
+fn one_from_each<'a>(
+    spans: impl Iterator<Item = &'a Held>,
+    are_rivals: impl Fn(&Held, &Held) -> bool,
+) -> Vec<&'a Held> {
+    let mut chosen: Vec<&Held> = Vec::new();
+    for held in spans {
+        let mut rivals = chosen.iter().filter(|other| are_rivals(other, held));
+        let is_new = rivals.clone().count() < MAX_RIVALS_OF_ONE;
+        if is_new && rivals.all(|other| other.shared_by != held.shared_by) {
+            chosen.push(held);
+        }
+    }
+    chosen
 }
 
 fn is_due(expiration: u64, now: u64) -> bool {
@@ -139,7 +175,13 @@ impl HistoryPlan {
             }
             let welcome = bundle.welcome.as_deref().unwrap_or_default();
             let begun = new.secret(id, new_epoch, welcome)?;
-            spans.push(HistorySpan { first_epoch: new_epoch, last_epoch: None, secret: begun.clone() });
+            spans.push(HistorySpan {
+                first_epoch: new_epoch,
+                last_epoch: None,
+                secret: begun.clone(),
+                is_verified: true,
+                shared_by: None,
+            });
             secret = Some(begun);
         }
         let message = if spans.is_empty() {

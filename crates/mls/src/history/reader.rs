@@ -34,13 +34,15 @@ const MAX_PROPOSALS: usize = 10_000;
 /// Pass it the messages of the log in order, beginning with those behind the commit that added the history client (what
 /// comes before is an error that changes nothing). It can be read again from the beginning by opening the secret again.
 ///
-/// That the secret is genuine shows in that the messages of the log can be read with it: each is signed by its sender. A
-/// member who wants to be sure that the members are the true ones compares
-/// [`epoch_authenticator`](Self::epoch_authenticator) with its own conversation's in an epoch that both are in.
+/// That the secret is genuine shows in that the messages of the log can be read with it: each is signed by its sender. Who
+/// they are, a made-up group can lie about. A span that is [verified](crate::HistorySpan::is_verified) is of this conversation;
+/// with one that is open, a newcomer reads the log up to its own epoch and has it
+/// [confirmed](crate::ConversationGuard::confirm_history).
 pub struct HistoryClient {
     id: ConversationId,
     client_id: ClientId,
     first_epoch: u64,
+    secret: HistorySecret,
     /// The epoch that was ended by the removal of the history client.
     last_epoch: Option<u64>,
     config: SessionConfig,
@@ -76,12 +78,14 @@ impl HistoryClient {
         if !is_consistent {
             return Err(EngineError::InvalidHistorySecret(None));
         }
+        content.check_leaf_key()?;
         let mut loaded = Loaded::new(group, meta, provider::first_serial()?);
         loaded.snapshot(&overlay)?;
         Ok(Self {
             id: secret.conversation_id().clone(),
             client_id: secret.client_id().clone(),
             first_epoch: secret.first_epoch(),
+            secret: secret.clone(),
             last_epoch: None,
             config: config.clone(),
             overlay,
@@ -97,6 +101,11 @@ impl HistoryClient {
     /// The member that the span is read as.
     pub fn client_id(&self) -> &ClientId {
         &self.client_id
+    }
+
+    /// What it was opened with.
+    pub fn secret(&self) -> &HistorySecret {
+        &self.secret
     }
 
     /// The epoch that the reader is in.

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use mls_rs::{
-    ExtensionList, MlsMessage,
+    CipherSuiteProvider, ExtensionList, MlsMessage,
+    crypto::HpkePublicKey,
     mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize},
 };
 use mls_rs_core::key_package::KeyPackageData;
@@ -37,6 +38,20 @@ pub struct HistorySecret {
     conversation: ConversationId,
     client_id: ClientId,
     first_epoch: u64,
+}
+
+/// Keeps the trial of a leaf's key apart from all other uses of it.
+const LEAF_KEY_INFO: &[u8] = b"tertulia history leaf key 1";
+
+/// What a `KeyPackage` (RFC 9420, section 10) begins with, as far as the leaf's public key.
+#[derive(MlsSize, MlsEncode, MlsDecode)]
+struct KeyPackageBegin {
+    version: u16,
+    ciphersuite: u16,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    init_key: Vec<u8>,
+    #[mls_codec(with = "mls_rs_codec::byte_vec")]
+    encryption_key: Vec<u8>,
 }
 
 /// What stands in the bytes, before the checksum.
@@ -98,7 +113,13 @@ impl HistorySecret {
     }
 
     pub(super) fn content(&self) -> Result<Content> {
-        Content::read(&self.bytes)
+        let (content, _) = Content::split(&self.bytes)?;
+        Content::parse(content)
+    }
+
+    /// The checksum, by which secrets are told apart.
+    pub(super) fn checksum(&self) -> Result<[u8; CHECKSUM]> {
+        Content::split(&self.bytes).map(|(_, sum)| *sum)
     }
 }
 
@@ -118,15 +139,24 @@ impl Content {
         if bytes.len() > MAX_MESSAGE_BYTES {
             return Err(refused());
         }
-        let (mut content, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or_else(refused)?;
+        let (content, sum) = Self::split(bytes)?;
         // Not every key in it is checked when it is opened, and a wrong one would show in the middle of the span only.
         if checksum(content) != *sum {
             return Err(refused());
         }
+        Self::parse(content)
+    }
+
+    /// The content and the checksum.
+    fn split(bytes: &[u8]) -> Result<(&[u8], &[u8; CHECKSUM])> {
+        bytes.split_last_chunk().ok_or(EngineError::InvalidHistorySecret(None))
+    }
+
+    fn parse(mut content: &[u8]) -> Result<Self> {
         let read = Self::mls_decode(&mut content)
             .map_err(|error| EngineError::InvalidHistorySecret(Some(Box::new(error))))?;
         let is_known = read.version == VERSION && content.is_empty();
-        if is_known { Ok(read) } else { Err(refused()) }
+        if is_known { Ok(read) } else { Err(EngineError::InvalidHistorySecret(None)) }
     }
 
     fn write(&self) -> Result<Zeroizing<Vec<u8>>> {
@@ -151,6 +181,21 @@ impl Content {
     pub(super) fn key_package(&self) -> Result<KeyPackageData> {
         KeyPackageData::mls_decode(&mut &self.key_package[..])
             .map_err(|error| EngineError::InvalidHistorySecret(Some(Box::new(error))))
+    }
+
+    /// Refuses a leaf whose private key is not its public one's. MLS does not look at it on joining, so that a member could
+    /// give a secret on with which everything is right but that the first commit in the span cannot be read.
+    pub(super) fn check_leaf_key(&self) -> Result<()> {
+        let refused = || EngineError::InvalidHistorySecret(None);
+        let data = self.key_package()?;
+        let public = KeyPackageBegin::mls_decode(&mut &data.key_package_bytes[..])
+            .map_err(|error| EngineError::InvalidHistorySecret(Some(Box::new(error))))?;
+        let public = HpkePublicKey::from(public.encryption_key);
+        let suite = provider::cipher_suite_provider(Ciphersuite::from_number(self.ciphersuite)?)?;
+        // What is sealed here goes nowhere, and says nothing.
+        let sealed = suite.hpke_seal(&public, LEAF_KEY_INFO, None, b"").map_err(|_| refused())?;
+        let opened = suite.hpke_open(&sealed, &data.leaf_node_key, &public, LEAF_KEY_INFO, None);
+        opened.map(drop).map_err(|_| refused())
     }
 }
 

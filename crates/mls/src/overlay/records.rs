@@ -23,12 +23,18 @@ pub(crate) enum RecordKind {
     Certificate = 5,
     /// A pre-shared key. Of nobody, by its id.
     Psk = 6,
-    /// A history secret. Of a conversation, by its first epoch as eight bytes, big-endian.
+    /// A span of history. Of a conversation, by its first epoch as eight bytes, big-endian; an unverified one by a ninth, its
+    /// place among those with the same epoch.
     History = 7,
     /// When the own leaf's keys are due to be rotated. Of nobody, by the conversation's id.
     Rotation = 8,
     /// The history secret that a pending commit begins. Of a conversation, by nothing.
     PendingHistory = 9,
+    /// What opens a span of history. As the span.
+    HistorySecret = 10,
+    /// A history client that this device has seen. Of a conversation, by the epoch as eight bytes, big-endian, and a digest.
+    /// By nothing: since when.
+    HistorySeen = 11,
     /// What tells one state of the certificates and lists from another. Of nobody, by nothing.
     TrustState = 16,
     /// The group info that a pending join was made with. Of a conversation, by nothing.

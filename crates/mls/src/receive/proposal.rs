@@ -54,11 +54,12 @@ impl ConversationGuard<'_> {
         Ok(result)
     }
 
-    /// Seconds to wait before committing what is pending. None if nothing is, or nothing that this device may commit.
-    pub(super) fn commit_delay(&mut self) -> Result<Option<u64>> {
+    /// Seconds to wait before committing what is pending, or what has to be committed for another reason. None if nothing
+    /// is, or nothing that this device may commit.
+    pub(super) fn commit_delay(&mut self, is_owed: bool) -> Result<Option<u64>> {
         let Some(loaded) = self.loaded_if_joined()? else { return Ok(None) };
         // Nobody commits their own removal: another member does.
-        let is_due = loaded.group.commit_required() && !is_to_be_removed(&loaded.group);
+        let is_due = (is_owed || loaded.group.commit_required()) && !is_to_be_removed(&loaded.group);
         Ok(is_due.then(|| loaded.commit_delay()))
     }
 }

@@ -11,7 +11,7 @@ use mls_rs::{
 use super::{TransactionContext, backdated, failure};
 use crate::{
     ConversationGuard, ConversationId, CredentialRef, EngineError, ExternalSender,
-    MlsConversationConfiguration, Result, WelcomeBundle, commit::client_id_error, identity::Judge,
+    MlsConversationConfiguration, Result, WelcomeBundle, commit::client_id_error, history, identity::Judge,
     key_package::MAX_LIFETIME, loaded::Loaded, overlay, provider, record::GroupMeta, rotation, wire,
 };
 
@@ -75,6 +75,7 @@ impl TransactionContext {
                 .build()
         };
         let group = build().map_err(|error| failure(&overlay, error))?;
+        history::joined(&overlay, id, &group)?;
         rotation::note_new_keys(&overlay, id, &meta);
         writing.insert(Loaded::new(group, meta, provider::first_serial()?))
     }
@@ -128,6 +129,7 @@ impl TransactionContext {
         let crl_new_distribution_points = judge.new_points();
         fail_point!(WELCOMED);
         let epoch = group.current_epoch();
+        history::joined(&overlay, &id, &group)?;
         rotation::note_new_keys(&overlay, &id, &meta);
         writing.insert(Loaded::new(group, meta, provider::first_serial()?))?;
         // A join for an earlier epoch was not taken, or is undone: else nobody could have added this device.
