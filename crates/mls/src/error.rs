@@ -66,7 +66,8 @@ pub enum EngineError {
     #[error("{0} is a member already")]
     AlreadyMember(ClientId),
 
-    /// A client was to be added twice at once. Name it once, with one key package.
+    /// A commit would add a client twice: it is named twice, or a pending proposal adds it. Name it once, or call
+    /// `commit_pending_proposals`.
     #[error("{0} is to be added twice")]
     AddedTwice(ClientId),
 

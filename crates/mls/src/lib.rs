@@ -281,6 +281,7 @@ mod psk;
 mod receive;
 mod record;
 mod rotation;
+mod rules;
 mod sent;
 mod session;
 mod transaction;

@@ -20,6 +20,7 @@ use crate::{
     key_package::{BACKDATE, MAX_LIFETIME},
     overlay::Overlay,
     record::GroupMeta,
+    rules::EngineRules,
 };
 
 /// The library's configuration, spelled out.
@@ -30,7 +31,7 @@ pub(crate) type Config = WithKeyPackageRepo<
         WithGroupStateStorage<
             Overlay,
             WithMlsRules<
-                DefaultMlsRules,
+                EngineRules,
                 WithCryptoProvider<EngineCrypto, WithIdentityProvider<PolicyIdentityProvider, BaseConfig>>,
             >,
         >,
@@ -72,7 +73,7 @@ pub(crate) fn client(
             trust: overlay.trust().clone(),
         })
         .crypto_provider(EngineCrypto(crypto_provider()))
-        .mls_rules(rules)
+        .mls_rules(EngineRules(rules))
         .group_state_storage(overlay.clone())
         .psk_store(overlay.clone())
         .key_package_repo(overlay.clone())

@@ -176,6 +176,28 @@ async fn a_key_package_that_cannot_be_added_is_refused_by_every_way_to_add() {
 }
 
 #[tokio::test]
+async fn who_is_proposed_is_not_added_beside_the_proposal() {
+    let (hub, mut alice, mut bob, id) = two().await;
+    let carol = Device::new(&hub, "carol").await;
+    let mut tx = bob.session.new_transaction().await.unwrap();
+    let proposal = tx.new_add_proposal(&id, carol.key_package().await).await.unwrap().proposal;
+    tx.finish().await.unwrap();
+    hub.post(&id, proposal);
+    alice.sync(&id).await;
+    for device in [&mut alice, &mut bob] {
+        let package = carol.key_package().await;
+        let before = state(device, &id);
+        let refused = device.change(&id, vec![package], &[]).await.unwrap_err();
+        assert!(
+            matches!(&refused, EngineError::AddedTwice(who) if *who == client_id("carol")),
+            "{refused:?}"
+        );
+        assert_eq!(state(device, &id), before);
+    }
+    assert_eq!(alice.commit_proposals(&id).await.unwrap().unwrap().added, [client_id("carol")]);
+}
+
+#[tokio::test]
 async fn who_is_removed_by_a_commit_can_be_added_by_it() {
     let (_hub, mut alice, mut bob, id) = two().await;
     let package = bob.key_package().await;

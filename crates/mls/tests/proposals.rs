@@ -327,3 +327,36 @@ async fn who_keeps_history_may_not_speak() {
         assert_eq!(freed[0].app_msg, None);
     }
 }
+
+#[tokio::test]
+async fn of_several_changes_of_one_leaf_one_is_committed_and_all_can_follow() {
+    // Two updates of one member; an update of a member that is removed; both with others' proposals beside them.
+    for removes in [false, true] {
+        let (hub, [mut alice, mut bob, mut carol], id) = three(SessionConfig::default()).await;
+        for _ in 0..2 {
+            let mut tx = bob.session.new_transaction().await.unwrap();
+            let proposal = tx.new_update_proposal(&id).await.unwrap().proposal;
+            tx.finish().await.unwrap();
+            hub.post(&id, proposal);
+        }
+        if removes {
+            hub.propose_removal(&id, &client_id("bob"));
+        }
+        for device in [&mut alice, &mut carol] {
+            device.sync(&id).await;
+        }
+        let summary = alice.commit_proposals(&id).await.unwrap().unwrap();
+        assert_eq!(summary.removed, if removes { vec![client_id("bob")] } else { vec![] });
+        for device in [&mut alice, &mut carol] {
+            device.sync(&id).await;
+        }
+        let seen = bob.sync(&id).await.pop().unwrap();
+        assert_eq!((seen.outcome, seen.is_active), (Outcome::Commit, !removes));
+        assert_same_state(&id, &[&alice, &carol]);
+        if !removes {
+            assert_same_state(&id, &[&alice, &bob]);
+            bob.send(&id, "with new keys").await;
+            assert_eq!(alice.read(&id).await, ["with new keys"]);
+        }
+    }
+}

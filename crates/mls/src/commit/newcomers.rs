@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
-use mls_rs::{MlsMessage, time::MlsTime};
+use mls_rs::{MlsMessage, group::proposal::Proposal, time::MlsTime};
 
 use crate::{
-    ClientId, ClientIdPolicy, EngineError, KeyPackage, Result, conversation::ciphersuite, provider::MlsGroup,
+    ClientId, ClientIdPolicy, EngineError, KeyPackage, Result, conversation::ciphersuite,
+    identity::client_id_of, provider::MlsGroup,
 };
 
 /// Refuses, each with an error of its own, key packages of another ciphersuite, expired or too long-lived ones, clients that
-/// are members and not to be removed, and a client that is named twice. The rest is the library's to check.
+/// are members and not to be removed, and a client that would be added twice: it is named twice, or the pending proposals,
+/// which go along, add it. The rest is the library's to check.
 pub(super) fn check(
     policy: &dyn ClientIdPolicy,
     group: &MlsGroup,
@@ -20,6 +22,13 @@ pub(super) fn check(
     let now = MlsTime::now().seconds_since_epoch();
     let removed = remove.iter().map(|client| policy.canonical(client)).collect::<Result<HashSet<_>, _>>()?;
     let mut seen = HashSet::with_capacity(add.len());
+    for cached in group.get_cached_proposals() {
+        if let Proposal::Add(proposed) = cached.proposal() {
+            seen.extend(
+                client_id_of(proposed.signing_identity()).and_then(|client| policy.canonical(&client)),
+            );
+        }
+    }
     let mut messages = Vec::with_capacity(add.len());
     for package in add {
         package.ciphersuite().check_is(suite)?;

@@ -1,7 +1,7 @@
 //! Own proposals that a commit left out are made again in the new epoch.
 //!
 //! Whether a commit has brought about what was proposed is told by what is changed, not by what it refers to: an Add by
-//! the identity, a Remove by the leaf, an Update by the leaf node. Proposals from outside are not this device's, even if
+//! the identity, a Remove by the leaf, an Update by the leaf node, of which any new one of this device will do. Proposals from outside are not this device's, even if
 //! it made them: whoever sent them sees for themselves.
 
 use mls_rs::{
@@ -36,6 +36,11 @@ pub(crate) fn left_out(
     let is_applied = |proposal: &Proposal| {
         new_epoch.applied_proposals().iter().any(|applied| applied.proposal == *proposal)
     };
+    let own = Sender::Member(after.current_member_index());
+    let mut is_updated = new_epoch
+        .applied_proposals()
+        .iter()
+        .any(|applied| applied.sender == own && matches!(applied.proposal, Proposal::Update(_)));
     let open = |proposal: Proposal| match &proposal {
         Proposal::Add(add) => {
             let package = add.key_package().mls_encode_to_vec().ok()?;
@@ -51,7 +56,7 @@ pub(crate) fn left_out(
             let client = client_id_of(&target).ok()?;
             (is_there && !is_applied(&proposal)).then_some(Intent::Remove(client, Some(leaf)))
         }
-        Proposal::Update(_) => (!is_applied(&proposal)).then_some(Intent::Update),
+        Proposal::Update(_) => (!std::mem::replace(&mut is_updated, true)).then_some(Intent::Update),
         _ => None,
     };
     proposals.into_iter().filter_map(open).collect()

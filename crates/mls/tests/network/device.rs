@@ -33,6 +33,8 @@ pub(crate) struct Memory {
     ahead: BTreeSet<usize>,
     /// The texts that were read, each with its sender.
     pub(crate) read: BTreeSet<String>,
+    /// Proposals, made or renewed, that the hub has not got yet. They go before any commit, which may refer to them.
+    outgoing: Vec<String>,
 }
 
 impl Memory {
@@ -52,6 +54,13 @@ impl Memory {
         self.cursor = place;
         self.ahead.clear();
     }
+}
+
+/// What a device proposes.
+pub(crate) enum Change {
+    Add(KeyPackage),
+    Remove(ClientId),
+    Update,
 }
 
 /// What became of a message that was handed to the engine.
@@ -175,6 +184,7 @@ impl Device {
             Ok(result) => {
                 let outcome = result.outcome;
                 let begins = result.external_join && outcome == Outcome::OwnCommitMerged;
+                memory.outgoing.extend(result.proposals.iter().map(|renewed| hex::encode(&renewed.proposal)));
                 self.note(result, &mut memory, new_texts);
                 if begins {
                     memory.begin_at(place);
@@ -222,6 +232,35 @@ impl Device {
             assert!(memory.read.insert(text.clone()), "{} reads {text} twice", self.name);
             new_texts.push((text, sender));
         }
+    }
+
+    /// Proposes something, to be sent later.
+    pub(crate) fn propose(&mut self, change: Change) -> Result<(), EngineError> {
+        let mut tx = now(self.session.new_transaction())?;
+        let bundle = match change {
+            Change::Add(package) => now(tx.new_add_proposal(&self.id, package)),
+            Change::Remove(client) => now(tx.new_remove_proposal(&self.id, client)),
+            Change::Update => now(tx.new_update_proposal(&self.id)),
+        }?;
+        let mut memory = self.memory.clone();
+        memory.outgoing.push(hex::encode(bundle.proposal));
+        tx.set_data(serde_json::to_vec(&memory).unwrap())?;
+        now(tx.finish())?;
+        self.memory = memory;
+        Ok(())
+    }
+
+    /// The proposals that the hub has not got yet.
+    pub(crate) fn outgoing(&self) -> Vec<Vec<u8>> {
+        self.memory.outgoing.iter().map(|proposal| hex::decode(proposal).unwrap()).collect()
+    }
+
+    /// The hub has got them.
+    pub(crate) fn sent(&mut self) {
+        self.memory.outgoing.clear();
+        let mut tx = now(self.session.new_transaction()).unwrap();
+        tx.set_data(serde_json::to_vec(&self.memory).unwrap()).unwrap();
+        now(tx.finish()).unwrap();
     }
 
     /// Opens a Welcome, whose reader begins at `place`. Whether it was for this device.

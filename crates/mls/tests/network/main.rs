@@ -3,7 +3,7 @@
 //! Three to twelve devices, each on a store of its own, and a hub that puts everything into one order. On the way to a device
 //! messages are lost, delayed, overtaken and repeated; on the way to the hub commits are lost, late and repeated, and so are
 //! its answers. Devices are killed and restarted, also while they wait for an answer, and transactions are given up. In
-//! between they add, remove, update, leave, come back and talk. In the end the network heals and all have to agree, and to
+//! between they add, remove, update, propose each of these, leave, come back and talk. What commits leave out is proposed again. In the end the network heals and all have to agree, and to
 //! have read each message once.
 //!
 //! `cargo nextest run -p tertulia-mls -E 'binary(network)'` plays 1000 seeds, with `SEEDS=20000` in the environment more,

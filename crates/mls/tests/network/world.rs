@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     common::{Fault, Hub, client_id, conversation},
-    device::{Device, Handed, Operation, Read, Replayed},
+    device::{Change, Device, Handed, Operation, Read, Replayed},
     wire::{advance, now},
 };
 
@@ -109,6 +109,8 @@ struct World {
     /// How many of the Welcomes each device has tried.
     tried: Vec<usize>,
     delivered: usize,
+    /// Proposals of devices that came to the hub.
+    proposed: usize,
     /// Nothing is lost, nothing is late, and nobody is told: who wants to know reads the log.
     is_well: bool,
 }
@@ -153,6 +155,7 @@ pub(crate) fn play(seed: u64) {
         welcomes: Vec::new(),
         rosters: vec![BTreeSet::new()],
         delivered: 0,
+        proposed: 0,
         is_well: true,
     };
     world.begin();
@@ -192,7 +195,7 @@ impl World {
         }
         // First all commits in doubt are settled and all proposals committed, which may remove somebody; then all come
         // together.
-        for _ in 0..2 {
+        for _ in 0..3 {
             for who in 0..self.devices.len() {
                 self.come_to_rest(who);
             }
@@ -230,6 +233,7 @@ impl World {
     fn come_to_rest(&mut self, who: usize) -> bool {
         for _ in 0..10 {
             self.fetch(who);
+            self.send_proposals(who);
             if self.devices[who].is_pending() {
                 let is_join = self.pending_is_join(who);
                 let settle = self.devices[who].settle(self.hub.epoch(&self.id));
@@ -284,11 +288,12 @@ impl World {
             }
         }
         println!(
-            "{} devices, {}, {} epochs, {} deliveries, {due} messages were due and read, {others} others",
+            "{} devices, {}, {} epochs, {} deliveries, {} proposals, {due} messages were due and read, {others} others",
             self.devices.len(),
             if self.is_eager { "eager" } else { "in order" },
             expected.0,
-            self.delivered
+            self.delivered,
+            self.proposed
         );
     }
 
@@ -415,7 +420,28 @@ impl World {
 
     // The devices' way to the hub.
 
+    /// Posts the proposals that the hub has not got yet, perhaps once more than need be.
+    fn send_proposals(&mut self, who: usize) {
+        let outgoing = self.devices[who].outgoing();
+        if outgoing.is_empty() {
+            return;
+        }
+        if self.rosters.last().is_some_and(|roster| roster.contains(&self.devices[who].client_id())) {
+            for proposal in outgoing {
+                let place = self.hub.log_len(&self.id);
+                self.hub.post(&self.id, proposal);
+                self.fan_out(place);
+                self.proposed += 1;
+            }
+            if !self.is_well && self.random.random_bool(0.1) {
+                return;
+            }
+        }
+        self.devices[who].sent();
+    }
+
     fn send_commit(&mut self, who: usize, mut operation: Operation, is_join: bool, text: Option<usize>) {
+        self.send_proposals(who);
         if let Some(result) = advance(&mut operation) {
             self.committed(who, is_join, result);
             return;
@@ -502,6 +528,7 @@ impl World {
                 | EngineError::CommitOutcomeUnknown { .. }
                 | EngineError::PendingCommit { .. }
                 | EngineError::AlreadyMember(_)
+                | EngineError::AddedTwice(_)
                 | EngineError::NoSuchMember(_)
                 | EngineError::OwnRemovalPending,
             ) => {}
@@ -513,7 +540,7 @@ impl World {
 
     fn act(&mut self) {
         let who = self.random.random_range(0..self.devices.len());
-        let what = self.random.random_range(0..30);
+        let what = self.random.random_range(0..34);
         if what < 3 {
             // Killed, perhaps while it waits for an answer.
             self.in_flight[who] = None;
@@ -581,6 +608,7 @@ impl World {
                     self.send_commit(who, self.devices[who].commit_proposals(), false, None);
                 }
             }
+            30..=33 => self.propose(who, other),
             28 => {
                 // It comes back from outside, having read what there is.
                 self.fetch(who);
@@ -590,6 +618,26 @@ impl World {
                 }
             }
             _ => self.fetch(who),
+        }
+    }
+
+    /// A device proposes something, and sends it now or later.
+    fn propose(&mut self, who: usize, other: usize) {
+        let client = self.devices[other].client_id();
+        let change = match self.random.random_range(0..3) {
+            0 => Change::Update,
+            1 if !self.devices[other].is_member() => Change::Add(self.devices[other].key_package()),
+            _ if self.devices[who].members().len() > 2 => Change::Remove(client),
+            _ => return,
+        };
+        match self.devices[who].propose(change) {
+            Ok(()) => {
+                if self.random.random_bool(0.5) {
+                    self.send_proposals(who);
+                }
+            }
+            Err(EngineError::AlreadyMember(_) | EngineError::NoSuchMember(_)) => {}
+            Err(error) => panic!("{}: {error:?}", self.devices[who].name),
         }
     }
 
