@@ -104,17 +104,13 @@ struct Open {
     outsiders: Vec<usize>,
     removable: Vec<usize>,
     updaters: Vec<usize>,
-    /// Nobody who updates is removed: the library of the engine puts both into one commit, which all others refuse.
-    /// OpenMLS leaves out the update.
-    distinct: bool,
 }
 
 impl Open {
     fn new(members: &[usize], outsiders: &[usize], committer: usize) -> Self {
         // Nobody commits their own removal.
         let removable = members.iter().copied().filter(|member| *member != committer).collect();
-        let distinct = kind(committer) == 0;
-        Self { outsiders: outsiders.to_vec(), removable, updaters: members.to_vec(), distinct }
+        Self { outsiders: outsiders.to_vec(), removable, updaters: members.to_vec() }
     }
 }
 
@@ -279,9 +275,6 @@ impl World {
     async fn proposal_of(&mut self, proposer: usize, open: &mut Open) -> Option<Proposed> {
         let (what, said, change) = match self.random.random_range(0..3) {
             0 if open.updaters.contains(&proposer) => {
-                if open.distinct {
-                    open.removable.retain(|other| *other != proposer);
-                }
                 (What::Update, format!("{proposer} proposes an update"), Change::Update)
             }
             1 if !open.outsiders.is_empty() => {
@@ -291,9 +284,6 @@ impl World {
             }
             _ => {
                 let gone = take(&mut open.removable, &mut self.random)?;
-                if open.distinct {
-                    open.updaters.retain(|other| *other != gone);
-                }
                 let change = Change::Remove(identity(gone));
                 (What::Remove(gone), format!("{proposer} proposes to remove {gone}"), change)
             }

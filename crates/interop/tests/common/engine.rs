@@ -136,8 +136,7 @@ impl Device for EngineDevice {
         let mut tx = self.session.new_transaction().await.unwrap();
         let package = tx.generate_key_packages(&self.credential, 1, None).unwrap().pop().unwrap();
         tx.finish().await.unwrap();
-        // The header of an `MLSMessage` has four bytes.
-        if bare { package.as_bytes()[4..].to_vec() } else { package.into_bytes() }
+        if bare { package.as_bare_bytes().to_vec() } else { package.into_bytes() }
     }
 
     async fn create(&mut self, external_sender: &[u8]) {
