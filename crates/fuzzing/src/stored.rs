@@ -51,12 +51,12 @@ async fn in_a_transaction(device: &Device, genuine: &[u8]) {
 async fn damage(device: &Device, choice: u8, rest: &[u8]) {
     let store = device.session.store();
     let id = conversation().as_bytes().to_vec();
-    let (state, epoch, serial) = store
+    let (state, epoch, serial, head) = store
         .read(|tx| {
             let newest = tx.max_group_epoch(&id)?;
             let epoch = newest.map(|newest| tx.group_epoch(&id, newest)).transpose()?.flatten();
             let serial = tx.journal(&id)?.last().map(|entry| entry.serial);
-            Ok::<_, StoreError>((tx.group_state(&id)?, newest.zip(epoch), serial))
+            Ok::<_, StoreError>((tx.group_state(&id)?, newest.zip(epoch), serial, tx.pending_head(&id)?))
         })
         .expect("the store can be read");
     let writer = store.lock().await.expect("nobody else writes");
@@ -72,7 +72,7 @@ async fn damage(device: &Device, choice: u8, rest: &[u8]) {
             (2, ..) => tx.put_group_tree(&id, &script::message(rest, &[])),
             (3, ..) => {
                 // Of the first version without a head; and one whose head is whole.
-                let head = tx.pending_head(&id)?.filter(|_| choice % 12 == 3).unwrap_or_default();
+                let head = head.filter(|_| choice % 12 == 3).unwrap_or_default();
                 tx.put_pending_commit(&id, &head, &script::message(rest, &[]))
             }
             (4, Some(state), _) => {
