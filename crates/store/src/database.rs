@@ -47,6 +47,11 @@ pub(crate) fn path(home: &Path) -> PathBuf {
     home.join(DATABASE)
 }
 
+/// The file of the write-ahead log.
+pub(crate) fn log_path(home: &Path) -> PathBuf {
+    home.join(format!("{DATABASE}-wal"))
+}
+
 /// Makes the database of a new store. It has its name once it is complete, so an interrupted creation leaves no store.
 pub(crate) fn create(home: &Path, key: &StoreKey) -> Result<(), StoreError> {
     let unfinished = home.join(UNFINISHED);

@@ -56,6 +56,7 @@ mod home;
 mod incarnation;
 mod key;
 mod lock;
+mod log_space;
 mod rekey;
 mod store;
 mod tables;

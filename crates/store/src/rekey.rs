@@ -52,7 +52,7 @@ impl Store {
                 keyed.change(key);
                 self.forget_readers();
                 // Pages under the old key go now or, while a read needs them, later.
-                drop(database::empty_log(&writer.connection));
+                drop(writer.empty_log());
                 Ok(())
             }
             Err(error) => {

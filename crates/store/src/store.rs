@@ -7,6 +7,7 @@ use crate::{
     incarnation::{self, Anchor, WRITTEN},
     key::{Slot, StoreKey},
     lock::{self, WriterLock},
+    log_space::LogSpace,
     rekey,
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -47,6 +48,7 @@ pub(crate) struct Keyed {
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
     anchor: Anchor,
+    log: LogSpace,
 }
 
 impl Keyed {
@@ -56,6 +58,13 @@ impl Keyed {
 
     pub(crate) fn change(&mut self, key: StoreKey) {
         *self = Self { key, changes: self.changes + 1 };
+    }
+}
+
+impl Writer {
+    pub(crate) fn empty_log(&mut self) -> Result<(), StoreError> {
+        self.log.is_gone();
+        database::empty_log(&self.connection)
     }
 }
 
@@ -156,7 +165,7 @@ impl Store {
             incarnation,
             lock,
             keyed: RwLock::new(Keyed { key, changes: 0 }),
-            writer: Mutex::new(Writer { connection, anchor }),
+            writer: Mutex::new(Writer { connection, anchor, log: LogSpace::new(database::log_path(home)) }),
             idle: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -198,10 +207,11 @@ impl Store {
         self.check_guard(guard)?;
         fail_point!(BEGIN, StoreError::DiskFull);
         let mut writer = self.writer();
-        let Writer { connection, anchor } = &mut *writer;
+        let Writer { connection, anchor, log } = &mut *writer;
         let tx = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| database::explained(error.into(), &self.inner.home, self.keyed().key()))?;
+        log.reserve(&tx);
         let before = tx.total_changes();
         let mut tx = WriteTx { tx };
         let result = change(&mut tx)?;
@@ -282,7 +292,7 @@ impl Store {
     /// content. Nothing was lost, and a later call does it. [`StoreError::WrongGuard`], [`StoreError::DiskFull`].
     pub fn erase_log(&self, guard: &WriterGuard) -> Result<(), StoreError> {
         self.check_guard(guard)?;
-        database::empty_log(&self.writer().connection)
+        self.writer().empty_log()
     }
 
     pub(crate) fn home(&self) -> &Path {
