@@ -69,7 +69,10 @@ async fn damage(device: &Device, choice: u8, rest: &[u8]) {
             (1, _, Some((number, secrets))) => {
                 tx.put_group_epoch(&id, number, &script::message(rest, &[secrets.to_vec()]))
             }
-            (2, ..) => tx.put_group_tree(&id, &script::message(rest, &[])),
+            (2, ..) => {
+                let part = u32::from(rest.first().copied().unwrap_or_default()) % 4;
+                tx.put_group_tree_part(&id, part, &script::message(rest, &[]))
+            }
             (3, ..) => {
                 // Of the first version without a head; and one whose head is whole.
                 let head = head.filter(|_| choice % 12 == 3).unwrap_or_default();

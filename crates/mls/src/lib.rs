@@ -272,6 +272,7 @@ mod identity;
 mod ids;
 mod key_package;
 mod loaded;
+mod long_secret;
 mod outcome;
 mod overlay;
 mod portable;
@@ -286,6 +287,7 @@ mod sent;
 mod session;
 mod transaction;
 mod transport;
+mod tree;
 mod wire;
 mod x509;
 

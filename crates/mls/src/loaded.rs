@@ -25,6 +25,7 @@ use crate::{
     provider::{self, MlsGroup},
     record::GroupMeta,
     sent::{ContentDigest, OwnMessage, Sent, SentDigest, verify},
+    tree::{PartDigests, StoredTree},
 };
 
 /// Most journal entries before the next snapshot.
@@ -48,6 +49,8 @@ pub(crate) struct Loaded {
     entries: u32,
     /// The epoch whose tree is written beside the snapshot.
     tree_epoch: Option<u64>,
+    /// Those of its parts.
+    stored_tree: PartDigests,
     /// Length of the encoded tree, by which the size in memory is estimated.
     tree_bytes: usize,
     /// Whether the store does not have all of it yet.
@@ -63,12 +66,13 @@ impl Loaded {
         let StoredGroup { meta, heads, snapshot, tree, serial, journal } = stored;
         let client = provider::client(overlay, config, &meta, None, MAX_LIFETIME);
         overlay.stage_snapshot(snapshot);
-        let tree_bytes = tree.as_ref().map_or(0, Vec::len);
-        let has_tree = tree.is_some();
-        let group = match tree {
-            Some(tree) => {
-                ExportedTree::from_bytes(&tree).and_then(|tree| client.load_group_with_ratchet_tree(id, tree))
-            }
+        let stored_tree = match &tree {
+            Some((digest, tree)) => tree.checked(*digest)?,
+            None => PartDigests::default(),
+        };
+        let group = match &tree {
+            Some((_, tree)) => ExportedTree::from_bytes(&tree.to_bytes()?)
+                .and_then(|tree| client.load_group_with_ratchet_tree(id, tree)),
             None => client.load_group(id),
         };
         let group = group.map_err(|error| match overlay.take_failure() {
@@ -77,8 +81,9 @@ impl Loaded {
         })?;
         let epoch = group.current_epoch();
         let mut loaded = Self {
-            tree_epoch: has_tree.then_some(epoch),
-            tree_bytes: if has_tree { tree_bytes } else { group.export_tree().byte_size() },
+            tree_epoch: tree.as_ref().map(|_| epoch),
+            tree_bytes: tree.map_or_else(|| group.export_tree().byte_size(), |(_, tree)| tree.size()),
+            stored_tree,
             group,
             meta,
             heads: Heads::from_records(heads),
@@ -106,6 +111,7 @@ impl Loaded {
             serial,
             entries: 0,
             tree_epoch: None,
+            stored_tree: PartDigests::default(),
             tree_bytes: 0,
             changed: true,
             has_replayed: false,
@@ -247,9 +253,7 @@ impl Loaded {
         let tree = if self.tree_epoch == Some(epoch) {
             None
         } else {
-            let tree = self.group.export_tree().to_bytes().map_err(library)?;
-            self.tree_bytes = tree.len();
-            Some(tree)
+            Some(StoredTree::of(&self.group.export_tree()).map_err(|error| library(error.into()))?)
         };
         let new_epoch = self.sent_epoch != epoch;
         if new_epoch {
@@ -261,14 +265,20 @@ impl Loaded {
         self.serial += 1;
         self.entries = 0;
         self.changed = true;
-        self.tree_epoch = Some(epoch);
+        let tree_change = tree.map(|tree| {
+            self.tree_epoch = Some(epoch);
+            self.tree_bytes = tree.size();
+            let stored = std::mem::replace(&mut self.stored_tree, tree.digests());
+            self.stored_tree.change(tree, &stored)
+        });
         overlay.finish_snapshot(
             self.group.group_id(),
             FinishedSnapshot {
                 meta: self.meta.clone(),
                 heads: self.heads.to_records(),
                 serial: self.serial,
-                tree,
+                tree: self.stored_tree.of_all(),
+                tree_change,
                 new_epoch,
             },
         );

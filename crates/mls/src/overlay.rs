@@ -23,9 +23,11 @@ pub(crate) use self::{client::signature_key, records::RecordKind};
 use crate::{
     ConversationId, CredentialRef, EngineError, Result,
     credential::Credential,
+    long_secret::LongSecret,
     record::{
         EpochHeads, GroupMeta, GroupRecord, PendingHead, PendingRecord, epoch_from_bytes, epoch_to_bytes,
     },
+    tree::{StoredTree, TreeChange, TreeDigest},
     x509::Trust,
 };
 
@@ -64,7 +66,7 @@ struct Changes {
 #[derive(Clone)]
 struct PendingChange {
     head: Vec<u8>,
-    body: Secret,
+    body: LongSecret,
 }
 
 #[derive(Default)]
@@ -73,7 +75,7 @@ struct GroupChange {
     hides_store: bool,
     /// None with `hides_store` means that the group is deleted.
     state: Option<GroupState>,
-    tree: Option<Vec<u8>>,
+    tree: Option<TreeChange>,
     journal: Vec<JournalEntry>,
     epochs: BTreeMap<u64, Secret>,
 }
@@ -85,10 +87,11 @@ struct GroupState {
     serial: u64,
     meta: GroupMeta,
     heads: Vec<EpochHeads>,
-    tree_inside: bool,
+    /// That of the tree beside the snapshot, if it is not in it.
+    tree: Option<TreeDigest>,
     /// Whether the epoch is the same as in the snapshot before.
     same_epoch: bool,
-    snapshot: Secret,
+    snapshot: LongSecret,
 }
 
 /// What a snapshot lacks when the library has written it.
@@ -96,8 +99,9 @@ pub(crate) struct FinishedSnapshot {
     pub(crate) meta: GroupMeta,
     pub(crate) heads: Vec<EpochHeads>,
     pub(crate) serial: u64,
-    /// The ratchet tree, if the one that is stored is another or is in the snapshot.
-    pub(crate) tree: Option<Vec<u8>>,
+    pub(crate) tree: TreeDigest,
+    /// What of the ratchet tree is to be written.
+    pub(crate) tree_change: Option<TreeChange>,
     /// Whether it is the first snapshot of its epoch.
     pub(crate) new_epoch: bool,
 }
@@ -106,9 +110,9 @@ pub(crate) struct FinishedSnapshot {
 pub(crate) struct StoredGroup {
     pub(crate) meta: GroupMeta,
     pub(crate) heads: Vec<EpochHeads>,
-    pub(crate) snapshot: Secret,
-    /// None when it is in the snapshot.
-    pub(crate) tree: Option<Vec<u8>>,
+    pub(crate) snapshot: LongSecret,
+    /// With the digest that it should have. None when it is in the snapshot.
+    pub(crate) tree: Option<(TreeDigest, StoredTree)>,
     pub(crate) serial: u64,
     /// In order, with some entries that are contained in the snapshot.
     pub(crate) journal: Vec<JournalEntry>,
@@ -150,16 +154,16 @@ impl Overlay {
                 let mut changes = view.changes();
                 let change = changes.groups.entry(id.to_vec()).or_default();
                 change.hides_store = true;
-                change.tree = stored.tree;
                 change.journal = stored.journal;
                 change.state = Some(GroupState {
                     serial: stored.serial,
                     meta: stored.meta,
                     heads: stored.heads,
-                    tree_inside: change.tree.is_none(),
+                    tree: stored.tree.as_ref().map(|(digest, _)| *digest),
                     same_epoch: false,
                     snapshot: stored.snapshot,
                 });
+                change.tree = stored.tree.map(|(_, tree)| TreeChange::whole(tree));
             }
             Ok(())
         })?;
@@ -212,7 +216,14 @@ impl Overlay {
             (Some(state), below) => {
                 let (below_tree, below_journal) = below.map_or((None, Vec::new()), |b| (b.tree, b.journal));
                 StoredGroup {
-                    tree: if state.tree_inside { None } else { tree.or(below_tree) },
+                    tree: state.tree.map(|digest| {
+                        let below = below_tree.map(|(_, tree)| tree).unwrap_or_default();
+                        let tree = match tree {
+                            Some(change) => change.on(below),
+                            None => below,
+                        };
+                        (digest, tree)
+                    }),
                     journal: if state.same_epoch { below_journal } else { Vec::new() },
                     meta: state.meta,
                     heads: state.heads,
@@ -261,22 +272,25 @@ impl Overlay {
     }
 
     /// The library asks for this snapshot next.
-    pub(crate) fn stage_snapshot(&self, snapshot: Secret) {
-        self.changes().staged = Some(snapshot);
+    pub(crate) fn stage_snapshot(&self, snapshot: LongSecret) {
+        self.changes().staged = Some(snapshot.into_zeroizing());
     }
 
     /// Completes the snapshot that the library has just written.
     pub(crate) fn finish_snapshot(&self, id: &[u8], finished: FinishedSnapshot) {
-        let FinishedSnapshot { meta, heads, serial, tree, new_epoch } = finished;
+        let FinishedSnapshot { meta, heads, serial, tree, tree_change, new_epoch } = finished;
         let mut changes = self.changes();
         let Some(change) = changes.groups.get_mut(id) else { return };
         let Some(state) = change.state.as_mut() else { return };
         // What the store has in its journal is of the epoch before, if any snapshot of this transaction began a new one.
         let same_epoch = !new_epoch && state.same_epoch;
         let snapshot = std::mem::take(&mut state.snapshot);
-        *state = GroupState { serial, meta, heads, tree_inside: false, same_epoch, snapshot };
+        *state = GroupState { serial, meta, heads, tree: Some(tree), same_epoch, snapshot };
         change.journal.retain(|entry| !new_epoch && entry.digest.is_some());
-        change.tree = tree.or(change.tree.take());
+        change.tree = match (change.tree.take(), tree_change) {
+            (Some(before), Some(later)) => Some(before.then(later)),
+            (before, later) => later.or(before),
+        };
     }
 
     /// Notes that a message key was used up.
@@ -290,7 +304,7 @@ impl Overlay {
             serial,
             meta: record.meta,
             heads: record.heads,
-            tree_inside: record.tree_inside,
+            tree: record.tree,
             same_epoch: false,
             snapshot: record.snapshot,
         };
@@ -349,11 +363,13 @@ impl Overlay {
     }
 
     /// The two parts of the commit that waits for its outcome, as they are stored.
-    pub(crate) fn pending_parts(&self, id: &[u8]) -> Result<Option<(Vec<u8>, Secret)>> {
+    pub(crate) fn pending_parts(&self, id: &[u8]) -> Result<Option<(Vec<u8>, LongSecret)>> {
         let changed = self.changes().pending.get(id).cloned();
         match changed {
             Some(change) => Ok(change.map(|change| (change.head, change.body))),
-            None => self.stored(|tx| Ok(tx.pending_head(id)?.zip(tx.pending_body(id)?))),
+            None => {
+                self.stored(|tx| Ok(tx.pending_head(id)?.zip(tx.pending_body(id)?.map(LongSecret::from))))
+            }
         }
     }
 
@@ -411,13 +427,16 @@ impl Overlay {
                 tx.delete_group(id)?;
             }
             if let Some(state) = &change.state {
-                let GroupState { serial, meta, heads, tree_inside, same_epoch, snapshot } = state;
-                let bytes = GroupRecord::parts_to_bytes(meta, *tree_inside, heads, snapshot)?;
+                let GroupState { serial, meta, heads, tree, same_epoch, snapshot } = state;
+                let bytes = GroupRecord::parts_to_bytes(meta, *tree, heads, snapshot)?;
                 tx.put_group_state(id, *serial, &bytes)?;
                 tx.trim_journal(id, *serial, *same_epoch)?;
             }
             if let Some(tree) = &change.tree {
-                tx.put_group_tree(id, tree)?;
+                for (part, nodes) in &tree.parts {
+                    tx.put_group_tree_part(id, *part, nodes)?;
+                }
+                tx.trim_group_tree(id, tree.count)?;
             }
             for entry in &change.journal {
                 tx.append_to_journal(id, entry)?;
@@ -479,11 +498,9 @@ impl StoredGroup {
     fn read(tx: &ReadTx<'_>, id: &[u8]) -> Result<Option<Self>> {
         let Some(stored) = tx.group_state(id)? else { return Ok(None) };
         let record = GroupRecord::from_bytes(&stored.state)?;
-        let tree = if record.tree_inside {
-            None
-        } else {
-            let damaged = EngineError::DamagedState { what: "ratchet tree", source: None };
-            Some(tx.group_tree(id)?.ok_or(damaged)?)
+        let tree = match record.tree {
+            Some(digest) => Some((digest, StoredTree { parts: tx.group_tree(id)? })),
+            None => None,
         };
         Ok(Some(Self {
             meta: record.meta,

@@ -13,7 +13,9 @@ pub(crate) use self::{
     pending::{PendingBody, PendingHead, PendingRecord, PendingState},
     seal::{seal, unseal},
 };
-use crate::{EngineError, MlsCustomConfiguration, MlsWirePolicy, Result};
+use crate::{
+    EngineError, MlsCustomConfiguration, MlsWirePolicy, Result, long_secret::LongSecret, tree::TreeDigest,
+};
 
 /// The versions that are written. Version 1 of a conversation was the whole snapshot without the numbers of the senders, and
 /// neither it nor the library's record of a past epoch had a digest.
@@ -30,21 +32,21 @@ const OWN_COMMITS: usize = 8;
 #[derive(Clone, PartialEq, Eq, MlsDecode)]
 pub(crate) struct GroupRecord {
     pub(crate) meta: GroupMeta,
-    /// Whether the ratchet tree is in the snapshot, and not beside it.
-    pub(crate) tree_inside: bool,
+    /// That of the ratchet tree beside the snapshot. None when the tree is in it.
+    pub(crate) tree: Option<TreeDigest>,
     pub(crate) heads: Vec<EpochHeads>,
     #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    pub(crate) snapshot: Zeroizing<Vec<u8>>,
+    pub(crate) snapshot: LongSecret,
 }
 
 /// The same, of parts that are elsewhere.
 #[derive(MlsSize, MlsEncode)]
 struct GroupRecordParts<'a> {
     meta: &'a GroupMeta,
-    tree_inside: bool,
+    tree: Option<TreeDigest>,
     heads: &'a Vec<EpochHeads>,
     #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    snapshot: &'a Zeroizing<Vec<u8>>,
+    snapshot: &'a LongSecret,
 }
 
 /// What the engine knows about a conversation beside its group.
@@ -89,7 +91,7 @@ struct GroupRecordV1 {
     key_rotation_seconds: Option<u64>,
     own_commits: Vec<OwnCommit>,
     #[mls_codec(with = "mls_rs_codec::byte_vec")]
-    snapshot: Zeroizing<Vec<u8>>,
+    snapshot: LongSecret,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, MlsSize, MlsEncode, MlsDecode)]
@@ -142,25 +144,25 @@ impl GroupMeta {
 impl GroupRecord {
     pub(crate) fn new(
         meta: GroupMeta,
-        tree_inside: bool,
+        tree: Option<TreeDigest>,
         heads: Vec<EpochHeads>,
-        snapshot: Zeroizing<Vec<u8>>,
+        snapshot: LongSecret,
     ) -> Self {
-        Self { meta, tree_inside, heads, snapshot }
+        Self { meta, tree, heads, snapshot }
     }
 
-    pub(crate) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
-        Self::parts_to_bytes(&self.meta, self.tree_inside, &self.heads, &self.snapshot)
+    pub(crate) fn to_bytes(&self) -> Result<LongSecret> {
+        Self::parts_to_bytes(&self.meta, self.tree, &self.heads, &self.snapshot)
     }
 
     /// The record of these parts, without copying them first.
     pub(crate) fn parts_to_bytes(
         meta: &GroupMeta,
-        tree_inside: bool,
+        tree: Option<TreeDigest>,
         heads: &Vec<EpochHeads>,
-        snapshot: &Zeroizing<Vec<u8>>,
-    ) -> Result<Zeroizing<Vec<u8>>> {
-        seal(GROUP_VERSION, &GroupRecordParts { meta, tree_inside, heads, snapshot }, WHAT)
+        snapshot: &LongSecret,
+    ) -> Result<LongSecret> {
+        seal(GROUP_VERSION, &GroupRecordParts { meta, tree, heads, snapshot }, WHAT)
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
@@ -179,7 +181,7 @@ struct EpochParts<'a>(#[mls_codec(with = "mls_rs_codec::byte_vec")] &'a Zeroizin
 struct Epoch(#[mls_codec(with = "mls_rs_codec::byte_vec")] Zeroizing<Vec<u8>>);
 
 /// A past epoch as it is stored.
-pub(crate) fn epoch_to_bytes(secrets: &Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn epoch_to_bytes(secrets: &Zeroizing<Vec<u8>>) -> Result<LongSecret> {
     seal(EPOCH_VERSION, &EpochParts(secrets), EPOCH)
 }
 
@@ -204,7 +206,7 @@ impl From<GroupRecordV1> for GroupRecord {
             heads_since: u64::MAX,
             prior_epochs: MlsCustomConfiguration::default().prior_epochs,
         };
-        Self::new(meta, true, Vec::new(), old.snapshot)
+        Self::new(meta, None, Vec::new(), old.snapshot)
     }
 }
 
@@ -253,7 +255,7 @@ mod tests {
         );
         meta.remember_own_commit(7, [0xab; 32]);
         let heads = vec![EpochHeads { epoch: 8, senders: vec![SenderHead { leaf: 1, next: 9 }] }];
-        GroupRecord::new(meta, false, heads, Zeroizing::new(vec![1, 2, 3]))
+        GroupRecord::new(meta, Some([0xcd; 16]), heads, vec![1, 2, 3].into())
     }
 
     #[test]
@@ -266,8 +268,8 @@ mod tests {
             "ab".repeat(32),
             "010000000000000004",
             "0000000000000000",
-            // Whether the tree is inside, and the heads.
-            "00110000000000000008080000000100000009",
+            // The tree, which is beside it, and the heads.
+            "01cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd".to_owned() + "110000000000000008080000000100000009",
         );
         let digest = &sha256(&hex::decode(&inside).unwrap())[..16];
         assert_eq!(hex::encode(&bytes[..]), format!("0002{}{inside}", hex::encode(digest)));
@@ -280,7 +282,7 @@ mod tests {
         let bytes = epoch_to_bytes(&secrets).unwrap();
         let digest = &sha256(&[3, 0, 1, 5])[..16];
         assert_eq!(hex::encode(&bytes[..]), format!("0002{}03000105", hex::encode(digest)));
-        assert_eq!(epoch_from_bytes(bytes).unwrap(), secrets);
+        assert_eq!(epoch_from_bytes(bytes.into_zeroizing()).unwrap(), secrets);
         assert_eq!(epoch_from_bytes(secrets.clone()).unwrap(), secrets, "as version 1 had it");
     }
 
@@ -293,7 +295,7 @@ mod tests {
         ))
         .unwrap();
         let read = GroupRecord::from_bytes(&bytes).unwrap();
-        assert!(read.tree_inside && read.heads.is_empty() && read.snapshot[..] == [1, 2, 3]);
+        assert!(read.tree.is_none() && read.heads.is_empty() && read.snapshot[..] == [1, 2, 3]);
         assert!(read.meta.is_own_commit(&[0xab; 32]) && read.meta.encrypts_handshake());
         assert_eq!(read.meta.incarnation, Some(0));
     }

@@ -82,8 +82,11 @@ async fn a_group_goes_with_its_tree_and_journal_and_leaves_those_of_others() {
         .write(&guard, |w| {
             for group in [&b"one"[..], b"two"] {
                 w.put_group_state(group, 1, b"state")?;
-                w.put_group_tree(group, b"tree")?;
-                w.put_group_tree(group, b"a larger tree")?;
+                w.put_group_tree_part(group, 1, b"the second part")?;
+                w.put_group_tree_part(group, 0, b"the first part")?;
+                w.put_group_tree_part(group, 2, b"the third part")?;
+                w.put_group_tree_part(group, 0, b"another first part")?;
+                w.trim_group_tree(group, 2)?;
                 w.append_to_journal(group, &entry(1, true))?;
                 w.put_record(&key(1, group, b"key"), b"value")?;
             }
@@ -92,10 +95,10 @@ async fn a_group_goes_with_its_tree_and_journal_and_leaves_those_of_others() {
         .unwrap();
     store
         .read(|r| {
-            assert_eq!((r.group_serials(b"one")?, r.group_tree(b"one")?), (None, None));
+            assert_eq!((r.group_serials(b"one")?, r.group_tree(b"one")?), (None, Vec::new()));
             assert!(r.journal(b"one")?.is_empty());
             assert!(r.record(&key(1, b"one", b"key"))?.is_some(), "whose it is says the engine");
-            assert_eq!(r.group_tree(b"two")?.as_deref(), Some(&b"a larger tree"[..]));
+            assert_eq!(r.group_tree(b"two")?, [&b"another first part"[..], b"the second part"]);
             assert_eq!(r.journal(b"two")?.len(), 1);
             Ok::<_, StoreError>(())
         })

@@ -37,7 +37,7 @@ fn a_home_of_schema_1_is_read_completely() {
             assert_eq!(r.group_state(b"group")?, Some(state(0)));
             assert_eq!(r.group_serials(b"group")?, Some((0, 0)));
             assert!(r.journal(b"group")?.is_empty());
-            assert_eq!(r.group_tree(b"group")?, None);
+            assert!(r.group_tree(b"group")?.is_empty());
             let texts = r.messages(CONVERSATION, None, None)?;
             assert_eq!(
                 texts.iter().map(|row| row.text.as_str()).collect::<Vec<_>>(),
@@ -73,7 +73,7 @@ fn everything(r: &ReadTx<'_>) -> Result<(), StoreError> {
     assert_eq!(r.cursor()?.as_deref(), Some("p42"));
     assert_eq!(r.group_state(b"group")?, Some(state(7)));
     assert_eq!(r.group_serials(b"group")?, Some((7, 8)));
-    assert_eq!(r.group_tree(b"group")?.as_deref(), Some(&b"tree"[..]));
+    assert_eq!(r.group_tree(b"group")?, [b"tree"]);
     assert_eq!(r.journal(b"group")?, [entry()]);
     assert_eq!(r.record(&record_key())?.expect("there").as_slice(), b"value");
     assert_eq!(r.group_epoch(b"group", 3)?.expect("there").as_slice(), b"epoch");
@@ -121,7 +121,7 @@ async fn a_home_can_be_written_as_a_fixture() {
             w.put_setting(Setting::Handle, "alice")?;
             w.set_cursor("p42")?;
             w.put_group_state(b"group", 7, b"state")?;
-            w.put_group_tree(b"group", b"tree")?;
+            w.put_group_tree_part(b"group", 0, b"tree")?;
             w.append_to_journal(b"group", &entry())?;
             w.put_record(&record_key(), b"value")?;
             w.put_group_epoch(b"group", 3, b"epoch")?;

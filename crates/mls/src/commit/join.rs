@@ -104,7 +104,7 @@ impl TransactionContext {
             .group(id.as_bytes())?
             .ok_or(EngineError::DamagedState { what: "external commit", source: None })?;
         meta.remember_own_commit(epoch, sha256(&bundle.commit));
-        let joined = GroupRecord::new(meta, true, Vec::new(), written.snapshot).to_bytes()?;
+        let joined = GroupRecord::new(meta, None, Vec::new(), written.snapshot).to_bytes()?;
         keep_with_pending(overlay, &id, kept)?;
         let state = PendingState::Join(joined);
         Ok((id, PendingRecord::new(epoch, overlay.incarnation(), bundle, state, CommitIntent::Join)))

@@ -32,7 +32,7 @@ impl GroupStateStorage for Overlay {
             return Ok(Some(staged));
         }
         let group = self.report(self.group(group_id))?;
-        Ok(group.map(|group| group.snapshot))
+        Ok(group.map(|group| group.snapshot.into_zeroizing()))
     }
 
     fn epoch(&self, group_id: &[u8], epoch_id: u64) -> Result<Option<Secret>, StorageFailed> {
@@ -53,9 +53,9 @@ impl GroupStateStorage for Overlay {
             serial: 0,
             meta: GroupMeta::new(&MlsCustomConfiguration::default(), 0),
             heads: Vec::new(),
-            tree_inside: true,
+            tree: None,
             same_epoch,
-            snapshot: state.data,
+            snapshot: state.data.into(),
         });
         for record in epoch_inserts.into_iter().chain(epoch_updates) {
             change.epochs.insert(record.id, record.data);

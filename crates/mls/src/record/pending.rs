@@ -9,10 +9,16 @@ use std::io::{self, Read, Write};
 
 use mls_rs::mls_rs_codec::{self, MlsDecode, MlsEncode, MlsSize};
 use zeroize::Zeroizing;
-use zstd::stream::{read::Decoder, write::Encoder};
+use zstd::{
+    stream::{read::Decoder, write::Encoder},
+    zstd_safe::CParameter,
+};
 
 use super::{decode, encode, intent::Intent, known_version, sha256, version_of};
-use crate::{CommitIntent, EngineError, MlsCommitBundle, MlsGroupInfoBundle, PendingCommitInfo, Result};
+use crate::{
+    CommitIntent, EngineError, MlsCommitBundle, MlsGroupInfoBundle, PendingCommitInfo, Result,
+    long_secret::LongSecret,
+};
 
 /// The version that is written. Version 1 was one part, not compressed, and said neither in which incarnation of the store it
 /// was made nor what for.
@@ -25,6 +31,9 @@ const LEVEL: i32 = 1;
 
 /// How far back a repetition is found, as the exponent of two: the library's limits.
 const WINDOW: std::ops::RangeInclusive<u32> = 10..=27;
+
+/// In how large a table repetitions are looked up, as the exponent of two: 4 bytes an entry.
+const TABLE: std::ops::RangeInclusive<u32> = 12..=20;
 
 /// Most bytes of a body: a group of 10,000 has some 20 MB.
 const MAX_BODY: u64 = 256 << 20;
@@ -73,9 +82,9 @@ pub(crate) struct PendingBody {
 #[repr(u8)]
 pub(crate) enum PendingState {
     /// A member's commit: the library's commit secrets, to be applied to the group.
-    Commit(#[mls_codec(with = "mls_rs_codec::byte_vec")] Zeroizing<Vec<u8>>) = 1,
+    Commit(#[mls_codec(with = "mls_rs_codec::byte_vec")] LongSecret) = 1,
     /// An external commit: the record of the conversation as it will be.
-    Join(#[mls_codec(with = "mls_rs_codec::byte_vec")] Zeroizing<Vec<u8>>) = 2,
+    Join(#[mls_codec(with = "mls_rs_codec::byte_vec")] LongSecret) = 2,
 }
 
 /// A pending commit as version 1 had it.
@@ -184,8 +193,8 @@ impl PendingBody {
     }
 
     /// Compressed against `tree`, the ratchet tree of the epoch that the commit ends; empty for a join.
-    pub(crate) fn to_bytes(&self, tree: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        self.compressed(tree).map(Zeroizing::new).map_err(damaged)
+    pub(crate) fn to_bytes(&self, tree: &[u8]) -> Result<LongSecret> {
+        self.compressed(tree).map(LongSecret::from).map_err(damaged)
     }
 
     /// With the same tree.
@@ -204,7 +213,7 @@ impl PendingBody {
         let welcome = part(lengths.welcome)?;
         let group_info = part(lengths.group_info)?;
         let encrypted_message = part(lengths.encrypted_message)?;
-        let state = Zeroizing::new(part(lengths.state)?);
+        let state = LongSecret::from(part(lengths.state)?);
         let state = if is_join { PendingState::Join(state) } else { PendingState::Commit(state) };
         if rest.is_empty() {
             Ok(Self { commit, welcome, group_info, encrypted_message, state })
@@ -239,6 +248,9 @@ impl PendingBody {
         // As far back as the tree.
         let reach = (all + lengths.len() + tree.len()).next_power_of_two().ilog2();
         encoder.window_log(reach.clamp(*WINDOW.start(), *WINDOW.end()))?;
+        // The keys and identities of the members are in the tree and, in no order, in the state.
+        let table = CParameter::HashLog(reach.saturating_sub(3).clamp(*TABLE.start(), *TABLE.end()));
+        encoder.set_parameter(table)?;
         encoder.long_distance_matching(true)?;
         encoder.include_checksum(true)?;
         encoder.set_pledged_src_size(Some((all + lengths.len()) as u64))?;
@@ -278,7 +290,7 @@ mod tests {
     }
 
     fn record() -> PendingRecord {
-        let state = PendingState::Commit(Zeroizing::new(vec![4]));
+        let state = PendingState::Commit(vec![4].into());
         PendingRecord::new(5, 6, bundle(), state, CommitIntent::Update)
     }
 
@@ -319,7 +331,7 @@ mod tests {
         })
         .take(2_400_000)
         .collect();
-        let state = PendingState::Commit(Zeroizing::new(tree.repeat(3)));
+        let state = PendingState::Commit(tree.repeat(3).into());
         let mut bundle = bundle();
         bundle.group_info.payload = tree.clone();
         let body = PendingRecord::new(5, 6, bundle, state, CommitIntent::Update).body;

@@ -7,7 +7,7 @@ use mls_rs::mls_rs_codec::{MlsDecode, MlsEncode, MlsSize};
 use zeroize::Zeroizing;
 
 use super::{decode, sha256, version_of};
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, long_secret::LongSecret};
 
 const DIGEST: std::ops::Range<usize> = 2..18;
 
@@ -16,7 +16,7 @@ pub(crate) fn seal<T: MlsEncode + MlsSize>(
     version: u16,
     record: &T,
     what: &'static str,
-) -> Result<Zeroizing<Vec<u8>>> {
+) -> Result<LongSecret> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(DIGEST.end + record.mls_encoded_len()));
     bytes.extend(version.to_be_bytes());
     bytes.resize(DIGEST.end, 0);
@@ -24,7 +24,7 @@ pub(crate) fn seal<T: MlsEncode + MlsSize>(
     record.mls_encode(&mut bytes).map_err(too_long)?;
     let digest = sha256(&bytes[DIGEST.end..]);
     bytes[DIGEST].copy_from_slice(&digest[..DIGEST.len()]);
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 /// A record of this version, as it was sealed.

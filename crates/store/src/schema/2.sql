@@ -11,10 +11,12 @@ INSERT INTO mls_groups_2 (id, serial, state) SELECT id, 0, state FROM mls_groups
 DROP TABLE mls_groups;
 ALTER TABLE mls_groups_2 RENAME TO mls_groups;
 
--- The ratchet tree of a group, where it is not part of the state: it changes with the epoch only.
+-- The ratchet tree of a group, where it is not part of the state: it changes with the epoch only, and few parts of it do.
 CREATE TABLE mls_trees (
-    group_id BLOB PRIMARY KEY,
-    tree     BLOB NOT NULL
+    group_id BLOB    NOT NULL,
+    part     INTEGER NOT NULL, -- from 0, without gaps
+    nodes    BLOB    NOT NULL,
+    PRIMARY KEY (group_id, part)
 );
 
 CREATE TABLE mls_epochs_2 (

@@ -98,9 +98,10 @@ impl ReadTx<'_> {
         first(&self.tx, sql, [group], |row| Ok((number(row, 0)?, number(row, 1)?)))
     }
 
-    /// The ratchet tree of a group, if it is not part of the state.
-    pub fn group_tree(&self, group: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        first(&self.tx, "SELECT tree FROM mls_trees WHERE group_id = ?1", [group], |row| row.get(0))
+    /// The parts of the ratchet tree of a group, in order. None if it is part of the state.
+    pub fn group_tree(&self, group: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let sql = "SELECT nodes FROM mls_trees WHERE group_id = ?1 ORDER BY part";
+        all(&self.tx, sql, [group], |row| row.get(0))
     }
 
     /// The journal of a group, in order.
@@ -215,10 +216,17 @@ impl WriteTx<'_> {
         execute(&self.tx, sql, (group, stored(serial, "a serial number")?, state)).map(drop)
     }
 
-    /// Writes the ratchet tree of a group.
-    pub fn put_group_tree(&mut self, group: &[u8], tree: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT INTO mls_trees (group_id, tree) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET tree = excluded.tree";
-        execute(&self.tx, sql, (group, tree)).map(drop)
+    /// Writes a part of the ratchet tree of a group. The first one is 0.
+    pub fn put_group_tree_part(&mut self, group: &[u8], part: u32, nodes: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO mls_trees (group_id, part, nodes) VALUES (?1, ?2, ?3) \
+                   ON CONFLICT DO UPDATE SET nodes = excluded.nodes";
+        execute(&self.tx, sql, (group, part, nodes)).map(drop)
+    }
+
+    /// Deletes all but so many parts of the ratchet tree of a group.
+    pub fn trim_group_tree(&mut self, group: &[u8], parts: u32) -> Result<(), StoreError> {
+        execute(&self.tx, "DELETE FROM mls_trees WHERE group_id = ?1 AND part >= ?2", (group, parts))
+            .map(drop)
     }
 
     /// Appends to the journal of a group.
