@@ -1,7 +1,7 @@
 //! Lost answers: the hub has done it, and nobody heard so.
 
 use crate::support::{Hub, LossyNetwork, PASSWORD, connect, group, handle, read};
-use tertulia::Client;
+use tertulia::{Client, ErrorKind};
 
 #[tokio::test]
 async fn a_group_made_with_a_lost_answer_is_made_once() {
@@ -43,6 +43,32 @@ async fn members_added_and_removed_with_lost_answers_are_so_once() {
     alice.send(table.id, "two of us").await.expect("sends");
     assert_eq!(read(&bob, table.id).await, ["three of us", "two of us"]);
     assert_eq!(read(&carol, table.id).await, ["three of us"]);
+}
+
+/// The commit never reached the hub, and when it is sent again the hub wants a proposal in it that came meanwhile.
+#[tokio::test]
+async fn a_commit_that_was_lost_and_is_then_refused_is_given_up_and_done_anew() {
+    let hub = Hub::start().await;
+    let network = LossyNetwork::before(&hub, "/commits").await;
+    let (bob, carol) = (hub.sign_up("bob").await, hub.sign_up("carol").await);
+    let alice =
+        Client::builder(hub.home("alice")).sign_up(&network.url, "alice", PASSWORD).await.expect("signs up");
+    connect(&alice, &bob).await;
+    connect(&alice, &carol).await;
+    let table = group(&alice, "Friday table", &[&bob]).await;
+    bob.sync().await.expect("is in it");
+    network.lose_requests(true);
+    let lost = alice.add_members(table.id, &[handle("carol")]).await.expect_err("the hub cannot be reached");
+    assert_eq!(lost.kind(), ErrorKind::Transient, "{lost}");
+    bob.leave(table.id, None).await.expect("leaves");
+    network.lose_requests(false);
+    alice.sync().await.expect("finds out");
+    alice.add_members(table.id, &[handle("carol")]).await.expect("adds");
+    alice.send(table.id, "the two of us").await.expect("sends");
+    assert_eq!(read(&carol, table.id).await, ["the two of us"]);
+    let members = alice.conversation(table.id).await.expect("there").members;
+    assert_eq!(members.len(), 2, "Bob has left");
+    assert_eq!(alice.epoch(table.id).await.expect("in it"), carol.epoch(table.id).await.expect("in it"));
 }
 
 #[tokio::test]

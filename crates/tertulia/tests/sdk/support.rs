@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 use tempfile::TempDir;
@@ -105,10 +105,17 @@ pub(crate) async fn read(client: &Client, conversation: ConversationId) -> Vec<S
     texts(client, conversation).await
 }
 
-/// A network that can lose the answers to requests: the hub gets the request and carries it out, and nobody hears of it.
+/// A network that can lose the answers to requests: the hub gets the request and carries it out, and nobody hears of it. Or the
+/// requests themselves.
 pub(crate) struct LossyNetwork {
     pub(crate) url: String,
-    to_lose: Arc<AtomicUsize>,
+    losses: Arc<Losses>,
+}
+
+#[derive(Default)]
+struct Losses {
+    answers: AtomicUsize,
+    requests: AtomicBool,
 }
 
 impl LossyNetwork {
@@ -116,29 +123,34 @@ impl LossyNetwork {
     pub(crate) async fn before(hub: &Hub, path: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let to_lose = Arc::new(AtomicUsize::new(0));
+        let losses = Arc::new(Losses::default());
         let hub = hub.url.trim_start_matches("http://").to_owned();
-        let losing = Arc::clone(&to_lose);
+        let losing = Arc::clone(&losses);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(relay(client, hub.clone(), path, Arc::clone(&losing)));
             }
         });
-        Self { url, to_lose }
+        Self { url, losses }
     }
 
     /// Loses the next so many answers.
     pub(crate) fn lose(&self, answers: usize) {
-        self.to_lose.store(answers, Ordering::SeqCst);
+        self.losses.answers.store(answers, Ordering::SeqCst);
+    }
+
+    /// Loses every request, or none.
+    pub(crate) fn lose_requests(&self, lose: bool) {
+        self.losses.requests.store(lose, Ordering::SeqCst);
     }
 
     /// Whether all that were to be lost are lost.
     pub(crate) fn has_lost_all(&self) -> bool {
-        self.to_lose.load(Ordering::SeqCst) == 0
+        self.losses.answers.load(Ordering::SeqCst) == 0
     }
 }
 
-async fn relay(mut client: TcpStream, hub: String, path: &str, to_lose: Arc<AtomicUsize>) {
+async fn relay(mut client: TcpStream, hub: String, path: &str, losses: Arc<Losses>) {
     let Ok(mut hub) = TcpStream::connect(hub).await else { return };
     let (mut from_client, mut from_hub) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut matched = false;
@@ -151,12 +163,13 @@ async fn relay(mut client: TcpStream, hub: String, path: &str, to_lose: Arc<Atom
                 if let Some(line) = head.lines().next().filter(|line| line.ends_with("HTTP/1.1")) {
                     matched = line.contains(path);
                 }
+                if matched && losses.requests.load(Ordering::SeqCst) { return }
                 if hub.write_all(&from_client[..length]).await.is_err() { return }
             }
             read = hub.read(&mut from_hub) => {
                 let Ok(length @ 1..) = read else { return };
                 let lose = |left: usize| left.checked_sub(1);
-                if matched && to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() { return }
+                if matched && losses.answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() { return }
                 if client.write_all(&from_hub[..length]).await.is_err() { return }
             }
         }
