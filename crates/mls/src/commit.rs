@@ -272,8 +272,11 @@ impl ConversationGuard<'_> {
         let loaded = self.loaded()?;
         match overlay.trust().refusing(refused, || build(loaded, add, &leaves, &options.psks)) {
             Ok((bundle, secrets)) => {
-                let record = self.finish_staging(bundle, secrets, options, plan)?;
-                Ok(record.with_intent(intent))
+                let record = self.finish_staging(bundle, secrets, options, plan);
+                if record.is_err() {
+                    self.restore()?;
+                }
+                Ok(record?.with_intent(intent))
             }
             Err(error) => {
                 self.restore()?;
@@ -294,10 +297,6 @@ impl ConversationGuard<'_> {
         let id = self.id.clone();
         let library = |error: MlsError| failure(&overlay, error);
         let loaded = self.loaded()?;
-        // An encrypted commit has used up a key of this epoch.
-        if loaded.meta.encrypts_handshake() {
-            loaded.snapshot(&overlay)?;
-        }
         let state = secrets.to_bytes().map_err(library)?;
         let epoch = loaded.group.current_epoch();
         let (message, history) = plan.message(&id, epoch + 1, &bundle, options.encrypted_message)?;
@@ -310,6 +309,10 @@ impl ConversationGuard<'_> {
                 .encrypt_application_message(&message.payload, message.authenticated_data.to_vec())
                 .map_err(library)?;
             bundle.encrypted_message = Some(encrypted.to_bytes().map_err(library)?);
+        }
+        // An encrypted commit has used up a key of this epoch.
+        if loaded.meta.encrypts_handshake() {
+            loaded.snapshot(&overlay)?;
         }
         history::keep_with_pending(&overlay, &id, history.as_ref())?;
         let state = PendingState::Commit(state.into());

@@ -64,12 +64,12 @@ impl Loaded {
     pub(crate) fn load(id: &[u8], overlay: &Overlay, config: &SessionConfig) -> Result<Option<Self>> {
         let Some(stored) = overlay.group(id)? else { return Ok(None) };
         let StoredGroup { meta, heads, snapshot, tree, serial, journal } = stored;
-        let client = provider::client(overlay, config, &meta, None, MAX_LIFETIME);
-        overlay.stage_snapshot(snapshot);
         let stored_tree = match &tree {
             Some((digest, tree)) => tree.checked(*digest)?,
             None => PartDigests::default(),
         };
+        let client = provider::client(overlay, config, &meta, None, MAX_LIFETIME);
+        overlay.stage_snapshot(snapshot);
         let group = match &tree {
             Some((_, tree)) => ExportedTree::from_bytes(&tree.to_bytes()?)
                 .and_then(|tree| client.load_group_with_ratchet_tree(id, tree)),
@@ -181,9 +181,10 @@ impl Loaded {
         content: ContentDigest,
     ) -> Result<()> {
         let digest = SentDigest::new(message, content);
-        self.sent.remember(digest);
+        // Entries with a digest stay in the journal for as long as the epoch lasts.
+        let kept = self.sent.remember(digest).then(|| digest.to_bytes());
         let own = self.group.current_member_index();
-        self.append(overlay, own, generation, Some(digest.to_bytes()))
+        self.append(overlay, own, generation, kept)
     }
 
     /// Whether this device remembers that it has sent this message in this epoch.

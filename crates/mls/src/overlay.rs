@@ -347,18 +347,19 @@ impl Overlay {
     pub(crate) fn pending(&self, id: &[u8]) -> Result<Option<PendingHead>> {
         let changed =
             self.changes().pending.get(id).map(|change| change.as_ref().map(|change| change.head.clone()));
-        let head = match changed {
-            Some(head) => head,
-            None => self.stored(|tx| tx.pending_head(id))?,
+        let (head, body) = match changed {
+            Some(head) => (head, None),
+            None => self.stored(|tx| {
+                let head = tx.pending_head(id)?;
+                // Of the first version, which is all in one.
+                let is_first = head.as_ref().is_some_and(Vec::is_empty);
+                Ok((head, if is_first { tx.pending_body(id)? } else { None }))
+            })?,
         };
-        match head {
-            // Of the first version.
-            Some(head) if head.is_empty() => {
-                let body = self.stored(|tx| tx.pending_body(id))?.unwrap_or_default();
-                Ok(Some(PendingRecord::from_version_1(&body)?.head))
-            }
-            Some(head) => PendingHead::from_bytes(&head).map(Some),
-            None => Ok(None),
+        match (head, body) {
+            (_, Some(body)) => Ok(Some(PendingRecord::from_version_1(&body)?.head)),
+            (Some(head), None) => PendingHead::from_bytes(&head).map(Some),
+            (None, None) => Ok(None),
         }
     }
 

@@ -51,11 +51,14 @@ impl SentDigest {
 }
 
 impl Sent {
-    pub(crate) fn remember(&mut self, digest: SentDigest) {
-        if self.messages.len() < MAX_SENT {
+    /// Says whether there was a place for it.
+    pub(crate) fn remember(&mut self, digest: SentDigest) -> bool {
+        let has_place = self.messages.len() < MAX_SENT;
+        if has_place {
             self.messages.insert(digest.message);
             self.contents.extend(digest.content);
         }
+        has_place
     }
 
     /// Whether this message was sent, or so many were that not all are remembered.

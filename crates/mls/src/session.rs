@@ -38,8 +38,8 @@ impl Session {
         Ok(Self { inner: Arc::new(Inner { store, transport, config, overlay, cache, events }) })
     }
 
-    /// Begins a transaction, as soon as no other is under way on this store, in this process or another. Who waits longest
-    /// comes first. To wait no longer, drop the future.
+    /// Begins a transaction, as soon as no other is under way on this store, in this process or another. Of those who
+    /// share this [`Store`] who waits longest comes first. To wait no longer, drop the future.
     ///
     /// Observers are told first what they do not know yet.
     pub async fn new_transaction(&self) -> Result<TransactionContext> {

@@ -17,7 +17,7 @@ const NODES: usize = 32;
 
 const WHAT: &str = "ratchet tree";
 
-/// Half of a SHA-256: against damage, not against people, who cannot write into the store.
+/// Half of a SHA-256 over the parts' digests: against damage.
 pub(crate) type TreeDigest = [u8; 16];
 
 /// A whole tree.
@@ -27,9 +27,10 @@ pub(crate) struct StoredTree {
     pub(crate) parts: Vec<Vec<u8>>,
 }
 
-/// By which the parts that have changed are found.
+/// By which the parts that have changed are found. They are whole, since members choose what is in a tree: none may find two
+/// parts that are taken for each other.
 #[derive(Clone, Default)]
-pub(crate) struct PartDigests(Vec<TreeDigest>);
+pub(crate) struct PartDigests(Vec<[u8; 32]>);
 
 /// What is to be written of a tree.
 #[derive(Clone, Default)]
@@ -64,7 +65,7 @@ impl StoredTree {
     }
 
     pub(crate) fn digests(&self) -> PartDigests {
-        PartDigests(self.parts.iter().map(|part| half(sha256(part))).collect())
+        PartDigests(self.parts.iter().map(|part| sha256(part)).collect())
     }
 
     /// The same, if the tree is the one of this digest.
@@ -80,7 +81,8 @@ impl StoredTree {
 
 impl PartDigests {
     pub(crate) fn of_all(&self) -> TreeDigest {
-        half(sha256(self.0.as_flattened()))
+        let digest = sha256(self.0.as_flattened());
+        std::array::from_fn(|at| digest[at])
     }
 
     /// What of `tree`, which has these digests, a store lacks that has one of the `stored`.
@@ -114,10 +116,6 @@ impl TreeChange {
         };
         StoredTree { parts: (0..self.count).map(part).collect() }
     }
-}
-
-fn half(digest: [u8; 32]) -> TreeDigest {
-    std::array::from_fn(|at| digest[at])
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{collections::HashMap, fs, path::Path};
 use common::{Device, Fault, Hub, assert_same_state, conversation, copy_files, text, two};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tertulia_mls::{CommitOptions, EngineError, ErrorKind, Outcome, SessionConfig};
+use tertulia_store::StoreError;
 
 /// Random talk of two with restarts and repeated messages; more than the journal holds in one epoch.
 async fn talk(mut alice: Device, mut bob: Device) {
@@ -75,6 +76,49 @@ async fn keys_that_were_used_up_stay_so_over_restarts() {
 async fn the_strict_mode_does_the_same() {
     let (alice, bob) = two_with(SessionConfig { strict: true, ..SessionConfig::default() }).await;
     talk(alice, bob).await;
+}
+
+/// The keys that were used up since the snapshot, which can be derived from it.
+fn keys_on_disk(device: &Device) -> usize {
+    let id = conversation();
+    device
+        .session
+        .store()
+        .read(|r| {
+            let (snapshot, _) = r.group_serials(id.as_bytes())?.unwrap_or_default();
+            let journal = r.journal(id.as_bytes())?;
+            Ok::<_, StoreError>(journal.iter().filter(|entry| entry.serial > snapshot).count())
+        })
+        .unwrap()
+}
+
+#[tokio::test]
+async fn in_strict_mode_a_used_key_is_nowhere_when_its_transaction_is_finished() {
+    let (mut alice, mut bob) = two_with(SessionConfig { strict: true, ..SessionConfig::default() }).await;
+    let id = conversation();
+    for _ in 0..5 {
+        let message = alice.encrypt(&id, "read and forgotten").await.unwrap();
+        bob.decrypt(&id, &message).await.unwrap();
+        for device in [&alice, &bob] {
+            assert_eq!(keys_on_disk(device), 0);
+            assert_eq!(fs::metadata(device.home().join("tertulia.db-wal")).unwrap().len(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn otherwise_at_most_256_used_keys_can_be_derived_from_the_disk() {
+    let (mut alice, mut bob) = two_with(SessionConfig::default()).await;
+    let id = conversation();
+    let mut most = 0;
+    for _ in 0..300 {
+        let message = alice.encrypt(&id, "read").await.unwrap();
+        bob.decrypt(&id, &message).await.unwrap();
+        for device in [&alice, &bob] {
+            most = most.max(keys_on_disk(device));
+        }
+    }
+    assert!((200..=256).contains(&most), "{most}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod common;
 
 use std::{fmt::Debug, fs, time::Duration};
 
-use common::{AnyIdentity, Device, Hub, assert_same_state, client_id, conversation, outcomes, two};
+use common::{AnyIdentity, Device, Fault, Hub, assert_same_state, client_id, conversation, outcomes, two};
 use mls_rs::{
     CipherSuite, CipherSuiteProvider, Client, CryptoProvider, ExtensionList, MlsMessage,
     client_builder::MlsConfig,
@@ -14,8 +14,9 @@ use mls_rs::{
 };
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use tertulia_mls::{
-    BACKDATE, Ciphersuite, ClientId, CommitOptions, ConversationId, Credential, EngineError, ErrorKind,
-    KeyPackage, MAX_LIFETIME, MlsConversationConfiguration, Outcome, SessionConfig,
+    BACKDATE, Ciphersuite, ClientId, CommitOptions, ConversationId, Credential, CredentialFilter,
+    EngineError, ErrorKind, JoinOptions, KeyPackage, KeyPackageSecrets, MAX_LIFETIME,
+    MlsConversationConfiguration, Outcome, SessionConfig, VerifiableGroupInfo,
 };
 
 /// What must not change: what the conversation is, how often the store was written, and what the hub has.
@@ -270,6 +271,13 @@ async fn what_is_not_there_or_is_there_already_is_told_and_nothing_changes() {
     let new = tx.new_conversation(&id, &alice.credential, MlsConversationConfiguration::default());
     assert!(matches!(&new, Err(EngineError::ConversationExists(exists)) if *exists == id));
     assert_eq!(new.unwrap_err().kind(), ErrorKind::Misuse);
+    for lifetime in [Duration::ZERO, Duration::from_hours(24 * 365)] {
+        let key_packages = tx.generate_key_packages(&alice.credential, 1, Some(lifetime));
+        assert!(
+            matches!(&key_packages, Err(EngineError::InvalidLifetime { requested, .. }) if *requested == lifetime)
+        );
+    }
+    assert!(matches!(VerifiableGroupInfo::from_bytes(b"no group"), Err(EngineError::InvalidGroupInfo(_))));
     let config = MlsConversationConfiguration {
         ciphersuite: Ciphersuite::from_number(3).unwrap(),
         ..MlsConversationConfiguration::default()
@@ -361,6 +369,7 @@ async fn a_finished_transaction_does_nothing_more() {
         let dave = Credential::basic(client_id("dave"), Ciphersuite::default()).unwrap();
         let info = || hub.verifiable_group_info(&id);
         let custom = MlsConversationConfiguration::default();
+        let secrets = KeyPackageSecrets { init_key: vec![1].into(), encryption_key: vec![2].into() };
         let results = [
             tx.conversation(&id).await.map(drop),
             tx.conversation_exists(&id).map(drop),
@@ -380,6 +389,20 @@ async fn a_finished_transaction_does_nothing_more() {
             tx.generate_last_resort_key_package(own).map(drop),
             tx.key_package_count().map(drop),
             tx.prune_key_packages().map(drop),
+            tx.find_credentials_by(&CredentialFilter::default()).map(drop),
+            tx.key_package_count_for(own).map(drop),
+            tx.remove_key_packages_for(own).map(drop),
+            tx.take_key_package(b"reference").map(drop),
+            tx.import_key_package(package.as_bytes(), &secrets).map(drop),
+            tx.process_welcome_with(&hub.welcome(&id).0, &JoinOptions::default()).map(drop),
+            tx.add_trust_anchor(b"certificate").map(drop),
+            tx.add_intermediate(b"certificate").map(drop),
+            tx.registered_certificates().map(drop),
+            tx.remove_certificate(&[0; 32]).map(drop),
+            tx.e2ei_register_crl("http://ca.example/crl", b"list").map(drop),
+            tx.add_psk(b"id", &[7; 32]),
+            tx.remove_psk(b"id").map(drop),
+            tx.psk_ids().map(drop),
             tx.wipe_conversation(&id),
             tx.store_write(|_| Ok(())),
             tx.set_data(vec![1]),
@@ -395,4 +418,55 @@ async fn a_finished_transaction_does_nothing_more() {
     }
     assert_eq!(state(&alice, &id), before);
     assert!(alice.session.new_transaction().await.unwrap().get_data().unwrap().is_none());
+}
+
+/// A conversation is there already, whole or as a join that waits for its outcome.
+#[tokio::test]
+async fn nothing_takes_the_place_of_a_conversation_that_is_there() {
+    let (hub, mut alice, mut bob, id) = two().await;
+    let another = bob.key_package().await;
+    alice.change(&id, vec![another], &[client_id("bob")]).await.unwrap();
+    let (welcome, _) = hub.welcome(&id);
+    let before = state(&bob, &id);
+    let mut tx = bob.session.new_transaction().await.unwrap();
+    let joined = tx.process_welcome(&welcome);
+    assert!(matches!(&joined, Err(EngineError::ConversationExists(exists)) if *exists == id), "{joined:?}");
+    tx.finish().await.unwrap();
+    assert_eq!(state(&bob, &id), before);
+
+    let mut carol = Device::new(&hub, "carol").await;
+    hub.fail_next(Fault::LoseCommit);
+    let lost = carol.join_externally(&id).await;
+    assert!(matches!(lost, Err(EngineError::CommitOutcomeUnknown { .. })), "{lost:?}");
+    let mut tx = carol.session.new_transaction().await.unwrap();
+    let new = tx.new_conversation(&id, &carol.credential, MlsConversationConfiguration::default());
+    assert!(
+        matches!(new, Err(EngineError::ConversationExists(_) | EngineError::PendingCommit { .. })),
+        "{new:?}"
+    );
+    tx.finish().await.unwrap();
+    let pending = carol.session.pending_commit(&id).unwrap();
+    assert!(pending.is_some_and(|pending| pending.is_join), "the join still waits");
+}
+
+/// What the store has is not what was written: the device is told so, and nothing worse happens.
+#[tokio::test]
+async fn a_conversation_that_is_damaged_on_disk_is_said_to_be() {
+    let (_hub, alice, _bob, id) = two().await;
+    let store = alice.session.store();
+    let writer = store.lock().await.unwrap();
+    store.write(&writer, |w| w.put_group_tree_part(id.as_bytes(), 0, b"no nodes")).unwrap();
+    drop(writer);
+    let alice = alice.restarted();
+    let is_damaged = |error: EngineError| {
+        matches!(error, EngineError::DamagedState { .. }) && error.kind() == ErrorKind::LocalState
+    };
+    assert!(is_damaged(alice.session.conversation(&id).unwrap_err()));
+    let mut tx = alice.session.new_transaction().await.unwrap();
+    assert!(is_damaged(tx.conversation(&id).await.unwrap_err()));
+    // The way out: join anew.
+    tx.wipe_conversation(&id).unwrap();
+    tx.join_by_external_commit(alice.hub.verifiable_group_info(&id), &alice.credential).await.unwrap();
+    tx.finish().await.unwrap();
+    assert_eq!(alice.members(&id).len(), 2);
 }

@@ -4,6 +4,7 @@ use crate::{
     StoreError,
     home::{private_file, put_in_place, remove_if_there},
     key::StoreKey,
+    log_space,
 };
 use rusqlite::{
     Connection, OpenFlags, Transaction,
@@ -72,6 +73,8 @@ pub(crate) fn connect(home: &Path, key: &StoreKey, access: Access) -> Result<Con
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; \
          PRAGMA temp_store = MEMORY;",
     )?;
+    // What one long write has left behind the usual end of the log would never be overwritten.
+    connection.execute_batch(&format!("PRAGMA journal_size_limit = {};", log_space::ROOM))?;
     if access == Access::Read {
         connection.execute_batch("PRAGMA query_only = ON;")?;
     }

@@ -8,8 +8,8 @@
 //!
 //! The file is encrypted with SQLCipher. Its 32-byte key is in a file beside it with mode 0600, or stored nowhere: derived
 //! from a passphrase, or given by the application ([`KeySource`]). What is deleted is overwritten in the database; in its write-ahead log, encrypted like
-//! the rest, it can stay until the log begins anew, which is after some 4 MB of writes, once no read is under way, or when the
-//! last process closes the store; [`Store::erase_log`] does it at once. SQLite's memory is locked and wiped, which makes a read of 20 KB some 50 µs slower.
+//! the rest, it stays until it is written over, which is after some 8 MB of writes if no read is under way (the log begins anew
+//! every 4 MB, and is then cut to 4.5 MB), or until the last process closes the store; [`Store::erase_log`] does it at once. SQLite's memory is locked and wiped, which makes a read of 20 KB some 50 µs slower.
 //!
 //! - [`Store::rekey`] gives a store another key in place. It opens with one of the two keys wherever a crash comes.
 //! - [`Store::export`] makes a consistent copy elsewhere, under a key of its own, while the store is used.

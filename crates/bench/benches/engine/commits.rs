@@ -17,6 +17,13 @@ const MEMBERS: usize = 1000;
 /// How often the reader joins.
 const JOINS: usize = 12;
 
+/// Whose it is to commit.
+#[derive(Clone, Copy)]
+enum Turn {
+    Engine,
+    Library,
+}
+
 /// How much longer than the library alone, apart from the writing.
 const FACTOR: f64 = 1.3;
 
@@ -46,23 +53,31 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome<()> {
     }
     row("join by Welcome", &joined, join_on_library(&bench.leaves[..others])?.median());
 
-    // One after the other, so that whatever else the machine does meets both.
+    // One after the other, so that whatever else the machine does meets both; and each as often after itself as after the other,
+    // for what a core did last, and whether it slept, shows in what comes next.
     let [mut commit, mut process, mut raw_commit, mut raw_process] =
         std::array::from_fn(|_| Samples::default());
-    while commit.are_wanted() {
-        let begun = Instant::now();
-        let message = bench.runtime.block_on(group.commit())?;
-        commit.push(begun.elapsed());
-        let begun = Instant::now();
-        bench.runtime.block_on(group.receive(&message))?;
-        process.push(begun.elapsed());
-        let begun = Instant::now();
-        let message = raw.commit()?;
-        raw_commit.push(begun.elapsed());
-        let begun = Instant::now();
-        raw.receive(&message)?;
-        raw_process.push(begun.elapsed());
-        raw.write()?;
+    let mut turns = [Turn::Engine, Turn::Library, Turn::Library, Turn::Engine].into_iter().cycle();
+    while commit.are_wanted() || raw_commit.are_wanted() {
+        match turns.next() {
+            Some(Turn::Engine) => {
+                let begun = Instant::now();
+                let message = bench.runtime.block_on(group.commit())?;
+                commit.push(begun.elapsed());
+                let begun = Instant::now();
+                bench.runtime.block_on(group.receive(&message))?;
+                process.push(begun.elapsed());
+            }
+            _ => {
+                let begun = Instant::now();
+                let message = raw.commit()?;
+                raw_commit.push(begun.elapsed());
+                let begun = Instant::now();
+                raw.receive(&message)?;
+                raw_process.push(begun.elapsed());
+                raw.write()?;
+            }
+        }
     }
     row("own commit: renew own keys", &commit, raw_commit.median());
     row("process another's commit", &process, raw_process.median());

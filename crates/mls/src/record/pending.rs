@@ -194,6 +194,12 @@ impl PendingBody {
 
     /// Compressed against `tree`, the ratchet tree of the epoch that the commit ends; empty for a join.
     pub(crate) fn to_bytes(&self, tree: &[u8]) -> Result<LongSecret> {
+        let size: usize = self.parts().iter().map(|part| part.len()).sum();
+        // It could not be read again.
+        let max = usize::try_from(MAX_BODY).unwrap_or(usize::MAX) - size_of::<Lengths>();
+        if size > max {
+            return Err(EngineError::TooMany { requested: size, max });
+        }
         self.compressed(tree).map(LongSecret::from).map_err(damaged)
     }
 
@@ -244,7 +250,9 @@ impl PendingBody {
         let lengths = lengths().map_err(|_| io::ErrorKind::FileTooLarge)?;
         let lengths = lengths.mls_encode_to_vec().map_err(io::Error::other)?;
 
-        let mut encoder = Encoder::with_ref_prefix(Vec::with_capacity(all / 2), LEVEL, tree)?;
+        // A vector that grows leaves secrets behind.
+        let most = zstd::zstd_safe::compress_bound(all + lengths.len());
+        let mut encoder = Encoder::with_ref_prefix(Vec::with_capacity(most), LEVEL, tree)?;
         // As far back as the tree.
         let reach = (all + lengths.len() + tree.len()).next_power_of_two().ilog2();
         encoder.window_log(reach.clamp(*WINDOW.start(), *WINDOW.end()))?;

@@ -19,6 +19,7 @@ impl TransactionContext {
     /// Gives its SHA-256, by which [`remove_certificate`](Self::remove_certificate) finds it. To register it again changes
     /// nothing. At most 128 are kept.
     pub fn add_trust_anchor(&mut self, certificate: &[u8]) -> Result<[u8; 32]> {
+        self.writing()?;
         let der = x509::parse_authority(certificate)?;
         self.add_certificate(Role::Anchor, der)
     }
@@ -28,6 +29,7 @@ impl TransactionContext {
     ///
     /// Gives the distribution points in it for which no revocation list is registered. At most 128 are kept.
     pub fn add_intermediate(&mut self, certificate: &[u8]) -> Result<NewCrlDistributionPoints> {
+        self.writing()?;
         let der = x509::parse_authority(certificate)?;
         let mut points = self.writing()?.overlay.pki()?.unknown_points(&[&der]);
         self.add_certificate(Role::Intermediate, der)?;
@@ -91,10 +93,10 @@ impl TransactionContext {
     /// wrong authority undoes nothing either. A list stays in force until another takes its place, also when its time is
     /// over. At most 128 are kept, of 8 MiB each.
     pub fn e2ei_register_crl(&mut self, distribution_point: &str, der: &[u8]) -> Result<CrlRegistration> {
+        let overlay = &self.writing()?.overlay;
         if distribution_point.len() > MAX_URL_BYTES {
             return Err(CrlError::TooLong { got: distribution_point.len(), max: MAX_URL_BYTES }.into());
         }
-        let overlay = &self.writing()?.overlay;
         let list = RevocationList::parse(der)?;
         list.check_point(distribution_point)?;
         let authorities = overlay.certificates()?;

@@ -2,8 +2,8 @@
 //!
 //! Four devices share a conversation. Three live here; the fourth, bob, is another process on a store on the disk. Each
 //! scenario lets bob do one thing, again and again, and kills him (SIGKILL, by the operating system) at the first point that
-//! he comes to, at the second, and so on until he comes through. After every death bob is started again, and killed once
-//! more while he recovers. When he has recovered at last, all members have to agree, the next message of bob and the next
+//! he comes to, at the second, and so on until he comes through. After every death bob is started again, and after every
+//! fourth killed once more while he recovers. When he has recovered at last, all members have to agree, the next message of bob and the next
 //! one to bob are read by all, and nothing was lost or read twice.
 //!
 //! The points are listed in `fail_points.rs` of the engine and of the store, and in `network.rs` here.
