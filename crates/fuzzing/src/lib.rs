@@ -20,6 +20,7 @@ mod history;
 mod hub;
 mod life;
 mod pki;
+mod portable;
 pub mod script;
 mod sender;
 mod stored;
@@ -31,6 +32,7 @@ pub use self::{
     entry::{decrypt, group_info, key_package, welcome},
     history::history,
     life::life,
+    portable::portable,
     sender::external_sender,
     stored::stored,
     trust::{certificate, crl},
@@ -50,6 +52,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("history", history),
     ("key_package", key_package),
     ("life", life),
+    ("portable", portable),
     ("stored", stored),
     ("welcome", welcome),
 ];
@@ -71,6 +74,10 @@ pub fn samples() -> Vec<Samples> {
         world::with_world(choice == 1, |world| {
             for (target, real) in world.samples() {
                 samples.push(Samples { target, choices: choice..choice + 1, real: real.to_vec() });
+                if target == "portable" {
+                    // The same as a key package.
+                    samples.push(Samples { target, choices: choice + 2..choice + 3, real: real.to_vec() });
+                }
             }
         });
     }

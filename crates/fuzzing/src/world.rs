@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use mls_rs::{MlsMessage, extension::built_in::RatchetTreeExt};
 use tertulia_mls::{
     CommitOptions, KeyPackage, MlsCommitBundle, MlsConversationConfiguration, MlsCustomConfiguration,
     MlsWirePolicy, VerifiableGroupInfo,
@@ -31,6 +32,8 @@ pub(crate) struct People {
     pub(crate) welcomes: Vec<Vec<u8>>,
     pub(crate) group_infos: Vec<Vec<u8>>,
     pub(crate) key_packages: Vec<Vec<u8>>,
+    /// The tree of the Welcome, and a key package of Dave's with its private keys behind it.
+    pub(crate) portable: Vec<Vec<u8>>,
 }
 
 /// Calls with the world of this thread: one whose handshakes are in clear, or one that encrypts them.
@@ -50,13 +53,14 @@ impl World {
     }
 
     /// The real messages for each target that is given one.
-    pub(crate) fn samples(&self) -> [(&'static str, &[Vec<u8>]); 4] {
-        let People { messages, welcomes, group_infos, key_packages, .. } = &self.people;
+    pub(crate) fn samples(&self) -> [(&'static str, &[Vec<u8>]); 5] {
+        let People { messages, welcomes, group_infos, key_packages, portable, .. } = &self.people;
         [
             ("decrypt", messages),
             ("welcome", welcomes),
             ("group_info", group_infos),
             ("key_package", key_packages),
+            ("portable", portable),
         ]
     }
 }
@@ -115,9 +119,28 @@ impl People {
         let welcomes: Vec<Vec<u8>> = addition.welcome.into_iter().collect();
         let key_packages = vec![dave.key_package().await.into_bytes()];
         messages.extend([welcomes[0].clone(), group_info.clone(), key_packages[0].clone()]);
+        let portable = vec![tree(&addition.group_info.payload), with_secrets(&dave).await];
         let group_infos = vec![group_info, addition.group_info.payload, join.group_info.payload];
-        Self { alice, bob, dave, genuine, messages, welcomes, group_infos, key_packages }
+        Self { alice, bob, dave, genuine, messages, welcomes, group_infos, key_packages, portable }
     }
+}
+
+/// The ratchet tree in a group info.
+fn tree(group_info: &[u8]) -> Vec<u8> {
+    let message = MlsMessage::from_bytes(group_info).expect("it is genuine");
+    let info = message.as_group_info().expect("it is a group info");
+    let extension = info.extensions().get_as::<RatchetTreeExt>().expect("it is genuine");
+    extension.expect("it has the tree").tree_data.to_bytes().expect("it was encoded before")
+}
+
+/// A key package with its private keys behind it. It is the device's no more.
+async fn with_secrets(device: &Device) -> Vec<u8> {
+    let package = device.key_package().await;
+    let mut tx = device.session.new_transaction().await.expect("nobody else writes");
+    let taken = tx.take_key_package(package.reference()).expect("the store can be read");
+    tx.finish().await.expect("the disk works");
+    let (package, secrets) = taken.expect("it was just made");
+    [package.as_bytes(), &secrets.init_key, &secrets.encryption_key].concat()
 }
 
 /// A commit, and what it was sent as, whatever the hub said.

@@ -39,6 +39,7 @@ fn random_damage_to_what_one_joins_by_is_an_error_and_never_a_panic() {
     random("welcome", 800);
     random("group_info", 200);
     random("key_package", 300);
+    random("portable", 400);
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub(crate) fn bare(message: &[u8]) -> &[u8] {
     message.get(HEADER..).unwrap_or_default()
 }
 
+/// The version of RFC 9420.
+const MLS10: [u8; 2] = [0, 1];
+
 /// Bytes of the version and the wire format, with which an `MLSMessage` begins (RFC 9420, section 6).
 const HEADER: usize = 4;
 
@@ -47,13 +50,15 @@ fn wrapped_or_bare(bytes: &[u8], format: WireFormat) -> Result<MlsMessage, MlsEr
     }
     // The header of an `MLSMessage`: the version mls10 and the wire format, 16 bits each. A bare structure begins with
     // the version as well and goes on with a ciphersuite, so the header alone does not tell which it is.
-    if let Ok(message) = MlsMessage::from_bytes(bytes)
+    // The library reads a header of any version.
+    if bytes.starts_with(&MLS10)
+        && let Ok(message) = MlsMessage::from_bytes(bytes)
         && message.wire_format() == format
     {
         return Ok(message);
     }
     let mut wrapped = Vec::with_capacity(bytes.len() + HEADER);
-    wrapped.extend_from_slice(&[0, 1]);
+    wrapped.extend_from_slice(&MLS10);
     wrapped.extend_from_slice(&(format as u16).to_be_bytes());
     wrapped.extend_from_slice(bytes);
     MlsMessage::from_bytes(&wrapped)

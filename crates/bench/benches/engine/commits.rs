@@ -59,8 +59,8 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome<()> {
         std::array::from_fn(|_| Samples::default());
     let mut turns = [Turn::Engine, Turn::Library, Turn::Library, Turn::Engine].into_iter().cycle();
     while commit.are_wanted() || raw_commit.are_wanted() {
-        match turns.next() {
-            Some(Turn::Engine) => {
+        match turns.next().unwrap_or(Turn::Engine) {
+            Turn::Engine => {
                 let begun = Instant::now();
                 let message = bench.runtime.block_on(group.commit())?;
                 commit.push(begun.elapsed());
@@ -68,7 +68,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome<()> {
                 bench.runtime.block_on(group.receive(&message))?;
                 process.push(begun.elapsed());
             }
-            _ => {
+            Turn::Library => {
                 let begun = Instant::now();
                 let message = raw.commit()?;
                 raw_commit.push(begun.elapsed());
