@@ -53,6 +53,8 @@ struct Changes {
     credentials: Vec<CredentialChange>,
     /// None deletes.
     pending: BTreeMap<Vec<u8>, Option<PendingChange>>,
+    /// What the store has of them, as far as it was asked: every message asks.
+    stored_pending: HashMap<Vec<u8>, Option<PendingHead>>,
     /// None deletes.
     records: BTreeMap<RecordKey, Option<Secret>>,
     data: Option<Vec<u8>>,
@@ -347,15 +349,27 @@ impl Overlay {
     pub(crate) fn pending(&self, id: &[u8]) -> Result<Option<PendingHead>> {
         let changed =
             self.changes().pending.get(id).map(|change| change.as_ref().map(|change| change.head.clone()));
-        let (head, body) = match changed {
-            Some(head) => (head, None),
-            None => self.stored(|tx| {
-                let head = tx.pending_head(id)?;
-                // Of the first version, which is all in one.
-                let is_first = head.as_ref().is_some_and(Vec::is_empty);
-                Ok((head, if is_first { tx.pending_body(id)? } else { None }))
-            })?,
-        };
+        if let Some(head) = changed {
+            return head.map(|head| PendingHead::from_bytes(&head)).transpose();
+        }
+        if let Some(known) = self.changes().stored_pending.get(id) {
+            return Ok(known.clone());
+        }
+        let pending = self.read_pending(id)?;
+        // Nobody else changes it before the transaction ends.
+        if self.writer().strong_count() > 0 {
+            self.changes().stored_pending.insert(id.to_vec(), pending.clone());
+        }
+        Ok(pending)
+    }
+
+    fn read_pending(&self, id: &[u8]) -> Result<Option<PendingHead>> {
+        let (head, body) = self.stored(|tx| {
+            let head = tx.pending_head(id)?;
+            // Of the first version, which is all in one.
+            let is_first = head.as_ref().is_some_and(Vec::is_empty);
+            Ok((head, if is_first { tx.pending_body(id)? } else { None }))
+        })?;
         match (head, body) {
             (_, Some(body)) => Ok(Some(PendingRecord::from_version_1(&body)?.head)),
             (Some(head), None) => PendingHead::from_bytes(&head).map(Some),

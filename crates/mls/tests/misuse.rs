@@ -423,7 +423,7 @@ async fn a_finished_transaction_does_nothing_more() {
 /// A conversation is there already, whole or as a join that waits for its outcome.
 #[tokio::test]
 async fn nothing_takes_the_place_of_a_conversation_that_is_there() {
-    let (hub, mut alice, mut bob, id) = two().await;
+    let (hub, mut alice, bob, id) = two().await;
     let another = bob.key_package().await;
     alice.change(&id, vec![another], &[client_id("bob")]).await.unwrap();
     let (welcome, _) = hub.welcome(&id);

@@ -22,6 +22,9 @@ const DATABASE: &str = "tertulia.db";
 const UNFINISHED: &str = "tertulia.db.new";
 /// How long a short write of another process is waited for.
 const BUSY: Duration = Duration::from_secs(10);
+/// Most KiB of pages that the writer keeps. A cache that is full of one large group would let go of every page at once, and read
+/// and decrypt it again for the next statement.
+const CACHE: u32 = 16 * 1024;
 /// How long readers are waited for whose view keeps the write-ahead log from being emptied.
 const READERS: Duration = Duration::from_secs(1);
 /// Pages of a copy between two reports: 4 MiB.
@@ -75,8 +78,9 @@ pub(crate) fn connect(home: &Path, key: &StoreKey, access: Access) -> Result<Con
     )?;
     // What one long write has left behind the usual end of the log would never be overwritten.
     connection.execute_batch(&format!("PRAGMA journal_size_limit = {};", log_space::ROOM))?;
-    if access == Access::Read {
-        connection.execute_batch("PRAGMA query_only = ON;")?;
+    match access {
+        Access::Read => connection.execute_batch("PRAGMA query_only = ON;")?,
+        Access::Write => connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE};"))?,
     }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
