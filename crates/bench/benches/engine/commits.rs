@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tertulia_bench::{EngineGroup, RawGroup, RawMember, add};
-use tertulia_store::{KeySource, Store};
+use tertulia_store::{KeySource, Store, WriterGuard};
 
 use crate::{
     Bench, Outcome,
@@ -37,26 +37,17 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome<()> {
         bench.runtime.block_on(EngineGroup::with_joins(bench.key_packages[..others].to_vec(), JOINS))?;
     let mut raw = RawGroup::new(&bench.leaves[..MEMBERS - 2])?;
 
-    let written = snapshot_write(bench, &mut raw)?;
-    let snapshot = written.median();
-    bench.report.push(Row::median("one snapshot write", &written, 1).members(MEMBERS));
-    let mut row = |operation: &str, samples: &Samples, raw: Duration| {
-        let bar = raw.mul_f64(FACTOR) + snapshot;
-        bench
-            .report
-            .push(Row::median(operation, samples, 1).members(MEMBERS).raw(raw).at_most(Value::Time(bar)));
-    };
-
     let mut joined = Samples::default();
     for _ in 1..JOINS {
         joined.push(bench.runtime.block_on(group.rejoin())?);
     }
-    row("join by Welcome", &joined, join_on_library(&bench.leaves[..others])?.median());
+    let raw_joined = join_on_library(&bench.leaves[..others])?;
 
     // One after the other, so that whatever else the machine does meets both; and each as often after itself as after the other,
     // for what a core did last, and whether it slept, shows in what comes next.
-    let [mut commit, mut process, mut raw_commit, mut raw_process] =
+    let [mut commit, mut process, mut raw_commit, mut raw_process, mut written] =
         std::array::from_fn(|_| Samples::default());
+    let disk = Disk::new(bench)?;
     let mut turns = [Turn::Engine, Turn::Library, Turn::Library, Turn::Engine].into_iter().cycle();
     while commit.are_wanted() || raw_commit.are_wanted() {
         match turns.next().unwrap_or(Turn::Engine) {
@@ -75,10 +66,23 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome<()> {
                 let begun = Instant::now();
                 raw.receive(&message)?;
                 raw_process.push(begun.elapsed());
+                let begun = Instant::now();
+                disk.write(&raw.snapshot()?)?;
+                written.push(begun.elapsed());
                 raw.write()?;
             }
         }
     }
+    let snapshot = written.median();
+    bench.report.push(Row::median("one snapshot write", &written, 1).members(MEMBERS));
+    let mut row = |operation: &str, samples: &Samples, raw: Duration| {
+        let bar = raw.mul_f64(FACTOR) + snapshot;
+        bench
+            .report
+            .push(Row::median(operation, samples, 1).members(MEMBERS).raw(raw).at_most(Value::Time(bar)));
+    };
+
+    row("join by Welcome", &joined, raw_joined.median());
     row("own commit: renew own keys", &commit, raw_commit.median());
     row("process another's commit", &process, raw_process.median());
     Ok(())
@@ -101,16 +105,23 @@ fn join_on_library(others: &[mls_rs::MlsMessage]) -> Outcome<Samples> {
     Ok(samples)
 }
 
-/// Serialising a group, and one durable write of that many bytes into an encrypted store.
-fn snapshot_write(bench: &Bench, raw: &mut RawGroup) -> Outcome<Samples> {
-    let home = TempDir::new()?;
-    let store = Store::create(home.path(), &KeySource::File)?;
-    let guard = bench.runtime.block_on(store.lock())?;
-    let mut serial = 0;
-    Samples::of(|| {
-        serial += 1;
-        let snapshot = raw.snapshot()?;
-        store.write(&guard, |tx| tx.put_group_state(b"a group", serial, &snapshot))?;
-        Ok(())
-    })
+/// An encrypted store for the library's snapshots.
+struct Disk {
+    _home: TempDir,
+    store: Store,
+    writer: WriterGuard,
+}
+
+impl Disk {
+    fn new(bench: &Bench) -> Outcome<Self> {
+        let home = TempDir::new()?;
+        let store = Store::create(home.path(), &KeySource::File)?;
+        let writer = bench.runtime.block_on(store.lock())?;
+        Ok(Self { _home: home, store, writer })
+    }
+
+    /// One durable write of a whole snapshot.
+    fn write(&self, snapshot: &[u8]) -> Outcome<()> {
+        Ok(self.store.write(&self.writer, |tx| tx.put_group_state(b"a group", 1, snapshot))?)
+    }
 }
