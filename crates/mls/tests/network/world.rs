@@ -194,16 +194,23 @@ impl World {
             self.in_flight[who] = None;
         }
         // First all commits in doubt are settled and all proposals committed, which may remove somebody; then all come
-        // together.
-        for _ in 0..3 {
-            for who in 0..self.devices.len() {
-                self.come_to_rest(who);
+        // together. Who comes back may owe a proposal still, also of somebody's removal, so that it begins again.
+        for _ in 0..5 {
+            for _ in 0..3 {
+                for who in 0..self.devices.len() {
+                    self.come_to_rest(who);
+                }
             }
-        }
-        for who in 0..self.devices.len() {
-            if !self.come_to_rest(who) {
-                let info = self.hub.verifiable_group_info(&self.id);
-                self.at_once(who, self.devices[who].join(info), true);
+            let mut all_rest = true;
+            for who in 0..self.devices.len() {
+                if !self.come_to_rest(who) {
+                    all_rest = false;
+                    let info = self.hub.verifiable_group_info(&self.id);
+                    self.at_once(who, self.devices[who].join(info), true);
+                }
+            }
+            if all_rest {
+                break;
             }
         }
         for who in 0..self.devices.len() {
