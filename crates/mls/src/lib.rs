@@ -23,7 +23,8 @@
 //! Everything that changes state happens in a [`TransactionContext`], which writes all or nothing: what the engine does,
 //! the application's checkpoint ([`set_data`](TransactionContext::set_data)) and its own tables
 //! ([`store_write`](TransactionContext::store_write)). There is one writer at a time on a store, across sessions and processes;
-//! of those that share a [`Store`](tertulia_store::Store), who waits longest comes first. Looking ([`Session::conversation`]) needs no transaction and never waits for one.
+//! of those that share a [`Store`](tertulia_store::Store), who waits longest comes first. Looking
+//! ([`Session::conversation`]) needs no transaction and never waits for one.
 //!
 //! ```
 //! # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/guide/support.rs")); }
@@ -233,8 +234,8 @@
 //! [`TransactionContext::finish`] returns. A past epoch's secrets are gone when [`prior_epochs`](MlsCustomConfiguration::prior_epochs) further
 //! epochs have passed, counted at writes of that conversation.
 //!
-//! A key is never used to encrypt twice, if the ciphertext is sent after [`finish`](TransactionContext::finish), which makes that durable; a store that was
-//! restored from a backup or copied is known by its file, or by the echo of a message that it does not know, and refuses to
+//! A key is never used to encrypt twice, if the ciphertext is sent after [`finish`](TransactionContext::finish), which makes that
+//! durable; a store that was restored from a backup or copied is known by its file, or by the echo of a message that it does not know, and refuses to
 //! encrypt ([`EngineError::StateRestored`]) until the device has new keys.
 //!
 //! With history enabled, a span's secret is kept until the conversation is wiped, and opens all of the span: that is its

@@ -96,7 +96,8 @@ impl PartDigests {
 impl TreeChange {
     /// The change from nothing.
     pub(crate) fn whole(tree: StoredTree) -> Self {
-        tree.digests().change(tree, &PartDigests::default())
+        let parts: BTreeMap<_, _> = (0..).zip(tree.parts).collect();
+        Self { count: u32::try_from(parts.len()).unwrap_or(u32::MAX), parts }
     }
 
     /// This change and then another.

@@ -12,7 +12,8 @@ use std::{
     path::PathBuf,
 };
 
-/// How long the log is, and is cut to when it begins anew. It is transferred at 1000 pages of 4096 bytes and 24 more each, and by then may have the pages of one more write.
+/// How long the log is, and is cut to when it begins anew. It is transferred at 1000 pages of 4096 bytes and 24 more each, and
+/// by then may have the pages of one more write.
 pub(crate) const ROOM: u64 = 1100 * (4096 + 24);
 
 /// After so many writes. Whoever opens the store for a message or two is not to wait for 4 MB of zeros.
