@@ -10,7 +10,7 @@ use mls_rs_core::{
     key_package::KeyPackageData,
 };
 
-use super::{GroupState as SnapshotState, Overlay, Secret};
+use super::{Overlay, Secret, groups::GroupState as SnapshotState};
 use crate::{MlsCustomConfiguration, record::GroupMeta};
 
 /// Stands for the error that [`Overlay::take_failure`] gives.
