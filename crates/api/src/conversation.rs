@@ -2,7 +2,7 @@
 
 use crate::bytes::Base64;
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, ConversationType, UserId, role::Role};
+use tertulia_domain::{ConversationId, ConversationType, RoleName, UserId};
 use utoipa::ToSchema;
 
 /// The media type of MLS messages (RFC 9420 §17.8). A body of several messages is their concatenation; each `MLSMessage`
@@ -19,7 +19,7 @@ pub struct Member {
     pub handle: String,
     /// What the user may do: `admin` or `member`.
     #[schema(value_type = String, example = "member")]
-    pub role: Role,
+    pub role: RoleName,
 }
 
 /// A conversation as one of its members sees it.

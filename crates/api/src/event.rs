@@ -5,7 +5,7 @@
 
 use crate::{bytes::Base64, connection::Connection, conversation::Member, error::UserDevice};
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, DeviceId, UserId, role::Role};
+use tertulia_domain::{ConversationId, DeviceId, RoleName, UserId};
 use utoipa::{IntoParams, ToSchema};
 
 /// An event with its place in the stream.
@@ -130,7 +130,7 @@ pub enum EventBody {
         user: UserId,
         /// The new role.
         #[schema(value_type = String)]
-        role: Role,
+        role: RoleName,
     },
 }
 

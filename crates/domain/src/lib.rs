@@ -35,10 +35,11 @@ pub mod conversation;
 pub mod ids;
 pub mod limits;
 pub mod permission;
+pub mod policy;
 pub mod role;
 mod text;
 
 pub use conversation::{ConversationName, ConversationNameError, ConversationType};
 pub use ids::{ConversationId, DeviceAddress, DeviceId, Domain, Handle, OneToOne, Sequence, UserId};
-pub use role::Role;
+pub use role::{Role, RoleName};
 pub use text::UnknownName;

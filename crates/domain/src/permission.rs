@@ -13,11 +13,11 @@
 use crate::{
     conversation::ConversationType,
     ids::UserId,
-    role::{Action, Role, UnknownRole},
+    role::{Action, Role, RoleName, RoleNameError},
 };
 
 /// Why a change of a conversation is refused. Each variant has its stable code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PermissionError {
     /// There is no such conversation, or the acting user is not in it, which must look the same.
@@ -42,7 +42,7 @@ pub enum PermissionError {
     #[error("you cannot give the role {granted}: it allows more than yours, or it is for yourself")]
     RoleElevation {
         /// The role to be given.
-        granted: Role,
+        granted: RoleName,
     },
     /// The acting user is not connected with a user to be added or written to.
     #[error("you are not connected with this user")]
@@ -52,7 +52,7 @@ pub enum PermissionError {
     },
     /// There is no such role.
     #[error(transparent)]
-    UnknownRole(#[from] UnknownRole),
+    UnknownRole(#[from] RoleNameError),
 }
 
 impl PermissionError {
@@ -72,7 +72,7 @@ impl PermissionError {
 
 /// The place of the acting user in the conversation. Who has none, because there is no such conversation or they are
 /// not in it, is passed as `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// The conversation's type.
     pub conversation_type: ConversationType,
@@ -85,7 +85,7 @@ pub struct Membership {
 pub struct Roster {
     /// All of them.
     pub members: usize,
-    /// Those whose role is [`Role::Admin`].
+    /// Those whose role is [`Role::ADMIN`].
     pub admins: usize,
 }
 
@@ -100,7 +100,7 @@ pub struct Candidate {
 }
 
 /// Whose role is to be changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The acting user's own, which is never allowed.
     Myself,
@@ -109,7 +109,7 @@ pub enum Target {
 }
 
 /// Membership, action and type: the checks that every change begins with.
-pub fn authorise(actor: Option<Membership>, action: Action) -> Result<Membership, PermissionError> {
+pub fn authorise(actor: Option<&Membership>, action: Action) -> Result<&Membership, PermissionError> {
     let actor = actor.ok_or(PermissionError::NoConversation)?;
     if !actor.role.allows(action) {
         return Err(PermissionError::ActionDenied { action });
@@ -122,12 +122,12 @@ pub fn authorise(actor: Option<Membership>, action: Action) -> Result<Membership
 
 /// Adding members, all of whom get the role `granted`.
 pub fn check_add_members(
-    actor: Option<Membership>,
-    granted: Role,
+    actor: Option<&Membership>,
+    granted: &Role,
     candidates: impl IntoIterator<Item = Candidate>,
 ) -> Result<(), PermissionError> {
     let actor = authorise(actor, Action::AddMember)?;
-    check_grant(actor.role, granted)?;
+    check_grant(&actor.role, granted)?;
     match candidates.into_iter().find(|candidate| !candidate.connected) {
         Some(Candidate { user, .. }) => Err(PermissionError::NotConnected { user: Some(user) }),
         None => Ok(()),
@@ -136,8 +136,8 @@ pub fn check_add_members(
 
 /// Removing another member, whose role is `target`. Removing oneself is leaving: [`check_leave`].
 pub fn check_remove_member(
-    actor: Option<Membership>,
-    target: Role,
+    actor: Option<&Membership>,
+    target: &Role,
     roster: Roster,
 ) -> Result<(), PermissionError> {
     authorise(actor, Action::RemoveMember)?;
@@ -146,35 +146,35 @@ pub fn check_remove_member(
 
 /// Leaving. `successor` is the present role of another member who is named to become an admin, if one is.
 pub fn check_leave(
-    actor: Option<Membership>,
+    actor: Option<&Membership>,
     roster: Roster,
-    successor: Option<Role>,
+    successor: Option<&Role>,
 ) -> Result<(), PermissionError> {
     let actor = authorise(actor, Action::Leave)?;
-    check_admin_remains(actor.role, roster, successor)
+    check_admin_remains(&actor.role, roster, successor)
 }
 
 /// Giving a member the role `granted`. `successor` is as for [`check_leave`], a member other than the target.
 pub fn check_change_role(
-    actor: Option<Membership>,
+    actor: Option<&Membership>,
     target: Target,
-    granted: Role,
+    granted: &Role,
     roster: Roster,
-    successor: Option<Role>,
+    successor: Option<&Role>,
 ) -> Result<(), PermissionError> {
     let actor = authorise(actor, Action::ModifyOtherMember)?;
     let Target::Other(present) = target else {
-        return Err(PermissionError::RoleElevation { granted });
+        return Err(PermissionError::RoleElevation { granted: granted.name().clone() });
     };
-    check_grant(actor.role, granted)?;
-    if granted == Role::Admin {
+    check_grant(&actor.role, granted)?;
+    if granted.is_admin() {
         return Ok(());
     }
-    check_admin_remains(present, roster, successor)
+    check_admin_remains(&present, roster, successor)
 }
 
 /// Renaming.
-pub fn check_rename(actor: Option<Membership>) -> Result<(), PermissionError> {
+pub fn check_rename(actor: Option<&Membership>) -> Result<(), PermissionError> {
     authorise(actor, Action::ModifyName).map(|_| ())
 }
 
@@ -182,24 +182,28 @@ pub fn check_rename(actor: Option<Membership>) -> Result<(), PermissionError> {
 ///
 /// Whether the other in a 1:1 blocks the sender is not asked. The blocking user has left the 1:1, so nothing reaches
 /// them, and an error would tell the sender.
-pub fn check_send(actor: Option<Membership>) -> Result<(), PermissionError> {
+pub fn check_send(actor: Option<&Membership>) -> Result<(), PermissionError> {
     match actor.ok_or(PermissionError::NoConversation)?.conversation_type {
         ConversationType::Connection => Err(PermissionError::NotConnected { user: None }),
         _ => Ok(()),
     }
 }
 
-const fn check_grant(own: Role, granted: Role) -> Result<(), PermissionError> {
-    if own.may_grant(granted) { Ok(()) } else { Err(PermissionError::RoleElevation { granted }) }
+fn check_grant(own: &Role, granted: &Role) -> Result<(), PermissionError> {
+    if own.may_grant(granted) {
+        Ok(())
+    } else {
+        Err(PermissionError::RoleElevation { granted: granted.name().clone() })
+    }
 }
 
 /// Refuses that the last admin goes, or is one no more, while others remain and none of them is to follow.
-const fn check_admin_remains(
-    going: Role,
+fn check_admin_remains(
+    going: &Role,
     roster: Roster,
-    successor: Option<Role>,
+    successor: Option<&Role>,
 ) -> Result<(), PermissionError> {
-    let last_admin = matches!(going, Role::Admin) && roster.admins <= 1;
+    let last_admin = going.is_admin() && roster.admins <= 1;
     if last_admin && roster.members > 1 && successor.is_none() {
         return Err(PermissionError::LastAdmin);
     }
@@ -212,11 +216,16 @@ mod tests {
 
     const GROUP_OF_THREE: Roster = Roster { members: 3, admins: 1 };
 
-    const ADMIN: Membership = admin_of(ConversationType::Group);
-    const MEMBER: Membership = Membership { role: Role::Member, ..ADMIN };
+    fn admin() -> Membership {
+        admin_of(ConversationType::Group)
+    }
 
-    const fn admin_of(conversation_type: ConversationType) -> Membership {
-        Membership { conversation_type, role: Role::Admin }
+    fn member() -> Membership {
+        Membership { role: Role::MEMBER, ..admin() }
+    }
+
+    fn admin_of(conversation_type: ConversationType) -> Membership {
+        Membership { conversation_type, role: Role::ADMIN }
     }
 
     fn candidate(connected: bool) -> Candidate {
@@ -224,25 +233,25 @@ mod tests {
     }
 
     /// Every check, with facts that let it pass for the right actor.
-    fn every_check(actor: Option<Membership>) -> [Result<(), PermissionError>; 5] {
+    fn every_check(actor: Option<&Membership>) -> [Result<(), PermissionError>; 5] {
         [
-            check_add_members(actor, Role::Member, [candidate(true)]),
-            check_remove_member(actor, Role::Member, GROUP_OF_THREE),
-            check_change_role(actor, Target::Other(Role::Member), Role::Admin, GROUP_OF_THREE, None),
-            check_leave(actor, GROUP_OF_THREE, Some(Role::Member)),
+            check_add_members(actor, &Role::MEMBER, [candidate(true)]),
+            check_remove_member(actor, &Role::MEMBER, GROUP_OF_THREE),
+            check_change_role(actor, Target::Other(Role::MEMBER), &Role::ADMIN, GROUP_OF_THREE, None),
+            check_leave(actor, GROUP_OF_THREE, Some(&Role::MEMBER)),
             check_rename(actor),
         ]
     }
 
     #[test]
     fn an_admin_manages_groups_and_channels() {
-        assert_eq!(every_check(Some(ADMIN)), [Ok(()); 5]);
-        assert_eq!(every_check(Some(admin_of(ConversationType::Channel))), [Ok(()); 5]);
+        assert_eq!(every_check(Some(&admin())), [const { Ok(()) }; 5]);
+        assert_eq!(every_check(Some(&admin_of(ConversationType::Channel))), [const { Ok(()) }; 5]);
     }
 
     #[test]
     fn to_a_stranger_there_is_no_conversation() {
-        assert_eq!(every_check(None), [Err(PermissionError::NoConversation); 5]);
+        assert_eq!(every_check(None), [const { Err(PermissionError::NoConversation) }; 5]);
         assert_eq!(check_send(None), Err(PermissionError::NoConversation));
     }
 
@@ -250,7 +259,7 @@ mod tests {
     fn a_member_may_leave_and_nothing_else() {
         let denied = |action| Err(PermissionError::ActionDenied { action });
         assert_eq!(
-            every_check(Some(MEMBER)),
+            every_check(Some(&member())),
             [
                 denied(Action::AddMember),
                 denied(Action::RemoveMember),
@@ -266,20 +275,22 @@ mod tests {
         for conversation_type in
             [ConversationType::SelfConversation, ConversationType::Connection, ConversationType::OneToOne]
         {
-            assert_eq!(
-                every_check(Some(admin_of(conversation_type))),
-                [Err(PermissionError::InvalidOperation { conversation_type }); 5]
-            );
+            for refused in every_check(Some(&admin_of(conversation_type))) {
+                assert_eq!(refused, Err(PermissionError::InvalidOperation { conversation_type }));
+            }
         }
     }
 
     #[test]
     fn the_action_is_checked_before_the_type_and_the_type_before_the_rest() {
         let conversation_type = ConversationType::OneToOne;
-        let member = Some(Membership { conversation_type, role: Role::Member });
-        assert_eq!(check_rename(member), Err(PermissionError::ActionDenied { action: Action::ModifyName }));
+        let member = Membership { conversation_type, role: Role::MEMBER };
         assert_eq!(
-            check_add_members(Some(admin_of(conversation_type)), Role::Admin, [candidate(false)]),
+            check_rename(Some(&member)),
+            Err(PermissionError::ActionDenied { action: Action::ModifyName })
+        );
+        assert_eq!(
+            check_add_members(Some(&admin_of(conversation_type)), &Role::ADMIN, [candidate(false)]),
             Err(PermissionError::InvalidOperation { conversation_type })
         );
     }
@@ -288,17 +299,23 @@ mod tests {
     fn one_who_is_not_connected_cannot_be_added() {
         let stranger = Candidate { user: UserId::from_bytes([9; 16]), connected: false };
         assert_eq!(
-            check_add_members(Some(ADMIN), Role::Member, [candidate(true), stranger]),
+            check_add_members(Some(&admin()), &Role::MEMBER, [candidate(true), stranger]),
             Err(PermissionError::NotConnected { user: Some(stranger.user) })
         );
     }
 
     #[test]
     fn nobody_changes_their_own_role() {
-        for granted in [Role::Admin, Role::Member] {
+        for granted in [Role::ADMIN, Role::MEMBER] {
             assert_eq!(
-                check_change_role(Some(ADMIN), Target::Myself, granted, GROUP_OF_THREE, Some(Role::Member)),
-                Err(PermissionError::RoleElevation { granted })
+                check_change_role(
+                    Some(&admin()),
+                    Target::Myself,
+                    &granted,
+                    GROUP_OF_THREE,
+                    Some(&Role::MEMBER)
+                ),
+                Err(PermissionError::RoleElevation { granted: granted.name().clone() })
             );
         }
     }
@@ -306,42 +323,42 @@ mod tests {
     #[test]
     fn the_last_admin_leaves_alone_or_names_a_successor() {
         let last = Err(PermissionError::LastAdmin);
-        assert_eq!(check_leave(Some(ADMIN), GROUP_OF_THREE, None), last);
-        assert_eq!(check_leave(Some(ADMIN), GROUP_OF_THREE, Some(Role::Member)), Ok(()));
-        assert_eq!(check_leave(Some(ADMIN), Roster { members: 3, admins: 2 }, None), Ok(()));
-        assert_eq!(check_leave(Some(ADMIN), Roster { members: 1, admins: 1 }, None), Ok(()));
-        assert_eq!(check_leave(Some(MEMBER), GROUP_OF_THREE, None), Ok(()));
+        assert_eq!(check_leave(Some(&admin()), GROUP_OF_THREE, None), last);
+        assert_eq!(check_leave(Some(&admin()), GROUP_OF_THREE, Some(&Role::MEMBER)), Ok(()));
+        assert_eq!(check_leave(Some(&admin()), Roster { members: 3, admins: 2 }, None), Ok(()));
+        assert_eq!(check_leave(Some(&admin()), Roster { members: 1, admins: 1 }, None), Ok(()));
+        assert_eq!(check_leave(Some(&member()), GROUP_OF_THREE, None), Ok(()));
     }
 
     #[test]
     fn the_last_admin_is_neither_removed_nor_demoted() {
         let last = Err(PermissionError::LastAdmin);
-        let target = Target::Other(Role::Admin);
-        assert_eq!(check_remove_member(Some(ADMIN), Role::Admin, GROUP_OF_THREE), last);
-        assert_eq!(check_change_role(Some(ADMIN), target, Role::Member, GROUP_OF_THREE, None), last);
+        let target = || Target::Other(Role::ADMIN);
+        assert_eq!(check_remove_member(Some(&admin()), &Role::ADMIN, GROUP_OF_THREE), last);
+        assert_eq!(check_change_role(Some(&admin()), target(), &Role::MEMBER, GROUP_OF_THREE, None), last);
         assert_eq!(
-            check_change_role(Some(ADMIN), target, Role::Member, GROUP_OF_THREE, Some(Role::Member)),
+            check_change_role(Some(&admin()), target(), &Role::MEMBER, GROUP_OF_THREE, Some(&Role::MEMBER)),
             Ok(())
         );
         let two = Roster { members: 3, admins: 2 };
-        assert_eq!(check_remove_member(Some(ADMIN), Role::Admin, two), Ok(()));
-        assert_eq!(check_change_role(Some(ADMIN), target, Role::Member, two, None), Ok(()));
-        assert_eq!(check_change_role(Some(ADMIN), target, Role::Admin, GROUP_OF_THREE, None), Ok(()));
+        assert_eq!(check_remove_member(Some(&admin()), &Role::ADMIN, two), Ok(()));
+        assert_eq!(check_change_role(Some(&admin()), target(), &Role::MEMBER, two, None), Ok(()));
+        assert_eq!(check_change_role(Some(&admin()), target(), &Role::ADMIN, GROUP_OF_THREE, None), Ok(()));
     }
 
     #[test]
     fn a_role_that_allows_more_is_not_given() {
-        assert_eq!(check_grant(Role::Admin, Role::Admin), Ok(()));
+        assert_eq!(check_grant(&Role::ADMIN, &Role::ADMIN), Ok(()));
         assert_eq!(
-            check_grant(Role::Member, Role::Admin),
-            Err(PermissionError::RoleElevation { granted: Role::Admin })
+            check_grant(&Role::MEMBER, &Role::ADMIN),
+            Err(PermissionError::RoleElevation { granted: RoleName::ADMIN })
         );
     }
 
     #[test]
     fn every_member_sends_but_not_before_the_request_is_accepted() {
         for &conversation_type in ConversationType::ALL {
-            let sent = check_send(Some(Membership { conversation_type, role: Role::Member }));
+            let sent = check_send(Some(&Membership { conversation_type, role: Role::MEMBER }));
             match conversation_type {
                 ConversationType::Connection => {
                     assert_eq!(sent, Err(PermissionError::NotConnected { user: None }));

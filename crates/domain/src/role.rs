@@ -1,6 +1,6 @@
 //! Roles, and the actions that they allow.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use crate::text::{named, serde_by_text};
 
@@ -64,6 +64,16 @@ impl ActionSet {
         Self(bits)
     }
 
+    /// The set as a number: bit *n* stands for the *n*th of [`Action::ALL`], from the lowest.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The set of this number; none if a bit stands for no action.
+    pub const fn from_bits(bits: u16) -> Option<Self> {
+        if bits & !Self::ALL.0 == 0 { Some(Self(bits)) } else { None }
+    }
+
     /// Whether the action is in the set.
     pub const fn contains(self, action: Action) -> bool {
         self.0 & (1 << action as u16) != 0
@@ -92,72 +102,133 @@ impl fmt::Debug for ActionSet {
     }
 }
 
-/// What a member may do in a group or channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Role {
-    /// All actions. The creator of a conversation has it.
-    Admin,
-    /// May leave.
-    Member,
+impl serde::Serialize for ActionSet {
+    /// As the list of the actions' names.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
 }
 
-/// A role's name is not known (`unknown-role`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is no role of that name")]
-pub struct UnknownRole;
+impl<'de> serde::Deserialize<'de> for ActionSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<Action>::deserialize(deserializer).map(Self::from_iter)
+    }
+}
 
-impl Role {
-    /// The predefined roles.
-    pub const PREDEFINED: &[Self] = &[Self::Admin, Self::Member];
+/// The name of a role: `admin`, `member`, or one that a team defined. Cheap to clone.
+///
+/// 2–128 characters `[a-z0-9_]`. What a role of that name allows is the business of [`Role`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleName(Cow<'static, str>);
+
+/// A text is not a role's name (`unknown-role`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a role's name has {min} to {max} characters of a-z, 0-9 and '_'", min = RoleName::MIN_LEN, max = RoleName::MAX_LEN)]
+pub struct RoleNameError;
+
+impl RoleName {
+    /// Shortest name, in characters.
+    pub const MIN_LEN: usize = 2;
+    /// Longest name, in characters, which are bytes here.
+    pub const MAX_LEN: usize = 128;
+    /// The role with all actions. The creator of a conversation has it.
+    pub const ADMIN: Self = Self(Cow::Borrowed("admin"));
+    /// The role that may leave, and nothing else.
+    pub const MEMBER: Self = Self(Cow::Borrowed("member"));
 
     /// The name, as it is sent and stored.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Member => "member",
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether every conversation knows the role. No team can define one of that name.
+    pub fn is_predefined(&self) -> bool {
+        *self == Self::ADMIN || *self == Self::MEMBER
+    }
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for RoleName {
+    type Err = RoleNameError;
+
+    /// Reads a role's name; `wire_admin` and `wire_member` are what other systems call the predefined two.
+    fn from_str(text: &str) -> Result<Self, RoleNameError> {
+        match text {
+            "admin" | "wire_admin" => Ok(Self::ADMIN),
+            "member" | "wire_member" => Ok(Self::MEMBER),
+            _ => {
+                let fits = (Self::MIN_LEN..=Self::MAX_LEN).contains(&text.len());
+                let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+                if fits && text.bytes().all(allowed) {
+                    Ok(Self(Cow::Owned(text.to_owned())))
+                } else {
+                    Err(RoleNameError)
+                }
+            }
         }
+    }
+}
+
+serde_by_text!(RoleName, "a role's name");
+
+/// What a member may do in a group or channel: a name, and the actions that it allows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Role {
+    name: RoleName,
+    actions: ActionSet,
+}
+
+/// A role cannot be defined under this name, for every conversation has one of it already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the roles admin and member are the same everywhere and cannot be defined anew")]
+pub struct Predefined;
+
+impl Role {
+    /// All actions. The creator of a conversation has it.
+    pub const ADMIN: Self = Self { name: RoleName::ADMIN, actions: ActionSet::ALL };
+    /// May leave.
+    pub const MEMBER: Self = Self { name: RoleName::MEMBER, actions: ActionSet::of(&[Action::Leave]) };
+
+    /// The predefined role of this name.
+    pub fn predefined(name: &RoleName) -> Option<Self> {
+        [Self::ADMIN, Self::MEMBER].into_iter().find(|role| role.name == *name)
+    }
+
+    /// A further role, as a team defines it.
+    pub fn defined(name: RoleName, actions: ActionSet) -> Result<Self, Predefined> {
+        if name.is_predefined() { Err(Predefined) } else { Ok(Self { name, actions }) }
+    }
+
+    /// The name.
+    pub const fn name(&self) -> &RoleName {
+        &self.name
+    }
+
+    /// Whether it is the predefined role with all actions.
+    pub fn is_admin(&self) -> bool {
+        self.name == RoleName::ADMIN
     }
 
     /// The actions that the role allows.
-    pub const fn actions(self) -> ActionSet {
-        match self {
-            Self::Admin => ActionSet::ALL,
-            Self::Member => ActionSet::of(&[Action::Leave]),
-        }
+    pub const fn actions(&self) -> ActionSet {
+        self.actions
     }
 
     /// Whether the role allows the action.
-    pub const fn allows(self, action: Action) -> bool {
-        self.actions().contains(action)
+    pub const fn allows(&self, action: Action) -> bool {
+        self.actions.contains(action)
     }
 
     /// Whether who has this role may give the other to somebody: nobody hands out more than they have.
-    pub const fn may_grant(self, other: Self) -> bool {
-        other.actions().is_subset(self.actions())
+    pub const fn may_grant(&self, other: &Self) -> bool {
+        other.actions.is_subset(self.actions)
     }
 }
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    /// Reads a role's name; `wire_admin` and `wire_member` are what other systems call the predefined two.
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        match text {
-            "admin" | "wire_admin" => Ok(Self::Admin),
-            "member" | "wire_member" => Ok(Self::Member),
-            _ => Err(UnknownRole),
-        }
-    }
-}
-
-serde_by_text!(Role, "a role's name");
 
 #[cfg(test)]
 mod tests {
@@ -189,10 +260,10 @@ mod tests {
 
     #[test]
     fn an_admin_may_do_everything_and_a_member_may_leave() {
-        assert_eq!(Role::Admin.actions().iter().collect::<Vec<_>>(), Action::ALL);
-        assert_eq!(Role::Member.actions().iter().collect::<Vec<_>>(), [Action::Leave]);
-        assert!(Role::Admin.allows(Action::Delete));
-        assert!(!Role::Member.allows(Action::AddMember));
+        assert_eq!(Role::ADMIN.actions().iter().collect::<Vec<_>>(), Action::ALL);
+        assert_eq!(Role::MEMBER.actions().iter().collect::<Vec<_>>(), [Action::Leave]);
+        assert!(Role::ADMIN.allows(Action::Delete));
+        assert!(!Role::MEMBER.allows(Action::AddMember));
     }
 
     #[test]
@@ -214,25 +285,55 @@ mod tests {
 
     #[test]
     fn nobody_grants_more_than_they_have() {
-        assert!(Role::Admin.may_grant(Role::Admin));
-        assert!(Role::Admin.may_grant(Role::Member));
-        assert!(Role::Member.may_grant(Role::Member));
-        assert!(!Role::Member.may_grant(Role::Admin));
+        assert!(Role::ADMIN.may_grant(&Role::ADMIN));
+        assert!(Role::ADMIN.may_grant(&Role::MEMBER));
+        assert!(Role::MEMBER.may_grant(&Role::MEMBER));
+        assert!(!Role::MEMBER.may_grant(&Role::ADMIN));
     }
 
     #[test]
     fn aliases_are_read_and_never_written() {
         for (text, role) in [
-            ("admin", Role::Admin),
-            ("wire_admin", Role::Admin),
-            ("member", Role::Member),
-            ("wire_member", Role::Member),
+            ("admin", RoleName::ADMIN),
+            ("wire_admin", RoleName::ADMIN),
+            ("member", RoleName::MEMBER),
+            ("wire_member", RoleName::MEMBER),
         ] {
-            assert_eq!(text.parse(), Ok(role));
-            assert_eq!(serde_json::from_str::<Role>(&format!("{text:?}")).unwrap(), role);
+            assert_eq!(text.parse(), Ok(role.clone()));
+            assert_eq!(serde_json::from_str::<RoleName>(&format!("{text:?}")).unwrap(), role);
         }
-        assert_eq!(serde_json::to_string(&Role::Admin).unwrap(), "\"admin\"");
-        assert_eq!("owner".parse::<Role>(), Err(UnknownRole));
-        assert_eq!("Admin".parse::<Role>(), Err(UnknownRole));
+        assert_eq!(serde_json::to_string(&RoleName::ADMIN).unwrap(), "\"admin\"");
+    }
+
+    #[test]
+    fn a_team_names_its_roles_with_2_to_128_characters() {
+        for fine in ["no", "scribe_2", &"x".repeat(128)] {
+            let name: RoleName = fine.parse().unwrap();
+            assert_eq!((name.as_str(), name.is_predefined()), (fine, false));
+        }
+        for wrong in ["", "x", "Admin", "a b", "a-b", "ñandú", &"x".repeat(129)] {
+            assert_eq!(wrong.parse::<RoleName>(), Err(RoleNameError), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_predefined_role_is_not_defined_anew() {
+        for name in [RoleName::ADMIN, RoleName::MEMBER] {
+            assert_eq!(Role::predefined(&name).unwrap().name(), &name);
+            assert_eq!(Role::defined(name, ActionSet::NONE), Err(Predefined));
+        }
+        let scribe: RoleName = "scribe".parse().unwrap();
+        assert_eq!(Role::predefined(&scribe), None);
+        let scribe = Role::defined(scribe, ActionSet::of(&[Action::ModifyName, Action::Leave])).unwrap();
+        assert!(Role::ADMIN.may_grant(&scribe) && scribe.may_grant(&Role::MEMBER));
+        assert!(!Role::MEMBER.may_grant(&scribe) && !scribe.may_grant(&Role::ADMIN));
+    }
+
+    #[test]
+    fn a_set_is_its_number() {
+        for bits in 0..=u16::MAX {
+            let known = bits < 1 << Action::ALL.len();
+            assert_eq!(ActionSet::from_bits(bits).map(ActionSet::bits), known.then_some(bits));
+        }
     }
 }

@@ -36,11 +36,12 @@ use crate::{
     conversation::is_to_be_removed,
     crypto::ShareInfo,
     history::{self, HistoryChange, HistoryPlan},
-    identity::{ClientIdError, Judge, Refusal},
+    identity::Judge,
     loaded::Loaded,
     overlay::Overlay,
     record::{PendingRecord, PendingState},
-    transaction::failure,
+    rules::{own_refusal, with_data},
+    transaction::{check_group_data, failure},
 };
 
 /// What goes with a commit.
@@ -55,6 +56,8 @@ pub struct CommitOptions {
     /// The ids of external pre-shared keys that are mixed into the secrets of the epoch. All members must have them, or
     /// they cannot follow.
     pub psks: Vec<Vec<u8>>,
+    /// What the group data is to be: see [`GroupRules`](crate::GroupRules). None: as the rules derive it from the change.
+    pub group_data: Option<Vec<u8>>,
 }
 
 impl CommitOptions {
@@ -68,6 +71,12 @@ impl CommitOptions {
     #[must_use]
     pub fn history(self, history: HistorySharing) -> Self {
         Self { history, ..self }
+    }
+
+    /// Gives the group this data, if the rules allow it.
+    #[must_use]
+    pub fn with_group_data(self, data: impl Into<Vec<u8>>) -> Self {
+        Self { group_data: Some(data.into()), ..self }
     }
 
     /// Mixes in the pre-shared key with this id.
@@ -84,6 +93,7 @@ impl std::fmt::Debug for CommitOptions {
             .field("encrypted_message", &self.encrypted_message.as_ref().map(Vec::len))
             .field("history", &self.history)
             .field("psks", &self.psks.len())
+            .field("group_data", &self.group_data.as_ref().map(Vec::len))
             .finish()
     }
 }
@@ -260,6 +270,7 @@ impl ConversationGuard<'_> {
                 leaves.push(member.index);
             }
         }
+        check_group_data(options.group_data.as_deref())?;
         for id in &options.psks {
             if overlay.psk(id)?.is_none() {
                 return Err(EngineError::PskNotFound);
@@ -270,7 +281,7 @@ impl ConversationGuard<'_> {
         leaves.extend(&plan.remove);
         add.extend(plan.new.iter().map(|new| new.key_package.clone()));
         let loaded = self.loaded()?;
-        match overlay.trust().refusing(refused, || build(loaded, add, &leaves, &options.psks)) {
+        match overlay.trust().refusing(refused, || build(loaded, add, &leaves, &options)) {
             Ok((bundle, secrets)) => {
                 let record = self.finish_staging(bundle, secrets, options, plan);
                 if record.is_err() {
@@ -334,13 +345,17 @@ impl ConversationGuard<'_> {
     }
 }
 
-/// A commit of `add`, `leaves` to remove, `psks` to mix in, and the pending proposals.
+/// A commit of `add`, `leaves` to remove, what the options say, and the pending proposals.
 fn build(
     loaded: &mut Loaded,
     add: Vec<MlsMessage>,
     leaves: &[u32],
-    psks: &[Vec<u8>],
+    options: &CommitOptions,
 ) -> Result<(MlsCommitBundle, CommitSecrets), MlsError> {
+    let extensions = options
+        .group_data
+        .as_deref()
+        .map(|data| with_data(loaded.group.context().extensions.clone(), Some(data)));
     let mut builder = loaded.group.commit_builder();
     for package in add {
         builder = builder.add_member(package)?;
@@ -348,7 +363,10 @@ fn build(
     for leaf in leaves {
         builder = builder.remove_member(*leaf)?;
     }
-    for id in psks {
+    if let Some(extensions) = extensions {
+        builder = builder.set_group_context_ext(extensions)?;
+    }
+    for id in &options.psks {
         builder = builder.add_external_psk(ExternalPskId::new(id.clone()))?;
     }
     let sharing = ShareInfo::begin();
@@ -373,19 +391,9 @@ fn refused_commit(overlay: &Overlay, error: MlsError, adds: bool) -> EngineError
     if let Some(failure) = overlay.take_failure() {
         return failure;
     }
-    match client_id_error(&error) {
-        Some(error) => error.into(),
+    match own_refusal(&error) {
+        Some(error) => error,
         None if adds => EngineError::InvalidKeyPackage(Some(Box::new(error))),
         None => EngineError::Library(Box::new(error)),
-    }
-}
-
-/// The refusal of the identity policy behind an error of the library.
-pub(crate) fn client_id_error(error: &MlsError) -> Option<ClientIdError> {
-    match error {
-        MlsError::IdentityProviderError(any) => {
-            any.inner_dyn_error().downcast_ref().map(|Refusal(error)| error.clone())
-        }
-        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    Ciphersuite, ExternalSender, Result,
+    Ciphersuite, ExternalSender, GroupRules, Result,
     identity::{CertificatePolicy, ClientIdPolicy, DeviceIdPolicy},
 };
 
@@ -14,6 +14,8 @@ pub struct SessionConfig {
     pub client_id_policy: Arc<dyn ClientIdPolicy>,
     /// What is done about certificates that are not good. Default: [`CertificatePolicy::Enforce`].
     pub certificate_policy: CertificatePolicy,
+    /// Which commits the groups take, beside what MLS asks. Default: all.
+    pub group_rules: Option<Arc<dyn GroupRules>>,
     /// How ciphertexts are padded. Default: [`Padding::Steps`].
     pub padding: Padding,
     /// Whether a message key is gone from disk as soon as the transaction that used it up is finished. Else it can be derived
@@ -41,6 +43,7 @@ impl Default for SessionConfig {
         Self {
             client_id_policy: Arc::new(DeviceIdPolicy),
             certificate_policy: CertificatePolicy::default(),
+            group_rules: None,
             padding: Padding::default(),
             strict: false,
             cache_bytes: 64 * 1024 * 1024,
@@ -89,6 +92,9 @@ pub struct MlsConversationConfiguration {
     /// Public keys that may propose from outside (RFC 9420, section 12.1.8.1), of the ciphersuite's signature scheme. The
     /// hub's is the first.
     pub external_senders: Vec<ExternalSender>,
+    /// What the application's rules keep in the group's context: see [`GroupRules`]. At most
+    /// [`MAX_GROUP_DATA`](Self::MAX_GROUP_DATA) bytes.
+    pub group_data: Option<Vec<u8>>,
     /// Settings of this device only.
     pub custom: MlsCustomConfiguration,
 }
@@ -96,6 +102,8 @@ pub struct MlsConversationConfiguration {
 impl MlsConversationConfiguration {
     /// Most external senders of a conversation.
     pub const MAX_EXTERNAL_SENDERS: usize = 16;
+    /// Most group data, in bytes.
+    pub const MAX_GROUP_DATA: usize = 1024 * 1024;
 
     /// Sets the external senders from public keys, each of them raw or a JWK: see [`ExternalSender`].
     ///

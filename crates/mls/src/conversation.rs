@@ -9,6 +9,7 @@ use crate::{
     overlay::Overlay,
     provider::MlsGroup,
     record::{PendingBody, PendingHead, PendingRecord},
+    rules::data_of,
     sent::ContentDigest,
     transaction::failure,
 };
@@ -67,6 +68,11 @@ impl<'tx> ConversationGuard<'tx> {
     /// A key of `length` bytes from the exporter of this epoch (RFC 9420, section 8.5).
     pub fn export_secret_key(&mut self, length: usize) -> Result<zeroize::Zeroizing<Vec<u8>>> {
         export_secret_key(&self.loaded()?.group, length)
+    }
+
+    /// What the application's rules keep in the group's context: see [`GroupRules`](crate::GroupRules).
+    pub fn group_data(&mut self) -> Result<Option<Vec<u8>>> {
+        Ok(group_data(&self.loaded()?.group))
     }
 
     /// The raw public key of the first external sender, which is the hub's.
@@ -220,6 +226,10 @@ pub(crate) fn external_sender(group: &MlsGroup) -> Result<Option<Vec<u8>>> {
         })?;
     let first = senders.as_ref().and_then(|senders| senders.allowed_senders().first());
     Ok(first.map(|sender| sender.signature_key.as_bytes().to_vec()))
+}
+
+pub(crate) fn group_data(group: &MlsGroup) -> Option<Vec<u8>> {
+    data_of(&group.context().extensions).map(<[u8]>::to_vec)
 }
 
 /// Whether one of the pending proposals removes this device.

@@ -6,7 +6,7 @@ use tertulia_store::StoreError;
 
 use crate::{
     CertificateError, Ciphersuite, ClientId, CommitSummary, ConversationId, CrlError, ExternalSenderError,
-    RejectReason, identity::ClientIdError,
+    RejectReason, RuleViolation, identity::ClientIdError,
 };
 
 /// The result of an engine operation.
@@ -57,6 +57,29 @@ pub enum EngineError {
     /// The credential signs for a conversation or a key package. Wipe those first.
     #[error("the credential is in use")]
     CredentialInUse,
+
+    /// The application's rules ([`GroupRules`](crate::GroupRules)) do not allow a commit of this device. Change what it does.
+    #[error("the rules of the group do not allow it: {0}")]
+    AgainstTheRules(RuleViolation),
+
+    /// The application's rules do not allow another's commit, or the group that a Welcome lets this device into. It is not
+    /// applied; who let it pass is not to be trusted.
+    #[error("something is against the rules of the group: {0}")]
+    RulesBroken(RuleViolation),
+
+    /// A commit would change the group's context beside the group data, as who may propose from outside. It is not applied;
+    /// who let it pass is not to be trusted.
+    #[error("a commit would change what the group is set up with")]
+    ContextChanged,
+
+    /// The group data is too long. Keep less in it.
+    #[error("group data of {len} bytes is longer than {max}")]
+    GroupDataTooLong {
+        /// Bytes given.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
 
     /// The conversation has no such member. Look at `client_ids`: somebody else may have removed it.
     #[error("{0} is not a member")]
@@ -435,6 +458,8 @@ impl EngineError {
             | Self::NoExternalSender
             | Self::InvalidPrivateKey
             | Self::WrongClient(_)
+            | Self::AgainstTheRules(_)
+            | Self::GroupDataTooLong { .. }
             | Self::CommitRejected(RejectReason::Refused { .. }) => ErrorKind::Misuse,
             Self::InvalidClientId(_)
             | Self::InvalidCertificate(_)
@@ -452,6 +477,8 @@ impl EngineError {
             | Self::InvalidWelcome(_)
             | Self::InvalidGroupInfo(_)
             | Self::InvalidHistorySecret(_)
+            | Self::RulesBroken(_)
+            | Self::ContextChanged
             | Self::HubBehind { .. } => ErrorKind::Peer,
             Self::KeyPackageNotFound
             | Self::OwnCommitLost

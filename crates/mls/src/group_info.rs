@@ -4,7 +4,9 @@ use std::fmt;
 
 use mls_rs::{MlsMessage, extension::built_in::RatchetTreeExt, group::Member};
 
-use crate::{Ciphersuite, ClientId, ConversationId, EngineError, Result, identity::client_id_of, wire};
+use crate::{
+    Ciphersuite, ClientId, ConversationId, EngineError, Result, identity::client_id_of, rules::data_of, wire,
+};
 
 /// A group info (RFC 9420, section 12.4.3) that has been read, and is verified when it is used: its signature, its tree and
 /// the credentials in it by [`join_by_external_commit`](crate::TransactionContext::join_by_external_commit).
@@ -59,6 +61,17 @@ impl VerifiableGroupInfo {
     /// The ciphersuite, if the engine has it.
     pub(crate) fn ciphersuite(&self) -> Result<Ciphersuite> {
         Ciphersuite::from_number(self.ciphersuite)
+    }
+
+    /// What the application's rules keep in the group's context, as the group info says: see
+    /// [`GroupRules`](crate::GroupRules). It is verified when it is joined with.
+    pub fn group_data(&self) -> Option<Vec<u8>> {
+        data_of(&self.message.as_group_info()?.group_context().extensions).map(<[u8]>::to_vec)
+    }
+
+    /// The clients in the ratchet tree, as the group info says. It is verified when it is joined with.
+    pub fn client_ids(&self) -> Result<Vec<ClientId>> {
+        Ok(self.members()?.into_iter().map(|(_, client)| client).collect())
     }
 
     pub(crate) fn into_message(self) -> MlsMessage {

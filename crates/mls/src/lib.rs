@@ -267,6 +267,7 @@ mod external_sender;
 pub mod fail_points;
 mod family;
 mod group_info;
+mod group_rules;
 mod heads;
 mod history;
 mod identity;
@@ -303,6 +304,7 @@ pub use error::{EngineError, ErrorKind, Opaque, Result};
 pub use events::EpochObserver;
 pub use external_sender::{ExternalSender, ExternalSenderError};
 pub use group_info::VerifiableGroupInfo;
+pub use group_rules::{Committer, GroupChange, GroupRules, JoinedGroup, Proposer, RuleViolation};
 pub use history::{
     HistoryClient, HistoryObserver, HistorySecret, HistorySharing, HistorySpan, MAX_HISTORY_SPANS,
     MAX_SHARED_SPANS,

@@ -7,8 +7,7 @@ use mls_rs::{MlsMessage, error::MlsError, group::ReceivedMessage, time::MlsTime}
 
 use crate::{
     ClientId, ConversationGuard, ConversationId, EngineError, KeyPackage, MlsProposalBundle, Result,
-    TransactionContext, commit::client_id_error, conversation::ciphersuite, identity::Judge,
-    provider::MlsGroup,
+    TransactionContext, conversation::ciphersuite, identity::Judge, provider::MlsGroup, rules::refusal,
 };
 
 /// What a proposal of this device is to bring about.
@@ -118,8 +117,8 @@ impl ConversationGuard<'_> {
 
 /// Whether the key package is valid, now and in this group. The library checks it when it is committed only.
 fn check(group: &mut MlsGroup, package: &KeyPackage) -> Result<()> {
-    let refused = |error: MlsError| match client_id_error(&error) {
-        Some(error) => error.into(),
+    let refused = |error: MlsError| match refusal(&error) {
+        Some(error) => error,
         None => EngineError::InvalidKeyPackage(Some(Box::new(error))),
     };
     package.ciphersuite().check_is(ciphersuite(group)?)?;

@@ -20,7 +20,7 @@ use crate::{
     key_package::{BACKDATE, MAX_LIFETIME},
     overlay::Overlay,
     record::GroupMeta,
-    rules::EngineRules,
+    rules::{EngineRules, GROUP_DATA},
 };
 
 /// The library's configuration, spelled out.
@@ -73,7 +73,8 @@ pub(crate) fn client(
             trust: overlay.trust().clone(),
         })
         .crypto_provider(EngineCrypto(crypto_provider()))
-        .mls_rules(EngineRules(rules))
+        .mls_rules(EngineRules { defaults: rules, application: config.group_rules.clone() })
+        .extension_type(GROUP_DATA)
         .group_state_storage(overlay.clone())
         .psk_store(overlay.clone())
         .key_package_repo(overlay.clone())

@@ -21,7 +21,7 @@ use mls_rs::{
 use crate::{
     ConversationGuard, ConversationId, EngineError, MlsConversationDecryptMessage, Outcome, Result,
     WireIdentity,
-    commit::{changes, client_id_error},
+    commit::changes,
     events::Event,
     history,
     identity::Judge,
@@ -32,6 +32,7 @@ use crate::{
     },
     provider::MlsGroup,
     record::{PendingHead, sha256},
+    rules::refusal,
     wire,
 };
 
@@ -331,8 +332,8 @@ impl ConversationGuard<'_> {
             MlsError::ProposalNotFound => return self.buffer(bytes, header, current),
             MlsError::MissingRequiredPsk => return Err(EngineError::PskMissing),
             error => {
-                return Err(match client_id_error(&error) {
-                    Some(error) => error.into(),
+                return Err(match refusal(&error) {
+                    Some(error) => error,
                     None => EngineError::InvalidMessage(Box::new(error)),
                 });
             }

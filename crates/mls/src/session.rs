@@ -224,6 +224,11 @@ impl ConversationView {
         conversation::export_secret_key(&self.loaded.group, length)
     }
 
+    /// What the application's rules keep in the group's context: see [`GroupRules`](crate::GroupRules).
+    pub fn group_data(&self) -> Option<Vec<u8>> {
+        conversation::group_data(&self.loaded.group)
+    }
+
     /// The raw public key of the first external sender, which is the hub's, if there is one.
     pub fn external_sender(&self) -> Result<Option<Vec<u8>>> {
         conversation::external_sender(&self.loaded.group)

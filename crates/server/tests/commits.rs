@@ -15,13 +15,13 @@ use tertulia_api::{
     conversation::{CommitAccepted, Conversation, MessageAccepted, NewConversation},
     event::{Event, EventBody},
 };
-use tertulia_domain::{ConversationId, Role, UserId};
+use tertulia_domain::{ConversationId, RoleName, UserId};
 
 fn name(person: &Person) -> UserDevice {
     UserDevice { user: person.user, device: person.mls.device }
 }
 
-fn members(conversation: &Conversation) -> Vec<(UserId, Role)> {
+fn members(conversation: &Conversation) -> Vec<(UserId, RoleName)> {
     conversation.members.iter().map(|member| (member.user, member.role)).collect()
 }
 
@@ -39,7 +39,7 @@ async fn a_group_grows_and_shrinks_by_commits() {
     let (mut at_bob, mut at_carol) = (bob.mls.join(&welcome), carol.mls.join(&welcome));
     let shown = bob.conversation(conversation).await;
     assert_eq!(shown.epoch, 1);
-    assert_eq!(members(&shown)[0], (alice.user, Role::Admin));
+    assert_eq!(members(&shown)[0], (alice.user, RoleName::ADMIN));
     assert_eq!(shown.members.len(), 3);
 
     alice.sent(conversation, encrypt(&mut at_alice, "hello both")).await;

@@ -13,7 +13,7 @@ use tertulia_api::{
     conversation::{CommitAccepted, Conversation},
     event::{Event, EventBody},
 };
-use tertulia_domain::{Role, UserId};
+use tertulia_domain::{RoleName, UserId};
 
 fn name(person: &Person) -> UserDevice {
     UserDevice { user: person.user, device: person.mls.device }
@@ -27,7 +27,7 @@ fn proposals(events: &[Event]) -> Vec<Vec<u8>> {
     events.iter().filter_map(proposal).collect()
 }
 
-fn members(conversation: &Conversation) -> Vec<(UserId, Role)> {
+fn members(conversation: &Conversation) -> Vec<(UserId, RoleName)> {
     conversation.members.iter().map(|member| (member.user, member.role)).collect()
 }
 
@@ -122,7 +122,7 @@ async fn a_user_comes_and_goes_with_all_devices() {
     let laptops_leaf = leaf_of(&at_alice, &laptop.mls);
     let bundle = commit(&mut at_alice, &[], &[bobs_leaf, laptops_leaf]);
     alice.committed(conversation, &mut at_alice, &bundle).await;
-    assert_eq!(members(&alice.conversation(conversation).await), [(alice.user, Role::Admin)]);
+    assert_eq!(members(&alice.conversation(conversation).await), [(alice.user, RoleName::ADMIN)]);
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn the_last_admin_names_a_successor() {
     alice.post(&leave, &json!({ "successor": alice.user })).await.refused(Code::LastAdmin);
     alice.post(&leave, &json!({ "successor": eve.user })).await.refused(Code::LastAdmin);
     alice.post(&leave, &json!({ "successor": bob.user })).await.empty();
-    assert_eq!(members(&bob.conversation(conversation).await), [(bob.user, Role::Admin)]);
+    assert_eq!(members(&bob.conversation(conversation).await), [(bob.user, RoleName::ADMIN)]);
     let events = bob.events().await;
     assert_eq!(
         types(&events[events.len() - 3..]),
@@ -277,11 +277,11 @@ async fn roles_are_given_by_who_may() {
     bob.put(&path(alice.user), &json!({ "role": "member" })).await.empty();
     assert_eq!(
         members(&alice.conversation(conversation).await),
-        [(alice.user, Role::Member), (bob.user, Role::Admin)]
+        [(alice.user, RoleName::MEMBER), (bob.user, RoleName::ADMIN)]
     );
     let events = bob.events().await;
     let EventBody::Role { user, role, .. } = &events.last().unwrap().body else { panic!("not a role") };
-    assert_eq!((*user, *role), (alice.user, Role::Member));
+    assert_eq!((*user, *role), (alice.user, RoleName::MEMBER));
 
     let leave = format!("/v1/conversations/{one}/leave");
     alice.post(&leave, &json!({})).await.refused(Code::InvalidOperation);

@@ -5,7 +5,7 @@ mod support;
 
 use std::{fs, path::Path};
 use support::{copy_home, new_store, raw};
-use tertulia_domain::{ConversationId, ConversationType, DeviceId, Handle, Role, Sequence, UserId};
+use tertulia_domain::{ConversationId, ConversationType, DeviceId, Handle, RoleName, Sequence, UserId};
 use tertulia_store::{
     ConnectionRecord, ConversationRecord, CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord,
     KeySource, MemberRecord, NewMessage, NewOutboxMessage, OutboxKind, ReadTx, RecordKey, Setting, Store,
@@ -142,7 +142,7 @@ async fn a_home_can_be_written_as_a_fixture() {
                 epoch: 3,
                 created_at: 1_700_000_000_000,
             })?;
-            w.put_member(CONVERSATION, &MemberRecord { user: USER, role: Role::Member })?;
+            w.put_member(CONVERSATION, &MemberRecord { user: USER, role: RoleName::MEMBER })?;
             w.put_into_outbox(&NewOutboxMessage {
                 conversation: CONVERSATION,
                 kind: OutboxKind::Message,

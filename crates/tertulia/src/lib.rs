@@ -53,7 +53,7 @@ pub use model::{
     ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, SyncReport,
 };
 pub use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId,
+    ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
     connection::Status as ConnectionStatus, ids::HandleError,
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};

@@ -1,7 +1,7 @@
 //! What an application sees: people, conversations, messages.
 
 use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId,
+    ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
     connection::Status as ConnectionStatus,
 };
 use url::Url;
@@ -61,7 +61,7 @@ pub struct Member {
     /// The user's handle.
     pub handle: Handle,
     /// What the user may do.
-    pub role: Role,
+    pub role: RoleName,
 }
 
 /// A conversation as it stands in this home.

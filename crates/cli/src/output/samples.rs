@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tertulia::{ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId};
+use tertulia::{ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId};
 use url::Url;
 
 use super::view::{
@@ -96,7 +96,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
 }
 
 pub(crate) fn members() -> Vec<Member> {
-    [("alice", 0xa1, Role::Admin), ("bob", 0xb0, Role::Member)]
+    [("alice", 0xa1, RoleName::ADMIN), ("bob", 0xb0, RoleName::MEMBER)]
         .map(|(name, number, role)| Member { handle: handle(name), user: user(number), role })
         .into()
 }

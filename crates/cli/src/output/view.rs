@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use tertulia::{ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Role, UserId};
+use tertulia::{ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId};
 use url::Url;
 
 /// A moment, written as RFC 3339 in UTC with milliseconds.
@@ -130,7 +130,7 @@ impl From<tertulia::Conversation> for Conversation {
 pub(crate) struct Member {
     pub(crate) handle: Handle,
     pub(crate) user: UserId,
-    pub(crate) role: Role,
+    pub(crate) role: RoleName,
 }
 
 impl From<tertulia::Member> for Member {

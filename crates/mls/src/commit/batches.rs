@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl ConversationGuard<'_> {
-    /// Adds at most `most` with each commit. The first one removes, and takes the pending proposals and keys along; each gives its
+    /// Adds at most `most` with each commit. The first one removes, and takes the pending proposals, keys and group data along; each gives its
     /// new members their history; the last one takes the message, so that all new members can read it.
     pub(super) async fn change_in_batches(
         &mut self,
@@ -26,12 +26,17 @@ impl ConversationGuard<'_> {
         // What can be known to fail of any batch, before the first of them is committed. What is left is a forged signature,
         // and what happens meanwhile.
         newcomers::check(&*self.config().client_id_policy, &self.loaded()?.group, add, remove)?;
-        let CommitOptions { mut encrypted_message, history, mut psks } = options;
+        let CommitOptions { mut encrypted_message, history, mut psks, mut group_data } = options;
         let mut done: Option<CommitSummary> = None;
         let mut batches = add.chunks(most).peekable();
         while let Some(batch) = batches.next() {
             let encrypted_message = if batches.peek().is_none() { encrypted_message.take() } else { None };
-            let options = CommitOptions { encrypted_message, history, psks: std::mem::take(&mut psks) };
+            let options = CommitOptions {
+                encrypted_message,
+                history,
+                psks: std::mem::take(&mut psks),
+                group_data: group_data.take(),
+            };
             let remove = if done.is_none() { remove } else { &[] };
             let committed = match self.stage(batch, remove, options, HistoryChange::Keep) {
                 Ok(record) => self.publish_only(record).await,

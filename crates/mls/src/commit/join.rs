@@ -6,13 +6,13 @@ use super::settle::publish;
 use crate::{
     CommitIntent, ConversationGuard, ConversationId, CredentialRef, EngineError, MlsCommitBundle,
     MlsGroupInfoBundle, Result, TransactionContext, VerifiableGroupInfo, WelcomeBundle,
-    commit::client_id_error,
     identity::Judge,
     key_package::MAX_LIFETIME,
     overlay::Overlay,
     provider::{self, MlsGroup},
     receive::join::keep_with_pending,
     record::{GroupMeta, GroupRecord, PendingRecord, PendingState, sha256},
+    rules::own_refusal,
 };
 
 impl TransactionContext {
@@ -77,8 +77,8 @@ impl TransactionContext {
             }
             builder.build(message)
         };
-        let (mut group, commit) = build().map_err(|error| match client_id_error(&error) {
-            Some(error) => error.into(),
+        let (mut group, commit) = build().map_err(|error| match own_refusal(&error) {
+            Some(error) => error,
             None => refused(error),
         })?;
         let overlay = &self.writing()?.overlay;

@@ -14,13 +14,14 @@ use super::{HistorySecret, LABEL, unframe};
 use crate::{
     ClientId, ConversationId, EngineError, KeyPackage, MlsConversationDecryptMessage, Outcome, Result,
     SessionConfig, WireIdentity,
-    commit::{changes, client_id_error},
+    commit::changes,
     key_package::MAX_LIFETIME,
     loaded::Loaded,
     overlay::Overlay,
     provider,
     receive::{Header, header},
     record::GroupMeta,
+    rules::refusal,
     wire,
 };
 
@@ -273,8 +274,8 @@ impl HistoryClient {
                 let max = self.loaded.meta.maximum_forward_distance;
                 Err(EngineError::TooFarAhead { generation, max })
             }
-            error => Err(match client_id_error(&error) {
-                Some(error) => error.into(),
+            error => Err(match refusal(&error) {
+                Some(error) => error,
                 None => EngineError::InvalidMessage(Box::new(error)),
             }),
         }

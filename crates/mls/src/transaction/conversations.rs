@@ -10,9 +10,17 @@ use mls_rs::{
 
 use super::{TransactionContext, backdated, failure};
 use crate::{
-    ConversationGuard, ConversationId, CredentialRef, EngineError, ExternalSender,
-    MlsConversationConfiguration, Result, WelcomeBundle, commit::client_id_error, history, identity::Judge,
-    key_package::MAX_LIFETIME, loaded::Loaded, overlay, provider, record::GroupMeta, rotation, wire,
+    ConversationGuard, ConversationId, CredentialRef, EngineError, ExternalSender, JoinedGroup,
+    MlsConversationConfiguration, Result, WelcomeBundle, history,
+    identity::{Judge, client_id_of},
+    key_package::MAX_LIFETIME,
+    loaded::Loaded,
+    overlay,
+    provider::{self, MlsGroup},
+    record::GroupMeta,
+    rotation,
+    rules::{data_of, members_of, refusal, with_data},
+    wire,
 };
 
 /// What comes to a Welcome from elsewhere.
@@ -44,7 +52,7 @@ impl TransactionContext {
         credential: &CredentialRef,
         config: MlsConversationConfiguration,
     ) -> Result<()> {
-        let MlsConversationConfiguration { ciphersuite, external_senders, custom } = config;
+        let MlsConversationConfiguration { ciphersuite, external_senders, group_data, custom } = config;
         let config = self.session.config().clone();
         let writing = self.writing_mut()?;
         let overlay = writing.overlay.clone();
@@ -57,6 +65,7 @@ impl TransactionContext {
         if external_senders.len() > max {
             return Err(EngineError::TooMany { requested: external_senders.len(), max });
         }
+        check_group_data(group_data.as_deref())?;
         Judge::new(&overlay, &config).newcomer(&credential.signing_identity(), None)?;
         external_senders.iter().try_for_each(|sender| sender.check_fits(ciphersuite))?;
         let meta = GroupMeta::new(&custom, overlay.incarnation());
@@ -67,6 +76,7 @@ impl TransactionContext {
                 let senders = external_senders.iter().map(external_signing_identity).collect();
                 extensions.set_from(ExternalSendersExt::new(senders))?;
             }
+            let extensions = with_data(extensions, group_data.as_deref());
             client
                 .group_builder()?
                 .with_group_id(id.as_bytes().to_vec())
@@ -112,10 +122,10 @@ impl TransactionContext {
 
         let meta = GroupMeta::new(&config.joined, overlay.key_package_incarnation(reference)?);
         let client = provider::client(&overlay, &config, &meta, Some(&credential), MAX_LIFETIME);
-        let (group, _) = client.join_group(tree, &message, None).map_err(|error| {
-            match (overlay.take_failure(), client_id_error(&error)) {
+        let (group, info) = client.join_group(tree, &message, None).map_err(|error| {
+            match (overlay.take_failure(), refusal(&error)) {
                 (Some(failure), _) => failure,
-                (None, Some(error)) => error.into(),
+                (None, Some(error)) => error,
                 (None, None) if matches!(error, MlsError::MissingRequiredPsk) => EngineError::PskMissing,
                 (None, None) => EngineError::InvalidWelcome(Box::new(error)),
             }
@@ -123,6 +133,9 @@ impl TransactionContext {
         let id = ConversationId::from(group.group_id());
         if overlay.group_exists(id.as_bytes())? {
             return Err(EngineError::ConversationExists(id));
+        }
+        if let Some(rules) = &config.group_rules {
+            rules.check_joined(&joined_group(&group, info.sender)?).map_err(EngineError::RulesBroken)?;
         }
         let mut judge = Judge::new(&overlay, &config);
         judge.residents(&group)?;
@@ -154,6 +167,34 @@ impl TransactionContext {
         }
         Ok(ConversationGuard::new(self, id.clone()))
     }
+}
+
+/// What the application's rules are asked about.
+fn joined_group(group: &MlsGroup, welcomed_by: u32) -> Result<JoinedGroup> {
+    let mut members = members_of(&group.roster())?;
+    let own = client_id_of(
+        &group
+            .current_member_signing_identity()
+            .map_err(|error| EngineError::InvalidWelcome(Box::new(error)))?
+            .clone(),
+    )?;
+    let welcomed_by = members
+        .get(&welcomed_by)
+        .cloned()
+        .ok_or_else(|| EngineError::InvalidWelcome(Box::new(MlsError::InvalidSender)))?;
+    Ok(JoinedGroup {
+        conversation: ConversationId::from(group.group_id()),
+        own,
+        welcomed_by,
+        data: data_of(&group.context().extensions).map(<[u8]>::to_vec),
+        members: std::mem::take(&mut members).into_values().collect(),
+    })
+}
+
+/// Refuses group data that is too long.
+pub(crate) fn check_group_data(data: Option<&[u8]>) -> Result<()> {
+    let (len, max) = (data.map_or(0, <[u8]>::len), MlsConversationConfiguration::MAX_GROUP_DATA);
+    if len > max { Err(EngineError::GroupDataTooLong { len, max }) } else { Ok(()) }
 }
 
 /// How an external sender stands in the group's context.

@@ -12,6 +12,7 @@ use mls_rs::{
     CipherSuite, CipherSuiteProvider, Client, CryptoProvider, ExtensionList, Group, MlsMessage,
     client_builder::{BaseConfig, WithCryptoProvider, WithIdentityProvider},
     crypto::{HpkeCiphertext, HpkePublicKey, HpkeSecretKey, SignaturePublicKey, SignatureSecretKey},
+    extension::ExtensionType,
     group::ReceivedMessage,
     identity::{SigningIdentity, basic::BasicCredential},
 };
@@ -67,6 +68,7 @@ impl Forger {
         let client = Client::builder()
             .crypto_provider(crypto)
             .identity_provider(AnyIdentity)
+            .extension_type(ExtensionType::new(0xf7e1)) // that of the group data
             .key_package_lifetime(Duration::from_hours(24))
             .signing_identity(identity, secret, number)
             .build();
@@ -86,6 +88,14 @@ impl Forger {
             let read = self.group.process_incoming_message(MlsMessage::from_bytes(&entry).unwrap()).unwrap();
             assert!(matches!(read, ReceivedMessage::ApplicationMessage(_) | ReceivedMessage::Commit(_)));
         }
+    }
+
+    /// A commit after which nobody may propose from outside.
+    pub(crate) fn drop_external_senders(&mut self) -> Vec<u8> {
+        let mut extensions = self.group.context().extensions.clone();
+        extensions.remove(ExtensionType::EXTERNAL_SENDERS);
+        let commit = self.group.commit_builder().set_group_context_ext(extensions).unwrap().build().unwrap();
+        commit.commit_message.to_bytes().unwrap()
     }
 
     /// A message in the name of the member at `leaf`, with the key of this generation of its.

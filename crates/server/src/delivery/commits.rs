@@ -161,7 +161,7 @@ fn check_arriving(
             .iter()
             .map(|&user| Ok(Candidate { user, connected: conversations::are_connected(tx, actor, user)? }))
             .collect::<Result<Vec<_>, ApiError>>()?;
-        permission::check_add_members(Some(access.membership()), Role::Member, candidates)?;
+        permission::check_add_members(Some(access.membership()), RoleName::MEMBER, candidates)?;
     }
     Ok(joined)
 }
@@ -201,7 +201,7 @@ fn check_going(
         let role = match conversations::role_of(tx, conversation, user)? {
             Some(role) => role,
             // Who has left may be removed by anybody; who has blocked the other in a 1:1 is in it all the same.
-            None if one_to_one => Role::Member,
+            None if one_to_one => RoleName::MEMBER,
             None => continue,
         };
         // To throw a device out and let it in again is to remove it: it loses its place and what was on its way to it.
@@ -236,8 +236,8 @@ fn record_members(
     let Sent { conversation, sender, now, .. } = *sent;
     let mut members = Vec::with_capacity(joined.len());
     for &user in joined {
-        conversations::insert_member(tx, conversation, user, Role::Member, commit)?;
-        members.push(conversations::as_member(tx, user, Role::Member)?);
+        conversations::insert_member(tx, conversation, user, RoleName::MEMBER, commit)?;
+        members.push(conversations::as_member(tx, user, RoleName::MEMBER)?);
     }
     let entry = Entry {
         sender: Some(sender),

@@ -33,7 +33,7 @@ pub(crate) fn create_group(
         return Ok(());
     }
     let own = conversations::find(tx, conversation, creator)?
-        .is_some_and(|access| access.kind == ConversationType::Group && access.role == Role::Admin);
+        .is_some_and(|access| access.kind == ConversationType::Group && access.role == RoleName::ADMIN);
     if own {
         Ok(())
     } else {
@@ -101,9 +101,9 @@ pub(crate) fn leave(
     };
     permission::check_leave(Some(access.membership()), roster, follows)?;
 
-    let last_admin = access.role == Role::Admin && roster.admins == 1;
+    let last_admin = access.role == RoleName::ADMIN && roster.admins == 1;
     if let (Some(user), Some(_), true) = (successor, follows, last_admin) {
-        record_role(tx, conversation, leaver, user, Role::Admin, now)?;
+        record_role(tx, conversation, leaver, user, RoleName::ADMIN, now)?;
     }
     let entry = Entry {
         sender: Some(leaver),

@@ -16,7 +16,7 @@ use tertulia_api::{
     event::EventBody,
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, Domain, Handle, Role, UserId,
+    ConversationId, ConversationType, Domain, Handle, RoleName, UserId,
     connection::{
         Action, Effects, OneToOneEffect, Presence, check_limit, check_request, check_update, transition,
     },
@@ -153,7 +153,7 @@ fn apply(
         match presence {
             Presence::Unchanged => {}
             // Both are admins: what a 1:1 cannot do is refused for its type, not for their role.
-            Presence::Joins => conversations::join(tx, one_to_one, user, Role::Admin, now)?,
+            Presence::Joins => conversations::join(tx, one_to_one, user, RoleName::ADMIN, now)?,
             Presence::Leaves => conversations::leave_silently(tx, one_to_one, user)?,
         }
     }

@@ -10,7 +10,7 @@ use tertulia_api::{
     event::{EventBody, LogEntry},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, Role, UserId,
+    ConversationId, ConversationType, RoleName, UserId,
     connection::Status,
     permission::{Membership, Roster},
 };
@@ -21,7 +21,7 @@ pub(crate) struct Access {
     pub(crate) kind: ConversationType,
     pub(crate) group_id: Vec<u8>,
     pub(crate) epoch: u64,
-    pub(crate) role: Role,
+    pub(crate) role: RoleName,
 }
 
 impl Access {
@@ -50,7 +50,7 @@ pub(crate) fn create_group(
 ) -> Result<bool, ApiError> {
     let created = insert(tx, id, ConversationType::Group, creator, now)?;
     if created {
-        join(tx, id, creator, Role::Admin, now)?;
+        join(tx, id, creator, RoleName::ADMIN, now)?;
     }
     Ok(created)
 }
@@ -78,7 +78,7 @@ pub(crate) fn join(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     user: UserId,
-    role: Role,
+    role: RoleName,
     now: i64,
 ) -> Result<(), ApiError> {
     if find(tx, conversation, user)?.is_some() {
@@ -98,7 +98,7 @@ pub(crate) fn insert_member(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     user: UserId,
-    role: Role,
+    role: RoleName,
     position: Position,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
@@ -147,7 +147,7 @@ pub(crate) fn set_role(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     user: UserId,
-    role: Role,
+    role: RoleName,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
         "UPDATE members SET role = ?3 WHERE conversation = ?1 AND user = ?2 AND left_position IS NULL",
@@ -217,7 +217,7 @@ pub(crate) fn role_of(
     connection: &Connection,
     conversation: ConversationId,
     user: UserId,
-) -> Result<Option<Role>, ApiError> {
+) -> Result<Option<RoleName>, ApiError> {
     let role = connection
         .prepare_cached(
             "SELECT role FROM members WHERE conversation = ?1 AND user = ?2 AND left_position IS NULL",
@@ -234,7 +234,7 @@ pub(crate) fn roster(connection: &Connection, conversation: ConversationId) -> R
             "SELECT count(*), count(*) FILTER (WHERE role = ?2) FROM members
              WHERE conversation = ?1 AND left_position IS NULL",
         )?
-        .query_row(params![Sql(conversation), Sql(Role::Admin)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row(params![Sql(conversation), Sql(RoleName::ADMIN)], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(Roster {
         members: usize::try_from(members).unwrap_or(usize::MAX),
         admins: usize::try_from(admins).unwrap_or(usize::MAX),
@@ -312,7 +312,7 @@ fn member(row: &Row<'_>) -> rusqlite::Result<Member> {
 }
 
 /// A user as an entry of the log names them.
-pub(crate) fn as_member(connection: &Connection, user: UserId, role: Role) -> Result<Member, ApiError> {
+pub(crate) fn as_member(connection: &Connection, user: UserId, role: RoleName) -> Result<Member, ApiError> {
     let handle = connection
         .prepare_cached("SELECT handle FROM users WHERE id = ?1")?
         .query_row([Sql(user)], |row| row.get(0))?;

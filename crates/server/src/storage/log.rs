@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql, params, types::ToSqlOu
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tertulia_api::{UserDevice, conversation::Member};
-use tertulia_domain::{ConversationId, Role, UserId};
+use tertulia_domain::{ConversationId, RoleName, UserId};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(crate) enum Extra {
         added: Vec<UserDevice>,
     },
     /// Of a changed role.
-    Role { user: UserId, role: Role },
+    Role { user: UserId, role: RoleName },
     /// Of users who joined or left.
     Members { joined: Vec<Member>, left: Vec<UserId> },
 }
@@ -183,10 +183,10 @@ mod tests {
     #[test]
     fn what_is_stored_beside_the_messages_keeps_its_form() {
         let user = UserId::from_bytes([7; 16]);
-        let member = Member { user, handle: "ana".into(), role: Role::Member };
+        let member = Member { user, handle: "ana".into(), role: RoleName::MEMBER };
         let stored = [
             Extra::Commit { added: vec![UserDevice { user, device: DeviceId::new(1) }] },
-            Extra::Role { user, role: Role::Admin },
+            Extra::Role { user, role: RoleName::ADMIN },
             Extra::Members { joined: vec![member], left: vec![user] },
         ]
         .map(|extra| serde_json::to_string(&extra).unwrap());

@@ -4,7 +4,7 @@ use rusqlite::{
     Row, ToSql,
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
-use tertulia_domain::{ConversationId, ConversationType, DeviceId, Handle, Role, UserId, connection::Status};
+use tertulia_domain::{ConversationId, ConversationType, DeviceId, Handle, RoleName, UserId, connection::Status};
 
 /// A value of the domain as a parameter or a column: ids as bytes or integers, names as text.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ macro_rules! by_name {
 }
 
 by_bytes!(UserId, ConversationId);
-by_name!(Status, Role, ConversationType, Handle);
+by_name!(Status, RoleName, ConversationType, Handle);
 
 impl ToSql for Sql<DeviceId> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -3,7 +3,7 @@
 use super::{all, execute, first, named, number, stored, to_sql, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use rusqlite::Row;
-use tertulia_domain::{ConversationId, ConversationType, Role, Sequence, UserId};
+use tertulia_domain::{ConversationId, ConversationType, RoleName, Sequence, UserId};
 
 /// A conversation as the hub describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +34,12 @@ pub struct ConversationRow {
 }
 
 /// A member of a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRecord {
     /// The user.
     pub user: UserId,
     /// What the user may do.
-    pub role: Role,
+    pub role: RoleName,
 }
 
 /// The messages of the user of this home are never unread.

@@ -12,7 +12,7 @@ use crate::{
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tertulia_api::{UserDevice, event::EventBody};
-use tertulia_domain::{ConversationId, DeviceId, Domain, Role, UserId};
+use tertulia_domain::{ConversationId, DeviceId, Domain, RoleName, UserId};
 
 #[test]
 fn a_cursor_is_read_as_it_is_written_and_nothing_else_is() {
@@ -64,7 +64,7 @@ fn step(tx: &WriteTx<'_>, model: &mut Model, random: &mut StdRng) {
             model.inside[who][whereto] = false;
         }
         0..4 => {
-            conversations::join(tx, conversation(whereto), user(who), Role::Member, 0).unwrap();
+            conversations::join(tx, conversation(whereto), user(who), RoleName::MEMBER, 0).unwrap();
             if !model.inside[who][whereto] {
                 model.seen[who].insert(tx.last_position(), "joined");
             }

@@ -1,0 +1,199 @@
+//! How a conversation's [`Policy`] stands in its MLS group's signed context: CBOR (RFC 8949) in the one form that this module
+//! writes, so that equal policies are equal bytes.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+use tertulia_domain::{
+    ConversationId, ConversationType, RoleName, UserId,
+    policy::{AddPermission, Policy, PolicyError},
+    role::ActionSet,
+};
+
+/// The version that this module reads and writes.
+const VERSION: u16 = 1;
+
+/// Why bytes are not a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyFormatError {
+    /// The group has none. A group or channel of a hub has one from its first epoch on.
+    #[error("the group has no policy")]
+    Missing,
+    /// It is of a later version. Update the program.
+    #[error("the policy is of version {0}, which this program does not know")]
+    Version(u16),
+    /// It is damaged or forged.
+    #[error("the bytes are not a policy")]
+    Malformed,
+    /// What it says cannot be.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct Wire {
+    #[n(0)]
+    version: u16,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    conversation: [u8; 16],
+    #[n(2)]
+    conversation_type: String,
+    #[n(3)]
+    add_permission: String,
+    #[n(4)]
+    members: Vec<WireMember>,
+    #[n(5)]
+    roles: Vec<WireRole>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct WireMember {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    user: [u8; 16],
+    #[n(1)]
+    role: String,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct WireRole {
+    #[n(0)]
+    name: String,
+    /// [`ActionSet::bits`].
+    #[n(1)]
+    actions: u16,
+}
+
+/// The bytes of a policy.
+pub fn encode(policy: &Policy) -> Vec<u8> {
+    let wire = Wire {
+        version: VERSION,
+        conversation: *policy.conversation().as_bytes(),
+        conversation_type: policy.conversation_type().to_string(),
+        add_permission: policy.add_permission().to_string(),
+        members: policy
+            .members()
+            .map(|(user, role)| WireMember { user: *user.as_bytes(), role: role.to_string() })
+            .collect(),
+        roles: policy
+            .roles()
+            .iter()
+            .map(|(name, actions)| WireRole { name: name.to_string(), actions: actions.bits() })
+            .collect(),
+    };
+    minicbor::to_vec(&wire).expect("writing to memory cannot fail")
+}
+
+/// Reads the policy of a group.
+///
+/// # Errors
+///
+/// [`PolicyFormatError`]; what is not exactly as [`encode`] writes it is refused.
+pub fn decode(bytes: Option<&[u8]>) -> Result<Policy, PolicyFormatError> {
+    let bytes = bytes.ok_or(PolicyFormatError::Missing)?;
+    let mut version = minicbor::Decoder::new(bytes);
+    match version.array().and_then(|_| version.u16()) {
+        Ok(VERSION) => {}
+        Ok(other) => return Err(PolicyFormatError::Version(other)),
+        Err(_) => return Err(PolicyFormatError::Malformed),
+    }
+    let policy = read(bytes)?;
+    if encode(&policy) == bytes { Ok(policy) } else { Err(PolicyFormatError::Malformed) }
+}
+
+fn read(bytes: &[u8]) -> Result<Policy, PolicyFormatError> {
+    let malformed = PolicyFormatError::Malformed;
+    let wire: Wire = minicbor::decode(bytes).map_err(|_| malformed.clone())?;
+    let conversation_type: ConversationType =
+        wire.conversation_type.parse().map_err(|_| malformed.clone())?;
+    let add_permission: AddPermission = wire.add_permission.parse().map_err(|_| malformed.clone())?;
+    let mut members = Vec::with_capacity(wire.members.len());
+    for WireMember { user, role } in wire.members {
+        let role: RoleName = role.parse().map_err(|_| malformed.clone())?;
+        members.push((UserId::from_bytes(user), role));
+    }
+    let mut roles = BTreeMap::new();
+    for WireRole { name, actions } in wire.roles {
+        let name: RoleName = name.parse().map_err(|_| malformed.clone())?;
+        let actions = ActionSet::from_bits(actions).ok_or(malformed.clone())?;
+        roles.insert(name, actions);
+    }
+    let conversation = ConversationId::from_bytes(wire.conversation);
+    Ok(Policy::of(conversation, conversation_type, add_permission, members, roles)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tertulia_domain::role::{Action, Role};
+
+    fn policy() -> Policy {
+        let [ana, bruno, carla] = [1, 2, 3].map(|byte| UserId::from_bytes([byte; 16]));
+        let scribe =
+            Role::defined("scribe".parse().unwrap(), ActionSet::of(&[Action::ModifyName, Action::Leave]));
+        Policy::new(ConversationId::from_bytes([9; 16]), ConversationType::Group, ana)
+            .unwrap()
+            .with_members([bruno], &Role::MEMBER)
+            .with_members([carla], &scribe.unwrap())
+            .with_add_permission(AddPermission::Everyone)
+    }
+
+    #[test]
+    fn the_form_is_the_released_one() {
+        let bytes = encode(&policy());
+        insta::assert_snapshot!(hex::encode(&bytes));
+        assert_eq!(decode(Some(&bytes)), Ok(policy()));
+    }
+
+    #[test]
+    fn a_large_group_has_25_bytes_a_member() {
+        let users = (0..10_000_u128).map(|n| UserId::from_bytes(n.to_be_bytes()));
+        let policy = policy().with_members(users, &Role::MEMBER);
+        let bytes = encode(&policy);
+        assert!((250_000..251_000).contains(&bytes.len()), "{}", bytes.len());
+        assert_eq!(decode(Some(&bytes)), Ok(policy));
+    }
+
+    #[test]
+    fn what_is_not_exactly_a_policy_is_refused() {
+        assert_eq!(decode(None), Err(PolicyFormatError::Missing));
+        let bytes = encode(&policy());
+        for len in 0..bytes.len() {
+            assert_eq!(decode(Some(&bytes[..len])), Err(PolicyFormatError::Malformed), "{len}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(decode(Some(&longer)), Err(PolicyFormatError::Malformed));
+        // Every byte counts: what can be read at all is another policy.
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut other = bytes.clone();
+                other[place] ^= 1 << bit;
+                assert_ne!(decode(Some(&other)), Ok(policy()), "{place}");
+            }
+        }
+        let mut later = bytes.clone();
+        later[1] = 2;
+        assert_eq!(decode(Some(&later)), Err(PolicyFormatError::Version(2)));
+    }
+
+    #[test]
+    fn a_policy_names_the_roles_that_its_members_have_and_no_user_twice() {
+        let mut wire: Wire = minicbor::decode(&encode(&policy())).unwrap();
+        wire.roles.clear();
+        let bytes = minicbor::to_vec(&wire).unwrap();
+        assert_eq!(decode(Some(&bytes)), Err(PolicyFormatError::Policy(PolicyError::Roles)));
+        let mut wire: Wire = minicbor::decode(&encode(&policy())).unwrap();
+        wire.members[1].user = wire.members[0].user;
+        let bytes = minicbor::to_vec(&wire).unwrap();
+        assert_eq!(decode(Some(&bytes)), Err(PolicyFormatError::Policy(PolicyError::MemberTwice)));
+        let mut wire: Wire = minicbor::decode(&encode(&policy())).unwrap();
+        wire.conversation_type = "one_to_one".to_owned();
+        let bytes = minicbor::to_vec(&wire).unwrap();
+        let refused = PolicyFormatError::Policy(PolicyError::Type(ConversationType::OneToOne));
+        assert_eq!(decode(Some(&bytes)), Err(refused));
+    }
+}

@@ -1,0 +1,168 @@
+//! The policy of a group or channel: who is in it, with which role, and what the roles allow.
+//!
+//! With MLS it stands in the group's signed context, so that every member checks by it what the hub checks: [`check`] is
+//! the one function that both ask of every commit. A hub that lies cannot add whom no member with the right to do so has
+//! added, nor give anybody a role.
+//!
+//! # What a commit may do
+//!
+//! | what changes | who may |
+//! |---|---|
+//! | a user's devices are added, and the user is not a member | [`Action::AddMember`], or everybody if [`AddPermission::Everyone`], and then with the role `member` only |
+//! | a further device of a member is added | every member |
+//! | a user's devices are removed | the hub, for who has left; that user; [`Action::RemoveMember`] |
+//! | a device joins by external commit | a device of a member, and nothing else changes |
+//! | a member's role | [`Action::ModifyOtherMember`], never one's own |
+//! | who may add | [`Action::ModifyAddPermission`] |
+//!
+//! A role is given by who has all its actions. An admin remains; when the hub removes the last one, whose account was
+//! deleted, the member who has been in it longest is the next.
+
+mod check;
+mod next;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+
+pub use self::check::{Change, Committer, Proposer, Violation, check};
+use crate::{
+    conversation::ConversationType,
+    ids::{ConversationId, UserId},
+    role::{ActionSet, Role, RoleName},
+    text::named,
+};
+
+/// Who may add members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
+pub enum AddPermission {
+    /// Those whose role allows it.
+    #[default]
+    Admins,
+    /// Every member. Whose role does not allow it, adds with the role `member` only.
+    Everyone,
+}
+
+named!(AddPermission, "add permission", {
+    Admins => "admins",
+    Everyone => "everyone",
+});
+
+/// A conversation's policy. It is well-formed by construction: every user is in it once, every role is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    conversation: ConversationId,
+    conversation_type: ConversationType,
+    add_permission: AddPermission,
+    /// In the order in which they joined.
+    members: IndexMap<UserId, RoleName>,
+    /// What the roles allow that are not predefined. Exactly those that somebody has.
+    roles: BTreeMap<RoleName, ActionSet>,
+}
+
+/// Why something is not a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// Conversations of this type have the members that they have by nature.
+    #[error("a conversation of type {0} has no policy")]
+    Type(ConversationType),
+    /// A user is named twice.
+    #[error("a user is in it twice")]
+    MemberTwice,
+    /// The roles that are described are not those that the members have.
+    #[error("the roles that it describes are not those that its members have")]
+    Roles,
+}
+
+impl Policy {
+    /// A policy with its creator as admin.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::Type`] unless it is a group or channel.
+    pub fn new(
+        conversation: ConversationId,
+        conversation_type: ConversationType,
+        creator: UserId,
+    ) -> Result<Self, PolicyError> {
+        let members = [(creator, RoleName::ADMIN)];
+        Self::of(conversation, conversation_type, AddPermission::default(), members, BTreeMap::new())
+    }
+
+    /// A policy from its parts: the members in the order in which they joined, and the actions of those of their roles that
+    /// are not predefined.
+    ///
+    /// # Errors
+    ///
+    /// What is not one policy only: see [`PolicyError`].
+    pub fn of(
+        conversation: ConversationId,
+        conversation_type: ConversationType,
+        add_permission: AddPermission,
+        members: impl IntoIterator<Item = (UserId, RoleName)>,
+        roles: BTreeMap<RoleName, ActionSet>,
+    ) -> Result<Self, PolicyError> {
+        if !conversation_type.is_managed() {
+            return Err(PolicyError::Type(conversation_type));
+        }
+        let mut by_user = IndexMap::new();
+        for (user, role) in members {
+            if by_user.insert(user, role).is_some() {
+                return Err(PolicyError::MemberTwice);
+            }
+        }
+        let members = by_user;
+        let used: BTreeSet<&RoleName> = members.values().filter(|role| !role.is_predefined()).collect();
+        if !used.into_iter().eq(roles.keys()) {
+            return Err(PolicyError::Roles);
+        }
+        Ok(Self { conversation, conversation_type, add_permission, members, roles })
+    }
+
+    /// The conversation.
+    pub const fn conversation(&self) -> ConversationId {
+        self.conversation
+    }
+
+    /// Its type, for good.
+    pub const fn conversation_type(&self) -> ConversationType {
+        self.conversation_type
+    }
+
+    /// Who may add members.
+    pub const fn add_permission(&self) -> AddPermission {
+        self.add_permission
+    }
+
+    /// The members with their roles, in the order in which they joined.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = (UserId, &RoleName)> {
+        self.members.iter().map(|(user, role)| (*user, role))
+    }
+
+    /// What the roles allow that are not predefined.
+    pub const fn roles(&self) -> &BTreeMap<RoleName, ActionSet> {
+        &self.roles
+    }
+
+    /// Whether the user is a member.
+    pub fn has(&self, user: UserId) -> bool {
+        self.members.contains_key(&user)
+    }
+
+    /// The member's role.
+    pub fn role_of(&self, user: UserId) -> Option<Role> {
+        self.role(self.members.get(&user)?)
+    }
+
+    /// The role of this name, if it is predefined or a member has it.
+    pub fn role(&self, name: &RoleName) -> Option<Role> {
+        Role::predefined(name).or_else(|| Role::defined(name.clone(), *self.roles.get(name)?).ok())
+    }
+
+    /// How many admins it has.
+    pub fn admins(&self) -> usize {
+        self.members.values().filter(|role| **role == RoleName::ADMIN).count()
+    }
+}

@@ -1,0 +1,226 @@
+//! Whether a commit is allowed.
+
+use std::collections::BTreeSet;
+
+use super::{AddPermission, Policy};
+use crate::{
+    ids::UserId,
+    role::{Action, Role, RoleName},
+};
+
+/// Who makes a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committer {
+    /// A device of this user that is in the group.
+    Member(UserId),
+    /// A device of this user that comes in by an external commit.
+    Joiner(UserId),
+}
+
+/// Who proposed what a commit does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proposer {
+    /// A device of this user; of what the commit has by value, its committer.
+    User(UserId),
+    /// The hub, as external sender.
+    Hub,
+}
+
+/// What a commit does to the devices in the group, by their users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Who makes it.
+    pub committer: Committer,
+    /// For each device that it adds, whose it is and who proposed it. An external commit adds none.
+    pub added: Vec<(UserId, Proposer)>,
+    /// For each device that it removes, whose it is and who proposed it.
+    pub removed: Vec<(UserId, Proposer)>,
+    /// Whose devices are in the group afterwards.
+    pub present: BTreeSet<UserId>,
+}
+
+/// Why a commit is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The committer, or who proposed something, is not a member.
+    #[error("user {} is not a member and takes part in a commit", .user.short())]
+    NotAMember {
+        /// The user.
+        user: UserId,
+    },
+    /// The role of a user does not allow it.
+    #[error("the role of user {} does not allow {action}", .user.short())]
+    ActionDenied {
+        /// The user.
+        user: UserId,
+        /// What was done.
+        action: Action,
+    },
+    /// A role was given by a user who has not all its actions, or to oneself.
+    #[error("user {} gives the role {granted}, which allows more than their own or is for themselves", .user.short())]
+    RoleElevation {
+        /// The user.
+        user: UserId,
+        /// The role that was given.
+        granted: RoleName,
+    },
+    /// Members would remain without an admin.
+    #[error("no admin would remain")]
+    LastAdmin,
+    /// The members of the policy and the devices in the group do not fit together: somebody is a member without having been
+    /// added, has devices in the group without being a member, or is a member no more without having been removed.
+    #[error("the members and the devices do not agree on user {}", .user.short())]
+    Unaccounted {
+        /// The user.
+        user: UserId,
+    },
+    /// What no commit changes was changed: the conversation, its type, the order of its members; or anything at all by who
+    /// joins from outside.
+    #[error("the policy was changed in a way that no commit may")]
+    Tampered,
+}
+
+/// Whether a commit may turn a policy into another.
+///
+/// # Errors
+///
+/// The first rule that is broken: see [`Violation`].
+pub fn check(before: &Policy, after: &Policy, change: &Change) -> Result<(), Violation> {
+    if (before.conversation, before.conversation_type) != (after.conversation, after.conversation_type) {
+        return Err(Violation::Tampered);
+    }
+    let committer = match change.committer {
+        Committer::Joiner(user) => return check_join(before, after, change, user),
+        Committer::Member(user) => user,
+    };
+    let own = acting(before, committer)?;
+    check_added(before, after, change)?;
+    check_removed(before, after, change, committer)?;
+    check_order(before, after)?;
+    check_roles(before, after, committer, &own)?;
+    if before.add_permission != after.add_permission {
+        allowed(committer, &own, Action::ModifyAddPermission)?;
+    }
+    Ok(())
+}
+
+/// An external commit brings a device of a member in, in the place of its earlier leaf or not, and changes nothing else.
+fn check_join(before: &Policy, after: &Policy, change: &Change, user: UserId) -> Result<(), Violation> {
+    acting(before, user)?;
+    let of_others = change.added.iter().chain(&change.removed).any(|(whose, _)| *whose != user);
+    if before != after || of_others {
+        return Err(Violation::Tampered);
+    }
+    check_present(after, change)
+}
+
+fn check_added(before: &Policy, after: &Policy, change: &Change) -> Result<(), Violation> {
+    for &(user, proposer) in &change.added {
+        let Proposer::User(by) = proposer else { return Err(Violation::Unaccounted { user }) };
+        let own = acting(before, by)?;
+        if before.has(user) {
+            continue;
+        }
+        let granted = after.role_of(user).ok_or(Violation::Unaccounted { user })?;
+        if before.add_permission == AddPermission::Everyone && granted == Role::MEMBER {
+            continue;
+        }
+        allowed(by, &own, Action::AddMember)?;
+        grant(by, &own, &granted)?;
+    }
+    let added: BTreeSet<UserId> = change.added.iter().map(|(user, _)| *user).collect();
+    match after.members.keys().find(|user| !before.has(**user) && !added.contains(user)) {
+        Some(user) => Err(Violation::Unaccounted { user: *user }),
+        None => check_present(after, change),
+    }
+}
+
+/// Nobody has a device in the group without being a member.
+fn check_present(after: &Policy, change: &Change) -> Result<(), Violation> {
+    match change.present.iter().find(|user| !after.has(**user)) {
+        Some(user) => Err(Violation::Unaccounted { user: *user }),
+        None => Ok(()),
+    }
+}
+
+/// That a user without a device in the group is a member no more, anybody may say: it takes nothing from them but a place that
+/// the hub has to agree on.
+fn check_removed(
+    before: &Policy,
+    after: &Policy,
+    change: &Change,
+    committer: UserId,
+) -> Result<(), Violation> {
+    for &(user, proposer) in &change.removed {
+        let Proposer::User(by) = proposer else { continue };
+        let own = acting(before, by)?;
+        if by != user {
+            allowed(by, &own, Action::RemoveMember)?;
+            // Whose devices a member removes, all of them, is removed.
+            if after.has(user) && !change.present.contains(&user) {
+                return Err(Violation::Unaccounted { user });
+            }
+        }
+    }
+    if !after.has(committer) {
+        return Err(Violation::Unaccounted { user: committer });
+    }
+    // Whom a member removes is not the last admin. When the hub does, somebody follows.
+    let is_admin = |user: UserId| before.members.get(&user) == Some(&RoleName::ADMIN);
+    let takes_admin = change
+        .removed
+        .iter()
+        .any(|&(user, by)| matches!(by, Proposer::User(_)) && is_admin(user) && !after.has(user));
+    let remains = before.members.keys().any(|user| is_admin(*user) && after.has(*user));
+    if takes_admin && !remains { Err(Violation::LastAdmin) } else { Ok(()) }
+}
+
+/// Those who stay are in the order in which they were, and the new ones behind them.
+fn check_order(before: &Policy, after: &Policy) -> Result<(), Violation> {
+    let stayed = before.members.keys().filter(|user| after.has(**user));
+    let leading = after.members.keys().take_while(|user| before.has(**user));
+    if stayed.eq(leading) { Ok(()) } else { Err(Violation::Tampered) }
+}
+
+/// Roles of those who stay. `own` is the role of who makes the commit.
+fn check_roles(before: &Policy, after: &Policy, by: UserId, own: &Role) -> Result<(), Violation> {
+    let heir = heir(before, after);
+    for (user, name) in &after.members {
+        let (Some(was), Some(is)) = (before.role_of(*user), after.role_of(*user)) else { continue };
+        let inherits = Some(*user) == heir && is.is_admin();
+        if was == is || inherits {
+            continue;
+        }
+        allowed(by, own, Action::ModifyOtherMember)?;
+        if *user == by {
+            return Err(Violation::RoleElevation { user: by, granted: name.clone() });
+        }
+        grant(by, own, &is)?;
+    }
+    if after.admins() == 0 { Err(Violation::LastAdmin) } else { Ok(()) }
+}
+
+/// Who is admin now because none of those who stay was one: the one who has been in it longest.
+fn heir(before: &Policy, after: &Policy) -> Option<UserId> {
+    let mut stayed = before.members.iter().filter(|(user, _)| after.has(**user));
+    let (first, role) = stayed.next()?;
+    let no_admin = *role != RoleName::ADMIN && stayed.all(|(_, role)| *role != RoleName::ADMIN);
+    no_admin.then_some(*first)
+}
+
+fn acting(policy: &Policy, user: UserId) -> Result<Role, Violation> {
+    policy.role_of(user).ok_or(Violation::NotAMember { user })
+}
+
+fn allowed(user: UserId, role: &Role, action: Action) -> Result<(), Violation> {
+    if role.allows(action) { Ok(()) } else { Err(Violation::ActionDenied { user, action }) }
+}
+
+fn grant(user: UserId, own: &Role, granted: &Role) -> Result<(), Violation> {
+    if own.may_grant(granted) {
+        Ok(())
+    } else {
+        Err(Violation::RoleElevation { user, granted: granted.name().clone() })
+    }
+}

@@ -1,0 +1,62 @@
+//! The policy that follows from another by a change.
+
+use super::{AddPermission, Policy};
+use crate::{
+    ids::UserId,
+    role::{Role, RoleName},
+};
+
+impl Policy {
+    /// With these users at the end, each with the role. Who is a member already stays as they are.
+    #[must_use]
+    pub fn with_members(mut self, users: impl IntoIterator<Item = UserId>, role: &Role) -> Self {
+        for user in users {
+            if !self.has(user) {
+                self.members.insert(user, role.name().clone());
+                self.define(role);
+            }
+        }
+        self
+    }
+
+    /// Without these users. If no admin remains, the one who has been in it longest is admin.
+    #[must_use]
+    pub fn without(mut self, gone: impl Fn(UserId) -> bool) -> Self {
+        self.members.retain(|user, _| !gone(*user));
+        if self.admins() == 0
+            && let Some((_, role)) = self.members.first_mut()
+        {
+            *role = RoleName::ADMIN;
+        }
+        self.forget_unused();
+        self
+    }
+
+    /// With another role for a member. Nothing changes if the user is not one.
+    #[must_use]
+    pub fn with_role(mut self, user: UserId, role: &Role) -> Self {
+        if let Some(present) = self.members.get_mut(&user) {
+            *present = role.name().clone();
+            self.define(role);
+            self.forget_unused();
+        }
+        self
+    }
+
+    /// With another rule of who may add members.
+    #[must_use]
+    pub fn with_add_permission(self, add_permission: AddPermission) -> Self {
+        Self { add_permission, ..self }
+    }
+
+    fn define(&mut self, role: &Role) {
+        if !role.name().is_predefined() {
+            self.roles.insert(role.name().clone(), role.actions());
+        }
+    }
+
+    fn forget_unused(&mut self) {
+        let members = &self.members;
+        self.roles.retain(|name, _| members.values().any(|role| role == name));
+    }
+}
