@@ -10,6 +10,9 @@ use tertulia_domain::{
     role::ActionSet,
 };
 
+/// The type of the extension of the group's context that holds it. Of the range for private use (RFC 9420, section 17.3).
+pub const EXTENSION_TYPE: u16 = 0xf7e1;
+
 /// The version that this module reads and writes.
 const VERSION: u16 = 1;
 

@@ -115,6 +115,8 @@ pub(crate) enum Command {
     /// Send a text
     #[command(after_help = help::SEND)]
     Send(SendArgs),
+    /// List what looks as if the hub did not do as it should
+    Warnings(OfflineArg),
     /// Print the messages of a conversation and mark it as read
     #[command(after_help = help::READ)]
     Read(ReadArgs),
@@ -183,6 +185,9 @@ mod tests {
             "group rename Thursday 'Book club'",
             "group role Thursday @bob admin",
             "group members Thursday --offline",
+            "group adders Thursday everyone",
+            "group trust Thursday",
+            "warnings --offline --json",
             "send @bob",
             "send @bob 'Shall we?' --offline",
             "send @bob -- --help",

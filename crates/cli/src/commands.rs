@@ -43,6 +43,7 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Connections(args) => connections::list(session, args).await,
         Command::List(args) => conversations::list(session, args).await,
         Command::Group(group) => conversations::group(session, group).await,
+        Command::Warnings(args) => account::warnings(session, args).await,
         Command::Send(args) => messages::send(session, args).await,
         Command::Read(args) => messages::read(session, args).await,
         Command::Completions { shell } => documents::completions(*shell),
@@ -93,6 +94,9 @@ impl<'a> Session<'a> {
                     "warning: the hub refused {} of the queued messages, which are dropped",
                     report.refused
                 ));
+            }
+            if report.suspicious > 0 {
+                note("warning: the hub did something that it should not; `tertulia warnings` shows what");
             }
         }
         Ok(client)

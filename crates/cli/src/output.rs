@@ -63,6 +63,10 @@ impl Output {
         self.one(report, human::report)
     }
 
+    pub(crate) fn warnings(self, warnings: &[view::Warning]) -> Result<(), CliError> {
+        self.all(warnings, |warnings| human::warnings(warnings, &Page::stdout()))
+    }
+
     pub(crate) fn exported(self, exported: &view::Exported) -> Result<(), CliError> {
         self.one(exported, human::exported)
     }

@@ -128,6 +128,11 @@ pub fn check_add_members(
 ) -> Result<(), PermissionError> {
     let actor = authorise(actor, Action::AddMember)?;
     check_grant(&actor.role, granted)?;
+    check_candidates(candidates)
+}
+
+/// That whom somebody adds, whose right to do so was looked at, is connected with them.
+pub fn check_candidates(candidates: impl IntoIterator<Item = Candidate>) -> Result<(), PermissionError> {
     match candidates.into_iter().find(|candidate| !candidate.connected) {
         Some(Candidate { user, .. }) => Err(PermissionError::NotConnected { user: Some(user) }),
         None => Ok(()),

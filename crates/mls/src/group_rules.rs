@@ -4,6 +4,10 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::{ClientId, ConversationId};
 
+/// The type of the extension of the group's context that holds the group data. Of the range for private use (RFC 9420,
+/// section 17.3).
+pub const GROUP_DATA_EXTENSION: u16 = 0xf7e1;
+
 /// Decides which commits a group takes, beside what MLS itself asks. Set it as
 /// [`SessionConfig::group_rules`](crate::SessionConfig::group_rules).
 ///

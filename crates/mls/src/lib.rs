@@ -304,7 +304,9 @@ pub use error::{EngineError, ErrorKind, Opaque, Result};
 pub use events::EpochObserver;
 pub use external_sender::{ExternalSender, ExternalSenderError};
 pub use group_info::VerifiableGroupInfo;
-pub use group_rules::{Committer, GroupChange, GroupRules, JoinedGroup, Proposer, RuleViolation};
+pub use group_rules::{
+    Committer, GROUP_DATA_EXTENSION, GroupChange, GroupRules, JoinedGroup, Proposer, RuleViolation,
+};
 pub use history::{
     HistoryClient, HistoryObserver, HistorySecret, HistorySharing, HistorySpan, MAX_HISTORY_SPANS,
     MAX_SHARED_SPANS,

@@ -22,7 +22,7 @@ fn name(person: &Person) -> UserDevice {
 }
 
 fn members(conversation: &Conversation) -> Vec<(UserId, RoleName)> {
-    conversation.members.iter().map(|member| (member.user, member.role)).collect()
+    conversation.members.iter().map(|member| (member.user, member.role.clone())).collect()
 }
 
 #[tokio::test]

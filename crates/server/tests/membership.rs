@@ -13,7 +13,11 @@ use tertulia_api::{
     conversation::{CommitAccepted, Conversation},
     event::{Event, EventBody},
 };
-use tertulia_domain::{RoleName, UserId};
+use tertulia_domain::{
+    ConversationId, ConversationType, Role, RoleName, UserId,
+    policy::Policy,
+    role::{Action, ActionSet},
+};
 
 fn name(person: &Person) -> UserDevice {
     UserDevice { user: person.user, device: person.mls.device }
@@ -28,7 +32,7 @@ fn proposals(events: &[Event]) -> Vec<Vec<u8>> {
 }
 
 fn members(conversation: &Conversation) -> Vec<(UserId, RoleName)> {
-    conversation.members.iter().map(|member| (member.user, member.role)).collect()
+    conversation.members.iter().map(|member| (member.user, member.role.clone())).collect()
 }
 
 #[tokio::test]
@@ -238,25 +242,47 @@ async fn leaving_while_somebody_commits_leaves_one_removal_to_commit() {
     assert_eq!(hub.rows()["proposals"], 0);
 }
 
+/// The policy of a group, changed.
+fn changed(group: &mls_rs::Group<mls::Config>, change: impl FnOnce(Policy) -> Policy) -> Policy {
+    change(mls::policy_of(group.context()).unwrap())
+}
+
 #[tokio::test]
-async fn the_last_admin_names_a_successor() {
+async fn the_last_admin_makes_somebody_else_one_before_leaving() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
-    let eve = Person::sign_up(&hub, "eve").await;
     connect(&alice, &bob).await;
     let (conversation, mut at_alice) = alice.new_group().await;
     alice.add(conversation, &mut at_alice, &[bob.user]).await;
     let leave = format!("/v1/conversations/{conversation}/leave");
     alice.post(&leave, &json!({})).await.refused(Code::LastAdmin);
-    alice.post(&leave, &json!({ "successor": alice.user })).await.refused(Code::LastAdmin);
-    alice.post(&leave, &json!({ "successor": eve.user })).await.refused(Code::LastAdmin);
-    alice.post(&leave, &json!({ "successor": bob.user })).await.empty();
+    // The hub cannot give a role that stands in the group's signed context.
+    alice.post(&leave, &json!({ "successor": bob.user })).await.refused(Code::LastAdmin);
+    let role = format!("/v1/conversations/{conversation}/members/{}/role", bob.user);
+    alice.put(&role, &json!({ "role": "admin" })).await.refused(Code::InvalidOperation);
+
+    let policy = changed(&at_alice, |policy| policy.with_role(bob.user, &Role::ADMIN));
+    let bundle = mls::commit_policy(&mut at_alice, &policy);
+    alice.committed(conversation, &mut at_alice, &bundle).await;
+    alice.post(&leave, &json!({})).await.empty();
     assert_eq!(members(&bob.conversation(conversation).await), [(bob.user, RoleName::ADMIN)]);
     let events = bob.events().await;
     assert_eq!(
-        types(&events[events.len() - 3..]),
-        ["conversation.role", "conversation.members", "conversation.proposal"]
+        types(&events[events.len() - 4..]),
+        ["conversation.commit", "conversation.role", "conversation.members", "conversation.proposal"]
     );
+}
+
+#[tokio::test]
+async fn before_a_group_has_begun_its_roles_are_checked_in_a_fixed_order() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (conversation, _) = alice.new_group().await;
+    let path = |user: UserId| format!("/v1/conversations/{conversation}/members/{user}/role");
+    alice.put(&path(alice.user), &json!({ "role": "member" })).await.refused(Code::RoleElevation);
+    alice.put(&path(alice.user), &json!({ "role": "owner" })).await.refused(Code::UnknownRole);
+    alice.put(&path(UserId::random()), &json!({ "role": "admin" })).await.refused(Code::UnknownUser);
+    alice.put(&path(alice.user), &json!({ "rôle": "admin" })).await.refused(Code::BadRequest);
 }
 
 #[tokio::test]
@@ -265,26 +291,86 @@ async fn roles_are_given_by_who_may() {
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
     let (one, _, _) = one_to_one(&alice, &bob).await;
     let (conversation, mut at_alice) = alice.new_group().await;
-    alice.add(conversation, &mut at_alice, &[bob.user]).await;
-    let path = |user: UserId| format!("/v1/conversations/{conversation}/members/{user}/role");
+    let bundle = alice.add(conversation, &mut at_alice, &[bob.user]).await;
+    let mut at_bob = bob.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
+    let rows = hub.rows();
 
-    bob.put(&path(bob.user), &json!({ "role": "admin" })).await.refused(Code::ActionDenied);
-    alice.put(&path(alice.user), &json!({ "role": "member" })).await.refused(Code::RoleElevation);
-    alice.put(&path(bob.user), &json!({ "role": "owner" })).await.refused(Code::UnknownRole);
-    alice.put(&path(UserId::random()), &json!({ "role": "admin" })).await.refused(Code::UnknownUser);
-    alice.put(&path(bob.user), &json!({ "rôle": "admin" })).await.refused(Code::BadRequest);
-    alice.put(&path(bob.user), &json!({ "role": "wire_admin" })).await.empty();
-    bob.put(&path(alice.user), &json!({ "role": "member" })).await.empty();
+    let crown = changed(&at_bob, |policy| policy.with_role(bob.user, &Role::ADMIN));
+    let bundle = mls::commit_policy(&mut at_bob, &crown);
+    bob.commit(conversation, &bundle).await.refused(Code::ActionDenied);
+    at_bob.clear_pending_commit();
+    let coup = changed(&at_bob, |policy| policy.with_role(alice.user, &Role::MEMBER));
+    bob.commit(conversation, &mls::commit_policy(&mut at_bob, &coup)).await.refused(Code::ActionDenied);
+    at_bob.clear_pending_commit();
+    let own = crown.clone().with_role(alice.user, &Role::MEMBER);
+    let bundle = mls::commit_policy(&mut at_alice, &own);
+    alice.commit(conversation, &bundle).await.refused(Code::RoleElevation);
+    at_alice.clear_pending_commit();
+    let scribe = Role::defined("scribe".parse().unwrap(), ActionSet::of(&[Action::Leave])).unwrap();
+    let unknown = changed(&at_alice, |policy| policy.with_role(bob.user, &scribe));
+    alice.commit(conversation, &mls::commit_policy(&mut at_alice, &unknown)).await.refused(Code::UnknownRole);
+    at_alice.clear_pending_commit();
+    assert_eq!(hub.rows(), rows);
+
+    let bundle = mls::commit_policy(&mut at_alice, &crown);
+    alice.committed(conversation, &mut at_alice, &bundle).await;
+    at_bob.process_incoming_message(bundle.commit).unwrap();
+    let demoted = crown.with_role(alice.user, &Role::MEMBER);
+    let bundle = mls::commit_policy(&mut at_bob, &demoted);
+    bob.committed(conversation, &mut at_bob, &bundle).await;
     assert_eq!(
         members(&alice.conversation(conversation).await),
         [(alice.user, RoleName::MEMBER), (bob.user, RoleName::ADMIN)]
     );
     let events = bob.events().await;
     let EventBody::Role { user, role, .. } = &events.last().unwrap().body else { panic!("not a role") };
-    assert_eq!((*user, *role), (alice.user, RoleName::MEMBER));
+    assert_eq!((*user, role), (alice.user, &RoleName::MEMBER));
 
     let leave = format!("/v1/conversations/{one}/leave");
     alice.post(&leave, &json!({})).await.refused(Code::InvalidOperation);
+}
+
+#[tokio::test]
+async fn a_policy_says_what_is_so() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let eve = Person::sign_up(&hub, "eve").await;
+    connect(&alice, &bob).await;
+    let (conversation, mut at_alice) = alice.new_group().await;
+
+    // Without one, or with that of another conversation, no group begins.
+    let mut without = alice.mls.create_group(conversation.as_bytes(), &alice.hub_key);
+    let bundle = commit(&mut without, &[], &[]);
+    alice.commit(conversation, &bundle).await.refused(Code::InvalidCommit);
+    let other = Policy::new(ConversationId::random(), ConversationType::Group, alice.user).unwrap();
+    let mut other = alice.mls.create_with(conversation.as_bytes(), &alice.hub_key, Some(&other));
+    let bundle = commit(&mut other, &[], &[]);
+    alice.commit(conversation, &bundle).await.refused(Code::InvalidCommit);
+    let channel = Policy::new(conversation, ConversationType::Channel, alice.user).unwrap();
+    let mut channel = alice.mls.create_with(conversation.as_bytes(), &alice.hub_key, Some(&channel));
+    let bundle = commit(&mut channel, &[], &[]);
+    alice.commit(conversation, &bundle).await.refused(Code::InvalidCommit);
+    alice.add(conversation, &mut at_alice, &[bob.user]).await;
+    let rows = hub.rows();
+
+    // Nobody is a member in it who is not added, and nobody is left out who is there.
+    for wrong in [
+        changed(&at_alice, |policy| policy.with_members([eve.user], &Role::MEMBER)),
+        changed(&at_alice, |policy| policy.without(|user| user == bob.user)),
+    ] {
+        let bundle = mls::commit_policy(&mut at_alice, &wrong);
+        alice.commit(conversation, &bundle).await.refused(Code::InvalidCommit);
+        at_alice.clear_pending_commit();
+    }
+    assert_eq!(hub.rows(), rows);
+    // A 1:1 has none.
+    let (one, _, _) = one_to_one(&alice, &eve).await;
+    let policy = Policy::new(one, ConversationType::Group, alice.user).unwrap();
+    let third = Person::sign_up(&hub, "third").await;
+    let one = connect(&alice, &third).await;
+    let mut at_alice = alice.mls.create_with(one.as_bytes(), &alice.hub_key, Some(&policy));
+    let bundle = commit(&mut at_alice, &[third.mls.key_package()], &[]);
+    alice.commit(one, &bundle).await.refused(Code::InvalidCommit);
 }
 
 #[tokio::test]

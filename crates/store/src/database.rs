@@ -31,7 +31,11 @@ const READERS: Duration = Duration::from_secs(1);
 const COPIED_AT_ONCE: i32 = 1024;
 
 /// The steps from an empty database to the schema of today. One that was released is never changed.
-const STEPS: &[M<'static>] = &[M::up(include_str!("schema/1.sql")), M::up(include_str!("schema/2.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("schema/1.sql")),
+    M::up(include_str!("schema/2.sql")),
+    M::up(include_str!("schema/3.sql")),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// What a connection is for.

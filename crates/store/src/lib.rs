@@ -69,5 +69,5 @@ pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
     ConnectionRecord, ConversationRecord, ConversationRow, CredentialRecord, GroupStateRecord, JournalEntry,
     KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage,
-    RecordKey, Setting,
+    RecordKey, Setting, SuspicionRecord,
 };

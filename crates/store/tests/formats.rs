@@ -57,6 +57,24 @@ fn a_home_of_schema_2_is_read_completely() {
     let store = Store::open(home.path(), &KeySource::File).expect("it opens");
     assert!(store.incarnation() > 0, "the fixture's files were copied");
     store.read(everything).expect("readable");
+}
+
+#[test]
+fn a_home_of_schema_3_is_read_completely() {
+    let home = copy_of("schema-3");
+    let store = Store::open(home.path(), &KeySource::File).expect("it opens");
+    store.read(everything).expect("readable");
+    store
+        .read(|r| {
+            let conversation = r.conversation(CONVERSATION)?.expect("there");
+            assert_eq!(conversation.policy.as_deref(), Some(&b"policy"[..]));
+            assert_eq!((conversation.since_epoch, conversation.distrusted), (2, true));
+            let noticed = r.suspicions_after(0)?;
+            assert_eq!((noticed.len(), noticed[0].what.as_str()), (1, "{}"));
+            assert!(r.suspicions_after(noticed[0].id)?.is_empty());
+            Ok::<_, StoreError>(())
+        })
+        .expect("readable");
     let connection = raw(home.path());
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
     let mut names = connection.prepare(sql).expect("SQL");
@@ -143,6 +161,10 @@ async fn a_home_can_be_written_as_a_fixture() {
                 created_at: 1_700_000_000_000,
             })?;
             w.put_member(CONVERSATION, &MemberRecord { user: USER, role: RoleName::MEMBER })?;
+            w.set_policy(CONVERSATION, Some(b"policy"))?;
+            w.set_since_epoch(CONVERSATION, 2)?;
+            w.set_distrusted(CONVERSATION, true)?;
+            w.insert_suspicion(CONVERSATION, 1_700_000_000_000, "{}")?;
             w.put_into_outbox(&NewOutboxMessage {
                 conversation: CONVERSATION,
                 kind: OutboxKind::Message,
@@ -210,4 +232,9 @@ fn the_released_schema_does_not_change() {
 #[test]
 fn schema_2_does_not_change_once_it_is_released() {
     insta::assert_snapshot!(include_str!("../src/schema/2.sql"));
+}
+
+#[test]
+fn schema_3_does_not_change_once_it_is_released() {
+    insta::assert_snapshot!(include_str!("../src/schema/3.sql"));
 }

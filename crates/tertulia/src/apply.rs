@@ -1,18 +1,19 @@
 //! Writing events down: decrypted content, consumed keys and the cursor in one transaction.
 
-use crate::{Client, Result, link::group_of, sync::wipe, todo::Todo};
+use crate::{Client, Result, Suspicion, link::group_of, suspicion::note, sync::wipe, todo::Todo};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 use tertulia_api::{
     connection::Connection,
     conversation::Conversation,
     event::{Event, EventBody, LogEntry},
+    policy::decode,
 };
 use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
 use tertulia_domain::{
-    ConversationId, ConversationName, DeviceAddress, Sequence, UserId, connection::Status,
+    ConversationId, ConversationName, DeviceAddress, Sequence, UserId, connection::Status, policy::Policy,
 };
 use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, Outcome, TransactionContext};
 use tertulia_store::{
@@ -33,6 +34,7 @@ pub(crate) struct Applied {
     pub(crate) changed: Vec<ConversationId>,
     pub(crate) connections: Vec<Connection>,
     pub(crate) undecryptable: u64,
+    pub(crate) suspicious: u64,
     pub(crate) todo: Todo,
 }
 
@@ -46,6 +48,8 @@ struct Page<'a> {
     prepared: Prepared,
     applied: Applied,
     new_messages: NewMessages,
+    /// Conversations that this page's events gave reason to keep out of.
+    distrusted: BTreeSet<ConversationId>,
 }
 
 impl Client {
@@ -66,6 +70,7 @@ impl Client {
             prepared,
             applied: Applied::default(),
             new_messages: NewMessages::default(),
+            distrusted: BTreeSet::new(),
         };
         page.applied.events = events.len() as u64;
         for event in events {
@@ -117,13 +122,22 @@ impl Page<'_> {
                 Ok(self.tx.store_write(move |w| {
                     for member in &joined {
                         put_user(w, member.user, &member.handle)?;
-                        w.put_member(conversation, &MemberRecord { user: member.user, role: member.role })?;
+                        w.put_member(
+                            conversation,
+                            &MemberRecord { user: member.user, role: member.role.clone() },
+                        )?;
                     }
                     left.iter().try_for_each(|user| w.remove_member(conversation, *user))
                 })?)
             }
             EventBody::Role { entry, user, role } => {
                 let conversation = entry.conversation;
+                // The commit before it has said so already, if it is true.
+                if let Some(policy) = self.policy(conversation).await?
+                    && policy.role_of(user).is_none_or(|known| *known.name() != role)
+                {
+                    return self.suspect(conversation, Suspicion::ForgedRole { user });
+                }
                 Ok(self.tx.store_write(move |w| w.put_member(conversation, &MemberRecord { user, role }))?)
             }
             // The rest tells a person something, or is of a later version.
@@ -191,19 +205,32 @@ impl Page<'_> {
         welcome: Option<Vec<u8>>,
     ) -> Result<()> {
         let conversation = entry.conversation;
-        self.tx.store_write(move |w| w.set_epoch(conversation, epoch))?;
         let foreign = entry.sender != Some(self.client.own_device());
         if foreign && epoch == 1 && self.tx.conversation_exists(&group_of(conversation))? {
             // Somebody else made the group first; what this device began is void.
             wipe(&mut self.tx, conversation)?;
         }
+        let before = self.present(conversation).await?;
         let done = self.decrypt(conversation, commit).await?;
         if let Some(done) = &done {
             self.note_new_device(conversation, done);
+            self.note_further_devices(conversation, &before, done)?;
+            if done.outcome == Outcome::StaleEpoch && self.is_replayed(conversation, epoch).await? {
+                self.suspect(conversation, Suspicion::Replayed { epoch })?;
+            }
         }
         if !self.tx.conversation_exists(&group_of(conversation))? {
             self.welcome(conversation, welcome)?;
         }
+        note_policy(&mut self.tx, conversation).await?;
+        // What this device has verified counts; the hub's word only where there is nothing else.
+        let group = group_of(conversation);
+        let reached = if self.tx.conversation_exists(&group)? {
+            self.tx.conversation(&group).await?.epoch()?
+        } else {
+            epoch
+        };
+        self.tx.store_write(move |w| w.set_epoch(conversation, reached))?;
         let joined = self.tx.conversation_exists(&group_of(conversation))?;
         let removed = done.is_some_and(|done| !done.is_active);
         Ok(self.tx.store_write(move |w| {
@@ -221,12 +248,20 @@ impl Page<'_> {
         // Somebody has used up one of this device's key packages.
         self.applied.todo.key_packages = true;
         match self.tx.process_welcome(&welcome) {
-            Ok(joined) if joined.id == group_of(conversation) => Ok(()),
+            Ok(joined) if joined.id == group_of(conversation) => {
+                let epoch = joined.epoch;
+                Ok(self.tx.store_write(move |w| w.set_since_epoch(conversation, epoch))?)
+            }
             Ok(joined) => {
                 tracing::warn!(conversation = %conversation.short(), "a Welcome for another group was dropped");
                 Ok(self.tx.wipe_conversation(&joined.id)?)
             }
             Err(EngineError::Store(error)) => Err(error.into()),
+            Err(EngineError::RulesBroken(violation)) => {
+                let reason = violation.to_string();
+                self.distrust(conversation)?;
+                self.suspect(conversation, Suspicion::ForbiddenGroup { reason })
+            }
             Err(error) => {
                 tracing::warn!(conversation = %conversation.short(), %error, "a Welcome could not be used");
                 Ok(())
@@ -264,9 +299,12 @@ impl Page<'_> {
         match opened.and_then(|mut guard| guard.decrypt_message(bytes)) {
             // The log is ordered: what has to wait means that a commit or a proposal before it could not be applied here.
             Ok(done) if done.outcome == Outcome::Buffered => {
-                tracing::warn!(conversation = %conversation.short(), "a message before this one is missing");
                 self.applied.undecryptable += 1;
-                self.rejoin(conversation)?;
+                // What follows a commit that was refused cannot be read, which was said already.
+                if !self.is_distrusted(conversation)? {
+                    self.suspect(conversation, Suspicion::Withheld)?;
+                    self.rejoin(conversation)?;
+                }
                 Ok(None)
             }
             Ok(done) => {
@@ -277,6 +315,16 @@ impl Page<'_> {
             }
             Err(EngineError::ConversationNotFound(_)) => Ok(None),
             Err(EngineError::Store(error)) => Err(error.into()),
+            Err(error @ (EngineError::RulesBroken(_) | EngineError::ContextChanged)) => {
+                let reason = match &error {
+                    EngineError::RulesBroken(violation) => violation.to_string(),
+                    error => error.to_string(),
+                };
+                self.applied.undecryptable += 1;
+                self.distrust(conversation)?;
+                self.suspect(conversation, Suspicion::ForbiddenCommit { reason })?;
+                Ok(None)
+            }
             Err(error) => {
                 tracing::warn!(conversation = %conversation.short(), %error, "an MLS message was refused");
                 self.applied.undecryptable += 1;
@@ -288,11 +336,93 @@ impl Page<'_> {
         }
     }
 
+    /// Writes down what looks as if the hub did not do as it should.
+    fn suspect(&mut self, conversation: ConversationId, suspicion: Suspicion) -> Result<()> {
+        tracing::warn!(conversation = %conversation.short(), %suspicion, "noticed");
+        self.applied.suspicious += 1;
+        Ok(self.tx.store_write(move |w| note(w, conversation, &suspicion))?)
+    }
+
+    /// From now on this device keeps out of the group as the hub has it.
+    fn distrust(&mut self, conversation: ConversationId) -> Result<()> {
+        self.distrusted.insert(conversation);
+        Ok(self.tx.store_write(move |w| w.set_distrusted(conversation, true))?)
+    }
+
+    fn is_distrusted(&self, conversation: ConversationId) -> Result<bool> {
+        let row = self.client.inner().store.read(|r| r.conversation(conversation))?;
+        Ok(self.distrusted.contains(&conversation) || row.is_some_and(|row| row.distrusted))
+    }
+
+    /// The policy of the group as this device has it.
+    async fn policy(&mut self, conversation: ConversationId) -> Result<Option<Policy>> {
+        let group = group_of(conversation);
+        if !self.tx.conversation_exists(&group)? {
+            return Ok(None);
+        }
+        let data = self.tx.conversation(&group).await?.group_data()?;
+        // The rules let no other in.
+        Ok(data.and_then(|data| decode(Some(&data)).ok()))
+    }
+
+    /// Whose devices are in the group.
+    async fn present(&mut self, conversation: ConversationId) -> Result<BTreeSet<UserId>> {
+        let group = group_of(conversation);
+        if !self.tx.conversation_exists(&group)? {
+            return Ok(BTreeSet::new());
+        }
+        let clients = self.tx.conversation(&group).await?.client_ids()?;
+        let address = |client: &ClientId| DeviceAddress::from_identity(client.as_bytes()).ok();
+        Ok(clients.iter().filter_map(address).map(|address| address.user).collect())
+    }
+
+    /// Devices of those who were in the group already. Only the hub says that they are theirs.
+    fn note_further_devices(
+        &mut self,
+        conversation: ConversationId,
+        before: &BTreeSet<UserId>,
+        done: &MlsConversationDecryptMessage,
+    ) -> Result<()> {
+        let own = self.client.own_address();
+        for client in &done.added {
+            if let Ok(DeviceAddress { user, device, .. }) = DeviceAddress::from_identity(client.as_bytes())
+                && before.contains(&user)
+                && (user, device) != (own.user, own.device)
+                && !done.removed.contains(client)
+            {
+                self.suspect(conversation, Suspicion::NewDevice { user, device })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an old commit is delivered as one that came after this device joined.
+    async fn is_replayed(&mut self, conversation: ConversationId, epoch: u64) -> Result<bool> {
+        let group = group_of(conversation);
+        let row = self.client.inner().store.read(|r| r.conversation(conversation))?;
+        let since = row.map_or(0, |row| row.since_epoch);
+        if !self.tx.conversation_exists(&group)? || epoch <= since {
+            return Ok(false);
+        }
+        // One that this device has applied is delivered again when an acknowledgement was lost.
+        Ok(epoch > self.tx.conversation(&group).await?.epoch()?)
+    }
+
     /// Gives up the group's state, so that this device joins again.
     fn rejoin(&mut self, conversation: ConversationId) -> Result<()> {
         wipe(&mut self.tx, conversation)?;
         Ok(self.tx.store_write(move |w| w.set_joined(conversation, false))?)
     }
+}
+
+/// Notes the policy of the group as this device has it now.
+pub(crate) async fn note_policy(tx: &mut TransactionContext, conversation: ConversationId) -> Result<()> {
+    let group = group_of(conversation);
+    if tx.conversation_exists(&group)? {
+        let policy = tx.conversation(&group).await?.group_data()?;
+        tx.store_write(move |w| w.set_policy(conversation, policy.as_deref()))?;
+    }
+    Ok(())
 }
 
 /// Whether the hub's log has gone where this device cannot follow, so that it must join anew.
@@ -401,7 +531,7 @@ pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation)
     let mut members = Vec::with_capacity(conversation.members.len());
     for member in &conversation.members {
         put_user(w, member.user, &member.handle)?;
-        members.push(MemberRecord { user: member.user, role: member.role });
+        members.push(MemberRecord { user: member.user, role: member.role.clone() });
     }
     w.replace_members(conversation.conversation, &members)
 }

@@ -5,6 +5,7 @@ use crate::{
     client::{Inner, SETTINGS},
     link::HubLink,
     model::Me,
+    rules::ConversationRules,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tertulia_domain::{DeviceAddress, DeviceId, Domain, Handle, UserId};
@@ -171,7 +172,8 @@ impl ClientBuilder {
         let link = Arc::new(HubLink::default());
         link.set(hub.clone());
         let joined = MlsCustomConfiguration { key_rotation_span: key_rotation, ..Default::default() };
-        let config = SessionConfig { joined, ..Default::default() };
+        let rules = ConversationRules { me: me.user, domain: me.domain.clone(), store: store.clone() };
+        let config = SessionConfig { joined, group_rules: Some(Arc::new(rules)), ..Default::default() };
         let engine = Session::open(store.clone(), link, config)?;
         Ok(Client::from_inner(Inner::new(me, hub, store, engine)))
     }

@@ -1,8 +1,9 @@
 //! What the SDK's calls can fail with.
 
+use crate::rules::Refusal;
 use tertulia_api::Code;
 use tertulia_content::{ContentError, InvalidContent};
-use tertulia_domain::{ConversationId, Handle};
+use tertulia_domain::{ConversationId, Handle, policy::Violation};
 use tertulia_mls::{EngineError, RejectReason};
 use tertulia_store::StoreError;
 use tertulia_transport::TransportError;
@@ -85,6 +86,25 @@ pub enum Error {
     /// Only groups have members, roles and a name that can be changed. Do not offer it for this conversation.
     #[error("a conversation of this type has no members, roles or name to change")]
     NotAGroup,
+    /// There is no role of that name in the conversation. Offer those that there are.
+    #[error("there is no role \"{role}\"")]
+    UnknownRole {
+        /// What was asked for.
+        role: String,
+    },
+    /// The conversation's rules do not allow this user to do that. Tell the person.
+    #[error("that is not allowed in this conversation: {violation}")]
+    NotAllowed {
+        /// The rule.
+        violation: Violation,
+    },
+    /// This device keeps out of the conversation, since the hub has let something pass that its rules forbid. Show the person what
+    /// [`Client::suspicions`](crate::Client::suspicions) has; [`Client::trust`](crate::Client::trust) goes back in.
+    #[error("the hub has let a forbidden change of that conversation pass; this device keeps out of it")]
+    Distrusted {
+        /// The conversation.
+        conversation: ConversationId,
+    },
     /// One leaves a conversation, one does not remove oneself from it. Call `leave`.
     #[error("one cannot remove oneself; leave the conversation instead")]
     LeaveInstead,
@@ -160,6 +180,10 @@ impl From<EngineError> for Error {
             EngineError::CommitRejected(RejectReason::Refused { code, detail }) => {
                 Self::Refused { code, detail }
             }
+            EngineError::AgainstTheRules(violation) => match violation.reason::<Refusal>() {
+                Some(Refusal::Violation(violation)) => Self::NotAllowed { violation: violation.clone() },
+                _ => Self::Engine(EngineError::AgainstTheRules(violation)),
+            },
             other => Self::Engine(other),
         }
     }
@@ -180,6 +204,14 @@ impl Error {
             Self::NoSuchMember { .. } => "no-such-member",
             Self::NoDevices { .. } => "no-devices",
             Self::NotAGroup => Code::InvalidOperation.as_str(),
+            Self::UnknownRole { .. } => Code::UnknownRole.as_str(),
+            Self::NotAllowed { violation } => match violation {
+                Violation::ActionDenied { .. } => Code::ActionDenied.as_str(),
+                Violation::RoleElevation { .. } => Code::RoleElevation.as_str(),
+                Violation::LastAdmin => Code::LastAdmin.as_str(),
+                _ => Code::InvalidCommit.as_str(),
+            },
+            Self::Distrusted { .. } => "distrusted",
             Self::LeaveInstead => "leave-instead",
             Self::NobodyNamed => "nobody-named",
             Self::EmptyText => "empty-text",
@@ -212,6 +244,8 @@ impl Error {
             | Self::NoSuchMember { .. }
             | Self::NoDevices { .. }
             | Self::NotAGroup
+            | Self::UnknownRole { .. }
+            | Self::NotAllowed { .. }
             | Self::LeaveInstead
             | Self::NobodyNamed
             | Self::EmptyText
@@ -219,7 +253,10 @@ impl Error {
             | Self::DeliveredElsewhere
             | Self::Refused { .. }
             | Self::InvalidContent(_) => ErrorKind::Misuse,
-            Self::UntrustworthyHub { .. } | Self::Content(_) | Self::MisattributedContent => ErrorKind::Peer,
+            Self::UntrustworthyHub { .. }
+            | Self::Distrusted { .. }
+            | Self::Content(_)
+            | Self::MisattributedContent => ErrorKind::Peer,
             Self::Queued { .. } | Self::Contended { .. } => ErrorKind::Transient,
             Self::Hub(error) if error.is_transient() => ErrorKind::Transient,
             Self::Hub(TransportError::Protocol { .. }) => ErrorKind::Peer,

@@ -1,6 +1,9 @@
 //! The live stream of what happens.
 
-use crate::{Client, ClientEvent, Error, Result, apply::Applied, connections::from_hub, reading::message};
+use crate::{
+    Client, ClientEvent, Error, Result, apply::Applied, connections::from_hub, reading::message,
+    suspicion::noticed,
+};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, stream};
 use std::{collections::VecDeque, time::Duration};
@@ -25,6 +28,8 @@ struct Events {
     ready: VecDeque<ClientEvent>,
     /// The last message that was told, in the order in which messages came into the home.
     told: Option<i64>,
+    /// The last suspicion that was told.
+    told_suspicion: i64,
     delays: ExponentialBackoff,
     failed: bool,
 }
@@ -47,11 +52,13 @@ impl Client {
     pub fn events(&self) -> impl Stream<Item = Result<ClientEvent>> + Send + use<> {
         // Messages that come in between this call and the first poll belong to the stream as well.
         let told = self.inner().store.read(|r| r.last_arrival()).ok();
+        let noticed = self.inner().store.read(|r| r.suspicions_after(0)).unwrap_or_default();
         let events = Events {
             client: self.clone(),
             live: None,
             ready: VecDeque::new(),
             told,
+            told_suspicion: noticed.last().map_or(0, |last| last.id),
             delays: delays(),
             failed: false,
         };
@@ -132,8 +139,13 @@ impl Events {
         self.tell_messages()
     }
 
-    /// Tells the messages that came into the home since the last one that was told.
+    /// Tells the messages that came into the home since the last one that was told, and what was noticed.
     fn tell_messages(&mut self) -> Result<()> {
+        let after = self.told_suspicion;
+        for row in self.client.inner().store.read(|r| r.suspicions_after(after))? {
+            self.told_suspicion = row.id;
+            self.ready.extend(noticed(row).map(ClientEvent::Suspicion));
+        }
         let store = &self.client.inner().store;
         let mut told = match self.told {
             Some(told) => told,

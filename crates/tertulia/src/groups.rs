@@ -2,7 +2,9 @@
 
 use crate::{
     Client, Error, Result, SyncReport,
+    apply::note_policy,
     link::{conversation_of, group_of},
+    suspicion::Suspicion,
     sync::{tolerate, wipe},
 };
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -10,9 +12,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, SystemTime},
 };
-use tertulia_api::{Code, account::ClaimedKeyPackage, conversation::Conversation};
+use tertulia_api::{
+    Code,
+    account::ClaimedKeyPackage,
+    conversation::Conversation,
+    policy::{decode, encode},
+};
 use tertulia_content::MimiContent;
-use tertulia_domain::{ConversationId, ConversationName, DeviceAddress, UserId};
+use tertulia_domain::{
+    ConversationId, ConversationName, ConversationType, DeviceAddress, Role, UserId,
+    policy::{AddPermission, Policy},
+};
 use tertulia_mls::{
     ClientId, CommitOptions, EngineError, KeyPackage, MlsConversationConfiguration, RejectReason,
     TransactionContext, VerifiableGroupInfo,
@@ -33,6 +43,26 @@ const CLAIM: usize = 100;
 pub(crate) struct Change {
     pub(crate) add: Vec<UserId>,
     pub(crate) remove: Vec<UserId>,
+    /// What is to be different in the policy, beside what follows from the others.
+    pub(crate) policy: Option<PolicyChange>,
+}
+
+/// A change of a conversation's policy.
+#[derive(Debug, Clone)]
+pub(crate) enum PolicyChange {
+    /// Another role for a member.
+    Role { user: UserId, role: Role },
+    /// Another rule of who may add members.
+    AddPermission(AddPermission),
+}
+
+impl PolicyChange {
+    fn of(&self, policy: Policy) -> Policy {
+        match self {
+            Self::Role { user, role } => policy.with_role(*user, role),
+            Self::AddPermission(permission) => policy.with_add_permission(*permission),
+        }
+    }
 }
 
 /// Key packages that were claimed and not used yet, by device.
@@ -97,7 +127,7 @@ impl Client {
                 Upkeep::History if guard.needs_history_rotation()? => guard.rotate_history().await.map(drop),
                 Upkeep::History => Ok(()),
             };
-            match self.outcome(tx, committed).await? {
+            match self.outcome(conversation, tx, committed).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
                 Attempt::Afresh(misfit) => retries.misfit(misfit)?,
@@ -138,7 +168,7 @@ impl Client {
         }
         let rotated = guard.rotate_key_material_if_due(now).await;
         let has_rotated = matches!(rotated, Ok(Some(_)));
-        self.outcome(tx, rotated).await?;
+        self.outcome(conversation, tx, rotated).await?;
         Ok(has_rotated)
     }
 
@@ -152,20 +182,33 @@ impl Client {
                 }
                 answer => answer?,
             };
+            let group_info = VerifiableGroupInfo::from_bytes(&group_info)?;
+            self.check_epoch(conversation, group_info.epoch()).await?;
             let mut tx = self.inner().session.new_transaction().await?;
             let committed = if tx.conversation_exists(&group_of(conversation))? {
                 Ok(())
             } else {
                 let credential = self.own_credential(&tx)?;
-                match VerifiableGroupInfo::from_bytes(&group_info) {
-                    Ok(group_info) => tx.join_by_external_commit(group_info, &credential).await.map(drop),
-                    Err(error) => Err(error),
+                let joined = tx.join_by_external_commit(group_info, &credential).await;
+                if let Ok(joined) = &joined {
+                    let epoch = joined.epoch;
+                    tx.store_write(move |w| {
+                        w.set_joined(conversation, true)?;
+                        w.set_since_epoch(conversation, epoch)
+                    })?;
                 }
+                joined.map(drop)
             };
-            if committed.is_ok() {
-                tx.store_write(move |w| w.set_joined(conversation, true))?;
+            if let Err(EngineError::AgainstTheRules(violation)) = &committed {
+                // The rules are those of the group that the hub offers.
+                let reason = violation.to_string();
+                tx.abort();
+                self.notice(conversation, Suspicion::ForbiddenGroup { reason }).await?;
+                return Err(Error::UntrustworthyHub {
+                    what: "the group that it offers is against its rules",
+                });
             }
-            match self.outcome(tx, committed).await? {
+            match self.outcome(conversation, tx, committed).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
                 Attempt::Afresh(misfit) => retries.misfit(misfit)?,
@@ -174,13 +217,26 @@ impl Client {
         }
     }
 
+    /// Refuses to join a state of the group that is known to be over.
+    async fn check_epoch(&self, conversation: ConversationId, epoch: u64) -> Result<()> {
+        let row = self.inner().store.read(|r| r.conversation(conversation))?;
+        let known = row.map_or(0, |row| row.record.epoch);
+        if epoch >= known {
+            return Ok(());
+        }
+        self.notice(conversation, Suspicion::OldGroupInfo { epoch, known }).await?;
+        Err(Error::UntrustworthyHub { what: "it offers an old state of the group" })
+    }
+
     /// Sees to it that this device is in the conversation's group and can encrypt for it.
     pub(crate) async fn ready(&self, conversation: ConversationId) -> Result<()> {
         let group = group_of(conversation);
         for _ in 0..ATTEMPTS {
             let row = self.inner().store.read(|r| r.conversation(conversation))?;
-            if !row.is_some_and(|row| row.active) {
-                return Err(Error::NotAMember { conversation });
+            match row {
+                Some(row) if row.distrusted => return Err(Error::Distrusted { conversation }),
+                Some(row) if row.active => {}
+                _ => return Err(Error::NotAMember { conversation }),
             }
             if self.inner().session.pending_commit(&group)?.is_some() {
                 self.settle(conversation, &mut SyncReport::default()).await?;
@@ -224,7 +280,7 @@ impl Client {
         let mut retries = Retries::new(id);
         loop {
             self.claim(&members, &mut claimed).await?;
-            match self.begin_once(id, &claimed, announcement.clone()).await? {
+            match self.begin_once((id, conversation.kind), &claimed, announcement.clone()).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
                 Attempt::Afresh(misfit) => {
@@ -241,7 +297,7 @@ impl Client {
 
     async fn begin_once(
         &self,
-        id: ConversationId,
+        (id, kind): (ConversationId, ConversationType),
         claimed: &Claimed,
         announcement: Option<Vec<u8>>,
     ) -> Result<Attempt> {
@@ -249,7 +305,7 @@ impl Client {
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
             let credential = self.own_credential(&tx)?;
-            tx.new_conversation(&group, &credential, self.configuration()?)?;
+            tx.new_conversation(&group, &credential, self.configuration(id, kind)?)?;
         } else if tx.conversation(&group).await?.epoch()? > 0 {
             return Ok(Attempt::Done);
         }
@@ -261,7 +317,10 @@ impl Client {
             guard.change_members(add, &[], options(announcement)).await
         };
         match &committed {
-            Ok(_) => tx.store_write(move |w| w.set_joined(id, true))?,
+            Ok(_) => tx.store_write(move |w| {
+                w.set_joined(id, true)?;
+                w.set_since_epoch(id, 1)
+            })?,
             // What was begun here is void, for the hub has another beginning, or none. Another process of this home may have
             // joined that one meanwhile.
             Err(EngineError::CommitRejected(_)) => {
@@ -271,7 +330,7 @@ impl Client {
             }
             Err(_) => {}
         }
-        self.outcome(tx, committed).await
+        self.outcome(id, tx, committed).await
     }
 
     async fn change_once(
@@ -295,7 +354,11 @@ impl Client {
             }
             add.remove(&address);
         }
-        if add.is_empty() && remove.is_empty() {
+        let policy = match &change.policy {
+            Some(change) => changed_policy(guard.group_data()?.as_deref(), change)?,
+            None => None,
+        };
+        if add.is_empty() && remove.is_empty() && policy.is_none() {
             return Ok(Attempt::Done);
         }
         // Who joins by Welcome cannot read what was said before, the name neither.
@@ -304,19 +367,26 @@ impl Client {
             Some(name) if !add.is_empty() => Some(self.announcement(conversation, &name)?),
             _ => None,
         };
-        let committed =
-            guard.change_members(add.into_values().collect(), &remove, options(announcement)).await;
-        self.outcome(tx, committed).await
+        let mut options = options(announcement);
+        options.group_data = policy;
+        let committed = if add.is_empty() && remove.is_empty() {
+            guard.update_key_material_with(options).await
+        } else {
+            guard.change_members(add.into_values().collect(), &remove, options).await
+        };
+        self.outcome(conversation, tx, committed).await
     }
 
     /// Ends an attempt: done, to be repeated, or an error that the caller must know.
     async fn outcome<T>(
         &self,
+        conversation: ConversationId,
         mut tx: TransactionContext,
         committed: std::result::Result<T, EngineError>,
     ) -> Result<Attempt> {
         match committed {
             Ok(_) => {
+                note_policy(&mut tx, conversation).await?;
                 tx.finish().await?;
                 Ok(Attempt::Done)
             }
@@ -388,12 +458,18 @@ impl Client {
         }
     }
 
-    fn configuration(&self) -> Result<MlsConversationConfiguration> {
+    /// How the group of a conversation is set up. That of a group or channel begins with a policy in which its creator is alone.
+    fn configuration(
+        &self,
+        id: ConversationId,
+        kind: ConversationType,
+    ) -> Result<MlsConversationConfiguration> {
         let key = self.inner().store.read(|r| r.setting(Setting::HubKey))?.ok_or(Error::NotSignedIn)?;
         let key = hex::decode(key).map_err(|_| Error::NotSignedIn)?;
         let custom = self.inner().session.config().joined.clone();
         let mut configuration = MlsConversationConfiguration { custom, ..Default::default() };
         configuration.set_raw_external_senders(vec![key])?;
+        configuration.group_data = Policy::new(id, kind, self.me().user).ok().map(|policy| encode(&policy));
         Ok(configuration)
     }
 
@@ -406,6 +482,14 @@ impl Client {
         let (sender, room) = self.uris(self.me().user, conversation);
         Ok(MimiContent::name_announcement(name.as_str()).with_origin(&sender, &room).encode()?)
     }
+}
+
+/// The group data with which the policy is changed. None if it is so already.
+fn changed_policy(data: Option<&[u8]>, change: &PolicyChange) -> Result<Option<Vec<u8>>> {
+    let before = decode(data)
+        .map_err(|_| Error::UntrustworthyHub { what: "the group has no policy that can be read" })?;
+    let after = change.of(before.clone());
+    Ok((after != before).then(|| encode(&after)))
 }
 
 fn options(announcement: Option<Vec<u8>>) -> CommitOptions {

@@ -42,7 +42,9 @@ mod link;
 mod membership;
 mod model;
 mod reading;
+mod rules;
 mod sending;
+mod suspicion;
 mod sync;
 mod todo;
 
@@ -52,9 +54,10 @@ pub use error::{Error, ErrorKind, Result};
 pub use model::{
     ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, SyncReport,
 };
+pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_domain::{
     ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
-    connection::Status as ConnectionStatus, ids::HandleError,
+    connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};
 

@@ -1,8 +1,14 @@
 //! Making groups and changing who is in them.
 
-use crate::{Client, Conversation, Error, ErrorKind, Result, SyncReport, groups::Change};
-use tertulia_api::Code;
-use tertulia_domain::{ConversationId, ConversationName, Handle, UserId};
+use crate::{
+    Client, Conversation, Error, ErrorKind, Result, SyncReport,
+    groups::{Change, PolicyChange},
+};
+use tertulia_api::{Code, policy::decode};
+use tertulia_domain::{
+    ConversationId, ConversationName, Handle, Role, RoleName, UserId,
+    policy::{AddPermission, Policy},
+};
 use tertulia_store::OutboxKind;
 
 impl Client {
@@ -45,7 +51,7 @@ impl Client {
     pub async fn add_members(&self, id: ConversationId, members: &[Handle]) -> Result<Conversation> {
         self.check_group(id)?;
         let add = self.named(members).await?;
-        self.change(id, &Change { add, remove: Vec::new() }).await?;
+        self.change(id, &Change { add, ..Change::default() }).await?;
         self.caught_up(id).await
     }
 
@@ -67,7 +73,7 @@ impl Client {
             }
         }
         let remove = self.named(members).await?;
-        self.change(id, &Change { add: Vec::new(), remove }).await?;
+        self.change(id, &Change { remove, ..Change::default() }).await?;
         self.caught_up(id).await
     }
 
@@ -78,11 +84,11 @@ impl Client {
     /// What the hub refuses: `last-admin`, `no-conversation`, `invalid-operation`.
     pub async fn leave(&self, id: ConversationId, successor: Option<&Handle>) -> Result<()> {
         self.check_group(id)?;
-        let successor = match successor {
-            Some(handle) => Some(self.user(handle).await?),
-            None => None,
-        };
-        match self.inner().hub.leave(id, successor).await {
+        if let Some(successor) = successor {
+            // By a commit, so that the others see that it is this user's will.
+            self.set_role(id, successor, RoleName::ADMIN.as_str()).await?;
+        }
+        match self.inner().hub.leave(id, None).await {
             // The answer of an earlier try was lost.
             Err(error) if error.hub_code() == Some(Code::NoConversation) && self.is_known(id)? => {}
             answer => answer?,
@@ -109,18 +115,50 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// What the hub refuses: `unknown-role`, `action-denied`, `role-elevation`, `last-admin`, `no-conversation`.
+    /// [`Error::UnknownRole`], [`Error::NoSuchMember`], and [`Error::NotAllowed`] with `action-denied`, `role-elevation` or
+    /// `last-admin`.
     pub async fn set_role(&self, id: ConversationId, member: &Handle, role: &str) -> Result<Conversation> {
         self.check_group(id)?;
+        let name: RoleName = role.parse().map_err(|_| Error::UnknownRole { role: role.to_owned() })?;
+        let role = Role::predefined(&name).ok_or(Error::UnknownRole { role: role.to_owned() })?;
         let user = self.user(member).await?;
-        self.inner().hub.set_role(id, user, role).await?;
+        self.ready(id).await?;
+        let policy = self.policy(id)?;
+        if !policy.is_some_and(|policy| policy.has(user)) {
+            return Err(Error::NoSuchMember { handle: member.clone() });
+        }
+        let policy = Some(PolicyChange::Role { user, role });
+        self.change(id, &Change { policy, ..Change::default() }).await?;
         self.caught_up(id).await
+    }
+
+    /// Says who may add members to a group: those whose role allows it, or everybody.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`], [`Error::NotAGroup`].
+    pub async fn set_add_permission(
+        &self,
+        id: ConversationId,
+        permission: AddPermission,
+    ) -> Result<Conversation> {
+        self.check_group(id)?;
+        let policy = Some(PolicyChange::AddPermission(permission));
+        self.change(id, &Change { policy, ..Change::default() }).await?;
+        self.caught_up(id).await
+    }
+
+    /// The policy of a group as this device has it.
+    fn policy(&self, id: ConversationId) -> Result<Option<Policy>> {
+        let row = self.inner().store.read(|r| r.conversation(id))?;
+        Ok(row.and_then(|row| decode(row.policy.as_deref()).ok()))
     }
 
     /// What the hub would refuse, said before anything is prepared.
     fn check_group(&self, id: ConversationId) -> Result<()> {
         match self.inner().store.read(|r| r.conversation(id))? {
             None => Err(Error::UnknownTarget { target: id.to_string() }),
+            Some(row) if row.distrusted => Err(Error::Distrusted { conversation: id }),
             Some(row) if row.record.kind.is_managed() => Ok(()),
             Some(_) => Err(Error::NotAGroup),
         }

@@ -1,5 +1,6 @@
 //! What an application sees: people, conversations, messages.
 
+use crate::Noticed;
 use tertulia_domain::{
     ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
     connection::Status as ConnectionStatus,
@@ -127,6 +128,8 @@ pub struct SyncReport {
     pub undecryptable: u64,
     /// Conversations in which this device has given itself new keys because the old ones were due.
     pub rotated: u64,
+    /// What looked as if the hub did not do as it should: see [`Client::suspicions`](crate::Client::suspicions).
+    pub suspicious: u64,
 }
 
 /// Something that happened, as [`Client::events`](crate::Client::events) tells it. The home already holds it.
@@ -139,6 +142,8 @@ pub enum ClientEvent {
     Connection(Connection),
     /// A conversation's members, roles, name or messages changed.
     ConversationChanged(ConversationId),
+    /// Something looks as if the hub did not do as it should.
+    Suspicion(Noticed),
     /// Everything that the hub had is here; what follows is live.
     CaughtUp,
     /// The connection to the hub was lost; it is tried again until it works.

@@ -1,7 +1,8 @@
 //! Reading what this home holds. None of it uses the network.
 
 use crate::{Client, Conversation, Error, Member, Message, MessageQuery, Result, link::group_of};
-use tertulia_domain::{ConversationId, ConversationType, Handle, Sequence, UserId};
+use tertulia_api::policy::decode;
+use tertulia_domain::{ConversationId, ConversationType, Handle, RoleName, Sequence, UserId};
 use tertulia_store::{ConversationRow, MessageRow, ReadTx};
 
 #[allow(clippy::unused_async)] // an application need not know which calls wait
@@ -103,11 +104,12 @@ impl Client {
     fn describe(&self, r: &ReadTx<'_>, row: ConversationRow) -> Result<Conversation> {
         let id = row.record.id;
         let mut members = Vec::new();
-        for member in r.members(id)? {
-            if let Some(handle) = self.handle_of(r, member.user)? {
-                members.push(Member { user: member.user, handle, role: member.role });
+        for (user, role) in members_of(r, &row)? {
+            if let Some(handle) = self.handle_of(r, user)? {
+                members.push(Member { user, handle, role });
             }
         }
+        members.sort_by(|a, b| a.handle.cmp(&b.handle));
         let name = match row.record.kind {
             ConversationType::OneToOne | ConversationType::Connection => {
                 let connection = r.connection_of(id)?;
@@ -122,6 +124,15 @@ impl Client {
     fn handle_of(&self, r: &ReadTx<'_>, user: UserId) -> Result<Option<Handle>> {
         if user == self.me().user { Ok(Some(self.me().handle.clone())) } else { Ok(r.handle(user)?) }
     }
+}
+
+/// The members: as the policy of the group says, which all members have, or else as the hub says.
+fn members_of(r: &ReadTx<'_>, row: &ConversationRow) -> Result<Vec<(UserId, RoleName)>> {
+    if let Ok(policy) = decode(row.policy.as_deref()) {
+        return Ok(policy.members().map(|(user, role)| (user, role.clone())).collect());
+    }
+    let members = r.members(row.record.id)?;
+    Ok(members.into_iter().map(|member| (member.user, member.role)).collect())
 }
 
 pub(crate) fn message(r: &ReadTx<'_>, row: MessageRow) -> Result<Message> {

@@ -28,7 +28,7 @@ impl Client {
     ///
     /// [`Error::Queued`] when the hub cannot be reached: the message is safe and the next [`sync`](Self::sync) sends it. With any
     /// other error nothing was sent and nothing is kept: [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::NotConnected`],
-    /// [`Error::NotAMember`], and what the hub refuses.
+    /// [`Error::NotAMember`], [`Error::Distrusted`], and what the hub refuses.
     pub async fn send(&self, id: ConversationId, text: &str) -> Result<Message> {
         let content = self.text_content(id, text)?;
         let accepted = self.send_content(id, OutboxKind::Message, content).await?;
@@ -83,6 +83,7 @@ impl Client {
         match own_side {
             Some((status, handle)) if !may_talk(status) => Err(Error::NotConnected { handle }),
             _ if !row.active => Err(Error::NotAMember { conversation: id }),
+            _ if row.distrusted => Err(Error::Distrusted { conversation: id }),
             _ => Ok(()),
         }
     }

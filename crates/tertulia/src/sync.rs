@@ -116,6 +116,7 @@ impl Client {
                 report.events += applied.events;
                 report.messages += applied.new_messages.len() as u64;
                 report.undecryptable += applied.undecryptable;
+                report.suspicious += applied.suspicious;
                 if !more {
                     return Ok(());
                 }

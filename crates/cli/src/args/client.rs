@@ -1,7 +1,11 @@
 //! The arguments of the client's commands.
 
-use clap::{Args, Subcommand, builder::NonEmptyStringValueParser, value_parser};
-use tertulia::Handle;
+use clap::{
+    Args, Subcommand,
+    builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _},
+    value_parser,
+};
+use tertulia::{AddPermission, Handle};
 use url::Url;
 
 /// `signup`.
@@ -119,6 +123,23 @@ pub(crate) enum GroupCommand {
         #[command(flatten)]
         offline: OfflineArg,
     },
+    /// Say who may add people: admins, or everyone
+    Adders {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// Who may
+        #[arg(value_parser = PossibleValuesParser::new(["admins", "everyone"]).map(|who| who.parse::<AddPermission>().expect("both are names of one")))]
+        who: AddPermission,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Go back into a group that this device keeps out of, whoever is in it now
+    Trust {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
     /// List the members with their roles
     Members {
         #[command(flatten)]
@@ -138,6 +159,8 @@ impl GroupCommand {
             | Self::Leave { conversation, .. }
             | Self::Rename { conversation, .. }
             | Self::Role { conversation, .. }
+            | Self::Adders { conversation, .. }
+            | Self::Trust { conversation, .. }
             | Self::Members { conversation, .. } => Some(&conversation.target),
         }
     }

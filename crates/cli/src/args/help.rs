@@ -79,7 +79,7 @@ Examples:
 
 /// The commands in the order and company in which somebody new needs them.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("This device", &["signup", "login", "whoami", "devices", "sync", "home"]),
+    ("This device", &["signup", "login", "whoami", "devices", "sync", "warnings", "home"]),
     ("People", &["connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
     ("Conversations", &["list", "send", "read", "group"]),
     ("Server", &["serve"]),

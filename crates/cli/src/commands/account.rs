@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::Session;
 use crate::{
-    args::{LogInArgs, PasswordArgs, SignUpArgs},
+    args::{LogInArgs, OfflineArg, PasswordArgs, SignUpArgs},
     error::CliError,
     output::view,
     progress::watched,
@@ -41,6 +41,16 @@ pub(super) async fn sync(session: &mut Session<'_>) -> Result<(), CliError> {
     let client = session.open().await?;
     let report = watched("Bringing this home up to date", client.sync()).await?;
     session.output.report(&report.into())
+}
+
+pub(super) async fn warnings(session: &mut Session<'_>, args: &OfflineArg) -> Result<(), CliError> {
+    let client = session.open_current(args.offline).await?;
+    let mut warnings = Vec::new();
+    for noticed in client.suspicions().await? {
+        let conversation = client.conversation(noticed.conversation).await.ok();
+        warnings.push(view::Warning::new(noticed, conversation));
+    }
+    session.output.warnings(&warnings)
 }
 
 /// The new home, and the password. Standard input has the passphrase before it.

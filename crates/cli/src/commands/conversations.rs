@@ -43,6 +43,15 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
             let (client, id) = find(session, conversation, offline).await?;
             watched("Changing the role", client.set_role(id, handle, role)).await?
         }
+        GroupCommand::Adders { conversation, who, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Changing who may add people", client.set_add_permission(id, *who)).await?
+        }
+        GroupCommand::Trust { conversation, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Joining again", client.trust(id)).await?;
+            client.conversation(id).await?
+        }
         GroupCommand::Members { conversation, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
             let members = client.conversation(id).await?.members;

@@ -104,6 +104,10 @@ impl Reading {
                             output::text::one_line(&reason)
                         ));
                     }
+                    Ok(ClientEvent::Suspicion(noticed)) => {
+                        let what = noticed.suspicion.to_string();
+                        output::note(&format!("warning: {}", output::text::one_line(&what)));
+                    }
                     Ok(_) => {}
                     Err(error) => failure = Some(error),
                 }

@@ -73,6 +73,10 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("last-admin", _) => {
             "make somebody else admin first: `tertulia group role CONVERSATION HANDLE admin`".into()
         }
+        ("distrusted", _) => {
+            "`tertulia warnings` shows why; `tertulia group trust CONVERSATION` goes back in".into()
+        }
+        ("unknown-role", _) => "the roles are admin and member".into(),
         ("action-denied", _) => match target {
             Some(group) => format!("`tertulia group members {group}` shows who is admin"),
             None => return None,

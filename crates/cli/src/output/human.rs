@@ -10,7 +10,10 @@ use tertulia::{ConnectionStatus, ConversationType, Handle};
 
 use super::{
     text,
-    view::{Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report},
+    view::{
+        Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report,
+        Warning,
+    },
 };
 
 const BOLD: Style = Style::new().bold();
@@ -126,7 +129,7 @@ pub(crate) fn conversation(conversation: &Conversation) -> String {
 
 pub(crate) fn members(members: &[Member], page: &Page) -> String {
     let rows = members.iter().map(|member| {
-        vec![Cell::new(format_args!("@{}", member.handle)), Cell::new(member.role), Cell::new(member.user)]
+        vec![Cell::new(format_args!("@{}", member.handle)), Cell::new(&member.role), Cell::new(member.user)]
     });
     table(["HANDLE", "ROLE", "USER"], &[0, 2], rows, page)
 }
@@ -142,8 +145,28 @@ pub(crate) fn report(report: &Report) -> String {
     if report.undecryptable > 0 {
         let _ = write!(out, ", {} that this device cannot read", report.undecryptable);
     }
+    if report.suspicious > 0 {
+        let warnings = count(report.suspicious, "warning");
+        let _ = write!(out, ", {warnings} about the hub (`tertulia warnings`)");
+    }
     out.push_str(".\n");
     out
+}
+
+pub(crate) fn warnings(warnings: &[Warning], page: &Page) -> String {
+    if warnings.is_empty() {
+        return "Nothing was noticed.\n".to_owned();
+    }
+    let rows = warnings.iter().map(|warning| {
+        let name =
+            warning.name.as_deref().map_or_else(|| warning.conversation.to_string().into(), text::one_line);
+        vec![
+            Cell::new(minute(warning.noticed_at, page)),
+            Cell::new(name),
+            Cell::new(text::one_line(&warning.sentence)),
+        ]
+    });
+    table(["WHEN", "CONVERSATION", "WHAT"], &[1, 2], rows, page)
 }
 
 pub(crate) fn exported(exported: &Exported) -> String {

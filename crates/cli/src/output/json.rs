@@ -89,6 +89,11 @@ mod tests {
     }
 
     #[test]
+    fn warnings() {
+        insta::assert_snapshot!(samples::warnings().iter().map(line).collect::<String>());
+    }
+
+    #[test]
     fn a_copy_and_a_new_key() {
         insta::assert_snapshot!([line(&samples::exported()), line(&samples::rekeyed())].concat());
     }

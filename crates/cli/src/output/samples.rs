@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tertulia::{ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId};
+use tertulia::{
+    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
+};
 use url::Url;
 
 use super::view::{
-    Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report, address,
+    Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report, Warning,
+    address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -118,7 +121,28 @@ pub(crate) fn messages() -> Vec<Message> {
 }
 
 pub(crate) fn report() -> Report {
-    Report { events: 7, messages: 3, sent: 1, refused: 0, undecryptable: 0 }
+    Report { events: 7, messages: 3, sent: 1, refused: 0, undecryptable: 0, suspicious: 0 }
+}
+
+pub(crate) fn warnings() -> Vec<Warning> {
+    let suspicion =
+        tertulia::Suspicion::ForbiddenCommit { reason: "no admin would remain\u{1b}[31m".to_owned() };
+    vec![
+        Warning {
+            conversation: conversation_id(2),
+            name: Some("Thursday".to_owned()),
+            noticed_at: Moment::from_millis(EVENING),
+            sentence: suspicion.to_string(),
+            suspicion,
+        },
+        Warning {
+            conversation: conversation_id(3),
+            name: None,
+            noticed_at: Moment::from_millis(EVENING + HOUR),
+            sentence: tertulia::Suspicion::Withheld.to_string(),
+            suspicion: tertulia::Suspicion::Withheld,
+        },
+    ]
 }
 
 pub(crate) fn exported() -> Exported {

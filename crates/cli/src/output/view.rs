@@ -3,7 +3,9 @@
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use tertulia::{ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId};
+use tertulia::{
+    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
+};
 use url::Url;
 
 /// A moment, written as RFC 3339 in UTC with milliseconds.
@@ -210,6 +212,31 @@ pub(crate) struct Report {
     pub(crate) sent: u64,
     pub(crate) refused: u64,
     pub(crate) undecryptable: u64,
+    pub(crate) suspicious: u64,
+}
+
+/// A line of `warnings`.
+#[derive(Serialize)]
+pub(crate) struct Warning {
+    pub(crate) conversation: ConversationId,
+    pub(crate) name: Option<String>,
+    pub(crate) noticed_at: Moment,
+    #[serde(flatten)]
+    pub(crate) suspicion: tertulia::Suspicion,
+    pub(crate) sentence: String,
+}
+
+impl Warning {
+    pub(crate) fn new(noticed: tertulia::Noticed, conversation: Option<tertulia::Conversation>) -> Self {
+        let tertulia::Noticed { conversation: id, at, suspicion, .. } = noticed;
+        Self {
+            conversation: id,
+            name: conversation.and_then(|conversation| conversation.name),
+            noticed_at: Moment::from_millis(at),
+            sentence: suspicion.to_string(),
+            suspicion,
+        }
+    }
 }
 
 impl From<tertulia::SyncReport> for Report {
@@ -220,6 +247,7 @@ impl From<tertulia::SyncReport> for Report {
             sent: report.sent,
             refused: report.refused,
             undecryptable: report.undecryptable,
+            suspicious: report.suspicious,
         }
     }
 }

@@ -35,8 +35,28 @@ pub struct Change {
     pub added: Vec<(UserId, Proposer)>,
     /// For each device that it removes, whose it is and who proposed it.
     pub removed: Vec<(UserId, Proposer)>,
+    /// Who has a device in the group that was there before and stays.
+    pub kept: BTreeSet<UserId>,
+}
+
+impl Change {
     /// Whose devices are in the group afterwards.
-    pub present: BTreeSet<UserId>,
+    pub fn present(&self) -> BTreeSet<UserId> {
+        let joiner = match self.committer {
+            Committer::Joiner(user) => Some(user),
+            Committer::Member(_) => None,
+        };
+        self.kept.iter().copied().chain(self.added.iter().map(|(user, _)| *user)).chain(joiner).collect()
+    }
+
+    /// Who comes back in the commit that removes them: the hub removes all their devices, since they left, and a member adds
+    /// some. They are new.
+    pub fn returning(&self) -> BTreeSet<UserId> {
+        let by_hub: BTreeSet<UserId> =
+            self.removed.iter().filter(|(_, by)| *by == Proposer::Hub).map(|(user, _)| *user).collect();
+        let added = self.added.iter().map(|(user, _)| *user);
+        added.filter(|user| by_hub.contains(user) && !self.kept.contains(user)).collect()
+    }
 }
 
 /// Why a commit is not allowed.
@@ -95,14 +115,19 @@ pub fn check(before: &Policy, after: &Policy, change: &Change) -> Result<(), Vio
         Committer::Member(user) => user,
     };
     let own = acting(before, committer)?;
+    let present = change.present();
+    let returning = change.returning();
+    let mut before = before.clone();
+    before.members.retain(|user, _| !returning.contains(user));
+    let before = &before;
     check_added(before, after, change)?;
-    check_removed(before, after, change, committer)?;
+    check_removed(before, after, change, (committer, &present))?;
     check_order(before, after)?;
     check_roles(before, after, committer, &own)?;
     if before.add_permission != after.add_permission {
         allowed(committer, &own, Action::ModifyAddPermission)?;
     }
-    Ok(())
+    check_present(after, &present)
 }
 
 /// An external commit brings a device of a member in, in the place of its earlier leaf or not, and changes nothing else.
@@ -112,7 +137,7 @@ fn check_join(before: &Policy, after: &Policy, change: &Change, user: UserId) ->
     if before != after || of_others {
         return Err(Violation::Tampered);
     }
-    check_present(after, change)
+    check_present(after, &change.present())
 }
 
 fn check_added(before: &Policy, after: &Policy, change: &Change) -> Result<(), Violation> {
@@ -132,13 +157,13 @@ fn check_added(before: &Policy, after: &Policy, change: &Change) -> Result<(), V
     let added: BTreeSet<UserId> = change.added.iter().map(|(user, _)| *user).collect();
     match after.members.keys().find(|user| !before.has(**user) && !added.contains(user)) {
         Some(user) => Err(Violation::Unaccounted { user: *user }),
-        None => check_present(after, change),
+        None => Ok(()),
     }
 }
 
 /// Nobody has a device in the group without being a member.
-fn check_present(after: &Policy, change: &Change) -> Result<(), Violation> {
-    match change.present.iter().find(|user| !after.has(**user)) {
+fn check_present(after: &Policy, present: &BTreeSet<UserId>) -> Result<(), Violation> {
+    match present.iter().find(|user| !after.has(**user)) {
         Some(user) => Err(Violation::Unaccounted { user: *user }),
         None => Ok(()),
     }
@@ -150,7 +175,7 @@ fn check_removed(
     before: &Policy,
     after: &Policy,
     change: &Change,
-    committer: UserId,
+    (committer, present): (UserId, &BTreeSet<UserId>),
 ) -> Result<(), Violation> {
     for &(user, proposer) in &change.removed {
         let Proposer::User(by) = proposer else { continue };
@@ -158,7 +183,7 @@ fn check_removed(
         if by != user {
             allowed(by, &own, Action::RemoveMember)?;
             // Whose devices a member removes, all of them, is removed.
-            if after.has(user) && !change.present.contains(&user) {
+            if after.has(user) && !present.contains(&user) {
                 return Err(Violation::Unaccounted { user });
             }
         }
@@ -176,11 +201,12 @@ fn check_removed(
     if takes_admin && !remains { Err(Violation::LastAdmin) } else { Ok(()) }
 }
 
-/// Those who stay are in the order in which they were, and the new ones behind them.
+/// Those who stay are in the order in which they were, and the new ones behind them in that of their ids.
 fn check_order(before: &Policy, after: &Policy) -> Result<(), Violation> {
     let stayed = before.members.keys().filter(|user| after.has(**user));
     let leading = after.members.keys().take_while(|user| before.has(**user));
-    if stayed.eq(leading) { Ok(()) } else { Err(Violation::Tampered) }
+    let new = after.members.keys().filter(|user| !before.has(**user));
+    if stayed.eq(leading) && new.is_sorted() { Ok(()) } else { Err(Violation::Tampered) }
 }
 
 /// Roles of those who stay. `own` is the role of who makes the commit.

@@ -1,15 +1,36 @@
 //! The policy that follows from another by a change.
 
-use super::{AddPermission, Policy};
+use std::collections::BTreeSet;
+
+use super::{AddPermission, Change, Policy, Proposer};
 use crate::{
     ids::UserId,
     role::{Role, RoleName},
 };
 
 impl Policy {
-    /// With these users at the end, each with the role. Who is a member already stays as they are.
+    /// What follows from a change of devices: who was added is a member with the role `member`, who was removed is one no
+    /// more. Of a user whose devices the hub removes, only `is_member` can tell: they left, or lost their devices.
+    #[must_use]
+    pub fn after(self, change: &Change, is_member: impl Fn(UserId) -> bool) -> Self {
+        let (present, returning) = (change.present(), change.returning());
+        let by_member: BTreeSet<UserId> = change
+            .removed
+            .iter()
+            .filter(|(_, by)| matches!(by, Proposer::User(_)))
+            .map(|(user, _)| *user)
+            .collect();
+        let gone = |user: UserId| {
+            let is_absent = !present.contains(&user) && (by_member.contains(&user) || !is_member(user));
+            is_absent || returning.contains(&user)
+        };
+        self.without(gone).with_members(change.added.iter().map(|(user, _)| *user), &Role::MEMBER)
+    }
+
+    /// With these users at the end in the order of their ids, each with the role. Who is a member already stays as they are.
     #[must_use]
     pub fn with_members(mut self, users: impl IntoIterator<Item = UserId>, role: &Role) -> Self {
+        let users: BTreeSet<UserId> = users.into_iter().collect();
         for user in users {
             if !self.has(user) {
                 self.members.insert(user, role.name().clone());

@@ -11,13 +11,12 @@ use mls_rs::{
 
 use super::Refused;
 use crate::{
-    ClientId, Committer, ConversationId, GroupChange, Proposer,
+    ClientId, Committer, ConversationId, GROUP_DATA_EXTENSION, GroupChange, Proposer,
     identity::{ClientIdError, client_id_of},
 };
 
-/// The extension of the group's context that holds the application's data. Of the range for private use (RFC 9420,
-/// section 17.3).
-pub(crate) const GROUP_DATA: ExtensionType = ExtensionType::new(0xf7e1);
+/// [`GROUP_DATA_EXTENSION`] for the library.
+pub(crate) const GROUP_DATA: ExtensionType = ExtensionType::new(GROUP_DATA_EXTENSION);
 
 /// The group data among a context's extensions.
 pub(crate) fn data_of(extensions: &ExtensionList) -> Option<&[u8]> {

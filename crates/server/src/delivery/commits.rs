@@ -3,10 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{access, check_may_send, membership::propose_removals};
+use super::{
+    access, check_may_send,
+    membership::{announce_role, propose_removals},
+    policy::{self, NewRole},
+};
 use crate::{
     error::ApiError,
-    mls::{CommitBundle, Observer, ValidCommit},
+    mls::{CommitBundle, Observer, Removed, ValidCommit},
     storage::{
         Position, WriteTx, conversations,
         conversations::Access,
@@ -17,8 +21,9 @@ use crate::{
 use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
 use tertulia_domain::{
-    ConversationId, ConversationType, Role, UserId,
+    ConversationId, ConversationType, RoleName, UserId,
     permission::{self, Candidate},
+    policy::Policy,
     role::Action,
 };
 
@@ -81,22 +86,21 @@ pub(crate) fn accept(
     }
     check_keys(tx, valid)?;
 
-    let arriving: BTreeSet<UserId> = valid.added.iter().map(|leaf| leaf.device.user).collect();
-    let joined = check_arriving(tx, sent, &access, valid, &arriving)?;
-    let going: BTreeSet<UserId> = valid.removed.iter().map(|device| device.user).collect();
+    let policy = policy::check(tx, sent, &access, valid)?;
+    let joined = check_arriving(tx, sent, &access, valid)?;
 
     if !groups::advance(tx, conversation, bundle.epoch, valid.epoch)? {
         return Err(ApiError::stale_epoch(access.epoch));
     }
     groups::store(tx, conversation, &valid.snapshot, &bundle.group_info.bytes)?;
     groups::clear_pending(tx, conversation)?;
-    for device in &valid.removed {
-        groups::remove_leaf(tx, conversation, *device)?;
+    for removed in &valid.removed {
+        groups::remove_leaf(tx, conversation, removed.device)?;
     }
     for leaf in valid.added.iter().chain(valid.joins.then_some(&valid.committer)) {
         groups::insert_leaf(tx, conversation, leaf.index, leaf.device)?;
     }
-    let left = check_going(tx, sent, &access, valid, &going)?;
+    let left = check_going(tx, sent, &access, valid)?;
     check_complete(tx, sent, &access, &joined)?;
 
     let added = valid.added.iter().map(|leaf| leaf.device).collect();
@@ -111,7 +115,7 @@ pub(crate) fn accept(
         digest: Some(*digest),
     };
     let place = log::append(tx, conversation, Kind::Commit, &commit)?;
-    record_members(tx, sent, place.position, &joined, &left)?;
+    record_members(tx, sent, place.position, (valid, policy.as_ref()), &joined, &left)?;
     if access.kind.is_managed() {
         propose_removals(tx, observer, conversation, valid.epoch, now)?;
     }
@@ -130,15 +134,15 @@ fn check_keys(tx: &WriteTx<'_>, valid: &ValidCommit) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Which of the users whose devices are added become members, if the sender may add them.
+/// Which of the users whose devices are added become members, if the sender may talk to them.
 fn check_arriving(
     tx: &WriteTx<'_>,
     sent: &Sent,
     access: &Access,
     valid: &ValidCommit,
-    arriving: &BTreeSet<UserId>,
 ) -> Result<Vec<UserId>, ApiError> {
     let actor = sent.sender.user;
+    let arriving: BTreeSet<UserId> = valid.added.iter().map(|leaf| leaf.device.user).collect();
     if access.kind == ConversationType::OneToOne {
         // Both are in it for good, present or not: who is added is not compared with the members.
         let other = conversations::other_user(tx, sent.conversation, actor)?;
@@ -151,18 +155,15 @@ fn check_arriving(
         return Ok(Vec::new());
     }
     let mut joined = Vec::new();
-    for &user in arriving {
+    let mut candidates = Vec::new();
+    for user in arriving {
         if conversations::role_of(tx, sent.conversation, user)?.is_none() {
             joined.push(user);
+            let connected = conversations::are_connected(tx, actor, user)?;
+            candidates.push(Candidate { user, connected });
         }
     }
-    if !joined.is_empty() {
-        let candidates = joined
-            .iter()
-            .map(|&user| Ok(Candidate { user, connected: conversations::are_connected(tx, actor, user)? }))
-            .collect::<Result<Vec<_>, ApiError>>()?;
-        permission::check_add_members(Some(access.membership()), RoleName::MEMBER, candidates)?;
-    }
+    permission::check_candidates(candidates)?;
     Ok(joined)
 }
 
@@ -185,69 +186,75 @@ fn check_complete(tx: &WriteTx<'_>, sent: &Sent, access: &Access, joined: &[User
     if missing.is_empty() { Ok(()) } else { Err(ApiError::device_mismatch(missing)) }
 }
 
-/// Which of the users whose leaves are removed are members no more, if the sender may remove them. The leaves are
-/// already as they are after the commit.
+/// Which of the users whose leaves are removed are members no more. The leaves are already as they are after the commit, and
+/// that the sender may remove them from a group or channel was looked at with its policy.
 fn check_going(
     tx: &WriteTx<'_>,
     sent: &Sent,
     access: &Access,
     valid: &ValidCommit,
-    going: &BTreeSet<UserId>,
 ) -> Result<Vec<UserId>, ApiError> {
     let Sent { conversation, sender, .. } = *sent;
-    let one_to_one = access.kind == ConversationType::OneToOne;
+    let by_members = valid.removed.iter().filter(|removed| removed.by.is_some());
+    let going: BTreeSet<UserId> =
+        by_members.map(|removed| removed.device.user).filter(|&user| user != sender.user).collect();
     let mut left = Vec::new();
-    for &user in going.iter().filter(|&&user| user != sender.user) {
-        let role = match conversations::role_of(tx, conversation, user)? {
-            Some(role) => role,
-            // Who has left may be removed by anybody; who has blocked the other in a 1:1 is in it all the same.
-            None if one_to_one => RoleName::MEMBER,
-            None => continue,
-        };
+    for user in going {
+        if !access.kind.is_managed() {
+            permission::authorise(Some(&access.membership()), Action::RemoveMember)?;
+        }
         // To throw a device out and let it in again is to remove it: it loses its place and what was on its way to it.
-        let replaced = |device: &UserDevice| valid.added.iter().any(|leaf| leaf.device == *device);
-        if valid.removed.iter().filter(|device| device.user == user).all(replaced) {
-            permission::authorise(Some(access.membership()), Action::RemoveMember)?;
+        let is_replaced = |removed: &Removed| valid.added.iter().any(|leaf| leaf.device == removed.device);
+        if valid.removed.iter().filter(|removed| removed.device.user == user).all(is_replaced) {
             continue;
         }
-        let roster = conversations::roster(tx, conversation)?;
-        permission::check_remove_member(Some(access.membership()), role, roster)?;
         let remaining = groups::devices_in_tree(tx, conversation, user)?;
         if !remaining.is_empty() {
             let missing = remaining.into_iter().map(|device| UserDevice { user, device });
             return Err(ApiError::device_mismatch(missing.collect()));
         }
-        left.push(user);
+        // Who has left may be removed by anybody.
+        if conversations::role_of(tx, conversation, user)?.is_some() {
+            left.push(user);
+        }
     }
     Ok(left)
 }
 
-/// Who is added sees the log from the commit on; who is removed sees that, and nothing later.
+/// Who is added sees the log from the commit on; who is removed sees that, and nothing later. Roles are as the policy says.
 fn record_members(
     tx: &WriteTx<'_>,
     sent: &Sent,
     commit: Position,
+    (valid, policy): (&ValidCommit, Option<&Policy>),
     joined: &[UserId],
     left: &[UserId],
 ) -> Result<(), ApiError> {
-    if joined.is_empty() && left.is_empty() {
-        return Ok(());
-    }
     let Sent { conversation, sender, now, .. } = *sent;
-    let mut members = Vec::with_capacity(joined.len());
-    for &user in joined {
-        conversations::insert_member(tx, conversation, user, RoleName::MEMBER, commit)?;
-        members.push(conversations::as_member(tx, user, RoleName::MEMBER)?);
+    if !joined.is_empty() || !left.is_empty() {
+        let mut members = Vec::with_capacity(joined.len());
+        for &user in joined {
+            let role = policy.and_then(|policy| policy.role_of(user));
+            let role = role.map_or(RoleName::MEMBER, |role| role.name().clone());
+            conversations::insert_member(tx, conversation, user, &role, commit)?;
+            members.push(conversations::as_member(tx, user, role)?);
+        }
+        let entry = Entry {
+            sender: Some(sender),
+            sent_at: now,
+            extra: Some(Extra::Members { joined: members, left: left.to_vec() }),
+            ..Entry::default()
+        };
+        let place = log::append(tx, conversation, Kind::Members, &entry)?;
+        for &user in left {
+            conversations::end_member(tx, conversation, user, place.position)?;
+        }
     }
-    let entry = Entry {
-        sender: Some(sender),
-        sent_at: now,
-        extra: Some(Extra::Members { joined: members, left: left.to_vec() }),
-        ..Entry::default()
-    };
-    let place = log::append(tx, conversation, Kind::Members, &entry)?;
-    for &user in left {
-        conversations::end_member(tx, conversation, user, place.position)?;
+    // Who joins from outside changes nothing; and who has left meanwhile is in the policy until a member commits the removal.
+    if let (Some(policy), false) = (policy, valid.external) {
+        for NewRole { user, role } in policy::adopt(tx, sent, policy)? {
+            announce_role(tx, conversation, sender, user, role, now)?;
+        }
     }
     Ok(())
 }

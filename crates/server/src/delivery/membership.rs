@@ -12,7 +12,7 @@ use crate::{
 };
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{
-    ConversationId, ConversationType, Role, UserId,
+    ConversationId, ConversationType, Role, RoleName, UserId,
     permission::{self, Target},
     role::Action,
 };
@@ -33,7 +33,7 @@ pub(crate) fn create_group(
         return Ok(());
     }
     let own = conversations::find(tx, conversation, creator)?
-        .is_some_and(|access| access.kind == ConversationType::Group && access.role == RoleName::ADMIN);
+        .is_some_and(|access| access.kind == ConversationType::Group && access.role.is_admin());
     if own {
         Ok(())
     } else {
@@ -51,28 +51,37 @@ pub(crate) fn change_role(
     now: i64,
 ) -> Result<(), ApiError> {
     let access = access(tx, conversation, actor.user)?;
-    permission::authorise(Some(access.membership()), Action::ModifyOtherMember)?;
-    let granted: Role = role.parse().map_err(|_| ApiError::from(Code::UnknownRole))?;
+    permission::authorise(Some(&access.membership()), Action::ModifyOtherMember)?;
+    // What stands in the group's signed context, nobody changes but by a commit.
+    if access.epoch > 0 {
+        let detail = "The roles of this conversation stand in its MLS group, and are changed by a commit.";
+        return Err(ApiError::new(Code::InvalidOperation, detail));
+    }
+    let unknown = || ApiError::from(Code::UnknownRole);
+    let name: RoleName = role.parse().map_err(|_| unknown())?;
+    let granted = Role::predefined(&name).ok_or_else(unknown)?;
     let present = conversations::role_of(tx, conversation, user)?
         .ok_or_else(|| ApiError::new(Code::UnknownUser, "This user is not a member of the conversation."))?;
+    let unchanged = granted == present;
     let target = if user == actor.user { Target::Myself } else { Target::Other(present) };
     let roster = conversations::roster(tx, conversation)?;
-    permission::check_change_role(Some(access.membership()), target, granted, roster, None)?;
-    if granted == present {
+    permission::check_change_role(Some(&access.membership()), target, &granted, roster, None)?;
+    if unchanged {
         return Ok(());
     }
-    record_role(tx, conversation, actor, user, granted, now)
+    conversations::set_role(tx, conversation, user, &name)?;
+    announce_role(tx, conversation, actor, user, name, now)
 }
 
-fn record_role(
+/// Tells the members of somebody's new role.
+pub(super) fn announce_role(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     actor: UserDevice,
     user: UserId,
-    role: Role,
+    role: RoleName,
     now: i64,
 ) -> Result<(), ApiError> {
-    conversations::set_role(tx, conversation, user, role)?;
     let entry = Entry {
         sender: Some(actor),
         sent_at: now,
@@ -94,16 +103,18 @@ pub(crate) fn leave(
 ) -> Result<(), ApiError> {
     let access = access(tx, conversation, leaver.user)?;
     let roster = conversations::roster(tx, conversation)?;
-    let successor = successor.filter(|&user| user != leaver.user);
+    // In an MLS group the successor is made one by a commit, before.
+    let successor = successor.filter(|&user| user != leaver.user && access.epoch == 0);
     let follows = match successor {
         Some(user) => conversations::role_of(tx, conversation, user)?,
         None => None,
     };
-    permission::check_leave(Some(access.membership()), roster, follows)?;
+    permission::check_leave(Some(&access.membership()), roster, follows.as_ref())?;
 
-    let last_admin = access.role == RoleName::ADMIN && roster.admins == 1;
+    let last_admin = access.role.is_admin() && roster.admins == 1;
     if let (Some(user), Some(_), true) = (successor, follows, last_admin) {
-        record_role(tx, conversation, leaver, user, RoleName::ADMIN, now)?;
+        conversations::set_role(tx, conversation, user, &RoleName::ADMIN)?;
+        announce_role(tx, conversation, leaver, user, RoleName::ADMIN, now)?;
     }
     let entry = Entry {
         sender: Some(leaver),

@@ -34,7 +34,7 @@ pub(crate) fn accept(tx: &WriteTx<'_>, sent: &Sent) -> Result<MessageAccepted, A
     let Sent { conversation, sender, .. } = *sent;
     let access = access(tx, conversation, sender.user)?;
     if sent.kind == Kind::Name {
-        permission::check_rename(Some(access.membership()))?;
+        permission::check_rename(Some(&access.membership()))?;
     }
     check_may_send(tx, conversation, sender.user, &access)?;
     // The same bytes get the same answer, also when the group has moved on meanwhile.

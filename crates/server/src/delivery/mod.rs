@@ -4,6 +4,7 @@
 pub(crate) mod commits;
 pub(crate) mod membership;
 pub(crate) mod messages;
+mod policy;
 
 use crate::{
     error::ApiError,
@@ -33,7 +34,7 @@ fn check_may_send(
     user: UserId,
     access: &Access,
 ) -> Result<(), ApiError> {
-    permission::check_send(Some(access.membership()))?;
+    permission::check_send(Some(&access.membership()))?;
     if access.kind == ConversationType::OneToOne
         && conversations::own_status(connection, conversation, user)? != Some(Status::Accepted)
     {

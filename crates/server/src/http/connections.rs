@@ -153,7 +153,7 @@ fn apply(
         match presence {
             Presence::Unchanged => {}
             // Both are admins: what a 1:1 cannot do is refused for its type, not for their role.
-            Presence::Joins => conversations::join(tx, one_to_one, user, RoleName::ADMIN, now)?,
+            Presence::Joins => conversations::join(tx, one_to_one, user, &RoleName::ADMIN, now)?,
             Presence::Leaves => conversations::leave_silently(tx, one_to_one, user)?,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mls_rs::{
     CipherSuiteProvider, CryptoProvider as _, MlsMessage,
     extension::built_in::{ExternalPubExt, RatchetTreeExt},
-    group::{CachedProposal, GroupInfo, proposal::Proposal},
+    group::{CachedProposal, GroupInfo, Sender, proposal::Proposal},
 };
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 
@@ -40,12 +40,21 @@ pub(super) fn check_references(commit: &MlsMessage, pending: &[CachedProposal]) 
     if pending.iter().all(covered) { Ok(()) } else { Err(Rejection::MissingProposals) }
 }
 
+/// A leaf that a commit removes.
+pub(super) struct Removing {
+    pub(super) leaf: u32,
+    /// Who proposed it; for what the commit has by value, [`Sender::NewMemberCommit`] stands for the committer.
+    pub(super) by: Sender,
+}
+
 /// The leaves that the commit removes, by value and by reference.
-pub(super) fn removals(commit: &MlsMessage, pending: &[CachedProposal]) -> Vec<u32> {
+pub(super) fn removals(commit: &MlsMessage, pending: &[CachedProposal]) -> Vec<Removing> {
     let referred = references(commit);
     let cached = pending.iter().filter(|cached| referred.contains(&reference(cached)));
-    let by_reference = cached.filter_map(|cached| removal(cached.proposal()));
-    commit.proposals_by_value().into_iter().filter_map(removal).chain(by_reference).collect()
+    let by_reference = cached
+        .filter_map(|cached| removal(cached.proposal()).map(|leaf| Removing { leaf, by: *cached.sender() }));
+    let by_value = commit.proposals_by_value().into_iter().filter_map(removal);
+    by_value.map(|leaf| Removing { leaf, by: Sender::NewMemberCommit }).chain(by_reference).collect()
 }
 
 /// The `ProposalRef` of a pending proposal (RFC 9420 §5.2).

@@ -16,7 +16,7 @@ mod tests;
 
 pub(crate) use identity::DeviceIdentityProvider;
 pub(crate) use message::{ApplicationMessage, CommitBundle};
-pub(crate) use observer::{Observer, ValidCommit};
+pub(crate) use observer::{Observer, Removed, ValidCommit};
 pub(crate) use rejection::Rejection;
 
 use mls_rs::CipherSuite;

@@ -3,24 +3,27 @@
 use std::collections::BTreeSet;
 
 use mls_rs::{
+    ExtensionList,
     crypto::{SignaturePublicKey, SignatureSecretKey},
     error::MlsError,
-    extension::built_in::ExternalSendersExt,
+    extension::{ExtensionType, built_in::ExternalSendersExt},
     external_client::{
         ExternalClient, ExternalGroup, ExternalReceivedMessage, ExternalSnapshot,
         builder::{ExternalBaseConfig, WithCryptoProvider, WithIdentityProvider},
     },
-    group::{CommitEffect, GroupContext, Member, proposal::Proposal},
+    group::{CommitEffect, GroupContext, Member, Sender, proposal::Proposal},
     identity::SigningIdentity,
     time::MlsTime,
 };
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
-use tertulia_api::UserDevice;
+use tertulia_api::{UserDevice, policy};
 use tertulia_domain::{DeviceAddress, Domain, UserId};
 
 use super::{
     CIPHER_SUITE, CommitBundle, DeviceIdentityProvider, Rejection,
-    checks::{check_references, check_welcome, described_group, reference, removal, removals, suite},
+    checks::{
+        Removing, check_references, check_welcome, described_group, reference, removal, removals, suite,
+    },
     message::{CommitSender, Part},
 };
 
@@ -63,7 +66,21 @@ pub(crate) struct ValidCommit {
     /// The references of the pending proposals that the hub knew of when it checked the commit.
     pub(crate) pending: Vec<Vec<u8>>,
     /// The devices whose leaves it removes, be it that they are added again.
-    pub(crate) removed: Vec<UserDevice>,
+    pub(crate) removed: Vec<Removed>,
+    /// Who has a device in the group that was there before it and stays.
+    pub(crate) kept: BTreeSet<UserId>,
+    /// The group's policy before it, as its context has it. None before the first commit.
+    pub(crate) policy_before: Option<Vec<u8>>,
+    /// The group's policy after it.
+    pub(crate) policy_after: Option<Vec<u8>>,
+}
+
+/// A leaf that a commit removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub(crate) device: UserDevice,
+    /// Whose device proposed it: the committer's, another member's, or none where the hub did.
+    pub(crate) by: Option<UserId>,
 }
 
 /// Removals that the hub proposes, and the group in which they are pending.
@@ -146,6 +163,9 @@ impl Observer {
             external: false,
             pending: Vec::new(),
             removed: Vec::new(),
+            kept: BTreeSet::from([sender.user]),
+            policy_before: None,
+            policy_after: policy(group.group_context()),
         })
     }
 
@@ -178,16 +198,22 @@ impl Observer {
         if !external {
             check_references(&commit.message, &pending)?;
         }
-        let removed = removals(&commit.message, &pending)
-            .into_iter()
-            .map(|index| self.device_at(&group, index))
-            .collect::<Result<Vec<_>, _>>()?;
-        if external && removed.iter().any(|&device| device != sender) {
+        let mut removed = Vec::new();
+        for Removing { leaf, by } in removals(&commit.message, &pending) {
+            let by = match by {
+                Sender::Member(index) => Some(self.device_at(&group, index)?.user),
+                Sender::External(_) => None,
+                _ => Some(sender.user),
+            };
+            removed.push(Removed { device: self.device_at(&group, leaf)?, by });
+        }
+        if external && removed.iter().any(|removed| removed.device != sender) {
             return Err(Rejection::Invalid(
                 "an external commit can remove the joiner's own earlier leaf only",
             ));
         }
         let pending = pending.iter().map(reference).collect();
+        let before = group.group_context().clone();
 
         let received = group
             .process_incoming_message_with_time(commit.message.clone(), now)
@@ -204,6 +230,9 @@ impl Observer {
         // Compares the group's context, the tree and the confirmation tag, and verifies the signature.
         group.process_incoming_message(bundle.group_info.message.clone()).map_err(Rejection::GroupInfoMls)?;
         self.hub_identity(group.group_context())?;
+        if others(&before) != others(group.group_context()) {
+            return Err(Rejection::Invalid("the commit changes what the group is set up with"));
+        }
         check_welcome(bundle, added.len())?;
 
         let leaves = self.leaves(&group)?;
@@ -218,6 +247,9 @@ impl Observer {
             external,
             pending,
             removed,
+            kept: kept(&leaves, &added, external.then_some(sender)),
+            policy_before: policy(&before),
+            policy_after: policy(group.group_context()),
         })
     }
 
@@ -254,6 +286,7 @@ impl Observer {
             match proposal {
                 Proposal::Add(add) if !external => added.push(self.device(add.signing_identity())?),
                 Proposal::Remove(_) => {}
+                Proposal::GroupContextExtensions(_) if !external => {}
                 Proposal::ExternalInit(_) if external => {}
                 _ => {
                     return Err(Rejection::Invalid(
@@ -328,6 +361,30 @@ fn placed(added: &[UserDevice], leaves: &[Leaf]) -> Result<Vec<Leaf>, Rejection>
     } else {
         Err(Rejection::GroupInfo("the tree has other members than those that the commit adds"))
     }
+}
+
+/// Whose devices are in the tree and not new in it.
+fn kept(leaves: &[Leaf], added: &[UserDevice], joiner: Option<UserDevice>) -> BTreeSet<UserId> {
+    let new: BTreeSet<_> = added.iter().copied().chain(joiner).collect();
+    leaves
+        .iter()
+        .map(|leaf| leaf.device)
+        .filter(|device| !new.contains(device))
+        .map(|device| device.user)
+        .collect()
+}
+
+/// The policy in a group's context, as it stands there.
+fn policy(context: &GroupContext) -> Option<Vec<u8>> {
+    let extension = context.extensions().get(ExtensionType::new(policy::EXTENSION_TYPE))?;
+    Some(extension.extension_data)
+}
+
+/// What stands beside the policy, which no commit changes.
+fn others(context: &GroupContext) -> ExtensionList {
+    let mut extensions = context.extensions().clone();
+    extensions.remove(ExtensionType::new(policy::EXTENSION_TYPE));
+    extensions
 }
 
 fn encode(group: &Group) -> Result<Vec<u8>, Rejection> {

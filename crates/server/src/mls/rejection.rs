@@ -1,5 +1,5 @@
 use mls_rs::error::{ExtensionError, MlsError};
-use tertulia_api::Code;
+use tertulia_api::{Code, policy::PolicyFormatError};
 
 /// Why MLS bytes of a client are refused. Each is the client's doing; the caller answers with [`Rejection::code`].
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,9 @@ pub(crate) enum Rejection {
     /// The commit breaks a rule of this hub.
     #[error("{0}")]
     Invalid(&'static str),
+    /// The group's policy cannot be read.
+    #[error("the group's policy is not valid: {0}")]
+    Policy(#[from] PolicyFormatError),
     /// The commit breaks a rule of MLS.
     #[error("the commit is not valid: {0}")]
     Mls(#[source] MlsError),
@@ -36,7 +39,7 @@ impl Rejection {
     pub(crate) const fn code(&self) -> Code {
         match self {
             Self::Malformed(_) => Code::MalformedMls,
-            Self::Invalid(_) | Self::Mls(_) => Code::InvalidCommit,
+            Self::Invalid(_) | Self::Mls(_) | Self::Policy(_) => Code::InvalidCommit,
             Self::ProposalNotFound => Code::ProposalNotFound,
             Self::MissingProposals => Code::MissingProposals,
             Self::GroupInfo(_) | Self::GroupInfoMls(_) => Code::InconsistentGroupInfo,

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::{CIPHER_SUITE, CommitBundle, Observer, Rejection, ValidCommit, message::ApplicationMessage};
+use super::{
+    CIPHER_SUITE, CommitBundle, Observer, Rejection, Removed, ValidCommit, message::ApplicationMessage,
+};
 use mls_rs::{CipherSuiteProvider as _, CryptoProvider as _, Group, time::MlsTime};
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use support::{Bundle, Config, MlsDevice, commit, encrypt, leaf_of, message};
@@ -38,6 +40,10 @@ fn device() -> MlsDevice {
 
 fn name(device: &MlsDevice) -> UserDevice {
     UserDevice { user: device.user, device: device.device }
+}
+
+fn removed(device: &MlsDevice, by: Option<&MlsDevice>) -> Removed {
+    Removed { device: name(device), by: by.map(|by| by.user) }
 }
 
 fn parse(bundle: &Bundle) -> CommitBundle {
@@ -128,7 +134,7 @@ fn later_commits_tell_who_comes_and_goes() {
     let valid = setting.check(&bundle, &setting.alice).unwrap();
     assert_eq!(valid.epoch, 2);
     assert_eq!(valid.added.iter().map(|leaf| leaf.device).collect::<Vec<_>>(), [name(&carol)]);
-    assert_eq!(valid.removed, [name(&setting.bob)]);
+    assert_eq!(valid.removed, [removed(&setting.bob, Some(&setting.alice))]);
     assert_eq!(valid.committer.device, name(&setting.alice));
     assert!(!valid.joins);
 
@@ -191,7 +197,7 @@ fn a_device_comes_back_by_external_commit_and_removes_nobody_else() {
     let (_, bundle) = setting.bob.external_commit(&info, Some(own));
     let valid = setting.check(&bundle, &setting.bob).unwrap();
     assert!(valid.joins && valid.external);
-    assert_eq!(valid.removed, [name(&setting.bob)]);
+    assert_eq!(valid.removed, [removed(&setting.bob, Some(&setting.bob))]);
     assert_eq!(valid.committer.device, name(&setting.bob));
     refused(setting.check(&bundle, &setting.alice), Code::InvalidCommit);
 
@@ -215,13 +221,14 @@ fn removals_that_the_hub_proposes_must_be_committed() {
     setting.at_alice.clear_pending_commit();
 
     let by_value = commit(&mut setting.at_alice, &[], &[removal.leaf]);
-    assert_eq!(setting.check(&by_value, &setting.alice).unwrap().removed, [name(&setting.bob)]);
+    let valid = setting.check(&by_value, &setting.alice).unwrap();
+    assert_eq!(valid.removed, [removed(&setting.bob, Some(&setting.alice))]);
     setting.at_alice.clear_pending_commit();
 
     setting.at_alice.process_incoming_message(message(&removal.message)).unwrap();
     let by_reference = commit(&mut setting.at_alice, &[], &[]);
     let valid = setting.check(&by_reference, &setting.alice).unwrap();
-    assert_eq!(valid.removed, [name(&setting.bob)]);
+    assert_eq!(valid.removed, [removed(&setting.bob, None)]);
     assert_eq!(valid.pending, std::slice::from_ref(&removal.reference));
 
     setting.first.snapshot = without_proposal;

@@ -4,15 +4,18 @@
 
 use super::{Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event};
 use crate::error::ApiError;
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tertulia_api::{
     conversation::{Conversation, Member},
     event::{EventBody, LogEntry},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, RoleName, UserId,
+    ConversationId, ConversationType, Role, RoleName, UserId,
     connection::Status,
     permission::{Membership, Roster},
+    role::ActionSet,
 };
 
 /// A conversation, as its delivery sees it, and the role of the one member who asked.
@@ -21,13 +24,13 @@ pub(crate) struct Access {
     pub(crate) kind: ConversationType,
     pub(crate) group_id: Vec<u8>,
     pub(crate) epoch: u64,
-    pub(crate) role: RoleName,
+    pub(crate) role: Role,
 }
 
 impl Access {
     /// The facts that the domain's checks begin with.
-    pub(crate) const fn membership(&self) -> Membership {
-        Membership { conversation_type: self.kind, role: self.role }
+    pub(crate) fn membership(&self) -> Membership {
+        Membership { conversation_type: self.kind, role: self.role.clone() }
     }
 }
 
@@ -50,7 +53,7 @@ pub(crate) fn create_group(
 ) -> Result<bool, ApiError> {
     let created = insert(tx, id, ConversationType::Group, creator, now)?;
     if created {
-        join(tx, id, creator, RoleName::ADMIN, now)?;
+        join(tx, id, creator, &RoleName::ADMIN, now)?;
     }
     Ok(created)
 }
@@ -78,7 +81,7 @@ pub(crate) fn join(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     user: UserId,
-    role: RoleName,
+    role: &RoleName,
     now: i64,
 ) -> Result<(), ApiError> {
     if find(tx, conversation, user)?.is_some() {
@@ -98,13 +101,13 @@ pub(crate) fn insert_member(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     user: UserId,
-    role: RoleName,
+    role: &RoleName,
     position: Position,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
         "INSERT INTO members (conversation, user, role, joined_position) VALUES (?1, ?2, ?3, ?4)",
     )?
-    .execute(params![Sql(conversation), Sql(user), Sql(role), position])?;
+    .execute(params![Sql(conversation), Sql(user), role.as_str(), position])?;
     Ok(())
 }
 
@@ -147,12 +150,12 @@ pub(crate) fn set_role(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     user: UserId,
-    role: RoleName,
+    role: &RoleName,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
         "UPDATE members SET role = ?3 WHERE conversation = ?1 AND user = ?2 AND left_position IS NULL",
     )?
-    .execute(params![Sql(conversation), Sql(user), Sql(role)])?;
+    .execute(params![Sql(conversation), Sql(user), role.as_str()])?;
     Ok(())
 }
 
@@ -164,8 +167,9 @@ pub(crate) fn find(
 ) -> Result<Option<Access>, ApiError> {
     let access = connection
         .prepare_cached(
-            "SELECT c.type, c.group_id, c.epoch, m.role FROM conversations c
+            "SELECT c.type, c.group_id, c.epoch, m.role, r.actions FROM conversations c
              JOIN members m ON m.conversation = c.id AND m.user = ?2 AND m.left_position IS NULL
+             LEFT JOIN conversation_roles r ON r.conversation = c.id AND r.name = m.role
              WHERE c.id = ?1",
         )?
         .query_row(params![Sql(conversation), Sql(user)], |row| {
@@ -173,7 +177,7 @@ pub(crate) fn find(
                 kind: row.domain(0)?,
                 group_id: row.get(1)?,
                 epoch: row.get::<_, i64>(2)?.cast_unsigned(),
-                role: row.domain(3)?,
+                role: role(row, 3)?,
             })
         })
         .optional()?;
@@ -217,14 +221,44 @@ pub(crate) fn role_of(
     connection: &Connection,
     conversation: ConversationId,
     user: UserId,
-) -> Result<Option<RoleName>, ApiError> {
+) -> Result<Option<Role>, ApiError> {
     let role = connection
         .prepare_cached(
-            "SELECT role FROM members WHERE conversation = ?1 AND user = ?2 AND left_position IS NULL",
+            "SELECT m.role, r.actions FROM members m
+             LEFT JOIN conversation_roles r ON r.conversation = m.conversation AND r.name = m.role
+             WHERE m.conversation = ?1 AND m.user = ?2 AND m.left_position IS NULL",
         )?
-        .query_row(params![Sql(conversation), Sql(user)], |row| row.domain(0))
+        .query_row(params![Sql(conversation), Sql(user)], |row| role(row, 0))
         .optional()?;
     Ok(role)
+}
+
+/// A role from two columns: its name, and its actions if it is not predefined.
+fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {
+    let name: RoleName = row.domain(column)?;
+    if let Some(role) = Role::predefined(&name) {
+        return Ok(role);
+    }
+    let bits: Option<u16> = row.get(column + 1)?;
+    // A role without a definition allows nothing.
+    let actions = bits.and_then(ActionSet::from_bits).unwrap_or(ActionSet::NONE);
+    Ok(Role::defined(name, actions).unwrap_or(Role::MEMBER))
+}
+
+/// Keeps what the roles of a conversation allow that are not predefined.
+pub(crate) fn define_roles(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    roles: &BTreeMap<RoleName, ActionSet>,
+) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM conversation_roles WHERE conversation = ?1")?
+        .execute([Sql(conversation)])?;
+    let mut insert = tx
+        .prepare_cached("INSERT INTO conversation_roles (conversation, name, actions) VALUES (?1, ?2, ?3)")?;
+    for (name, actions) in roles {
+        insert.execute(params![Sql(conversation), name.as_str(), actions.bits()])?;
+    }
+    Ok(())
 }
 
 /// How many members and admins there are now.

@@ -31,7 +31,11 @@ use tokio::sync::oneshot;
 use writer::Writer;
 
 /// The schema, one step per version.
-const STEPS: &[M<'_>] = &[M::up(include_str!("schema.sql")), M::up(include_str!("schema-2.sql"))];
+const STEPS: &[M<'_>] = &[
+    M::up(include_str!("schema.sql")),
+    M::up(include_str!("schema-2.sql")),
+    M::up(include_str!("schema-3.sql")),
+];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
 /// Reads that run at the same time. Each is short; more would only wait for the same disk and cores.

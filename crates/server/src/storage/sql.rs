@@ -4,7 +4,9 @@ use rusqlite::{
     Row, ToSql,
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
-use tertulia_domain::{ConversationId, ConversationType, DeviceId, Handle, RoleName, UserId, connection::Status};
+use tertulia_domain::{
+    ConversationId, ConversationType, DeviceId, Handle, RoleName, UserId, connection::Status,
+};
 
 /// A value of the domain as a parameter or a column: ids as bytes or integers, names as text.
 #[derive(Debug, Clone, Copy)]

@@ -262,7 +262,8 @@ impl Person {
         let conversation = ConversationId::random();
         let created: Conversation =
             self.post("/v1/conversations", &NewConversation { conversation }).await.done();
-        (conversation, self.mls.create_group(&created.group_id.0, &self.hub_key))
+        assert_eq!(created.group_id.0, conversation.as_bytes());
+        (conversation, self.mls.create_managed(conversation, &self.hub_key))
     }
 
     /// Adds users with all their devices.

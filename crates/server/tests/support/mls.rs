@@ -1,22 +1,30 @@
 //! MLS devices for tests, made with mls-rs directly: the hub does not depend on the project's own engine.
 
 use mls_rs::{
-    CipherSuite, CipherSuiteProvider as _, Client, CryptoProvider as _, ExtensionList, Group, MlsMessage,
+    CipherSuite, CipherSuiteProvider as _, Client, CryptoProvider as _, Extension, ExtensionList, Group,
+    MlsMessage, MlsRules,
     client_builder::{BaseConfig, WithCryptoProvider, WithIdentityProvider, WithMlsRules},
-    extension::built_in::ExternalSendersExt,
-    group::{CommitOutput, CommitSecrets, ReceivedMessage},
+    extension::{ExtensionType, built_in::ExternalSendersExt},
+    group::{CommitOutput, CommitSecrets, GroupContext, ReceivedMessage, Roster, Sender, proposal::Proposal},
     identity::{
         SigningIdentity,
         basic::{BasicCredential, BasicIdentityProvider},
     },
-    mls_rules::{CommitOptions, DefaultMlsRules},
+    mls_rules::{
+        CommitDirection, CommitOptions, CommitSource, DefaultMlsRules, EncryptionOptions, ProposalBundle,
+        ProposalSource,
+    },
 };
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
-use std::time::Duration;
-use tertulia_domain::{DeviceId, Domain, UserId};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use tertulia_api::policy;
+use tertulia_domain::{
+    ConversationId, ConversationType, DeviceAddress, DeviceId, Domain, UserId,
+    policy::{Change, Committer, Policy, Proposer},
+};
 
 pub type Config = WithMlsRules<
-    DefaultMlsRules,
+    PolicyRules,
     WithIdentityProvider<BasicIdentityProvider, WithCryptoProvider<AwsLcCryptoProvider, BaseConfig>>,
 >;
 
@@ -28,6 +36,100 @@ pub struct MlsDevice {
     pub device: DeviceId,
     pub signature_key: Vec<u8>,
     pub client: Client<Config>,
+}
+
+/// Has every commit bring the policy up to date, unless the commit says itself what it is to be.
+#[derive(Clone)]
+pub struct PolicyRules(DefaultMlsRules);
+
+impl MlsRules for PolicyRules {
+    type Error = Infallible;
+
+    fn filter_proposals(
+        &self,
+        direction: CommitDirection,
+        source: CommitSource,
+        roster: &Roster<'_>,
+        context: &GroupContext,
+        mut proposals: ProposalBundle,
+    ) -> Result<ProposalBundle, Infallible> {
+        let explicit = !proposals.group_context_ext_proposals().is_empty();
+        let (CommitDirection::Send, CommitSource::ExistingMember(committer), Some(policy), false) =
+            (direction, source, policy_of(context), explicit)
+        else {
+            return Ok(proposals);
+        };
+        let by_leaf: BTreeMap<u32, UserId> =
+            roster.members_iter().map(|member| (member.index, user_of(&member.signing_identity))).collect();
+        let own = user_of(&committer.signing_identity);
+        let by = |sender: &Sender| match sender {
+            Sender::External(_) => Proposer::Hub,
+            Sender::Member(leaf) => Proposer::User(by_leaf[leaf]),
+            _ => Proposer::User(own),
+        };
+        let removed: BTreeMap<u32, Proposer> = proposals
+            .remove_proposals()
+            .iter()
+            .map(|info| (info.proposal.to_remove(), by(info.sender())))
+            .collect();
+        let change = Change {
+            committer: Committer::Member(own),
+            added: proposals
+                .add_proposals()
+                .iter()
+                .map(|info| (user_of(info.proposal.signing_identity()), by(info.sender())))
+                .collect(),
+            removed: removed.iter().map(|(leaf, by)| (by_leaf[leaf], *by)).collect(),
+            kept: by_leaf
+                .iter()
+                .filter(|(leaf, _)| !removed.contains_key(leaf))
+                .map(|(_, user)| *user)
+                .collect(),
+        };
+        // Whose devices the hub removes has left, in these tests.
+        let left = |user| removed.iter().any(|(leaf, by)| by_leaf[leaf] == user && *by == Proposer::Hub);
+        let after = policy.clone().after(&change, |user| !left(user));
+        if after != policy {
+            let mut extensions = context.extensions().clone();
+            extensions.set(extension(&after));
+            let sender = Sender::Member(committer.index);
+            proposals.add(Proposal::GroupContextExtensions(extensions), sender, ProposalSource::ByValue);
+        }
+        Ok(proposals)
+    }
+
+    fn commit_options(
+        &self,
+        roster: &Roster<'_>,
+        context: &GroupContext,
+        proposals: &ProposalBundle,
+    ) -> Result<CommitOptions, Infallible> {
+        self.0.commit_options(roster, context, proposals)
+    }
+
+    fn encryption_options(
+        &self,
+        roster: &Roster<'_>,
+        context: &GroupContext,
+    ) -> Result<EncryptionOptions, Infallible> {
+        self.0.encryption_options(roster, context)
+    }
+}
+
+fn user_of(identity: &SigningIdentity) -> UserId {
+    let name = &identity.credential.as_basic().unwrap().identifier;
+    // Not all names in these tests are devices'.
+    DeviceAddress::from_identity(name).map_or(UserId::from_bytes([0; 16]), |address| address.user)
+}
+
+fn extension(policy: &Policy) -> Extension {
+    Extension::new(ExtensionType::new(policy::EXTENSION_TYPE), policy::encode(policy))
+}
+
+/// The policy in a group's context, if it has one.
+pub fn policy_of(context: &GroupContext) -> Option<Policy> {
+    let extension = context.extensions().get(ExtensionType::new(policy::EXTENSION_TYPE))?;
+    Some(policy::decode(Some(&extension.extension_data)).unwrap())
 }
 
 /// A commit bundle before it is sent, in parts.
@@ -55,7 +157,8 @@ impl MlsDevice {
         let client = Client::builder()
             .crypto_provider(crypto)
             .identity_provider(BasicIdentityProvider)
-            .mls_rules(DefaultMlsRules::new().with_commit_options(options))
+            .mls_rules(PolicyRules(DefaultMlsRules::new().with_commit_options(options)))
+            .extension_type(ExtensionType::new(policy::EXTENSION_TYPE))
             .key_package_lifetime(Duration::from_hours(24))
             .signing_identity(SigningIdentity::new(credential, public), secret, SUITE)
             .build();
@@ -71,12 +174,26 @@ impl MlsDevice {
             .unwrap()
     }
 
-    /// A group at epoch 0 that names this key as its external sender.
+    /// The group of a conversation of type group at epoch 0, whose external sender has this key, with its creator as admin.
+    pub fn create_managed(&self, conversation: ConversationId, hub_key: &[u8]) -> Group<Config> {
+        let policy = Policy::new(conversation, ConversationType::Group, self.user).unwrap();
+        self.create_with(conversation.as_bytes(), hub_key, Some(&policy))
+    }
+
+    /// A group without a policy, as that of a 1:1.
     pub fn create_group(&self, group_id: &[u8], hub_key: &[u8]) -> Group<Config> {
+        self.create_with(group_id, hub_key, None)
+    }
+
+    /// A group at epoch 0 that names this key as its external sender.
+    pub fn create_with(&self, group_id: &[u8], hub_key: &[u8], policy: Option<&Policy>) -> Group<Config> {
         let credential = BasicCredential::new(b"external-sender".to_vec()).into_credential();
         let hub = SigningIdentity::new(credential, hub_key.to_vec().into());
         let mut extensions = ExtensionList::new();
         extensions.set_from(ExternalSendersExt::new(vec![hub])).unwrap();
+        if let Some(policy) = policy {
+            extensions.set(extension(policy));
+        }
         self.client.create_group_with_id(group_id.to_vec(), extensions, ExtensionList::new(), None).unwrap()
     }
 
@@ -131,6 +248,13 @@ pub fn commit(group: &mut Group<Config>, key_packages: &[Vec<u8>], remove: &[u32
         builder = builder.remove_member(leaf).unwrap();
     }
     builder.build().unwrap().into()
+}
+
+/// A commit that gives the group this policy, and does nothing else. It is pending afterwards.
+pub fn commit_policy(group: &mut Group<Config>, policy: &Policy) -> Bundle {
+    let mut extensions = group.context().extensions().clone();
+    extensions.set(extension(policy));
+    group.commit_builder().set_group_context_ext(extensions).unwrap().build().unwrap().into()
 }
 
 /// An empty commit of which nothing is kept in the group: its secrets are applied if it wins.

@@ -31,6 +31,12 @@ pub struct ConversationRow {
     pub active: bool,
     /// Messages of others after the last one that was read.
     pub unread: u64,
+    /// The policy of its MLS group, as it stands in the group's context, if it has one.
+    pub policy: Option<Vec<u8>>,
+    /// The epoch with which this device came into the group.
+    pub since_epoch: u64,
+    /// Whether this device keeps out of the group.
+    pub distrusted: bool,
 }
 
 /// A member of a conversation.
@@ -45,8 +51,8 @@ pub struct MemberRecord {
 /// The messages of the user of this home are never unread.
 const CONVERSATION: &str = "SELECT c.id, c.kind, c.epoch, c.created_at, c.name, c.joined, c.active, \
      (SELECT count(*) FROM messages m WHERE m.conversation = c.id AND m.arrival > c.last_read \
-      AND m.text IS NOT NULL AND m.sender <> (SELECT unhex(replace(value, '-', '')) FROM settings WHERE name = 'user')) \
-     FROM conversations c";
+      AND m.text IS NOT NULL AND m.sender <> (SELECT unhex(replace(value, '-', '')) FROM settings WHERE name = 'user')), \
+     c.policy, c.since_epoch, c.distrusted FROM conversations c";
 
 fn conversation(row: &Row<'_>) -> rusqlite::Result<ConversationRow> {
     Ok(ConversationRow {
@@ -60,6 +66,9 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<ConversationRow> {
         joined: row.get(5)?,
         active: row.get(6)?,
         unread: number(row, 7)?,
+        policy: row.get(8)?,
+        since_epoch: number(row, 9)?,
+        distrusted: row.get(10)?,
     })
 }
 
@@ -76,7 +85,7 @@ impl ReadTx<'_> {
 
     /// The conversations that have a group, with the user as a member, without this device in it.
     pub fn conversations_to_join(&self) -> Result<Vec<ConversationId>, StoreError> {
-        let sql = "SELECT id FROM conversations WHERE active AND NOT joined AND epoch > 0";
+        let sql = "SELECT id FROM conversations WHERE active AND NOT joined AND NOT distrusted AND epoch > 0";
         all(&self.tx, sql, [], |row| uuid(row, 0))
     }
 
@@ -127,6 +136,18 @@ impl WriteTx<'_> {
     pub fn set_joined(&mut self, id: ConversationId, joined: bool) -> Result<(), StoreError> {
         execute(&self.tx, "UPDATE conversations SET joined = ?2 WHERE id = ?1", (id.as_uuid(), joined))
             .map(drop)
+    }
+
+    /// Notes the policy of the group that this device is in.
+    pub fn set_policy(&mut self, id: ConversationId, policy: Option<&[u8]>) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET policy = ?2 WHERE id = ?1 AND policy IS NOT ?2";
+        execute(&self.tx, sql, (id.as_uuid(), policy)).map(drop)
+    }
+
+    /// Notes the epoch with which this device came into the group.
+    pub fn set_since_epoch(&mut self, id: ConversationId, epoch: u64) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET since_epoch = ?2 WHERE id = ?1";
+        execute(&self.tx, sql, (id.as_uuid(), stored(epoch, "an epoch")?)).map(drop)
     }
 
     /// Notes whether the user is a member. A device of a user who is not is in no group either.

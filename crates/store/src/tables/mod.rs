@@ -6,6 +6,7 @@ mod mls;
 mod outbox;
 mod people;
 mod settings;
+mod suspicions;
 
 pub use conversations::{ConversationRecord, ConversationRow, MemberRecord};
 pub use messages::{MessageRow, NewMessage};
@@ -13,6 +14,7 @@ pub use mls::{CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord
 pub use outbox::{NewOutboxMessage, OutboxKind, OutboxMessage};
 pub use people::ConnectionRecord;
 pub use settings::Setting;
+pub use suspicions::SuspicionRecord;
 
 use crate::StoreError;
 use rusqlite::{OptionalExtension as _, Params, Row, Transaction};

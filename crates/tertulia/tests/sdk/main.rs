@@ -3,6 +3,8 @@
 mod backups;
 mod contention;
 mod losses;
+mod lying;
+mod lying_hub;
 mod rotation;
 mod support;
 mod talking;

@@ -57,6 +57,14 @@ impl Hub {
         self.run(&address).await;
     }
 
+    /// The group info of a conversation, as the hub holds it.
+    pub(crate) fn group_info(&self, conversation: ConversationId) -> Vec<u8> {
+        let database =
+            rusqlite::Connection::open(self.dir.path().join("hub/hub.db")).expect("the hub's database");
+        let sql = "SELECT group_info FROM groups WHERE conversation = ?1";
+        database.query_row(sql, [conversation.as_bytes()], |row| row.get(0)).expect("it has a group")
+    }
+
     pub(crate) fn home(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

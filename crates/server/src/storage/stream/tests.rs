@@ -64,7 +64,7 @@ fn step(tx: &WriteTx<'_>, model: &mut Model, random: &mut StdRng) {
             model.inside[who][whereto] = false;
         }
         0..4 => {
-            conversations::join(tx, conversation(whereto), user(who), RoleName::MEMBER, 0).unwrap();
+            conversations::join(tx, conversation(whereto), user(who), &RoleName::MEMBER, 0).unwrap();
             if !model.inside[who][whereto] {
                 model.seen[who].insert(tx.last_position(), "joined");
             }

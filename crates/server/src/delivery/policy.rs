@@ -1,0 +1,117 @@
+//! The policy in the signed context of a group or channel: what the hub asks of a commit that changes it, and what the hub
+//! keeps of it. The members ask the same of every commit, by the same function of the domain.
+
+use std::collections::BTreeSet;
+
+use super::commits::Sent;
+use crate::{
+    error::{ApiError, sentence},
+    mls::{Rejection, ValidCommit},
+    storage::{WriteTx, conversations, conversations::Access, groups},
+};
+use tertulia_api::{Code, UserDevice, policy::decode};
+use tertulia_domain::{
+    Role, RoleName, UserId,
+    policy::{self, Change, Committer, Policy, Proposer, Violation},
+};
+
+/// A role that a commit changes.
+pub(super) struct NewRole {
+    pub(super) user: UserId,
+    pub(super) role: RoleName,
+}
+
+/// The policy after the commit, if the rules allow the commit. None for a conversation that has the members that it has by
+/// nature.
+pub(super) fn check(
+    tx: &WriteTx<'_>,
+    sent: &Sent,
+    access: &Access,
+    valid: &ValidCommit,
+) -> Result<Option<Policy>, ApiError> {
+    if !access.kind.is_managed() {
+        return match valid.policy_after {
+            None => Ok(None),
+            Some(_) => Err(ApiError::new(Code::InvalidCommit, "A conversation of this type has no policy.")),
+        };
+    }
+    let after = decode(valid.policy_after.as_deref()).map_err(Rejection::from)?;
+    let before = match &valid.policy_before {
+        Some(policy) => decode(Some(policy)).map_err(Rejection::from)?,
+        // Nobody has seen the group before its first commit: its creator was alone in it.
+        None => Policy::new(sent.conversation, access.kind, sent.sender.user)
+            .map_err(ApiError::internal)?
+            .with_add_permission(after.add_permission()),
+    };
+    if let Some(unknown) = after.roles().keys().next() {
+        return Err(ApiError::new(Code::UnknownRole, format!("There is no role {unknown}.")));
+    }
+    match policy::check(&before, &after, &change(sent.sender.user, valid)) {
+        Ok(()) => Ok(Some(after)),
+        Err(Violation::Unaccounted { user }) => Err(unaccounted(tx, sent, valid, user)?),
+        Err(violation) => Err(violation.into()),
+    }
+}
+
+/// The commit, by the users of the devices.
+fn change(sender: UserId, valid: &ValidCommit) -> Change {
+    let by = |user: Option<UserId>| user.map_or(Proposer::Hub, Proposer::User);
+    Change {
+        committer: if valid.external { Committer::Joiner(sender) } else { Committer::Member(sender) },
+        added: valid.added.iter().map(|leaf| (leaf.device.user, Proposer::User(sender))).collect(),
+        removed: valid.removed.iter().map(|removed| (removed.device.user, by(removed.by))).collect(),
+        kept: valid.kept.clone(),
+    }
+}
+
+/// A user whose devices do not fit their membership: most often some of those who are to go were forgotten.
+fn unaccounted(
+    tx: &WriteTx<'_>,
+    sent: &Sent,
+    valid: &ValidCommit,
+    user: UserId,
+) -> Result<ApiError, ApiError> {
+    let violation = ApiError::from(Violation::Unaccounted { user });
+    if !valid.removed.iter().any(|removed| removed.device.user == user) {
+        return Ok(violation);
+    }
+    let gone = |device| valid.removed.iter().any(|removed| removed.device == UserDevice { user, device });
+    let remaining: Vec<_> = groups::devices_in_tree(tx, sent.conversation, user)?
+        .into_iter()
+        .filter(|device| !gone(*device))
+        .map(|device| UserDevice { user, device })
+        .collect();
+    Ok(if remaining.is_empty() { violation } else { ApiError::device_mismatch(remaining) })
+}
+
+/// Takes over the roles that a policy gives, and says whose have changed. The members must be those that the hub has.
+pub(super) fn adopt(tx: &WriteTx<'_>, sent: &Sent, policy: &Policy) -> Result<Vec<NewRole>, ApiError> {
+    let known: BTreeSet<UserId> = conversations::member_ids(tx, sent.conversation)?.into_iter().collect();
+    if !policy.members().map(|(user, _)| user).collect::<BTreeSet<_>>().eq(&known) {
+        let detail =
+            "The policy's members are not those of the conversation. Fetch the events, then try again.";
+        return Err(ApiError::new(Code::InvalidCommit, detail));
+    }
+    conversations::define_roles(tx, sent.conversation, policy.roles())?;
+    let mut changed = Vec::new();
+    for (user, role) in policy.members() {
+        let present = conversations::role_of(tx, sent.conversation, user)?;
+        if present.as_ref().map(Role::name) != Some(role) {
+            conversations::set_role(tx, sent.conversation, user, role)?;
+            changed.push(NewRole { user, role: role.clone() });
+        }
+    }
+    Ok(changed)
+}
+
+impl From<Violation> for ApiError {
+    fn from(violation: Violation) -> Self {
+        let code = match &violation {
+            Violation::ActionDenied { .. } => Code::ActionDenied,
+            Violation::RoleElevation { .. } => Code::RoleElevation,
+            Violation::LastAdmin => Code::LastAdmin,
+            _ => Code::InvalidCommit,
+        };
+        Self::new(code, sentence(&violation))
+    }
+}

@@ -1,0 +1,160 @@
+//! Who may change a conversation: what the hub asks of a commit, asked again by this device.
+//!
+//! A group or channel has its policy in the group's signed context, and [`policy::check`] decides about every commit. A 1:1
+//! has no policy and needs none: its id is derived from its two users, and nobody else's device can be in it. Neither has the
+//! conversation of a user's own devices, whose id is the user's.
+
+use crate::link::conversation_of;
+use std::collections::BTreeSet;
+use tertulia_api::policy::{PolicyFormatError, decode, encode};
+use tertulia_domain::{
+    ConversationId, DeviceAddress, Domain, UserId,
+    policy::{self, Change, Committer, Policy, Proposer, Violation},
+};
+use tertulia_mls::{ClientId, GroupChange, GroupRules, JoinedGroup, RuleViolation};
+use tertulia_store::{Store, StoreError};
+
+/// Why a commit is refused, or a group not joined.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Refusal {
+    /// The policy does not allow it.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// The policy cannot be read.
+    #[error(transparent)]
+    Format(#[from] PolicyFormatError),
+    /// A member is no device of a user of this hub.
+    #[error("{0} is not a device of a user of this hub")]
+    Stranger(ClientId),
+    /// Somebody is in a 1:1, or among a user's own devices, who cannot be.
+    #[error("user {} does not belong in this conversation", .0.short())]
+    ThirdParty(UserId),
+    /// The group is not that of a conversation, or of another one than its policy says.
+    #[error("the group is not that of the conversation")]
+    WrongGroup,
+    /// The home could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The rules of the conversations of one user.
+pub(crate) struct ConversationRules {
+    pub(crate) me: UserId,
+    pub(crate) domain: Domain,
+    pub(crate) store: Store,
+}
+
+impl GroupRules for ConversationRules {
+    fn data_after(&self, change: &GroupChange) -> Result<Option<Vec<u8>>, RuleViolation> {
+        self.follow(change).map_err(RuleViolation::new)
+    }
+
+    fn check(&self, change: &GroupChange) -> Result<(), RuleViolation> {
+        self.check_change(change).map_err(RuleViolation::new)
+    }
+
+    fn check_joined(&self, group: &JoinedGroup) -> Result<(), RuleViolation> {
+        self.check_group(group).map_err(RuleViolation::new)
+    }
+}
+
+impl ConversationRules {
+    /// The policy that follows from a change of this device.
+    fn follow(&self, change: &GroupChange) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(wanted) = &change.data_after else { return Ok(None) };
+        let id = conversation_of(&change.conversation).ok_or(Refusal::WrongGroup)?;
+        let members: BTreeSet<UserId> =
+            self.store.read(|r| r.members(id))?.into_iter().map(|member| member.user).collect();
+        let policy = decode(Some(wanted))?.after(&self.users(change)?, |user| members.contains(&user));
+        Ok(Some(encode(&policy)))
+    }
+
+    fn check_change(&self, change: &GroupChange) -> Result<(), Refusal> {
+        let users = self.users(change)?;
+        match (&change.data_before, &change.data_after) {
+            (None, None) => self.check_pair(&change.conversation, users.present()),
+            (before, after) => {
+                let before = policy_of(&change.conversation, before.as_deref())?;
+                let after = decode(after.as_deref())?;
+                Ok(policy::check(&before, &after, &users)?)
+            }
+        }
+    }
+
+    fn check_group(&self, group: &JoinedGroup) -> Result<(), Refusal> {
+        let present =
+            group.members.iter().map(|client| self.user(client)).collect::<Result<BTreeSet<_>, _>>()?;
+        if group.data.is_none() {
+            return self.check_pair(&group.conversation, present);
+        }
+        let policy = policy_of(&group.conversation, group.data.as_deref())?;
+        match present.into_iter().find(|user| !policy.has(*user)) {
+            Some(user) => Err(Violation::Unaccounted { user }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whose devices can be in a conversation without a policy.
+    fn check_pair(
+        &self,
+        group: &tertulia_mls::ConversationId,
+        present: BTreeSet<UserId>,
+    ) -> Result<(), Refusal> {
+        let id = conversation_of(group).ok_or(Refusal::WrongGroup)?;
+        let own = id.as_bytes() == self.me.as_bytes();
+        let belongs = |user: UserId| {
+            let pair = || ConversationId::one_to_one((&self.me, &self.domain), (&user, &self.domain)).id;
+            user == self.me || !own && pair() == id
+        };
+        match present.into_iter().find(|user| !belongs(*user)) {
+            Some(user) => Err(Refusal::ThirdParty(user)),
+            None => Ok(()),
+        }
+    }
+
+    /// What the commit does, by users.
+    fn users(&self, change: &GroupChange) -> Result<Change, Refusal> {
+        let committer = match &change.committer {
+            tertulia_mls::Committer::Member(client) => Committer::Member(self.user(client)?),
+            tertulia_mls::Committer::Joiner(client) => Committer::Joiner(self.user(client)?),
+            _ => return Err(Refusal::WrongGroup),
+        };
+        let gone: BTreeSet<&ClientId> = change.removed.iter().map(|(client, _)| client).collect();
+        let kept = change.members.iter().filter(|client| !gone.contains(client));
+        Ok(Change {
+            committer,
+            added: self.proposed(&change.added)?,
+            removed: self.proposed(&change.removed)?,
+            kept: kept.map(|client| self.user(client)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn proposed(
+        &self,
+        proposals: &[(ClientId, tertulia_mls::Proposer)],
+    ) -> Result<Vec<(UserId, Proposer)>, Refusal> {
+        let one = |(client, by): &(ClientId, tertulia_mls::Proposer)| {
+            let by = match by {
+                tertulia_mls::Proposer::Client(client) => Proposer::User(self.user(client)?),
+                tertulia_mls::Proposer::ExternalSender(0) => Proposer::Hub,
+                _ => return Err(Refusal::Stranger(client.clone())),
+            };
+            Ok((self.user(client)?, by))
+        };
+        proposals.iter().map(one).collect()
+    }
+
+    fn user(&self, client: &ClientId) -> Result<UserId, Refusal> {
+        match DeviceAddress::from_identity(client.as_bytes()) {
+            Ok(address) if address.domain == self.domain => Ok(address.user),
+            _ => Err(Refusal::Stranger(client.clone())),
+        }
+    }
+}
+
+/// The policy of this group, which says so itself.
+fn policy_of(group: &tertulia_mls::ConversationId, data: Option<&[u8]>) -> Result<Policy, Refusal> {
+    let policy = decode(data)?;
+    if conversation_of(group) == Some(policy.conversation()) { Ok(policy) } else { Err(Refusal::WrongGroup) }
+}

@@ -1,0 +1,242 @@
+//! A hub that lies: it adds whom nobody added, gives roles, repeats and withholds commits, offers what is over. The client refuses
+//! or notices it, and says so.
+
+use crate::{
+    lying_hub::{LyingHub, external_commit},
+    support::{Hub, PASSWORD, connect, group, handle, read, texts},
+};
+use futures::StreamExt as _;
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
+use tertulia::{Client, ClientEvent, Conversation, ConversationId, Error, ErrorKind, RoleName, Suspicion};
+use tertulia_api::{
+    Base64, UserDevice,
+    event::{Event, EventBody, LogEntry},
+};
+use tertulia_domain::{DeviceId, UserId};
+
+/// Alice with an honest hub, Bob with one that lies to him, and a group of both.
+struct Setting {
+    hub: Hub,
+    liar: LyingHub,
+    alice: Client,
+    bob: Client,
+    table: Conversation,
+    one_to_one: ConversationId,
+}
+
+impl Setting {
+    async fn new() -> Self {
+        let hub = Hub::start().await;
+        let liar = LyingHub::before(&hub).await;
+        let alice = hub.sign_up("alice").await;
+        let bob = Client::builder(hub.home("bob")).sign_up(&liar.url, "bob", PASSWORD).await;
+        let bob = bob.expect("signs up");
+        let one_to_one = connect(&alice, &bob).await;
+        let table = group(&alice, "Friday table", &[&bob]).await;
+        alice.send(one_to_one, "just us").await.expect("sends");
+        assert_eq!(read(&bob, one_to_one).await, ["just us"]);
+        Self { hub, liar, alice, bob, table, one_to_one }
+    }
+
+    /// An event in a conversation's log, behind everything that Bob has seen of it.
+    fn entry(&self, conversation: ConversationId) -> LogEntry {
+        let last =
+            self.liar.seen().iter().filter_map(|event| event.body.entry().cloned()).fold(0, |last, entry| {
+                if entry.conversation == conversation { last.max(entry.sequence) } else { last }
+            });
+        LogEntry { conversation, sequence: last + 1, sent_at: 1, sender: Some(mallory()) }
+    }
+
+    /// A commit with which a device of this user comes into the group, as the hub itself can make it.
+    async fn intrusion(&self, conversation: ConversationId, by: UserDevice) -> Event {
+        // The hub has the group info of every group.
+        let newest = self.hub.group_info(conversation);
+        let identity = format!("{}:{}@{}", by.user, by.device, self.bob.me().domain);
+        let commit = external_commit(&self.hub.home("mallory"), &newest, &identity).await;
+        let epoch = self.bob.epoch(conversation).await.expect("in it") + 1;
+        let entry = LogEntry { sender: Some(by), ..self.entry(conversation) };
+        event(EventBody::Commit { entry, epoch, commit: Base64(commit), welcome: None, message: None })
+    }
+
+    async fn suspicions(&self) -> Vec<Suspicion> {
+        self.bob.suspicions().await.expect("readable").into_iter().map(|noticed| noticed.suspicion).collect()
+    }
+}
+
+/// A device that the hub makes up.
+fn mallory() -> UserDevice {
+    UserDevice { user: UserId::from_bytes([0x66; 16]), device: DeviceId::new(0x666) }
+}
+
+/// Has a device commit in all its groups, for the `nth` time.
+async fn rotate(client: &Client, nth: u32) {
+    let later = SystemTime::now() + nth * Duration::from_hours(31 * 24);
+    assert_eq!(client.rotate_keys(later).await.expect("rotates"), 2);
+}
+
+/// The cursor is filled in on the way.
+fn event(body: EventBody) -> Event {
+    Event { cursor: String::new(), body }
+}
+
+#[tokio::test]
+async fn a_hub_that_adds_a_member_by_itself_is_refused() {
+    let setting = Setting::new().await;
+    let Setting { liar, alice, bob, table, one_to_one, .. } = &setting;
+    for conversation in [table.id, *one_to_one] {
+        let epoch = bob.epoch(conversation).await.expect("in it");
+        let intrusion = setting.intrusion(conversation, mallory()).await;
+        std::fs::remove_dir_all(setting.hub.home("mallory")).expect("it was made");
+        liar.say_once(intrusion);
+        let report = bob.sync().await.expect("syncs");
+        assert_eq!(report.suspicious, 1);
+        assert!(
+            matches!(setting.suspicions().await.last(), Some(Suspicion::ForbiddenCommit { .. })),
+            "{:?}",
+            setting.suspicions().await
+        );
+        assert_eq!(bob.epoch(conversation).await.expect("in it"), epoch);
+        let refused = bob.send(conversation, "who is there?").await.expect_err("he keeps out");
+        assert_eq!((refused.code(), refused.kind()), ("distrusted", ErrorKind::Peer));
+    }
+    let members = bob.conversation(table.id).await.expect("there").members;
+    assert_eq!(members.len(), 2, "nobody was added");
+
+    // What follows is not read, and not said to be withheld as well.
+    alice.send(table.id, "after it").await.expect("sends");
+    let after = setting.suspicions().await.len();
+    assert!(texts(bob, table.id).await.is_empty());
+    bob.sync().await.expect("syncs");
+    assert_eq!(setting.suspicions().await.len(), after);
+
+    // Bob decides to go on with whoever is in it now.
+    liar.repent();
+    bob.trust(table.id).await.expect("joins again");
+    alice.sync().await.expect("sees it");
+    alice.send(table.id, "welcome back").await.expect("sends");
+    assert_eq!(read(bob, table.id).await.last().map(String::as_str), Some("welcome back"));
+}
+
+#[tokio::test]
+async fn a_further_device_that_the_hub_vouches_for_is_told() {
+    let setting = Setting::new().await;
+    let Setting { hub, bob, alice, table, .. } = &setting;
+    let tablet = hub.log_in("alice", "tablet").await;
+    tablet.send(table.id, "from the tablet").await.expect("sends");
+    assert_eq!(read(bob, table.id).await, ["from the tablet"]);
+    let (user, device) = (alice.me().user, tablet.me().device);
+    assert!(setting.suspicions().await.contains(&Suspicion::NewDevice { user, device }));
+}
+
+#[tokio::test]
+async fn a_role_that_the_hub_gives_by_itself_does_not_count() {
+    let setting = Setting::new().await;
+    let Setting { liar, alice, bob, table, .. } = &setting;
+    let role = |user, role| event(EventBody::Role { entry: setting.entry(table.id), user, role });
+    for (user, forged) in [(bob.me().user, RoleName::ADMIN), (alice.me().user, RoleName::MEMBER)] {
+        liar.say_once(role(user, forged));
+        assert_eq!(bob.sync().await.expect("syncs").suspicious, 1);
+        assert_eq!(setting.suspicions().await.last(), Some(&Suspicion::ForgedRole { user }));
+    }
+    let members = bob.conversation(table.id).await.expect("there").members;
+    let roles: Vec<_> = members.iter().map(|member| (member.handle.as_str(), member.role.as_str())).collect();
+    assert_eq!(roles, [("alice", "admin"), ("bob", "member")]);
+
+    // A true one does, and is nothing to be told of.
+    liar.repent();
+    alice.set_role(table.id, &handle("bob"), "admin").await.expect("gives the role");
+    let before = setting.suspicions().await.len();
+    bob.sync().await.expect("syncs");
+    assert_eq!(setting.suspicions().await.len(), before);
+    let members = bob.conversation(table.id).await.expect("there").members;
+    assert!(members.iter().all(|member| member.role == RoleName::ADMIN), "{members:?}");
+}
+
+#[tokio::test]
+async fn a_commit_that_is_delivered_again_as_a_new_one_is_noticed() {
+    let setting = Setting::new().await;
+    let Setting { liar, alice, bob, table, .. } = &setting;
+    rotate(alice, 1).await;
+    bob.sync().await.expect("syncs");
+    let old = liar.seen().into_iter().rev().find_map(|event| match event.body {
+        EventBody::Commit { entry, commit, .. } if entry.conversation == table.id => Some(commit),
+        _ => None,
+    });
+    let epoch = bob.epoch(table.id).await.expect("in it") + 1;
+    let again = EventBody::Commit {
+        entry: setting.entry(table.id),
+        epoch,
+        commit: old.expect("Alice's update"),
+        welcome: None,
+        message: None,
+    };
+    liar.say_once(event(again));
+    assert_eq!(bob.sync().await.expect("syncs").suspicious, 1);
+    assert_eq!(setting.suspicions().await.last(), Some(&Suspicion::Replayed { epoch }));
+    alice.send(table.id, "still the same").await.expect("sends");
+    assert_eq!(read(bob, table.id).await, ["still the same"]);
+}
+
+#[tokio::test]
+async fn a_commit_that_is_withheld_is_noticed_and_the_device_comes_back() {
+    let setting = Setting::new().await;
+    let Setting { liar, alice, bob, table, .. } = &setting;
+    let id = table.id;
+    liar.change_events(move |events| {
+        events.retain(|event| {
+            let of_table = event.body.entry().is_some_and(|entry| entry.conversation == id);
+            !(of_table && matches!(event.body, EventBody::Commit { .. }))
+        });
+    });
+    let mut events = pin!(bob.events());
+    rotate(alice, 1).await;
+    alice.send(id, "in the new epoch").await.expect("sends");
+    bob.sync().await.expect("syncs");
+    assert!(setting.suspicions().await.contains(&Suspicion::Withheld));
+    liar.repent();
+    bob.sync().await.expect("syncs");
+    alice.sync().await.expect("syncs");
+    alice.send(id, "everybody here?").await.expect("sends");
+    assert_eq!(read(bob, id).await, ["everybody here?"]);
+    // The stream tells it too.
+    let told = loop {
+        let event = events.next().await.expect("it goes on").expect("it works");
+        if let ClientEvent::Suspicion(noticed) = event {
+            break noticed;
+        }
+    };
+    assert_eq!((told.conversation, told.suspicion), (id, Suspicion::Withheld));
+}
+
+#[tokio::test]
+async fn an_old_group_info_is_not_joined() {
+    let setting = Setting::new().await;
+    let Setting { hub, liar, alice, bob, table, .. } = &setting;
+    let id = table.id;
+    let old = hub.group_info(id);
+    let epoch = bob.epoch(id).await.expect("in it");
+    rotate(alice, 1).await;
+    bob.sync().await.expect("syncs");
+
+    // Out of step by something that was withheld, Bob's device asks for the group as it is.
+    liar.serve_group_info(old.into());
+    liar.change_events(move |events| {
+        events.retain(
+            |event| !matches!(&event.body, EventBody::Commit { entry, .. } if entry.conversation == id),
+        );
+    });
+    rotate(alice, 2).await;
+    alice.send(id, "you cannot read this").await.expect("sends");
+    bob.sync().await.expect("syncs");
+    let known = epoch + 1;
+    assert!(setting.suspicions().await.contains(&Suspicion::OldGroupInfo { epoch, known }));
+    let Err(Error::Queued { cause }) = bob.send(id, "hello?").await else { panic!("it is not joined") };
+    assert_eq!((cause.code(), cause.kind()), ("untrustworthy-hub", ErrorKind::Peer));
+
+    liar.repent();
+    bob.sync().await.expect("syncs");
+    assert_eq!(read(alice, id).await, ["you cannot read this", "hello?"]);
+}

@@ -1,0 +1,147 @@
+//! A hub that lies: the real one, behind somebody who changes what it says to one client.
+
+use crate::support::Hub;
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
+use bytes::Bytes;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+use tertulia_api::event::{Event, EventPage};
+use tertulia_mls::{
+    Ciphersuite, ClientId, CommitOutcome, ConversationId, Credential, MlsCommitBundle, MlsTransport, Session,
+    SessionConfig, VerifiableGroupInfo,
+};
+use tertulia_store::{KeySource, Store};
+use tokio::net::TcpListener;
+
+type Change = Box<dyn FnMut(&mut Vec<Event>) + Send>;
+
+/// Changes answers of the hub on their way to who uses this address.
+pub(crate) struct LyingHub {
+    pub(crate) url: String,
+    lies: Arc<Mutex<Lies>>,
+}
+
+#[derive(Default)]
+struct Lies {
+    events: Option<Change>,
+    group_info: Option<Bytes>,
+    /// All events that went through, as the hub said them.
+    seen: Vec<Event>,
+}
+
+impl LyingHub {
+    pub(crate) async fn before(hub: &Hub) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let lies = Arc::<Mutex<Lies>>::default();
+        let state = (hub.url.clone(), Arc::clone(&lies), reqwest::Client::new());
+        let app = Router::new().fallback(pass_on).with_state(state);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { url, lies }
+    }
+
+    /// Changes each page of events from now on.
+    pub(crate) fn change_events(&self, change: impl FnMut(&mut Vec<Event>) + Send + 'static) {
+        self.lies.lock().expect("nobody panics").events = Some(Box::new(change));
+    }
+
+    /// Adds an event at the end of the next page, which is then not empty.
+    pub(crate) fn say_once(&self, event: Event) {
+        let mut event = Some(event);
+        self.change_events(move |events| events.extend(event.take()));
+    }
+
+    /// Serves this group info, whatever is asked for.
+    pub(crate) fn serve_group_info(&self, group_info: Bytes) {
+        self.lies.lock().expect("nobody panics").group_info = Some(group_info);
+    }
+
+    /// Says from now on what the hub says.
+    pub(crate) fn repent(&self) {
+        let mut lies = self.lies.lock().expect("nobody panics");
+        (lies.events, lies.group_info) = (None, None);
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Event> {
+        self.lies.lock().expect("nobody panics").seen.clone()
+    }
+}
+
+type Passing = (String, Arc<Mutex<Lies>>, reqwest::Client);
+
+async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let url = format!("{hub}{}", parts.uri.path_and_query().expect("it has one"));
+    let body = axum::body::to_bytes(body, usize::MAX).await.expect("the client sends all of it");
+    let mut headers = parts.headers;
+    headers.remove(http::header::HOST);
+    let answer = client.request(parts.method, url).headers(headers).body(body).send().await;
+    let answer = answer.expect("the hub answers");
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let mut body = answer.bytes().await.expect("the hub sends all of it");
+    if status.is_success() {
+        let mut lies = lies.lock().expect("nobody panics");
+        if path == "/v1/events" {
+            body = lies.about_events(&body);
+        } else if path.ends_with("/group-info") {
+            body = lies.group_info.clone().unwrap_or(body);
+        }
+    }
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    for (name, value) in headers {
+        if let Some(name) = name.filter(|name| *name != http::header::CONTENT_LENGTH) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+impl Lies {
+    fn about_events(&mut self, body: &Bytes) -> Bytes {
+        let mut page: EventPage = serde_json::from_slice(body).expect("a page");
+        self.seen.extend(page.events.iter().cloned());
+        if let Some(change) = &mut self.events {
+            change(&mut page.events);
+        }
+        for event in &mut page.events {
+            if event.cursor.is_empty() {
+                event.cursor.clone_from(&page.cursor);
+            }
+        }
+        serde_json::to_vec(&page).expect("a page").into()
+    }
+}
+
+/// The commit with which a device of this identity, whose program asks nobody, joins the group of a group info.
+pub(crate) async fn external_commit(home: &Path, group_info: &[u8], identity: &str) -> Vec<u8> {
+    let store = Store::create(home, &KeySource::File).expect("a new home");
+    let caught = Arc::<Catch>::default();
+    let session = Session::open(store, caught.clone(), SessionConfig::default()).expect("opens");
+    let mut tx = session.new_transaction().await.expect("free");
+    let credential = Credential::basic(ClientId::from(identity.to_owned()), Ciphersuite::default());
+    let credential = tx.add_credential(credential.expect("a credential")).expect("new");
+    let group_info = VerifiableGroupInfo::from_bytes(group_info).expect("a group info");
+    tx.join_by_external_commit(group_info, &credential).await.expect("joins");
+    caught.0.lock().expect("nobody panics").take().expect("it was sent")
+}
+
+/// Takes every commit, and keeps it.
+#[derive(Default)]
+struct Catch(Mutex<Option<Vec<u8>>>);
+
+#[async_trait::async_trait]
+impl MlsTransport for Catch {
+    async fn send_commit_bundle(&self, _: &ConversationId, bundle: MlsCommitBundle) -> CommitOutcome {
+        *self.0.lock().expect("nobody panics") = Some(bundle.commit);
+        CommitOutcome::Accepted
+    }
+}
