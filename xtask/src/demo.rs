@@ -12,7 +12,8 @@ use crate::{
 };
 use clap::Args;
 use search::{Finding, search};
-use stage::{Device, Hub};
+use stage::Device;
+pub(crate) use stage::Hub;
 use std::fs;
 
 #[derive(Args)]

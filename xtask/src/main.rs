@@ -3,6 +3,7 @@
 //! It is built before anything else can be, so it has few dependencies and needs no C compiler. What is missing on the
 //! machine it installs by itself, or says what to install.
 
+mod api;
 mod bench;
 mod command;
 mod demo;
@@ -37,6 +38,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Write the parts of docs/errors.md that come from the source.
     Docs,
+    /// Make up requests from the hub's OpenAPI document, and see that every answer is in it.
+    Api(api::Arguments),
     /// Run the fuzz targets one after another, which needs the nightly compiler.
     Fuzz(fuzz::Arguments),
     /// Check the dependencies against the database of security advisories, which is fetched for it.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Docs => docs::docs(),
+        Command::Api(arguments) => api::api(&arguments),
         Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::Audit => audit(),
     });

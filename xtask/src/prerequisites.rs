@@ -5,7 +5,7 @@ use crate::{
     say,
 };
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -41,6 +41,27 @@ pub(crate) fn cargo_deny() -> Result<Program, Failure> {
 /// The binary `cargo-fuzz`, which gets `fuzz` as its first argument.
 pub(crate) fn cargo_fuzz() -> Result<PathBuf, Failure> {
     path(&CARGO_FUZZ)
+}
+
+/// `schemathesis`, of the version in xtask/api/requirements.txt, in an environment of its own.
+pub(crate) fn schemathesis() -> Result<Program, Failure> {
+    const REQUIREMENTS: &str = "xtask/api/requirements.txt";
+    let wanted = fs::read_to_string(REQUIREMENTS).map_err(Failure::file(Path::new(REQUIREMENTS)))?;
+    let root = target_directory().join("tools").join("schemathesis");
+    let programs = root.join(if cfg!(windows) { "Scripts" } else { "bin" });
+    let program = programs.join("schemathesis");
+    let found = Program::new(&program).arg("--version").try_read().unwrap_or_default();
+    let version = wanted.trim().rsplit("==").next().unwrap_or_default();
+    if found.split_whitespace().last() != Some(version) {
+        install(&[&PYTHON])?;
+        say::note(format!("installing {} into {}", wanted.trim(), root.display()));
+        Program::new("python3").args("-m venv --clear").arg(&root).run()?;
+        Program::new(programs.join("pip"))
+            .args("install --quiet --disable-pip-version-check --requirement")
+            .arg(REQUIREMENTS)
+            .run()?;
+    }
+    Ok(Program::new(program))
 }
 
 fn installed(tool: &Tool) -> Result<Program, Failure> {
@@ -115,13 +136,24 @@ const SYSTEM_TOOLS: &[SystemTool] = &[
     },
 ];
 
+const PYTHON: SystemTool = SystemTool {
+    probe: &["python3", "-c", "import ensurepip, venv"],
+    package: "python3 python3-venv",
+    purpose: "Python with venv, for the check of the API's answers",
+};
+
 /// Sees to a C compiler, make and Perl.
 pub(crate) fn system_tools() -> Result<(), Failure> {
     if cfg!(windows) {
         // The compiler there is found through the registry, by the build scripts themselves.
         return Ok(());
     }
-    let missing: Vec<&SystemTool> = SYSTEM_TOOLS.iter().filter(|tool| !tool.is_there()).collect();
+    install(&SYSTEM_TOOLS.iter().collect::<Vec<_>>())
+}
+
+/// Installs those of the tools that are missing, or says what to install.
+fn install(tools: &[&SystemTool]) -> Result<(), Failure> {
+    let missing: Vec<&&SystemTool> = tools.iter().filter(|tool| !tool.is_there()).collect();
     if missing.is_empty() {
         return Ok(());
     }

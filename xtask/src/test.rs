@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that has to pass, in one order, with one build.
 
 use crate::{
+    api,
     command::{Failure, Program},
     prerequisites, say,
 };
@@ -34,6 +35,8 @@ enum Step {
     Crashes,
     /// All examples in the documentation.
     Doctests,
+    /// A minute of requests that are made up from the hub's OpenAPI document.
+    Api,
 }
 
 impl Step {
@@ -46,6 +49,7 @@ impl Step {
             Self::Tests => "tests",
             Self::Crashes => "crashes",
             Self::Doctests => "examples in the documentation",
+            Self::Api => "answers of the API",
         }
     }
 
@@ -75,6 +79,7 @@ impl Step {
                 .args("--test crashes --test rekey_fails --locked")
                 .run(),
             Self::Doctests => Program::cargo().args("test --doc --workspace --locked").run(),
+            Self::Api => api::api(&api::IN_TESTS),
         }
     }
 }

@@ -17,7 +17,7 @@ use std::{
 const PASSWORD: &str = "correct horse battery staple";
 
 /// A hub in a process of its own. It is killed when dropped.
-pub(super) struct Hub {
+pub(crate) struct Hub {
     binary: PathBuf,
     data: PathBuf,
     log: PathBuf,
@@ -27,13 +27,13 @@ pub(super) struct Hub {
 
 impl Hub {
     /// Starts one on a free port, with its data under `place`.
-    pub(super) fn start(binaries: &Path, place: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(binaries: &Path, place: &Path) -> Result<Self, Failure> {
         let (binary, data, log) = (binaries.join("tertulia"), place.join("hub"), place.join("hub.log"));
         let (process, url) = spawn(&binary, &data, &log, "127.0.0.1:0")?;
         Ok(Self { binary, data, log, process, url })
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
