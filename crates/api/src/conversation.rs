@@ -68,7 +68,8 @@ pub struct RoleUpdate {
 /// Leaves a conversation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Leave {
-    /// Who becomes admin, when the last one leaves.
+    /// Who becomes admin, when the last one leaves a conversation that has no MLS group. In a group nobody can be appointed but by
+    /// a commit.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Uuid)]
     pub successor: Option<UserId>,

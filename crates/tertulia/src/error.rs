@@ -93,7 +93,7 @@ pub enum Error {
         role: String,
     },
     /// The conversation's rules do not allow this user to do that. Tell the person.
-    #[error("that is not allowed in this conversation: {violation}")]
+    #[error("{}", not_allowed(violation))]
     NotAllowed {
         /// The rule.
         violation: Violation,
@@ -282,6 +282,22 @@ impl Error {
             Self::Refused { code, .. } => code.parse().ok(),
             _ => None,
         }
+    }
+}
+
+/// A rule as who is bound by it hears it.
+fn not_allowed(violation: &Violation) -> String {
+    match violation {
+        Violation::ActionDenied { action, .. } => {
+            format!("your role in this conversation does not allow {action}")
+        }
+        Violation::RoleElevation { granted, .. } => {
+            format!("you cannot give the role {granted}: it allows more than yours, or it is for yourself")
+        }
+        Violation::LastAdmin => {
+            "the last admin cannot go while others remain; make somebody else admin first".to_owned()
+        }
+        violation => format!("that is not allowed in this conversation: {violation}"),
     }
 }
 

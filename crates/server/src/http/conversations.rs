@@ -88,6 +88,9 @@ async fn create(
 }
 
 /// Change a member's role
+///
+/// In a conversation that has no MLS group yet. Once it has one, roles stand in the group's signed context, and are changed by a
+/// commit.
 #[utoipa::path(
     put, path = "/v1/conversations/{conversation}/members/{user}/role", tag = "conversations",
     params(
@@ -119,7 +122,8 @@ async fn set_role(
 /// Leave a conversation
 ///
 /// Nothing of it is delivered to the caller any more. The hub proposes to the others to remove the caller's devices from
-/// the MLS group. The last admin names a successor while others remain.
+/// the MLS group. The last admin names a successor while others remain; in an MLS group they make somebody else admin by a
+/// commit before they leave.
 #[utoipa::path(
     post, path = "/v1/conversations/{conversation}/leave", tag = "conversations",
     params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
