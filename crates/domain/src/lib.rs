@@ -2,7 +2,8 @@
 //!
 //! This crate **owns** the [ids] of users, devices, conversations and hubs; the [types and names of
 //! conversations](conversation); [roles](role) and the [checks](permission) that follow from them; the
-//! [connection] state machine; and the [limits] that both sides keep. Server and client use the same ones.
+//! [connection] state machine; the [protocols](protocol) of conversations and for whom [pairwise] messages must be; and the
+//! [limits] that both sides keep. Server and client use the same ones.
 //!
 //! It **leaves to others** everything that happens: storage, network, clocks, encryption, HTTP statuses. Nothing here does
 //! I/O; the functions are given facts and answer with what is to be done, or with an error that has a stable code.
@@ -34,12 +35,16 @@ pub mod connection;
 pub mod conversation;
 pub mod ids;
 pub mod limits;
+pub mod pairwise;
 pub mod permission;
 pub mod policy;
+pub mod protocol;
 pub mod role;
+pub mod signing;
 mod text;
 
 pub use conversation::{ConversationName, ConversationNameError, ConversationType};
 pub use ids::{ConversationId, DeviceAddress, DeviceId, Domain, Handle, OneToOne, Sequence, UserId};
+pub use protocol::Protocol;
 pub use role::{Role, RoleName};
 pub use text::UnknownName;

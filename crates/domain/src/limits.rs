@@ -53,3 +53,26 @@ pub const MAX_JSON_BYTES: usize = 64 * 1024;
 /// Adding costs the committer a seal for each new device, and large additions in one commit cost more than by their
 /// number; a larger group is made by several.
 pub const MAX_USERS_PER_REQUEST: usize = 500;
+
+/// Longest ciphertext for one device in a pairwise message, in bytes.
+///
+/// A pairwise message has one for every device, so a text of this length in a group of a hundred takes megabytes. What is
+/// longer belongs into a file, or into a conversation on MLS.
+pub const MAX_PAIRWISE_CIPHERTEXT_BYTES: usize = 64 * 1024;
+
+/// Most members of a conversation whose protocol is pairwise.
+///
+/// The cost of every message grows with the devices of all members; MLS is made for larger groups.
+pub const MAX_PAIRWISE_MEMBERS: usize = 128;
+
+/// Most devices that one pairwise message is for: all that so many members can have.
+pub const MAX_PAIRWISE_RECIPIENTS: usize = MAX_PAIRWISE_MEMBERS * MAX_DEVICES_PER_USER;
+
+/// Longest pairwise message with all its ciphertexts, in bytes of JSON.
+pub const MAX_PAIRWISE_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most one-time keys for pairwise sessions that a hub keeps for a device, and most in one upload.
+///
+/// The library at the other end recommends to publish 50. A device keeps the private halves of far more, so that none
+/// is forgotten while a message that used it is on its way.
+pub const MAX_ONE_TIME_KEYS: usize = 100;

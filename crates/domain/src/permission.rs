@@ -29,6 +29,9 @@ pub enum PermissionError {
         /// What was to be done.
         action: Action,
     },
+    /// Only an admin may, whatever actions other roles have.
+    #[error("only an admin may change the protocol")]
+    AdminOnly,
     /// Conversations of this type cannot be changed.
     #[error("this cannot be done to a conversation of type {conversation_type}")]
     InvalidOperation {
@@ -60,7 +63,7 @@ impl PermissionError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NoConversation => "no-conversation",
-            Self::ActionDenied { .. } => "action-denied",
+            Self::ActionDenied { .. } | Self::AdminOnly => "action-denied",
             Self::InvalidOperation { .. } => "invalid-operation",
             Self::LastAdmin => "last-admin",
             Self::RoleElevation { .. } => "role-elevation",
@@ -183,6 +186,19 @@ pub fn check_rename(actor: Option<&Membership>) -> Result<(), PermissionError> {
     authorise(actor, Action::ModifyName).map(|_| ())
 }
 
+/// Changing the encryption protocol. No action of the contract covers it, and it decides how everybody's messages are
+/// protected, so it is for admins alone.
+pub fn check_change_protocol(actor: Option<&Membership>) -> Result<(), PermissionError> {
+    let actor = actor.ok_or(PermissionError::NoConversation)?;
+    if !actor.role.is_admin() {
+        return Err(PermissionError::AdminOnly);
+    }
+    if !actor.conversation_type.is_managed() {
+        return Err(PermissionError::InvalidOperation { conversation_type: actor.conversation_type });
+    }
+    Ok(())
+}
+
 /// Sending a message, which every member may in every type of conversation but one: a request that is not accepted yet.
 ///
 /// Whether the other in a 1:1 blocks the sender is not asked. The blocking user has left the 1:1, so nothing reaches
@@ -258,6 +274,22 @@ mod tests {
     fn to_a_stranger_there_is_no_conversation() {
         assert_eq!(every_check(None), [const { Err(PermissionError::NoConversation) }; 5]);
         assert_eq!(check_send(None), Err(PermissionError::NoConversation));
+    }
+
+    #[test]
+    fn the_protocol_is_changed_by_admins_of_groups_and_channels_alone() {
+        for &conversation_type in ConversationType::ALL {
+            let by = |role| check_change_protocol(Some(&Membership { conversation_type, role }));
+            assert_eq!(by(Role::MEMBER), Err(PermissionError::AdminOnly), "the role is looked at first");
+            let expected = if conversation_type.is_managed() {
+                Ok(())
+            } else {
+                Err(PermissionError::InvalidOperation { conversation_type })
+            };
+            assert_eq!(by(Role::ADMIN), expected);
+        }
+        assert_eq!(check_change_protocol(None), Err(PermissionError::NoConversation));
+        assert_eq!(PermissionError::AdminOnly.code(), "action-denied");
     }
 
     #[test]
