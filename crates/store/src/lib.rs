@@ -1,9 +1,9 @@
 //! The store of a device: one encrypted SQLite database for everything that it must not lose.
 //!
 //! Owns the database file and its key, the order among its writers, and the operations on what is stored: the records of
-//! the MLS engine, the event cursor, connections, conversations, messages, the outbox. One [`WriteTx`] is one durable
+//! the MLS engine and of the pairwise sessions, the event cursor, connections, conversations, messages, the outbox. One [`WriteTx`] is one durable
 //! transaction over all of them, which is what lets a decrypted message, the key that was used up for it and the cursor
-//! move together. Leaves to others what the records of the engine mean (`tertulia-mls`) and when anything is written
+//! move together. Leaves to others what the records of the engine mean (`tertulia-mls`, `tertulia-ratchet`) and when anything is written
 //! (`tertulia`).
 //!
 //! The file is encrypted with SQLCipher. Its 32-byte key is in a file beside it with mode 0600, or stored nowhere: derived
@@ -69,5 +69,5 @@ pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
     ConnectionRecord, ConversationRecord, ConversationRow, CredentialRecord, GroupStateRecord, JournalEntry,
     KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage,
-    RecordKey, Setting, SuspicionRecord,
+    PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, RecordKey, Setting, SuspicionRecord,
 };

@@ -5,11 +5,13 @@ mod support;
 
 use std::{fs, path::Path};
 use support::{copy_home, new_store, raw};
-use tertulia_domain::{ConversationId, ConversationType, DeviceId, Handle, RoleName, Sequence, UserId};
+use tertulia_domain::{
+    ConversationId, ConversationType, DeviceAddress, DeviceId, Handle, Protocol, RoleName, Sequence, UserId,
+};
 use tertulia_store::{
     ConnectionRecord, ConversationRecord, CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord,
-    KeySource, MemberRecord, NewMessage, NewOutboxMessage, OutboxKind, ReadTx, RecordKey, Setting, Store,
-    StoreError,
+    KeySource, MemberRecord, NewMessage, NewOutboxMessage, OutboxKind, PairwiseAccountRecord,
+    PairwisePeerRecord, PairwiseSessionRecord, ReadTx, RecordKey, Setting, Store, StoreError,
 };
 use zeroize::Zeroizing;
 
@@ -64,17 +66,24 @@ fn a_home_of_schema_3_is_read_completely() {
     let home = copy_of("schema-3");
     let store = Store::open(home.path(), &KeySource::File).expect("it opens");
     store.read(everything).expect("readable");
+    store.read(suspicions).expect("readable");
     store
         .read(|r| {
             let conversation = r.conversation(CONVERSATION)?.expect("there");
-            assert_eq!(conversation.policy.as_deref(), Some(&b"policy"[..]));
-            assert_eq!((conversation.since_epoch, conversation.distrusted), (2, true));
-            let noticed = r.suspicions_after(0)?;
-            assert_eq!((noticed.len(), noticed[0].what.as_str()), (1, "{}"));
-            assert!(r.suspicions_after(noticed[0].id)?.is_empty());
+            assert_eq!(conversation.record.protocol, Protocol::Mls, "there was no other");
+            assert_eq!(r.pairwise_account()?, None);
             Ok::<_, StoreError>(())
         })
         .expect("readable");
+}
+
+#[test]
+fn a_home_of_schema_4_is_read_completely() {
+    let home = copy_of("schema-4");
+    let store = Store::open(home.path(), &KeySource::File).expect("it opens");
+    store.read(everything).expect("readable");
+    store.read(suspicions).expect("readable");
+    store.read(pairwise).expect("readable");
     let connection = raw(home.path());
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
     let mut names = connection.prepare(sql).expect("SQL");
@@ -108,6 +117,26 @@ fn everything(r: &ReadTx<'_>) -> Result<(), StoreError> {
     assert_eq!(r.members(CONVERSATION)?.len(), 1);
     assert_eq!(r.messages(CONVERSATION, None, None)?.len(), 1);
     assert_eq!(r.outbox_of(CONVERSATION)?.len(), 1);
+    Ok(())
+}
+
+/// What is in every fixture since schema 3.
+fn suspicions(r: &ReadTx<'_>) -> Result<(), StoreError> {
+    let conversation = r.conversation(CONVERSATION)?.expect("there");
+    assert_eq!(conversation.policy.as_deref(), Some(&b"policy"[..]));
+    assert_eq!((conversation.since_epoch, conversation.distrusted), (2, true));
+    let noticed = r.suspicions_after(0)?;
+    assert_eq!((noticed.len(), noticed[0].what.as_str()), (1, "{}"));
+    assert!(r.suspicions_after(noticed[0].id)?.is_empty());
+    Ok(())
+}
+
+/// What is in every fixture since schema 4.
+fn pairwise(r: &ReadTx<'_>) -> Result<(), StoreError> {
+    assert_eq!(r.pairwise_account()?, Some(account()));
+    assert_eq!(r.pairwise_peer(&address())?, Some(peer()));
+    assert_eq!(r.pairwise_peers_in(CONVERSATION)?, [peer()]);
+    assert_eq!(r.pairwise_sessions(&address())?, [session()]);
     Ok(())
 }
 
@@ -147,6 +176,9 @@ async fn a_home_can_be_written_as_a_fixture() {
             w.put_credential(&credential())?;
             w.put_key_package(&key_package(), b"key package")?;
             w.set_data(b"checkpoint")?;
+            w.put_pairwise_account(&account())?;
+            w.put_pairwise_peer(&peer())?;
+            w.replace_pairwise_sessions(&address(), &[session()])?;
             w.put_user(USER, &handle())?;
             w.put_connection(&ConnectionRecord {
                 user: USER,
@@ -158,6 +190,7 @@ async fn a_home_can_be_written_as_a_fixture() {
                 id: CONVERSATION,
                 kind: ConversationType::OneToOne,
                 epoch: 3,
+                protocol: Protocol::Mls,
                 created_at: 1_700_000_000_000,
             })?;
             w.put_member(CONVERSATION, &MemberRecord { user: USER, role: RoleName::MEMBER })?;
@@ -184,7 +217,32 @@ async fn a_home_can_be_written_as_a_fixture() {
         })
         .expect("writes");
     store.read(everything).expect("readable");
+    store.read(pairwise).expect("readable");
     store.erase_log(&writer).expect("nobody reads");
+}
+
+fn address() -> DeviceAddress {
+    DeviceAddress::new(USER, DeviceId::new(5), "hub.example".parse().expect("a domain"))
+}
+
+fn account() -> PairwiseAccountRecord {
+    let state = Zeroizing::new(b"account".to_vec());
+    PairwiseAccountRecord { incarnation: 4, fallback_since: 1_700_000_000_000, state }
+}
+
+fn peer() -> PairwisePeerRecord {
+    PairwisePeerRecord {
+        address: address(),
+        signature_key: [1; 32],
+        identity_key: [2; 32],
+        preferred: Some("session".to_owned()),
+        renew: true,
+    }
+}
+
+fn session() -> PairwiseSessionRecord {
+    let state = Zeroizing::new(b"session".to_vec());
+    PairwiseSessionRecord { id: "session".to_owned(), used: 6, incarnation: 4, state }
 }
 
 fn handle() -> Handle {
@@ -237,4 +295,9 @@ fn schema_2_does_not_change_once_it_is_released() {
 #[test]
 fn schema_3_does_not_change_once_it_is_released() {
     insta::assert_snapshot!(include_str!("../src/schema/3.sql"));
+}
+
+#[test]
+fn schema_4_does_not_change_once_it_is_released() {
+    insta::assert_snapshot!(include_str!("../src/schema/4.sql"));
 }

@@ -4,8 +4,8 @@
 mod support;
 
 use std::fs;
-use support::{new_store, raw};
-use tertulia_domain::{ConversationId, ConversationType, DeviceId, Sequence, UserId};
+use support::{CONVERSATION, conversation, new_store, raw};
+use tertulia_domain::{ConversationId, DeviceId, Protocol, Sequence, UserId};
 use tertulia_store::{
     ConversationRecord, ErrorKind, KeySource, NewMessage, NewOutboxMessage, OutboxKind, Setting, Store,
     StoreError,
@@ -147,7 +147,7 @@ fn a_store_of_a_later_version_is_left_alone() {
     let home = dir.path().join("home");
     raw(&home).execute_batch("PRAGMA user_version = 7; CREATE TABLE of_later (x);").expect("writable");
     let error = Store::open(&home, &KeySource::File).expect_err("it is not known here");
-    assert!(matches!(error, StoreError::NewerSchema { found: 7, known: 3 }), "{error}");
+    assert!(matches!(error, StoreError::NewerSchema { found: 7, known: 4 }), "{error}");
     assert_eq!(error.kind(), ErrorKind::Misuse);
 }
 
@@ -156,7 +156,7 @@ async fn a_value_that_is_damaged_is_said_to_be() {
     let (dir, store) = new_store();
     let id = ConversationId::random();
     let writer = store.lock().await.expect("free");
-    let record = ConversationRecord { id, kind: ConversationType::Group, epoch: 1, created_at: 1 };
+    let record = ConversationRecord { id, ..conversation() };
     store.write(&writer, |w| w.put_conversation(&record)).expect("writes");
     for damage in ["kind = 'hexagon'", "kind = 'group', epoch = -1", "epoch = 1, created_at = 'noon'"] {
         raw(&dir.path().join("home"))
@@ -227,7 +227,7 @@ async fn own_messages_that_come_first_hide_none_that_come_later() {
     let (_dir, store) = new_store();
     let id = ConversationId::random();
     let writer = store.lock().await.expect("free");
-    let record = ConversationRecord { id, kind: ConversationType::Group, epoch: 1, created_at: 1 };
+    let record = ConversationRecord { id, ..conversation() };
     store
         .write(&writer, |w| {
             w.put_setting(Setting::User, &UserId::random().to_string())?;
@@ -266,4 +266,31 @@ async fn the_outbox_keeps_the_bytes_that_were_sent_until_those_are_refused() {
         waiting.iter().map(|message| (message.id, message.ciphertext.clone())).collect::<Vec<_>>(),
         [(id, None)]
     );
+}
+
+#[tokio::test]
+async fn the_protocol_of_a_conversation_does_not_turn_back() {
+    let (_directory, store) = new_store();
+    let writer = store.lock().await.unwrap();
+    let protocol = |store: &Store| {
+        store.read(|r| Ok::<_, StoreError>(r.conversation(CONVERSATION)?.unwrap().record.protocol)).unwrap()
+    };
+    let described = |protocol| ConversationRecord { protocol, ..conversation() };
+    store.write(&writer, |w| w.put_conversation(&described(Protocol::Pairwise))).unwrap();
+    for (told, taken, becomes) in [
+        (Protocol::Mixed, true, Protocol::Mixed),
+        (Protocol::Pairwise, false, Protocol::Mixed),
+        (Protocol::Mls, true, Protocol::Mls),
+        (Protocol::Mls, true, Protocol::Mls),
+        (Protocol::Pairwise, false, Protocol::Mls),
+    ] {
+        assert_eq!(
+            store.write(&writer, |w| w.advance_protocol(CONVERSATION, told)).unwrap(),
+            taken,
+            "{told}"
+        );
+        assert_eq!(protocol(&store), becomes);
+    }
+    store.write(&writer, |w| w.put_conversation(&described(Protocol::Pairwise))).unwrap();
+    assert_eq!(protocol(&store), Protocol::Mls, "nor when the hub describes it anew");
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationType, DeviceId, Sequence, UserId};
+use tertulia_domain::{ConversationType, DeviceId, Protocol, Sequence, UserId};
 use tertulia_mls::{
     Ciphersuite, ClientId, CommitOptions, ConversationId, Credential, CredentialRef, EngineError, KeyPackage,
     MlsConversationConfiguration, Session, SessionConfig, TransactionContext, VerifiableGroupInfo,
@@ -276,7 +276,8 @@ impl Application {
     }
 
     fn record(&self) -> ConversationRecord {
-        ConversationRecord { id: domain(&self.id), kind: ConversationType::Group, epoch: 0, created_at: 0 }
+        let (kind, protocol) = (ConversationType::Group, Protocol::Mls);
+        ConversationRecord { id: domain(&self.id), kind, epoch: 0, protocol, created_at: 0 }
     }
 
     fn row(&self, place: usize, sender: UserId, text: &[u8]) -> NewMessage {

@@ -3,7 +3,7 @@
 use super::{all, execute, first, named, number, stored, to_sql, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use rusqlite::Row;
-use tertulia_domain::{ConversationId, ConversationType, RoleName, Sequence, UserId};
+use tertulia_domain::{ConversationId, ConversationType, Protocol, RoleName, Sequence, UserId};
 
 /// A conversation as the hub describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct ConversationRecord {
     pub kind: ConversationType,
     /// The epoch of its group at the hub; 0 while there is no group.
     pub epoch: u64,
+    /// How its messages are encrypted.
+    pub protocol: Protocol,
     /// When it was made, milliseconds since 1970.
     pub created_at: i64,
 }
@@ -49,7 +51,7 @@ pub struct MemberRecord {
 }
 
 /// The messages of the user of this home are never unread.
-const CONVERSATION: &str = "SELECT c.id, c.kind, c.epoch, c.created_at, c.name, c.joined, c.active, \
+const CONVERSATION: &str = "SELECT c.id, c.kind, c.epoch, c.created_at, c.name, c.joined, c.active, c.protocol, \
      (SELECT count(*) FROM messages m WHERE m.conversation = c.id AND m.arrival > c.last_read \
       AND m.text IS NOT NULL AND m.sender <> (SELECT unhex(replace(value, '-', '')) FROM settings WHERE name = 'user')), \
      c.policy, c.since_epoch, c.distrusted FROM conversations c";
@@ -60,15 +62,16 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<ConversationRow> {
             id: uuid(row, 0)?,
             kind: named(row, 1)?,
             epoch: number(row, 2)?,
+            protocol: named(row, 7)?,
             created_at: row.get(3)?,
         },
         name: row.get(4)?,
         joined: row.get(5)?,
         active: row.get(6)?,
-        unread: number(row, 7)?,
-        policy: row.get(8)?,
-        since_epoch: number(row, 9)?,
-        distrusted: row.get(10)?,
+        unread: number(row, 8)?,
+        policy: row.get(9)?,
+        since_epoch: number(row, 10)?,
+        distrusted: row.get(11)?,
     })
 }
 
@@ -111,13 +114,27 @@ impl ReadTx<'_> {
 }
 
 impl WriteTx<'_> {
-    /// Writes a conversation of which the user is a member. Its name and what was read of it stay.
+    /// Writes a conversation of which the user is a member. Its name and what was read of it stay, and its protocol does not
+    /// turn back.
     pub fn put_conversation(&mut self, conversation: &ConversationRecord) -> Result<(), StoreError> {
-        let sql = "INSERT INTO conversations (id, kind, epoch, created_at) VALUES (?1, ?2, ?3, ?4) \
+        let sql = "INSERT INTO conversations (id, kind, epoch, protocol, created_at) VALUES (?1, ?2, ?3, ?4, ?5) \
                    ON CONFLICT DO UPDATE SET kind = excluded.kind, epoch = max(epoch, excluded.epoch), active = 1";
-        let ConversationRecord { id, kind, epoch, created_at } = conversation;
-        execute(&self.tx, sql, (id.as_uuid(), kind.as_str(), stored(*epoch, "an epoch")?, created_at))
-            .map(drop)
+        let ConversationRecord { id, kind, epoch, protocol, created_at } = *conversation;
+        let epoch = stored(epoch, "an epoch")?;
+        execute(&self.tx, sql, (id.as_uuid(), kind.as_str(), epoch, protocol.as_str(), created_at))?;
+        self.advance_protocol(id, protocol).map(drop)
+    }
+
+    /// Notes the protocol of a conversation, and says whether it is that now. It goes from pairwise over mixed to MLS and never
+    /// back, whatever a hub says: whoever sends pairwise again gives up what the group has gained.
+    pub fn advance_protocol(&mut self, id: ConversationId, to: Protocol) -> Result<bool, StoreError> {
+        let sql = "SELECT protocol FROM conversations WHERE id = ?1";
+        let known: Option<Protocol> = first(&self.tx, sql, [id.as_uuid()], |row| named(row, 0))?;
+        if known.is_some_and(|known| known < to) {
+            let sql = "UPDATE conversations SET protocol = ?2 WHERE id = ?1";
+            execute(&self.tx, sql, (id.as_uuid(), to.as_str()))?;
+        }
+        Ok(known.is_some_and(|known| known <= to))
     }
 
     /// Gives a conversation a name. One that is known stays, unless `replace`.

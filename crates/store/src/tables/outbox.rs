@@ -73,6 +73,8 @@ pub struct OutboxMessage {
     pub content: Vec<u8>,
     /// The bytes to send, once it was encrypted. The same bytes are sent until the hub accepts or refuses them.
     pub ciphertext: Option<Vec<u8>>,
+    /// Whether these bytes are a pairwise message, or else of the MLS group.
+    pub pairwise: bool,
 }
 
 impl fmt::Debug for OutboxMessage {
@@ -81,7 +83,7 @@ impl fmt::Debug for OutboxMessage {
     }
 }
 
-const MESSAGE: &str = "SELECT id, conversation, kind, content, ciphertext FROM outbox";
+const MESSAGE: &str = "SELECT id, conversation, kind, content, ciphertext, pairwise FROM outbox";
 
 fn message(row: &Row<'_>) -> rusqlite::Result<OutboxMessage> {
     Ok(OutboxMessage {
@@ -90,6 +92,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<OutboxMessage> {
         kind: super::named(row, 2)?,
         content: row.get(3)?,
         ciphertext: row.get(4)?,
+        pairwise: row.get(5)?,
     })
 }
 
@@ -130,13 +133,22 @@ impl WriteTx<'_> {
         Ok(self.tx.last_insert_rowid())
     }
 
-    /// Keeps the bytes that a message was encrypted to.
+    /// Keeps the bytes that a message was encrypted to in its conversation's group.
     pub fn set_ciphertext(&mut self, id: i64, ciphertext: &[u8]) -> Result<(), StoreError> {
-        let sql = "UPDATE outbox SET ciphertext = ?2, digest = ?3 WHERE id = ?1";
-        execute(&self.tx, sql, (id, ciphertext, digest(ciphertext))).map(drop)
+        self.put_ciphertext(id, ciphertext, false)
     }
 
-    /// Drops these bytes, which the hub refused because of their epoch, so that the message is encrypted anew. Other bytes, made
+    /// Keeps the bytes that a message was encrypted to for each device.
+    pub fn set_pairwise_ciphertext(&mut self, id: i64, ciphertext: &[u8]) -> Result<(), StoreError> {
+        self.put_ciphertext(id, ciphertext, true)
+    }
+
+    fn put_ciphertext(&mut self, id: i64, ciphertext: &[u8], pairwise: bool) -> Result<(), StoreError> {
+        let sql = "UPDATE outbox SET ciphertext = ?2, digest = ?3, pairwise = ?4 WHERE id = ?1";
+        execute(&self.tx, sql, (id, ciphertext, digest(ciphertext), pairwise)).map(drop)
+    }
+
+    /// Drops these bytes, which the hub refused because of their epoch or protocol, so that the message is encrypted anew. Other bytes, made
     /// meanwhile, stay.
     pub fn clear_ciphertext(&mut self, ciphertext: &[u8]) -> Result<(), StoreError> {
         let sql = "UPDATE outbox SET ciphertext = NULL, digest = NULL WHERE digest = ?1";

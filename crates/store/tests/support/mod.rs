@@ -6,7 +6,7 @@ pub(crate) mod process;
 use rusqlite::Connection;
 use std::{fs, future::Future, path::Path, pin::Pin, task::Poll};
 use tempfile::TempDir;
-use tertulia_domain::{ConversationId, ConversationType, DeviceId, Sequence, UserId};
+use tertulia_domain::{ConversationId, ConversationType, DeviceId, Protocol, Sequence, UserId};
 use tertulia_store::{ConversationRecord, KeySource, NewMessage, Store};
 
 pub(crate) const CONVERSATION: ConversationId = ConversationId::from_bytes([0xC0; 16]);
@@ -20,7 +20,14 @@ pub(crate) fn new_store() -> (TempDir, Store) {
 }
 
 pub(crate) fn conversation() -> ConversationRecord {
-    ConversationRecord { id: CONVERSATION, kind: ConversationType::Group, epoch: 1, created_at: 1_000 }
+    let protocol = Protocol::Mls;
+    ConversationRecord {
+        id: CONVERSATION,
+        kind: ConversationType::Group,
+        epoch: 1,
+        protocol,
+        created_at: 1_000,
+    }
 }
 
 pub(crate) fn message(sequence: u64, sender: UserId, text: Option<&str>) -> NewMessage {
