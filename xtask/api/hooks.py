@@ -44,18 +44,21 @@ def person(handle):
 
 
 def setting():
-    """Two who are connected, one who asks, one whom nobody knows, and a group of the first."""
+    """Two who are connected, one who asks, one whom nobody knows, a group of the first, and a pairwise one of the first two."""
     me, friend, asking, stranger = (person(name) for name in ("tested", "friend", "asking", "stranger"))
     call("POST", "/v1/connections", {"handle": "friend"}, me["token"])
     call("PUT", f"/v1/connections/{me['user']}", {"status": "accepted"}, friend["token"])
     call("POST", "/v1/connections", {"handle": "tested"}, asking["token"])
     group = str(uuid.uuid4())
     call("POST", "/v1/conversations", {"conversation": group}, me["token"])
+    attic = str(uuid.uuid4())
+    call("POST", "/v1/conversations", {"conversation": attic, "protocol": "pairwise"}, me["token"])
+    call("POST", f"/v1/conversations/{attic}/members", {"users": [friend["user"]]}, me["token"])
     connections = call("GET", "/v1/connections", token=me["token"])["connections"]
     return {
         "token": me["token"],
         "user": [session["user"] for session in (me, friend, asking, stranger)],
-        "conversation": [group] + [connection["conversation"] for connection in connections],
+        "conversation": [group, attic] + [connection["conversation"] for connection in connections],
         "handle": ["tested", "friend", "asking", "stranger"],
     }
 

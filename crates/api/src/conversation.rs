@@ -2,7 +2,7 @@
 
 use crate::bytes::Base64;
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, ConversationType, RoleName, UserId};
+use tertulia_domain::{ConversationId, ConversationType, Protocol, RoleName, UserId};
 use utoipa::ToSchema;
 
 /// The media type of MLS messages (RFC 9420 §17.8). A body of several messages is their concatenation; each `MLSMessage`
@@ -32,6 +32,10 @@ pub struct Conversation {
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "group")]
     pub kind: ConversationType,
+    /// How its messages are encrypted: `mls`, `pairwise` or `mixed`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "mls")]
+    pub protocol: Protocol,
     /// The members, in the order in which they joined.
     pub members: Vec<Member>,
     /// The id of the MLS group that carries the conversation.
@@ -49,12 +53,17 @@ pub struct Conversations {
     pub conversations: Vec<Conversation>,
 }
 
-/// Creates a group. Its members come with its first commit, its name is announced inside it.
+/// Creates a group. Its members come with its first commit, or one by one where the protocol is pairwise; its name is announced
+/// inside a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NewConversation {
     /// Chosen at random by the client, so that a repeated request creates nothing twice.
     #[schema(value_type = String, format = Uuid)]
     pub conversation: ConversationId,
+    /// How its messages are to be encrypted: `mls`, also unless given, or `pairwise`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "mls")]
+    pub protocol: Protocol,
 }
 
 /// Changes a member's role.

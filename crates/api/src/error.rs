@@ -82,14 +82,19 @@ codes! {
     DeviceLimit = "device-limit", 403, Accept, "The user has as many devices as this hub allows.";
     InvalidKeyPackage = "invalid-key-package", 400, Correct, "A key package is not valid for this device.";
     KeyPackageLimit = "key-package-limit", 403, Accept, "The device has as many key packages here as this hub keeps.";
+    InvalidPairwiseKey = "invalid-pairwise-key", 400, Correct, "A key for pairwise sessions is not one of this device's.";
+    PairwiseKeyLimit = "pairwise-key-limit", 403, Accept, "The device has as many one-time keys here as this hub keeps.";
     NoConversation = "no-conversation", 404, Accept, "There is no such conversation, or the user is not a member of it.";
     ActionDenied = "action-denied", 403, Accept, "The user's role in this conversation does not allow it.";
     InvalidOperation = "invalid-operation", 403, Correct, "A conversation of this type cannot do that.";
+    WrongProtocol = "wrong-protocol", 409, CatchUp, "The conversation's protocol, which may have changed, does not take that.";
+    InvalidProtocolTransition = "invalid-protocol-transition", 403, Accept, "The protocol goes from pairwise over mixed to mls, one step at a time and never back.";
+    MemberLimit = "member-limit", 403, Accept, "The conversation would have more members than its protocol allows.";
     LastAdmin = "last-admin", 403, Accept, "A conversation cannot be left without an admin.";
     RoleElevation = "role-elevation", 403, Accept, "One cannot grant a role that may do more than one's own, nor change one's own.";
     UnknownRole = "unknown-role", 400, Correct, "There is no such role.";
     StaleEpoch = "stale-epoch", 409, CatchUp, "The group has moved on to another epoch.";
-    DeviceMismatch = "device-mismatch", 409, CatchUp, "The change does not cover all devices of a user that it adds or removes.";
+    DeviceMismatch = "device-mismatch", 409, CatchUp, "The change or the message does not cover all devices that it must.";
     ProposalNotFound = "proposal-not-found", 404, CatchUp, "The commit refers to a proposal that the hub does not hold.";
     MissingProposals = "missing-proposals", 400, CatchUp, "The commit leaves out a pending proposal.";
     InvalidCommit = "invalid-commit", 400, CatchUp, "The commit is not valid for the group.";
@@ -102,6 +107,15 @@ codes! {
 }
 
 impl Code {
+    /// Further statuses that this code comes with: the contract asks for 412 where a pairwise message leaves devices out, and
+    /// for 409 where a commit does.
+    pub const fn other_statuses(self) -> &'static [u16] {
+        match self {
+            Self::DeviceMismatch => &[412],
+            _ => &[],
+        }
+    }
+
     /// Whether the same request can succeed later without being changed.
     pub const fn retryable(self) -> bool {
         matches!(self.remedy(), Remedy::Wait)
@@ -160,9 +174,15 @@ pub struct Problem {
     /// `stale-epoch`: the group's current epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_epoch: Option<u64>,
-    /// `device-mismatch`: the devices that the change must cover too.
+    /// `device-mismatch`: the devices that the change or the message must cover too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<UserDevice>,
+    /// `device-mismatch`: the devices of who is no member, and the sending device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redundant: Vec<UserDevice>,
+    /// `device-mismatch`: the devices that members do not have (any more).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<UserDevice>,
     /// `rate-limited`: after how many seconds to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -183,6 +203,8 @@ impl Problem {
             retryable: code.retryable(),
             current_epoch: None,
             missing: Vec::new(),
+            redundant: Vec::new(),
+            deleted: Vec::new(),
             retry_after: None,
         }
     }
@@ -198,7 +220,11 @@ pub fn table() -> String {
     use fmt::Write as _;
     let mut out = String::from("| code | status | meaning | what a client does |\n|---|---|---|---|\n");
     for code in Code::ALL {
-        writeln!(out, "| `{code}` | {} | {} | {} |", code.status(), code.title(), code.remedy().sentence())
+        let mut statuses = code.status().to_string();
+        for other in code.other_statuses() {
+            write!(statuses, ", {other}").expect("writing to a string cannot fail");
+        }
+        writeln!(out, "| `{code}` | {statuses} | {} | {} |", code.title(), code.remedy().sentence())
             .expect("writing to a string cannot fail");
     }
     out

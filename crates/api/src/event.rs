@@ -5,7 +5,7 @@
 
 use crate::{bytes::Base64, connection::Connection, conversation::Member, error::UserDevice};
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, DeviceId, RoleName, UserId};
+use tertulia_domain::{ConversationId, DeviceId, Protocol, RoleName, UserId};
 use utoipa::{IntoParams, ToSchema};
 
 /// An event with its place in the stream.
@@ -79,6 +79,29 @@ pub enum EventBody {
         /// The `MLSMessage` (a `PrivateMessage`).
         message: Base64,
     },
+    /// An application message of a conversation whose protocol is pairwise or mixed.
+    #[serde(rename = "conversation.pairwise")]
+    Pairwise {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// Whether it announces the conversation's name; the hub checked that its sender may.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        announces_name: bool,
+        /// The ciphertext for the receiving device; absent at the device that sent it, and at one that it left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ciphertext: Option<Base64>,
+    },
+    /// The conversation's protocol is now this one.
+    #[serde(rename = "conversation.protocol")]
+    Protocol {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// `mixed` or `mls`.
+        #[schema(value_type = String)]
+        protocol: Protocol,
+    },
     /// A commit that the hub accepted.
     #[serde(rename = "conversation.commit")]
     Commit {
@@ -142,6 +165,8 @@ impl EventBody {
             Self::ConversationJoined { entry }
             | Self::Message { entry, .. }
             | Self::Name { entry, .. }
+            | Self::Pairwise { entry, .. }
+            | Self::Protocol { entry, .. }
             | Self::Commit { entry, .. }
             | Self::Proposal { entry, .. }
             | Self::Members { entry, .. }

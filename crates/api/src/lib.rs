@@ -18,6 +18,7 @@ pub mod connection;
 pub mod conversation;
 pub mod error;
 pub mod event;
+pub mod pairwise;
 pub mod policy;
 
 pub use bytes::Base64;

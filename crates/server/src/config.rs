@@ -53,7 +53,11 @@ pub struct Limits {
     pub connections_per_user: usize,
     /// Most key packages kept for a device, the last-resort one not counted.
     pub key_packages_per_device: usize,
-    /// Most users in one claim of key packages.
+    /// Longest pairwise message with all its ciphertexts, in bytes of JSON.
+    pub pairwise_message_bytes: usize,
+    /// Most one-time keys for pairwise sessions kept for a device.
+    pub one_time_keys_per_device: usize,
+    /// Most users in one claim of key packages, and devices in one of keys for pairwise sessions.
     pub users_per_request: usize,
     /// Longest time that a request may take, the waiting for an event aside.
     pub request_timeout: Duration,
@@ -108,6 +112,8 @@ impl Default for Limits {
             devices_per_user: limits::MAX_DEVICES_PER_USER,
             connections_per_user: limits::MAX_CONNECTIONS,
             key_packages_per_device: limits::MAX_KEY_PACKAGES,
+            pairwise_message_bytes: limits::MAX_PAIRWISE_MESSAGE_BYTES,
+            one_time_keys_per_device: limits::MAX_ONE_TIME_KEYS,
             users_per_request: limits::MAX_USERS_PER_REQUEST,
             request_timeout: Duration::from_secs(30),
             key_package_lifetime: Duration::from_hours(84 * 24),

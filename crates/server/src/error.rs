@@ -3,7 +3,7 @@
 use crate::{mls::Rejection, storage::StorageError};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use tertulia_api::{Code, Problem, UserDevice};
+use tertulia_api::{Code, Problem, UserDevice, pairwise::DeviceMismatch};
 use tertulia_domain::{connection::ConnectionError, permission::PermissionError};
 
 /// Why a request is not done.
@@ -43,6 +43,16 @@ impl ApiError {
         let detail = format!("The change leaves out {} devices.", missing.len());
         let mut problem = Problem::new(Code::DeviceMismatch, detail);
         problem.missing = missing;
+        Self::Refused(Box::new(problem))
+    }
+
+    /// `device-mismatch` of a pairwise message, with all differences. The contract wants it with 412.
+    pub(crate) fn incomplete_message(mismatch: DeviceMismatch) -> Self {
+        let detail = format!("The message leaves out {} devices; it was not sent.", mismatch.missing.len());
+        let mut problem = Problem::new(Code::DeviceMismatch, detail);
+        problem.status = StatusCode::PRECONDITION_FAILED.as_u16();
+        DeviceMismatch { missing: problem.missing, redundant: problem.redundant, deleted: problem.deleted } =
+            mismatch;
         Self::Refused(Box::new(problem))
     }
 

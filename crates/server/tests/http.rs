@@ -58,6 +58,7 @@ async fn every_endpoint_is_described_with_its_problems() {
     }
     insta::assert_json_snapshot!(operations, @r#"
     [
+      "DELETE /v1/conversations/{conversation}/members/{user}",
       "DELETE /v1/sessions/current",
       "GET /healthz",
       "GET /metrics",
@@ -70,6 +71,7 @@ async fn every_endpoint_is_described_with_its_problems() {
       "GET /v1/events/stream",
       "GET /v1/key-packages/count",
       "GET /v1/mls/keys",
+      "GET /v1/pairwise-keys/count",
       "GET /v1/self",
       "GET /v1/users",
       "GET /v1/users/{user}",
@@ -78,14 +80,19 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/conversations",
       "POST /v1/conversations/{conversation}/commits",
       "POST /v1/conversations/{conversation}/leave",
+      "POST /v1/conversations/{conversation}/members",
       "POST /v1/conversations/{conversation}/messages",
+      "POST /v1/conversations/{conversation}/pairwise-messages",
       "POST /v1/devices",
       "POST /v1/key-packages",
       "POST /v1/key-packages/claims",
+      "POST /v1/pairwise-keys",
+      "POST /v1/pairwise-keys/claims",
       "POST /v1/sessions",
       "PUT /v1/connections/{user}",
       "PUT /v1/conversations/{conversation}/members/{user}/role",
-      "PUT /v1/conversations/{conversation}/name"
+      "PUT /v1/conversations/{conversation}/name",
+      "PUT /v1/conversations/{conversation}/protocol"
     ]
     "#);
 }

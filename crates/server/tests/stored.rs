@@ -15,7 +15,7 @@ use tertulia_api::{
     conversation::Conversations,
     event::EventPage,
 };
-use tertulia_domain::connection::Status;
+use tertulia_domain::{Protocol, connection::Status};
 
 /// The schema as SQLite has it, with white space folded.
 fn schema(database: &Connection) -> Vec<String> {
@@ -61,6 +61,7 @@ async fn a_database_of_version_1_can_be_read() {
     assert_eq!(statuses, [("alice", Status::Accepted), ("carol", Status::Pending)]);
     let conversations: Conversations = bob.get("/v1/conversations").await.done();
     assert_eq!(conversations.conversations[0].epoch, 1);
+    assert_eq!(conversations.conversations[0].protocol, Protocol::Mls, "there was no other");
     let page: EventPage = bob.get("/v1/events").await.done();
     assert_eq!(
         types(&page.events),

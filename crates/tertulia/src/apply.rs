@@ -526,7 +526,7 @@ pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation)
         id: conversation.conversation,
         kind: conversation.kind,
         epoch: conversation.epoch,
-        protocol: tertulia_domain::Protocol::Mls,
+        protocol: conversation.protocol,
         created_at: conversation.created_at,
     })?;
     let mut members = Vec::with_capacity(conversation.members.len());

@@ -25,7 +25,7 @@ impl Client {
             self.check_connected(&members)?;
         }
         let id = ConversationId::random();
-        let made = self.inner().hub.create_conversation(id).await?;
+        let made = self.inner().hub.create_conversation(id, tertulia_domain::Protocol::Mls).await?;
         let mut tx = self.inner().session.new_transaction().await?;
         let (fetched, known) = (made.clone(), name.clone());
         tx.store_write(move |w| {

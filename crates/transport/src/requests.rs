@@ -1,8 +1,9 @@
 //! The hub's requests, one function each. Errors are those of [`TransportError`] throughout.
 
 use crate::{Hub, TransportError};
-use reqwest::Method;
+use reqwest::{Method, header};
 use tertulia_api::{
+    UserDevice,
     account::{
         ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount,
         KeyPackageUpload, Me, NewDevice, Session, User,
@@ -12,8 +13,12 @@ use tertulia_api::{
         CommitAccepted, Conversation, Conversations, Leave, MessageAccepted, NewConversation, RoleUpdate,
     },
     event::{EventPage, EventQuery},
+    pairwise::{
+        ClaimedPairwiseKeys, NewMembers, PairwiseAccepted, PairwiseKeyClaim, PairwiseKeyCount,
+        PairwiseKeyUpload, ProtocolUpdate,
+    },
 };
-use tertulia_domain::{ConversationId, Handle, UserId, connection::Status};
+use tertulia_domain::{ConversationId, Handle, Protocol, UserId, connection::Status};
 
 type Result<T> = std::result::Result<T, TransportError>;
 
@@ -69,6 +74,21 @@ impl Hub {
         self.send(Method::POST, "v1/key-packages/claims", &KeyPackageClaim { users }).await
     }
 
+    /// Adds keys of this device for pairwise sessions.
+    pub async fn upload_pairwise_keys(&self, upload: &PairwiseKeyUpload) -> Result<PairwiseKeyCount> {
+        self.send(Method::POST, "v1/pairwise-keys", upload).await
+    }
+
+    /// How many one-time keys of this device can still be handed out.
+    pub async fn pairwise_key_count(&self) -> Result<PairwiseKeyCount> {
+        self.get("v1/pairwise-keys/count").await
+    }
+
+    /// Claims one key for a pairwise session of each of these devices.
+    pub async fn claim_pairwise_keys(&self, devices: Vec<UserDevice>) -> Result<ClaimedPairwiseKeys> {
+        self.send(Method::POST, "v1/pairwise-keys/claims", &PairwiseKeyClaim { devices }).await
+    }
+
     /// The hub's public keys.
     pub async fn keys(&self) -> Result<HubKeys> {
         self.get("v1/mls/keys").await
@@ -107,8 +127,30 @@ impl Hub {
     }
 
     /// Creates a group with the user as its admin.
-    pub async fn create_conversation(&self, conversation: ConversationId) -> Result<Conversation> {
-        self.send(Method::POST, "v1/conversations", &NewConversation { conversation }).await
+    pub async fn create_conversation(
+        &self,
+        conversation: ConversationId,
+        protocol: Protocol,
+    ) -> Result<Conversation> {
+        self.send(Method::POST, "v1/conversations", &NewConversation { conversation, protocol }).await
+    }
+
+    /// Changes the protocol of a group.
+    pub async fn set_protocol(&self, id: ConversationId, protocol: Protocol) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("v1/conversations/{id}/protocol"))?;
+        self.bytes(request.json(&ProtocolUpdate { protocol })).await.map(drop)
+    }
+
+    /// Adds members to a group whose protocol is pairwise.
+    pub async fn add_members(&self, id: ConversationId, users: Vec<UserId>) -> Result<()> {
+        let request = self.request(Method::POST, &format!("v1/conversations/{id}/members"))?;
+        self.bytes(request.json(&NewMembers { users })).await.map(drop)
+    }
+
+    /// Removes a member from a group whose protocol is pairwise.
+    pub async fn remove_member(&self, id: ConversationId, user: UserId) -> Result<()> {
+        let request = self.request(Method::DELETE, &format!("v1/conversations/{id}/members/{user}"))?;
+        self.bytes(request).await.map(drop)
     }
 
     /// Changes a member's role.
@@ -126,6 +168,13 @@ impl Hub {
     /// Sends an application message: the bytes of one `MLSMessage`.
     pub async fn send_message(&self, id: ConversationId, message: Vec<u8>) -> Result<MessageAccepted> {
         self.send_mls(Method::POST, &format!("v1/conversations/{id}/messages"), message).await
+    }
+
+    /// Sends a pairwise message: the JSON of a [`PairwiseMessage`](tertulia_api::pairwise::PairwiseMessage). Its bytes are what
+    /// the hub knows it by when it comes again.
+    pub async fn send_pairwise(&self, id: ConversationId, message: Vec<u8>) -> Result<PairwiseAccepted> {
+        let request = self.request(Method::POST, &format!("v1/conversations/{id}/pairwise-messages"))?;
+        self.read(request.header(header::CONTENT_TYPE, "application/json").body(message)).await
     }
 
     /// Sends the announcement of a new name: the bytes of one `MLSMessage`.

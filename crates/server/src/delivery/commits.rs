@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use super::{
     access, check_may_send,
-    membership::{announce_role, propose_removals},
+    membership::{announce_role, check_member_limit, propose_removals},
+    pairwise::wrong_protocol,
     policy::{self, NewRole},
 };
 use crate::{
@@ -56,6 +57,10 @@ pub(crate) fn begin(connection: &Connection, sent: &Sent) -> Result<Begun, ApiEr
         let log::Known { sequence, epoch, sent_at } = known;
         return Ok(Begun::Known(CommitAccepted { sequence, epoch, sent_at }));
     }
+    let brings_message = bundle.message.is_some();
+    if !access.protocol.has_group() || brings_message && access.protocol.sends_pairwise() {
+        return Err(wrong_protocol(&access));
+    }
     if bundle.group_id != access.group_id {
         return Err(ApiError::new(Code::MalformedMls, "The commit is for another group."));
     }
@@ -84,10 +89,15 @@ pub(crate) fn accept(
     {
         return Err(Code::MissingProposals.into());
     }
+    // Who makes the group is its first admin. While pairwise there are members who are none.
+    if access.epoch == 0 && access.protocol.sends_pairwise() {
+        permission::check_change_protocol(Some(&access.membership()))?;
+    }
     check_keys(tx, valid)?;
 
     let policy = policy::check(tx, sent, &access, valid)?;
     let joined = check_arriving(tx, sent, &access, valid)?;
+    check_member_limit(tx, conversation, &access, joined.len())?;
 
     if !groups::advance(tx, conversation, bundle.epoch, valid.epoch)? {
         return Err(ApiError::stale_epoch(access.epoch));

@@ -1,19 +1,23 @@
 //! Changes of membership and roles that are not commits.
 
-use super::access;
+use super::{access, pairwise::wrong_protocol};
 use crate::{
     error::ApiError,
     mls::Observer,
     storage::{
-        WriteTx, conversations, groups,
+        WriteTx, accounts,
+        conversations::{self, Access},
+        groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
     },
 };
+use std::collections::BTreeSet;
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{
-    ConversationId, ConversationType, Role, RoleName, UserId,
-    permission::{self, Target},
+    ConversationId, ConversationType, Protocol, Role, RoleName, UserId,
+    limits::MAX_PAIRWISE_MEMBERS,
+    permission::{self, Candidate, Target},
     role::Action,
 };
 
@@ -21,15 +25,20 @@ use tertulia_domain::{
 pub(crate) fn create_group(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
+    protocol: Protocol,
     creator: UserId,
     now: i64,
 ) -> Result<(), ApiError> {
+    if protocol == Protocol::Mixed {
+        let detail = "A new group's protocol is mls or pairwise; mixed is on the way from one to the other.";
+        return Err(ApiError::new(Code::BadRequest, detail));
+    }
     // Ids of users and of 1:1 conversations are known to others and name conversations too; nobody may take those.
     let random = conversation.as_uuid().get_version_num() == 4;
     if !random || conversations::is_user(tx, conversation)? {
         return Err(ApiError::new(Code::BadRequest, "The id of a new group is a random UUID, of version 4."));
     }
-    if conversations::create_group(tx, conversation, creator, now)? {
+    if conversations::create_group(tx, conversation, protocol, creator, now)? {
         return Ok(());
     }
     let own = conversations::find(tx, conversation, creator)?
@@ -39,6 +48,84 @@ pub(crate) fn create_group(
     } else {
         Err(ApiError::new(Code::BadRequest, "This id cannot be used; choose another one at random."))
     }
+}
+
+/// Adds users to a conversation whose protocol is pairwise, where no commit brings them. Who is a member already is passed
+/// over, so doing it again changes nothing.
+pub(crate) fn add_members(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    actor: UserDevice,
+    users: &BTreeSet<UserId>,
+    now: i64,
+) -> Result<(), ApiError> {
+    let access = access(tx, conversation, actor.user)?;
+    permission::authorise(Some(&access.membership()), Action::AddMember)?;
+    if access.protocol != Protocol::Pairwise {
+        return Err(wrong_protocol(&access));
+    }
+    let mut candidates = Vec::with_capacity(users.len());
+    for &user in users {
+        let known = accounts::user(tx, user)?.ok_or(Code::UnknownUser)?;
+        if conversations::role_of(tx, conversation, user)?.is_none() {
+            let connected = conversations::are_connected(tx, actor.user, known.user)?;
+            candidates.push(Candidate { user, connected });
+        }
+    }
+    permission::check_add_members(Some(&access.membership()), &Role::MEMBER, candidates.iter().copied())?;
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    check_member_limit(tx, conversation, &access, candidates.len())?;
+    let mut joined = Vec::with_capacity(candidates.len());
+    for Candidate { user, .. } in candidates {
+        conversations::join(tx, conversation, user, &RoleName::MEMBER, now)?;
+        joined.push(conversations::as_member(tx, user, RoleName::MEMBER)?);
+    }
+    let extra = Some(Extra::Members { joined, left: Vec::new() });
+    let entry = Entry { sender: Some(actor), sent_at: now, extra, ..Entry::default() };
+    log::append(tx, conversation, Kind::Members, &entry).map(|_| ())
+}
+
+/// Removes another member from a conversation whose protocol is pairwise. Nothing is delivered to them any more.
+pub(crate) fn remove_member(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    actor: UserDevice,
+    user: UserId,
+    now: i64,
+) -> Result<(), ApiError> {
+    let access = access(tx, conversation, actor.user)?;
+    permission::authorise(Some(&access.membership()), Action::RemoveMember)?;
+    if access.protocol != Protocol::Pairwise {
+        return Err(wrong_protocol(&access));
+    }
+    let role = conversations::role_of(tx, conversation, user)?
+        .ok_or_else(|| ApiError::new(Code::UnknownUser, "This user is not a member of the conversation."))?;
+    let roster = conversations::roster(tx, conversation)?;
+    permission::check_remove_member(Some(&access.membership()), &role, roster)?;
+    if user == actor.user {
+        return Err(ApiError::new(Code::InvalidOperation, "One leaves, one does not remove oneself."));
+    }
+    let extra = Some(Extra::Members { joined: Vec::new(), left: vec![user] });
+    let entry = Entry { sender: Some(actor), sent_at: now, extra, ..Entry::default() };
+    let place = log::append(tx, conversation, Kind::Members, &entry)?;
+    conversations::end_member(tx, conversation, user, place.position)
+}
+
+/// Where every message costs by the devices of all members, there are not too many of these.
+pub(super) fn check_member_limit(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    access: &Access,
+    more: usize,
+) -> Result<(), ApiError> {
+    let present = conversations::roster(tx, conversation)?.members;
+    if more > 0 && access.protocol.sends_pairwise() && present + more > MAX_PAIRWISE_MEMBERS {
+        let detail = format!("A conversation that is not on MLS has at most {MAX_PAIRWISE_MEMBERS} members.");
+        return Err(ApiError::new(Code::MemberLimit, detail));
+    }
+    Ok(())
 }
 
 /// Gives a member another role.

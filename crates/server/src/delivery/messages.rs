@@ -1,6 +1,6 @@
 //! Application messages.
 
-use super::{access, check_may_send};
+use super::{access, check_may_send, pairwise::wrong_protocol};
 use crate::{
     error::ApiError,
     mls::ApplicationMessage,
@@ -40,6 +40,9 @@ pub(crate) fn accept(tx: &WriteTx<'_>, sent: &Sent) -> Result<MessageAccepted, A
     // The same bytes get the same answer, also when the group has moved on meanwhile.
     if let Some(known) = log::known(tx, conversation, sent.digest)? {
         return Ok(MessageAccepted { sequence: known.sequence, sent_at: known.sent_at });
+    }
+    if access.protocol.sends_pairwise() {
+        return Err(wrong_protocol(&access));
     }
     if sent.message.group_id != access.group_id {
         return Err(ApiError::new(Code::MalformedMls, "The message is for another group."));

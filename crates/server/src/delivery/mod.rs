@@ -4,6 +4,7 @@
 pub(crate) mod commits;
 pub(crate) mod membership;
 pub(crate) mod messages;
+pub(crate) mod pairwise;
 mod policy;
 
 use crate::{

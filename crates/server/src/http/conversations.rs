@@ -13,7 +13,11 @@ use crate::{
 use axum::extract::State;
 use http::StatusCode;
 use std::sync::Arc;
-use tertulia_api::conversation::{Conversation, Conversations, Leave, NewConversation, RoleUpdate};
+use tertulia_api::{
+    Code,
+    conversation::{Conversation, Conversations, Leave, NewConversation, RoleUpdate},
+    pairwise::NewMembers,
+};
 use tertulia_domain::{ConversationId, UserId, permission::PermissionError};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -21,6 +25,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(show))
+        .routes(routes!(add_members))
+        .routes(routes!(remove_member))
         .routes(routes!(set_role))
         .routes(routes!(leave))
 }
@@ -62,8 +68,8 @@ async fn show(
 
 /// Create a group
 ///
-/// The caller is its admin and only member; further members come with its first commit. Creating it again gives the same
-/// answer.
+/// The caller is its admin and only member; further members come with its first commit, or are added where the protocol is
+/// pairwise. Creating it again gives the same answer.
 #[utoipa::path(
     post, path = "/v1/conversations", tag = "conversations",
     request_body = NewConversation,
@@ -74,17 +80,74 @@ async fn show(
 async fn create(
     State(state): State<AppState>,
     auth: Authenticated,
-    Json(NewConversation { conversation }): Json<NewConversation>,
+    Json(NewConversation { conversation, protocol }): Json<NewConversation>,
 ) -> Result<(StatusCode, Json<Conversation>), ApiError> {
     let user = auth.user;
     let created = state
         .storage
         .write(move |tx| {
-            membership::create_group(tx, conversation, user, now_ms())?;
+            membership::create_group(tx, conversation, protocol, user, now_ms())?;
             conversations::show(tx, conversation, user)?.ok_or(PermissionError::NoConversation.into())
         })
         .await?;
     Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// Add members
+///
+/// To a conversation whose protocol is pairwise; with MLS, members come by commit. Each must be connected with the caller. Who
+/// is a member already is passed over.
+#[utoipa::path(
+    post, path = "/v1/conversations/{conversation}/members", tag = "conversations",
+    params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
+    request_body = NewMembers,
+    responses(
+        (status = 204, description = "They are members."),
+    ),
+    extensions(("x-problems" = json!([
+        "action-denied", "invalid-operation", "wrong-protocol", "member-limit", "not-connected", "no-device", "no-conversation", "unknown-user"
+    ]))),
+)]
+async fn add_members(
+    State(state): State<AppState>,
+    auth: AuthenticatedDevice,
+    Path(conversation): Path<ConversationId>,
+    Json(NewMembers { users }): Json<NewMembers>,
+) -> Result<StatusCode, ApiError> {
+    let most = state.limits.users_per_request;
+    if users.len() > most {
+        return Err(ApiError::new(Code::BadRequest, format!("A request names at most {most} users.")));
+    }
+    let (actor, users) = (auth.address(), users.into_iter().collect());
+    state.storage.write(move |tx| membership::add_members(tx, conversation, actor, &users, now_ms())).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Remove a member
+///
+/// From a conversation whose protocol is pairwise; with MLS, members are removed by commit. Nothing is delivered to them any
+/// more.
+#[utoipa::path(
+    delete, path = "/v1/conversations/{conversation}/members/{user}", tag = "conversations",
+    params(
+        ("conversation" = String, Path, format = Uuid, description = "The conversation."),
+        ("user" = String, Path, format = Uuid, description = "The member."),
+    ),
+    responses(
+        (status = 204, description = "The user is not a member any more."),
+    ),
+    extensions(("x-problems" = json!([
+        "action-denied", "invalid-operation", "wrong-protocol", "last-admin", "no-device", "no-conversation", "unknown-user"
+    ]))),
+)]
+async fn remove_member(
+    State(state): State<AppState>,
+    auth: AuthenticatedDevice,
+    Path((conversation, user)): Path<(ConversationId, UserId)>,
+) -> Result<StatusCode, ApiError> {
+    let actor = auth.address();
+    state.storage.write(move |tx| membership::remove_member(tx, conversation, actor, user, now_ms())).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Change a member's role

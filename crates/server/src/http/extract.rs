@@ -27,6 +27,26 @@ impl<T: serde::Serialize> IntoResponse for Json<T> {
     }
 }
 
+/// A body of JSON with the bytes that it was, to know them when they come again.
+pub(crate) struct JsonBytes<T> {
+    pub(crate) value: T,
+    pub(crate) bytes: Bytes,
+}
+
+impl<T: serde::de::DeserializeOwned> FromRequest<AppState> for JsonBytes<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        if media_type(request.headers()).is_none_or(|media| !media.eq_ignore_ascii_case("application/json")) {
+            let detail = "The body's media type is to be application/json.";
+            return Err(ApiError::new(Code::UnsupportedMediaType, detail));
+        }
+        let bytes = Bytes::from_request(request, state).await?;
+        let axum::Json(value) = axum::Json::from_bytes(&bytes)?;
+        Ok(Self { value, bytes })
+    }
+}
+
 /// The parts of the path.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
@@ -53,11 +73,13 @@ impl FromRequest<AppState> for Mls {
 }
 
 fn is_mls(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let essence = value.split_once(';').map_or(value, |(essence, _)| essence);
-    essence.trim().eq_ignore_ascii_case(MLS_MEDIA_TYPE)
+    media_type(headers).is_some_and(|media| media.eq_ignore_ascii_case(MLS_MEDIA_TYPE))
+}
+
+/// The body's media type, without parameters.
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split_once(';').map_or(value, |(essence, _)| essence).trim())
 }
 
 /// Where a request comes from, as far as it matters for rates: an IPv4 address, or the /64 network that one customer of a

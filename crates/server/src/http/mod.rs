@@ -13,6 +13,7 @@ mod layers;
 mod messages;
 mod openapi;
 mod ops;
+mod pairwise;
 mod ws;
 
 use crate::state::AppState;
@@ -33,6 +34,8 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(key_packages::router().layer(key_packages))
         .merge(connections::router().layer(json))
         .merge(conversations::router().layer(json))
+        .merge(pairwise::router().layer(json))
+        .merge(pairwise::messages().layer(DefaultBodyLimit::max(limits.pairwise_message_bytes)))
         .merge(messages::router().layer(DefaultBodyLimit::max(limits.message_bytes)))
         .merge(commits::router().layer(DefaultBodyLimit::max(limits.commit_bytes)))
         .layer(from_fn_with_state(state.clone(), layers::time_out));

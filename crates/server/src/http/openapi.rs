@@ -33,7 +33,7 @@ const WITH_BODY: [Code; 4] =
     components(schemas(Problem)),
     tags(
         (name = "accounts", description = "Accounts, sessions, users"),
-        (name = "devices", description = "Devices and their key packages"),
+        (name = "devices", description = "Devices and the keys that they publish"),
         (name = "connections", description = "Who may write to whom"),
         (name = "conversations", description = "Conversations and their members"),
         (name = "messages", description = "What is sent into conversations: messages and commits"),

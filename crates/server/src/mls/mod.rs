@@ -19,7 +19,15 @@ pub(crate) use message::{ApplicationMessage, CommitBundle};
 pub(crate) use observer::{Observer, Removed, ValidCommit};
 pub(crate) use rejection::Rejection;
 
-use mls_rs::CipherSuite;
+use mls_rs::{CipherSuite, CipherSuiteProvider as _, CryptoProvider as _, crypto::SignaturePublicKey};
+use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 
 /// The one cipher suite of this hub's groups, `MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519`.
 pub(crate) const CIPHER_SUITE: CipherSuite = CipherSuite::CURVE25519_AES128;
+
+/// Whether a device's signature key has signed these bytes.
+pub(crate) fn verify_signature(key: &[u8], bytes: &[u8], signature: &[u8]) -> bool {
+    AwsLcCryptoProvider::new()
+        .cipher_suite_provider(CIPHER_SUITE)
+        .is_some_and(|suite| suite.verify(&SignaturePublicKey::new_slice(key), signature, bytes).is_ok())
+}

@@ -12,7 +12,7 @@ use tertulia_api::{
     event::{EventBody, LogEntry},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, Role, RoleName, UserId,
+    ConversationId, ConversationType, Protocol, Role, RoleName, UserId,
     connection::Status,
     permission::{Membership, Roster},
     role::ActionSet,
@@ -22,6 +22,7 @@ use tertulia_domain::{
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     pub(crate) kind: ConversationType,
+    pub(crate) protocol: Protocol,
     pub(crate) group_id: Vec<u8>,
     pub(crate) epoch: u64,
     pub(crate) role: Role,
@@ -41,17 +42,18 @@ pub(crate) fn create_one_to_one(
     creator: UserId,
     now: i64,
 ) -> Result<(), ApiError> {
-    insert(tx, id, ConversationType::Connection, creator, now).map(|_| ())
+    insert(tx, id, ConversationType::Connection, Protocol::Mls, creator, now).map(|_| ())
 }
 
 /// Creates a group with its creator as admin. `false` if the id is taken.
 pub(crate) fn create_group(
     tx: &WriteTx<'_>,
     id: ConversationId,
+    protocol: Protocol,
     creator: UserId,
     now: i64,
 ) -> Result<bool, ApiError> {
-    let created = insert(tx, id, ConversationType::Group, creator, now)?;
+    let created = insert(tx, id, ConversationType::Group, protocol, creator, now)?;
     if created {
         join(tx, id, creator, &RoleName::ADMIN, now)?;
     }
@@ -62,16 +64,17 @@ fn insert(
     tx: &WriteTx<'_>,
     id: ConversationId,
     kind: ConversationType,
+    protocol: Protocol,
     creator: UserId,
     now: i64,
 ) -> Result<bool, ApiError> {
     // The group's id is at first that of the conversation.
     let inserted = tx
         .prepare_cached(
-            "INSERT INTO conversations (id, type, creator, created_at, group_id) VALUES (?1, ?2, ?3, ?4, ?1)
-             ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO conversations (id, type, protocol, creator, created_at, group_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?1) ON CONFLICT (id) DO NOTHING",
         )?
-        .execute(params![Sql(id), Sql(kind), Sql(creator), now])?;
+        .execute(params![Sql(id), Sql(kind), Sql(protocol), Sql(creator), now])?;
     Ok(inserted == 1)
 }
 
@@ -145,6 +148,17 @@ pub(crate) fn set_type(
     Ok(())
 }
 
+/// Changes the protocol of a conversation.
+pub(crate) fn set_protocol(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    protocol: Protocol,
+) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE conversations SET protocol = ?2 WHERE id = ?1")?
+        .execute(params![Sql(conversation), Sql(protocol)])?;
+    Ok(())
+}
+
 /// Changes the role of a current member.
 pub(crate) fn set_role(
     tx: &WriteTx<'_>,
@@ -167,7 +181,7 @@ pub(crate) fn find(
 ) -> Result<Option<Access>, ApiError> {
     let access = connection
         .prepare_cached(
-            "SELECT c.type, c.group_id, c.epoch, m.role, r.actions FROM conversations c
+            "SELECT c.type, c.group_id, c.epoch, m.role, r.actions, c.protocol FROM conversations c
              JOIN members m ON m.conversation = c.id AND m.user = ?2 AND m.left_position IS NULL
              LEFT JOIN conversation_roles r ON r.conversation = c.id AND r.name = m.role
              WHERE c.id = ?1",
@@ -178,6 +192,7 @@ pub(crate) fn find(
                 group_id: row.get(1)?,
                 epoch: row.get::<_, i64>(2)?.cast_unsigned(),
                 role: role(row, 3)?,
+                protocol: row.domain(5)?,
             })
         })
         .optional()?;
@@ -294,7 +309,7 @@ pub(crate) fn show(
 ) -> Result<Option<Conversation>, ApiError> {
     let row = connection
         .prepare_cached(
-            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at FROM conversations c
+            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol FROM conversations c
              JOIN members m ON m.conversation = c.id AND m.user = ?2 AND m.left_position IS NULL
              WHERE c.id = ?1",
         )?
@@ -306,7 +321,7 @@ pub(crate) fn show(
 /// The conversations that this user is in, oldest first.
 pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversation>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at FROM members m
+        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol FROM members m
          JOIN conversations c ON c.id = m.conversation
          WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
@@ -322,6 +337,7 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         group_id: row.get::<_, Vec<u8>>(2)?.into(),
         epoch: row.get::<_, i64>(3)?.cast_unsigned(),
         created_at: row.get(4)?,
+        protocol: row.domain(5)?,
     })
 }
 

@@ -1,12 +1,12 @@
 //! The logs of the conversations. An entry is stored once, however many devices read it.
 
-use super::{Position, Sql, WriteTx, conversations};
+use super::{Position, Sql, StorageError, WriteTx, conversations};
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params, types::ToSqlOutput};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tertulia_api::{UserDevice, conversation::Member};
-use tertulia_domain::{ConversationId, RoleName, UserId};
+use tertulia_api::{UserDevice, conversation::Member, pairwise::DeviceMismatch};
+use tertulia_domain::{ConversationId, Protocol, RoleName, UserId};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Message,
     /// An application message that announces the conversation's name.
     Name,
+    /// An application message with a ciphertext for each device.
+    Pairwise,
     /// A commit.
     Commit,
     /// A proposal.
@@ -23,21 +25,33 @@ pub(crate) enum Kind {
     Members,
     /// A changed role.
     Role,
+    /// A changed protocol.
+    Protocol,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Message, Self::Name, Self::Commit, Self::Proposal, Self::Members, Self::Role];
+    const ALL: [Self; 8] = [
+        Self::Message,
+        Self::Name,
+        Self::Pairwise,
+        Self::Commit,
+        Self::Proposal,
+        Self::Members,
+        Self::Role,
+        Self::Protocol,
+    ];
 
     /// The name that is stored.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Message => "message",
             Self::Name => "name",
+            Self::Pairwise => "pairwise",
             Self::Commit => "commit",
             Self::Proposal => "proposal",
             Self::Members => "members",
             Self::Role => "role",
+            Self::Protocol => "protocol",
         }
     }
 
@@ -80,6 +94,14 @@ pub(crate) enum Extra {
     Role { user: UserId, role: RoleName },
     /// Of users who joined or left.
     Members { joined: Vec<Member>, left: Vec<UserId> },
+    /// Of a pairwise message.
+    Pairwise {
+        announces_name: bool,
+        /// What the sender was told, to be told again.
+        mismatch: DeviceMismatch,
+    },
+    /// Of a changed protocol.
+    Protocol { protocol: Protocol },
 }
 
 /// An entry to be appended.
@@ -174,6 +196,21 @@ pub(crate) fn known(
     Ok(known)
 }
 
+/// The same with what the entry says beyond its messages.
+pub(crate) fn known_with_extra(
+    connection: &Connection,
+    conversation: ConversationId,
+    digest: Digest,
+) -> Result<Option<(Known, Extra)>, ApiError> {
+    let Some(known) = known(connection, conversation, digest)? else { return Ok(None) };
+    let extra: String = connection
+        .prepare_cached("SELECT extra FROM log WHERE conversation = ?1 AND digest = ?2")?
+        .query_row(params![Sql(conversation), digest.0.as_slice()], |row| row.get(0))?;
+    let damaged = StorageError::Damaged("an entry of the log cannot be read");
+    let extra = serde_json::from_str(&extra).map_err(|_| damaged)?;
+    Ok(Some((known, extra)))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -188,12 +225,22 @@ mod tests {
             Extra::Commit { added: vec![UserDevice { user, device: DeviceId::new(1) }] },
             Extra::Role { user, role: RoleName::ADMIN },
             Extra::Members { joined: vec![member], left: vec![user] },
+            Extra::Pairwise {
+                announces_name: false,
+                mismatch: DeviceMismatch {
+                    deleted: vec![UserDevice { user, device: DeviceId::new(1) }],
+                    ..DeviceMismatch::default()
+                },
+            },
+            Extra::Protocol { protocol: Protocol::Mixed },
         ]
         .map(|extra| serde_json::to_string(&extra).unwrap());
         insta::assert_snapshot!(stored.join("\n"), @r#"
         {"added":[{"user":"07070707-0707-0707-0707-070707070707","device":"0000000000000001"}]}
         {"user":"07070707-0707-0707-0707-070707070707","role":"admin"}
         {"joined":[{"user":"07070707-0707-0707-0707-070707070707","handle":"ana","role":"member"}],"left":["07070707-0707-0707-0707-070707070707"]}
+        {"announces_name":false,"mismatch":{"deleted":[{"user":"07070707-0707-0707-0707-070707070707","device":"0000000000000001"}]}}
+        {"protocol":"mixed"}
         "#);
         for text in stored {
             let read: Extra = serde_json::from_str(&text).unwrap();

@@ -12,6 +12,7 @@ pub(crate) mod events;
 pub(crate) mod groups;
 pub(crate) mod key_packages;
 pub(crate) mod log;
+pub(crate) mod pairwise;
 mod readers;
 mod sql;
 pub(crate) mod stream;
@@ -35,6 +36,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema.sql")),
     M::up(include_str!("schema-2.sql")),
     M::up(include_str!("schema-3.sql")),
+    M::up(include_str!("schema-4.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 

@@ -184,10 +184,13 @@ impl Source {
             }
             Self::Log { conversation, .. } => {
                 let mut statement = connection.prepare_cached(
-                    "SELECT sequence, sent_at, sender_user, sender_device, kind, extra, body, epoch, message, welcome
+                    "SELECT sequence, sent_at, sender_user, sender_device, kind, extra, body, epoch, message, welcome,
+                            CASE kind WHEN 'pairwise' THEN (
+                                SELECT ciphertext FROM pairwise_ciphertexts c
+                                WHERE c.position = log.position AND c.user = ?2 AND c.device = ?3) END
                      FROM log WHERE position = ?1",
                 )?;
-                let mut rows = statement.query([position])?;
+                let mut rows = statement.query(params![position, Sql(reader.user), Sql(reader.device)])?;
                 let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
                 log_event(row, *conversation, reader)
             }
@@ -226,6 +229,10 @@ fn log_event(
     let event = match kind {
         Kind::Message => EventBody::Message { entry, message: body()? },
         Kind::Name => EventBody::Name { entry, message: body()? },
+        Kind::Pairwise => {
+            let Extra::Pairwise { announces_name, .. } = extra()? else { return Err(damaged()) };
+            EventBody::Pairwise { entry, announces_name, ciphertext: bytes(10)? }
+        }
         Kind::Proposal => EventBody::Proposal { entry, proposal: body()? },
         Kind::Commit => {
             let Extra::Commit { added } = extra()? else { return Err(damaged()) };
@@ -245,6 +252,10 @@ fn log_event(
         Kind::Role => {
             let Extra::Role { user, role } = extra()? else { return Err(damaged()) };
             EventBody::Role { entry, user, role }
+        }
+        Kind::Protocol => {
+            let Extra::Protocol { protocol } = extra()? else { return Err(damaged()) };
+            EventBody::Protocol { entry, protocol }
         }
     };
     Ok((event, size.get()))

@@ -4,6 +4,7 @@ use mls_rs::{
     CipherSuite, CipherSuiteProvider as _, Client, CryptoProvider as _, Extension, ExtensionList, Group,
     MlsMessage, MlsRules,
     client_builder::{BaseConfig, WithCryptoProvider, WithIdentityProvider, WithMlsRules},
+    crypto::SignatureSecretKey,
     extension::{ExtensionType, built_in::ExternalSendersExt},
     group::{CommitOutput, CommitSecrets, GroupContext, ReceivedMessage, Roster, Sender, proposal::Proposal},
     identity::{
@@ -35,6 +36,7 @@ pub struct MlsDevice {
     pub user: UserId,
     pub device: DeviceId,
     pub signature_key: Vec<u8>,
+    secret: SignatureSecretKey,
     pub client: Client<Config>,
 }
 
@@ -160,9 +162,15 @@ impl MlsDevice {
             .mls_rules(PolicyRules(DefaultMlsRules::new().with_commit_options(options)))
             .extension_type(ExtensionType::new(policy::EXTENSION_TYPE))
             .key_package_lifetime(Duration::from_hours(24))
-            .signing_identity(SigningIdentity::new(credential, public), secret, SUITE)
+            .signing_identity(SigningIdentity::new(credential, public), secret.clone(), SUITE)
             .build();
-        Self { user, device, signature_key, client }
+        Self { user, device, signature_key, secret, client }
+    }
+
+    /// A signature with the device's signature key.
+    pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        let suite = AwsLcCryptoProvider::new().cipher_suite_provider(SUITE).unwrap();
+        suite.sign(&self.secret, bytes).unwrap()
     }
 
     /// A key package as an `MLSMessage`.

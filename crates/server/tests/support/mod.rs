@@ -4,3 +4,4 @@
 pub mod hub;
 pub mod mls;
 pub mod open;
+pub mod pairwise;

@@ -7,7 +7,9 @@ use tertulia_api::{
     account::NewDevice,
     event::{EventBody, EventQuery},
 };
-use tertulia_domain::{ConversationId, DeviceAddress, DeviceId, Domain, Handle, UserId, connection::Status};
+use tertulia_domain::{
+    ConversationId, DeviceAddress, DeviceId, Domain, Handle, Protocol, UserId, connection::Status,
+};
 use tertulia_mls::{
     Ciphersuite, ClientId, CommitOutcome, Credential, CredentialRef, KeyPackage, MlsCommitBundle,
     MlsConversationConfiguration, MlsTransport, RejectReason, Session, SessionConfig,
@@ -80,7 +82,7 @@ impl Person {
     }
 
     async fn create_group(&self, others: &[Self]) -> Outcome<()> {
-        self.hub.create_conversation(self.conversation).await?;
+        self.hub.create_conversation(self.conversation, Protocol::Mls).await?;
         let claimed = self.hub.claim_key_packages(others.iter().map(|other| other.user).collect()).await?;
         let key_packages = claimed
             .key_packages
