@@ -16,6 +16,7 @@ const PAGE: &str = "docs/errors.md";
 const CRATES: &[(&str, &str)] = &[
     ("Errors of the SDK", "crates/tertulia"),
     ("Errors of the engine", "crates/mls"),
+    ("Errors of the pairwise sessions", "crates/ratchet"),
     ("Errors of the store", "crates/store"),
 ];
 

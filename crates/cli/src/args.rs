@@ -179,6 +179,8 @@ mod tests {
             "cancel bob",
             "group create Thursday",
             "group create 'Book club' @bob carol",
+            "group create Thursday --protocol pairwise @bob",
+            "group migrate Thursday",
             "group add Thursday @bob @carol",
             "group remove Thursday bob",
             "group leave Thursday --successor @bob",

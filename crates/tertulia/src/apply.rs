@@ -1,6 +1,8 @@
 //! Writing events down: decrypted content, consumed keys and the cursor in one transaction.
 
-use crate::{Client, Result, Suspicion, link::group_of, suspicion::note, sync::wipe, todo::Todo};
+use crate::{
+    Client, Result, Suspicion, link::group_of, pairwise::Sessions, suspicion::note, sync::wipe, todo::Todo,
+};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -16,6 +18,7 @@ use tertulia_domain::{
     ConversationId, ConversationName, DeviceAddress, Sequence, UserId, connection::Status, policy::Policy,
 };
 use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, Outcome, TransactionContext};
+use tertulia_ratchet::RatchetError;
 use tertulia_store::{
     ConversationRecord, MemberRecord, NewMessage, OutboxKind, OutboxMessage, StoreError, WriteTx,
 };
@@ -48,6 +51,7 @@ struct Page<'a> {
     prepared: Prepared,
     applied: Applied,
     new_messages: NewMessages,
+    sessions: Sessions,
     /// Conversations that this page's events gave reason to keep out of.
     distrusted: BTreeSet<ConversationId>,
 }
@@ -70,12 +74,14 @@ impl Client {
             prepared,
             applied: Applied::default(),
             new_messages: NewMessages::default(),
+            sessions: Sessions::default(),
             distrusted: BTreeSet::new(),
         };
         page.applied.events = events.len() as u64;
         for event in events {
             page.event(event.body).await?;
         }
+        page.sessions.store(&mut page.tx)?;
         page.tx.store_write(move |w| w.set_cursor(&cursor))?;
         page.applied.todo.add_to(&mut page.tx)?;
         page.tx.finish().await?;
@@ -101,6 +107,18 @@ impl Page<'_> {
             EventBody::ConnectionUpdated { connection } => self.connection(connection),
             EventBody::Message { entry, message } => self.message(entry, message.0, false).await,
             EventBody::Name { entry, message } => self.message(entry, message.0, true).await,
+            // Without a ciphertext it is one's own, written down with the hub's answer, or not for this device.
+            EventBody::Pairwise { ciphertext: None, .. } => Ok(()),
+            EventBody::Pairwise { entry, announces_name, ciphertext: Some(ciphertext) } => {
+                self.pairwise(&entry, announces_name, ciphertext.as_ref())
+            }
+            EventBody::Protocol { entry, protocol } => {
+                let conversation = entry.conversation;
+                if protocol < self.client.protocol(conversation)? {
+                    return self.suspect(conversation, Suspicion::TurnedBack { protocol });
+                }
+                Ok(self.tx.store_write(move |w| w.advance_protocol(conversation, protocol).map(drop))?)
+            }
             EventBody::Commit { entry, epoch, commit, welcome, message } => {
                 let conversation = entry.conversation;
                 self.commit(&entry, epoch, &commit.0, welcome.map(|welcome| welcome.0)).await?;
@@ -182,17 +200,53 @@ impl Page<'_> {
             .sender_client_id
             .as_ref()
             .and_then(|id| DeviceAddress::from_identity(id.as_bytes()).ok());
-        match (author, decrypted.app_msg) {
-            (Some(author), Some(content)) => {
-                match self.client.incoming_message(&entry, &author, content, is_name) {
-                    Ok(record) => self.tx.store_write(move |w| record.write(w, &new_messages))?,
-                    Err(error) => {
-                        tracing::warn!(conversation = %entry.conversation.short(), %error, "unreadable content dropped");
-                        self.applied.undecryptable += 1;
-                    }
+        if let (Some(author), Some(content)) = (author, decrypted.app_msg) {
+            self.incoming(&entry, &author, content, is_name)
+        } else {
+            self.applied.undecryptable += 1;
+            Ok(())
+        }
+    }
+
+    /// A message for this device alone.
+    fn pairwise(&mut self, entry: &LogEntry, announces_name: bool, ciphertext: &[u8]) -> Result<()> {
+        let opened = self.sessions.open(self.client, &self.tx, entry, announces_name, ciphertext)?;
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.applied.undecryptable += 1;
+                if is_of_elsewhere(&error) {
+                    let reason = error.to_string();
+                    self.suspect(entry.conversation, Suspicion::Misplaced { reason })?;
                 }
+                return Ok(());
             }
-            _ => self.applied.undecryptable += 1,
+        };
+        self.applied.todo.pairwise_keys |= opened.began_session;
+        if opened.is_further_device {
+            let DeviceAddress { user, device, .. } = opened.author;
+            self.suspect(entry.conversation, Suspicion::NewDevice { user, device })?;
+        }
+        self.incoming(entry, &opened.author, opened.content, announces_name)
+    }
+
+    /// Takes what was decrypted into the home.
+    fn incoming(
+        &mut self,
+        entry: &LogEntry,
+        author: &DeviceAddress,
+        content: Vec<u8>,
+        renames: bool,
+    ) -> Result<()> {
+        match self.client.incoming_message(entry, author, content, renames) {
+            Ok(record) => {
+                let new_messages = Arc::clone(&self.new_messages);
+                self.tx.store_write(move |w| record.write(w, &new_messages))?;
+            }
+            Err(error) => {
+                tracing::warn!(conversation = %entry.conversation.short(), %error, "unreadable content dropped");
+                self.applied.undecryptable += 1;
+            }
         }
         Ok(())
     }
@@ -423,6 +477,14 @@ pub(crate) async fn note_policy(tx: &mut TransactionContext, conversation: Conve
         tx.store_write(move |w| w.set_policy(conversation, policy.as_deref()))?;
     }
     Ok(())
+}
+
+/// Whether a pairwise message was made for another place, or by another device, than the hub says.
+const fn is_of_elsewhere(error: &RatchetError) -> bool {
+    matches!(
+        error,
+        RatchetError::WrongContext { .. } | RatchetError::KeysChanged | RatchetError::UntrustedKey
+    )
 }
 
 /// Whether the hub's log has gone where this device cannot follow, so that it must join anew.

@@ -5,6 +5,7 @@ use tertulia_api::Code;
 use tertulia_content::{ContentError, InvalidContent};
 use tertulia_domain::{ConversationId, Handle, policy::Violation};
 use tertulia_mls::{EngineError, RejectReason};
+use tertulia_ratchet::RatchetError;
 use tertulia_store::StoreError;
 use tertulia_transport::TransportError;
 
@@ -162,6 +163,16 @@ pub enum Error {
     /// The MLS engine failed. See the error inside.
     #[error(transparent)]
     Engine(EngineError),
+    /// Devices of members are not in the MLS group, and have nothing with which they could be added. The conversation stays as it
+    /// is; try again when they have synchronised, or when those that are not used any more were removed.
+    #[error("{count} devices of members are not in the group yet; try again when they have synchronised")]
+    DevicesOutside {
+        /// How many.
+        count: usize,
+    },
+    /// The pairwise sessions failed. See the error inside.
+    #[error(transparent)]
+    Ratchet(RatchetError),
     /// The store failed. See the error inside.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -185,6 +196,15 @@ impl From<EngineError> for Error {
                 _ => Self::Engine(EngineError::AgainstTheRules(violation)),
             },
             other => Self::Engine(other),
+        }
+    }
+}
+
+impl From<RatchetError> for Error {
+    fn from(error: RatchetError) -> Self {
+        match error {
+            RatchetError::Store(error) => Self::Store(error),
+            other => Self::Ratchet(other),
         }
     }
 }
@@ -223,6 +243,8 @@ impl Error {
             Self::Hub(error) => error.code(),
             Self::Refused { code, .. } => code,
             Self::Engine(error) => engine_code(error),
+            Self::DevicesOutside { .. } => "devices-outside",
+            Self::Ratchet(error) => ratchet_code(error),
             Self::Store(error) => error.code(),
             Self::MisattributedContent => "misattributed-content",
             Self::Content(_) => "unreadable-content",
@@ -257,7 +279,13 @@ impl Error {
             | Self::Distrusted { .. }
             | Self::Content(_)
             | Self::MisattributedContent => ErrorKind::Peer,
-            Self::Queued { .. } | Self::Contended { .. } => ErrorKind::Transient,
+            Self::Queued { .. } | Self::Contended { .. } | Self::DevicesOutside { .. } => {
+                ErrorKind::Transient
+            }
+            Self::Ratchet(RatchetError::TooLong { .. }) => ErrorKind::Misuse,
+            Self::Ratchet(RatchetError::Damaged { .. } | RatchetError::Signing(_)) => ErrorKind::LocalState,
+            Self::Ratchet(RatchetError::NoKeys | RatchetError::NoSession) => ErrorKind::Transient,
+            Self::Ratchet(_) => ErrorKind::Peer,
             Self::Hub(error) if error.is_transient() => ErrorKind::Transient,
             Self::Hub(TransportError::Protocol { .. }) => ErrorKind::Peer,
             Self::Hub(_) => ErrorKind::Misuse,
@@ -282,6 +310,17 @@ impl Error {
             Self::Refused { code, .. } => code.parse().ok(),
             _ => None,
         }
+    }
+}
+
+/// What an application can tell apart of the errors of pairwise sessions; the rest is in the text.
+const fn ratchet_code(error: &RatchetError) -> &'static str {
+    match error {
+        RatchetError::TooLong { .. } => "text-too-long",
+        RatchetError::Damaged { .. } | RatchetError::Signing(_) => "damaged-sessions",
+        RatchetError::NoKeys | RatchetError::NoSession => "no-session",
+        RatchetError::UntrustedKey | RatchetError::KeysChanged | RatchetError::UnfitKey => "untrusted-device",
+        _ => "invalid-message",
     }
 }
 

@@ -110,6 +110,29 @@ impl Client {
         }
     }
 
+    /// Adds the devices of these users that are not in the group.
+    pub(crate) async fn add_remaining_devices(
+        &self,
+        conversation: ConversationId,
+        users: &[UserId],
+    ) -> Result<()> {
+        let mut claimed = Claimed::default();
+        let mut retries = Retries::new(conversation);
+        loop {
+            self.ready(conversation).await?;
+            self.claim(users, &mut claimed).await?;
+            match self.change_once(conversation, &Change::default(), &claimed).await? {
+                Attempt::Done => return Ok(()),
+                Attempt::Again => {}
+                Attempt::Afresh(misfit) => {
+                    retries.misfit(misfit)?;
+                    claimed = Claimed::default();
+                }
+            }
+            retries.next(self).await?;
+        }
+    }
+
     /// Makes a commit that this device owes to the group.
     pub(crate) async fn upkeep(&self, conversation: ConversationId, owed: Upkeep) -> Result<()> {
         let group = group_of(conversation);
@@ -280,7 +303,7 @@ impl Client {
         let mut retries = Retries::new(id);
         loop {
             self.claim(&members, &mut claimed).await?;
-            match self.begin_once((id, conversation.kind), &claimed, announcement.clone()).await? {
+            match self.begin_once(conversation, &claimed, announcement.clone()).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
                 Attempt::Afresh(misfit) => {
@@ -297,10 +320,11 @@ impl Client {
 
     async fn begin_once(
         &self,
-        (id, kind): (ConversationId, ConversationType),
+        conversation: &Conversation,
         claimed: &Claimed,
         announcement: Option<Vec<u8>>,
     ) -> Result<Attempt> {
+        let Conversation { conversation: id, kind, .. } = *conversation;
         let group = group_of(id);
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
@@ -310,11 +334,13 @@ impl Client {
             return Ok(Attempt::Done);
         }
         let mut guard = tx.conversation(&group).await?;
+        let mut options = options(announcement);
+        options.group_data = self.policy_to_keep(conversation);
         let committed = if claimed.0.is_empty() {
-            guard.update_key_material_with(options(announcement)).await
+            guard.update_key_material_with(options).await
         } else {
             let add = claimed.0.values().cloned().collect();
-            guard.change_members(add, &[], options(announcement)).await
+            guard.change_members(add, &[], options).await
         };
         match &committed {
             Ok(_) => tx.store_write(move |w| {
@@ -331,6 +357,22 @@ impl Client {
             Err(_) => {}
         }
         self.outcome(id, tx, committed).await
+    }
+
+    /// The group data in which those who are members already, while messages go pairwise, keep the roles that they have.
+    fn policy_to_keep(&self, conversation: &Conversation) -> Option<Vec<u8>> {
+        if !conversation.protocol.sends_pairwise() {
+            return None;
+        }
+        let me = self.me().user;
+        let policy = Policy::new(conversation.conversation, conversation.kind, me).ok()?;
+        let roles: BTreeMap<UserId, Role> = conversation
+            .members
+            .iter()
+            .map(|member| (member.user, Role::predefined(&member.role).unwrap_or(Role::MEMBER)))
+            .collect();
+        let add = |policy: Policy, (user, role): (UserId, Role)| policy.with_members([user], &role);
+        Some(encode(&roles.into_iter().fold(policy, add)))
     }
 
     async fn change_once(
@@ -364,7 +406,10 @@ impl Client {
         // Who joins by Welcome cannot read what was said before, the name neither.
         let name = self.inner().store.read(|r| r.conversation(conversation))?.and_then(|row| row.name);
         let announcement = match name.and_then(|name| name.parse().ok()) {
-            Some(name) if !add.is_empty() => Some(self.announcement(conversation, &name)?),
+            // While the protocol is mixed, names go pairwise too.
+            Some(name) if !add.is_empty() && !self.protocol(conversation)?.sends_pairwise() => {
+                Some(self.announcement(conversation, &name)?)
+            }
             _ => None,
         };
         let mut options = options(announcement);

@@ -5,7 +5,7 @@
 //! home up to date, and [`Client::events`] keeps it so.
 //!
 //! Owns accounts, connections, conversations, messages, synchronisation and the outbox. Leaves to others the cryptography
-//! (`tertulia-mls`), the format of messages (`tertulia-content`) and the rules that hubs enforce (`tertulia-domain`).
+//! (`tertulia-mls`, `tertulia-ratchet`), the format of messages (`tertulia-content`) and the rules that hubs enforce (`tertulia-domain`).
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), tertulia::Error> {
@@ -41,6 +41,7 @@ mod home;
 mod link;
 mod membership;
 mod model;
+mod pairwise;
 mod reading;
 mod rules;
 mod sending;
@@ -56,7 +57,7 @@ pub use model::{
 };
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
+    ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
     connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};

@@ -6,7 +6,7 @@ use crate::{
 };
 use tertulia_api::{Code, policy::decode};
 use tertulia_domain::{
-    ConversationId, ConversationName, Handle, Role, RoleName, UserId,
+    ConversationId, ConversationName, Handle, Protocol, Role, RoleName, UserId,
     policy::{AddPermission, Policy},
 };
 use tertulia_store::OutboxKind;
@@ -18,6 +18,21 @@ impl Client {
     ///
     /// [`Error::InvalidName`], and what the hub refuses: `unknown-user`, `not-connected`.
     pub async fn create_group(&self, name: &str, members: &[Handle]) -> Result<Conversation> {
+        self.create_group_with(name, members, Protocol::Mls).await
+    }
+
+    /// Makes a group whose messages are encrypted so: [`Protocol::Mls`], or [`Protocol::Pairwise`], which can be
+    /// [migrated](Self::migrate) later.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_group`](Self::create_group), and `bad-request` for [`Protocol::Mixed`], which is a step on the way only.
+    pub async fn create_group_with(
+        &self,
+        name: &str,
+        members: &[Handle],
+        protocol: Protocol,
+    ) -> Result<Conversation> {
         let name: ConversationName = name.parse()?;
         // All that can be refused is asked first, so that no empty group is left behind.
         let members = self.users(members).await?;
@@ -25,7 +40,7 @@ impl Client {
             self.check_connected(&members)?;
         }
         let id = ConversationId::random();
-        let made = self.inner().hub.create_conversation(id, tertulia_domain::Protocol::Mls).await?;
+        let made = self.inner().hub.create_conversation(id, protocol).await?;
         let mut tx = self.inner().session.new_transaction().await?;
         let (fetched, known) = (made.clone(), name.clone());
         tx.store_write(move |w| {
@@ -33,7 +48,11 @@ impl Client {
             w.set_name(id, known.as_str(), true)
         })?;
         tx.finish().await?;
-        if let Err(refused) = self.begin(&made, &members, Some(&name)).await {
+        let begun = match protocol {
+            Protocol::Pairwise => self.begin_pairwise(id, members, &name).await,
+            _ => self.begin(&made, &members, Some(&name)).await,
+        };
+        if let Err(refused) = begun {
             if refused.kind() != ErrorKind::Transient {
                 // Nobody else is in it; what could not be made is not left lying about.
                 self.leave(id, None).await?;
@@ -41,6 +60,24 @@ impl Client {
             return Err(refused);
         }
         self.caught_up(id).await
+    }
+
+    /// Adds the first members of a pairwise group, and tells them its name.
+    async fn begin_pairwise(
+        &self,
+        id: ConversationId,
+        members: Vec<UserId>,
+        name: &ConversationName,
+    ) -> Result<()> {
+        if !members.is_empty() {
+            self.inner().hub.add_members(id, members).await?;
+        }
+        let content = self.announcement(id, name)?;
+        match self.send_content(id, OutboxKind::Name, content).await {
+            // It is safe in the outbox, and the next synchronisation tells it.
+            Ok(_) | Err(Error::Queued { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds users to a group.
@@ -51,7 +88,16 @@ impl Client {
     pub async fn add_members(&self, id: ConversationId, members: &[Handle]) -> Result<Conversation> {
         self.check_group(id)?;
         let add = self.named(members).await?;
-        self.change(id, &Change { add, ..Change::default() }).await?;
+        let protocol = self.protocol(id)?;
+        match protocol {
+            Protocol::Pairwise => self.inner().hub.add_members(id, add).await?,
+            _ => self.change(id, &Change { add, ..Change::default() }).await?,
+        }
+        if protocol.sends_pairwise() {
+            // Who comes does not know the name; with MLS the commit brings it.
+            self.queue_announcement(id).await?;
+            self.flush_outbox(&mut SyncReport::default()).await?;
+        }
         self.caught_up(id).await
     }
 
@@ -73,7 +119,13 @@ impl Client {
             }
         }
         let remove = self.named(members).await?;
-        self.change(id, &Change { remove, ..Change::default() }).await?;
+        if self.protocol(id)? == Protocol::Pairwise {
+            for user in remove {
+                self.inner().hub.remove_member(id, user).await?;
+            }
+        } else {
+            self.change(id, &Change { remove, ..Change::default() }).await?;
+        }
         self.caught_up(id).await
     }
 
@@ -84,11 +136,17 @@ impl Client {
     /// What the hub refuses: `last-admin`, `no-conversation`, `invalid-operation`.
     pub async fn leave(&self, id: ConversationId, successor: Option<&Handle>) -> Result<()> {
         self.check_group(id)?;
-        if let Some(successor) = successor {
-            // By a commit, so that the others see that it is this user's will.
-            self.set_role(id, successor, RoleName::ADMIN.as_str()).await?;
-        }
-        match self.inner().hub.leave(id, None).await {
+        let by_request = self.protocol(id)? == Protocol::Pairwise;
+        let successor = match successor {
+            Some(successor) if by_request => Some(self.user(successor).await?),
+            Some(successor) => {
+                // By a commit, so that the others see that it is this user's will.
+                self.set_role(id, successor, RoleName::ADMIN.as_str()).await?;
+                None
+            }
+            None => None,
+        };
+        match self.inner().hub.leave(id, successor).await {
             // The answer of an earlier try was lost.
             Err(error) if error.hub_code() == Some(Code::NoConversation) && self.is_known(id)? => {}
             answer => answer?,
@@ -122,6 +180,10 @@ impl Client {
         let name: RoleName = role.parse().map_err(|_| Error::UnknownRole { role: role.to_owned() })?;
         let role = Role::predefined(&name).ok_or(Error::UnknownRole { role: role.to_owned() })?;
         let user = self.user(member).await?;
+        if self.protocol(id)? == Protocol::Pairwise {
+            self.inner().hub.set_role(id, user, role.name().as_str()).await?;
+            return self.caught_up(id).await;
+        }
         self.ready(id).await?;
         let policy = self.policy(id)?;
         if !policy.is_some_and(|policy| policy.has(user)) {
@@ -155,7 +217,7 @@ impl Client {
     }
 
     /// What the hub would refuse, said before anything is prepared.
-    fn check_group(&self, id: ConversationId) -> Result<()> {
+    pub(crate) fn check_group(&self, id: ConversationId) -> Result<()> {
         match self.inner().store.read(|r| r.conversation(id))? {
             None => Err(Error::UnknownTarget { target: id.to_string() }),
             Some(row) if row.distrusted => Err(Error::Distrusted { conversation: id }),

@@ -2,7 +2,7 @@
 
 use crate::Noticed;
 use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
+    ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
     connection::Status as ConnectionStatus,
 };
 use url::Url;
@@ -81,6 +81,8 @@ pub struct Conversation {
     pub unread: u64,
     /// Whether the user is still in it.
     pub active: bool,
+    /// How its messages are encrypted.
+    pub protocol: Protocol,
 }
 
 /// A text in a conversation.

@@ -118,7 +118,15 @@ impl Client {
             }
             _ => row.name,
         };
-        Ok(Conversation { id, kind: row.record.kind, name, members, unread: row.unread, active: row.active })
+        Ok(Conversation {
+            id,
+            kind: row.record.kind,
+            name,
+            members,
+            unread: row.unread,
+            protocol: row.record.protocol,
+            active: row.active,
+        })
     }
 
     fn handle_of(&self, r: &ReadTx<'_>, user: UserId) -> Result<Option<Handle>> {

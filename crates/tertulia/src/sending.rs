@@ -4,13 +4,15 @@ use crate::{
     Client, Error, Message, Result, SyncReport,
     client::now,
     link::group_of,
+    pairwise,
     sync::{may_talk, tolerate},
 };
 use std::sync::{Arc, Mutex, PoisonError};
-use tertulia_api::{Code, conversation::MessageAccepted};
+use tertulia_api::{Code, conversation::MessageAccepted, pairwise::PairwiseAccepted};
 use tertulia_content::{MessageId, MimiContent};
 use tertulia_domain::{ConversationId, Sequence, limits::MAX_MESSAGE_BYTES};
 use tertulia_store::{ConversationRow, NewOutboxMessage, OutboxKind, OutboxMessage, StoreError};
+use tertulia_transport::TransportError;
 
 /// The longest text: what is left of a message after the format, the encryption and its padding.
 const MAX_TEXT: usize = MAX_MESSAGE_BYTES - 16 * 1024;
@@ -57,11 +59,12 @@ impl Client {
         if text.trim().is_empty() {
             return Err(Error::EmptyText);
         }
-        if text.len() > MAX_TEXT {
-            return Err(Error::TextTooLong { size: text.len(), max: MAX_TEXT });
-        }
         let row = self.inner().store.read(|r| r.conversation(id))?;
         let row = row.ok_or_else(|| Error::UnknownTarget { target: id.to_string() })?;
+        let max = if row.record.protocol.sends_pairwise() { pairwise::MAX_TEXT } else { MAX_TEXT };
+        if text.len() > max {
+            return Err(Error::TextTooLong { size: text.len(), max });
+        }
         self.check_may_send(&row)?;
         let (sender, room) = self.uris(self.me().user, id);
         let mut content = MimiContent::markdown(text).with_origin(&sender, &room);
@@ -150,20 +153,25 @@ impl Client {
             let Some(message) = self.inner().store.read(|r| r.outbox_message(id))? else { return Ok(None) };
             let conversation = message.conversation;
             let Some(ciphertext) = message.ciphertext.clone() else {
-                self.ready(conversation).await?;
-                self.encrypt(id).await?;
+                if self.protocol(conversation)?.sends_pairwise() {
+                    self.encrypt_pairwise(&message).await?;
+                } else {
+                    self.ready(conversation).await?;
+                    self.encrypt(id).await?;
+                }
                 continue;
             };
-            let answer = match message.kind {
-                OutboxKind::Name => self.inner().hub.send_name(conversation, ciphertext.clone()).await,
-                _ => self.inner().hub.send_message(conversation, ciphertext.clone()).await,
-            };
-            match answer {
+            match self.post(&message, ciphertext.clone()).await {
                 Ok(accepted) => {
                     self.sent(&message, accepted).await?;
                     return Ok(Some(accepted));
                 }
-                Err(error) if error.hub_code() == Some(Code::StaleEpoch) => {
+                Err(TransportError::Refused(problem))
+                    if message.pairwise && problem.known_code() == Some(Code::DeviceMismatch) =>
+                {
+                    self.complete_pairwise(&message, &problem).await?;
+                }
+                Err(error) if matches!(error.hub_code(), Some(Code::StaleEpoch | Code::WrongProtocol)) => {
                     let mut tx = self.inner().session.new_transaction().await?;
                     tx.store_write(move |w| w.clear_ciphertext(&ciphertext))?;
                     tx.finish().await?;
@@ -173,6 +181,24 @@ impl Client {
             }
         }
         Err(Error::Contended { attempts: ATTEMPTS })
+    }
+
+    /// Posts what a message of the outbox was encrypted to.
+    async fn post(
+        &self,
+        message: &OutboxMessage,
+        ciphertext: Vec<u8>,
+    ) -> std::result::Result<MessageAccepted, TransportError> {
+        let (hub, conversation) = (&self.inner().hub, message.conversation);
+        if message.pairwise {
+            let PairwiseAccepted { sequence, sent_at, .. } =
+                hub.send_pairwise(conversation, ciphertext).await?;
+            return Ok(MessageAccepted { sequence, sent_at });
+        }
+        match message.kind {
+            OutboxKind::Name => hub.send_name(conversation, ciphertext).await,
+            _ => hub.send_message(conversation, ciphertext).await,
+        }
     }
 
     /// Encrypts a message of the outbox, and keeps the bytes in the same transaction in which their key is used up.
@@ -263,7 +289,11 @@ fn is_refusal(error: &Error) -> bool {
     match error {
         Error::NotAMember { .. } | Error::NotConnected { .. } => true,
         other => other.hub_code().is_some_and(|code| {
-            !code.retryable() && !matches!(code, Code::Unauthenticated | Code::StaleEpoch | Code::NotFound)
+            !code.retryable()
+                && !matches!(
+                    code,
+                    Code::Unauthenticated | Code::StaleEpoch | Code::WrongProtocol | Code::NotFound
+                )
         }),
     }
 }

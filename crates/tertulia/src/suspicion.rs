@@ -3,7 +3,7 @@
 use crate::{Client, Result, client::now, sync::wipe};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tertulia_domain::{ConversationId, DeviceId, UserId};
+use tertulia_domain::{ConversationId, DeviceId, Protocol, UserId};
 use tertulia_store::{StoreError, SuspicionRecord, WriteTx};
 
 /// Something that an honest hub does not do, or that people may want to look at.
@@ -41,6 +41,17 @@ pub enum Suspicion {
         /// The member.
         user: UserId,
     },
+    /// The hub delivered a pairwise message in another place than the one that it was written for, or as that of another device. It
+    /// was not shown.
+    Misplaced {
+        /// What does not fit.
+        reason: String,
+    },
+    /// The hub says that a conversation has gone back to an earlier protocol. It goes on with the one that it had.
+    TurnedBack {
+        /// The one that the hub says.
+        protocol: Protocol,
+    },
     /// A user who is a member has a further device in the group. It is as it should be if that user has a new device: the hub
     /// vouches for it alone.
     NewDevice {
@@ -62,6 +73,8 @@ impl fmt::Display for Suspicion {
                 write!(f, "the hub offered the group as of epoch {epoch}, which has reached {known}")
             }
             Self::ForgedRole { user } => write!(f, "the hub gives user {} another role", user.short()),
+            Self::Misplaced { reason } => write!(f, "the hub delivered a message in a wrong place: {reason}"),
+            Self::TurnedBack { protocol } => write!(f, "the hub says that the protocol is {protocol} again"),
             Self::NewDevice { user, device } => {
                 write!(f, "user {} has the further device {device}", user.short())
             }

@@ -77,6 +77,10 @@ impl Client {
         }
         self.flush_outbox(report).await?;
         self.renew_key_packages(todo.key_packages).await?;
+        if tolerate(self.renew_pairwise_keys(todo.pairwise_keys).await)?.is_none() {
+            // What cannot be done now stays to be done.
+            todo.pairwise_keys = false;
+        }
         report.rotated += self.rotate_keys(SystemTime::now()).await? as u64;
         self.done(&todo).await
     }
@@ -98,6 +102,7 @@ impl Client {
         todo.history.retain(|conversation| !done.history.contains(conversation));
         todo.announce.retain(|conversation| !done.announce.contains(conversation));
         todo.key_packages &= !done.key_packages;
+        todo.pairwise_keys &= !done.pairwise_keys;
         todo.write(&mut tx)?;
         Ok(tx.finish().await?)
     }

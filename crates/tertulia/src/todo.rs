@@ -18,11 +18,17 @@ pub(crate) struct Todo {
     pub(crate) announce: BTreeSet<ConversationId>,
     /// Whether key packages may have been used up.
     pub(crate) key_packages: bool,
+    /// Whether keys for pairwise sessions were used up.
+    pub(crate) pairwise_keys: bool,
 }
 
 impl Todo {
     pub(crate) fn is_empty(&self) -> bool {
-        self.proposals.is_empty() && self.history.is_empty() && self.announce.is_empty() && !self.key_packages
+        self.proposals.is_empty()
+            && self.history.is_empty()
+            && self.announce.is_empty()
+            && !self.key_packages
+            && !self.pairwise_keys
     }
 
     /// What is stored. What an earlier version stored and this one cannot read was for that one to do.
@@ -44,6 +50,7 @@ impl Todo {
         stored.history.extend(&self.history);
         stored.announce.extend(&self.announce);
         stored.key_packages |= self.key_packages;
+        stored.pairwise_keys |= self.pairwise_keys;
         stored.write(tx)
     }
 }

@@ -1,11 +1,11 @@
 //! The arguments of the client's commands.
 
 use clap::{
-    Args, Subcommand,
+    Args, Subcommand, ValueEnum,
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _},
     value_parser,
 };
-use tertulia::{AddPermission, Handle};
+use tertulia::{AddPermission, Handle, Protocol};
 use url::Url;
 
 /// `signup`.
@@ -68,6 +68,16 @@ pub(crate) enum GroupCommand {
         /// Whom to add at once; you must be connected with each
         #[arg(value_name = "HANDLE")]
         members: Vec<Handle>,
+        /// How messages are encrypted
+        #[arg(long, value_enum, default_value_t)]
+        protocol: GroupProtocol,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Take a pairwise group to MLS, with its messages
+    Migrate {
+        #[command(flatten)]
+        conversation: ConversationArg,
         #[command(flatten)]
         offline: OfflineArg,
     },
@@ -149,12 +159,32 @@ pub(crate) enum GroupCommand {
     },
 }
 
+/// How the messages of a new group are encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GroupProtocol {
+    /// In one group of all devices (RFC 9420)
+    #[default]
+    Mls,
+    /// From device to device, for up to 128 members; `group migrate` leads to mls
+    Pairwise,
+}
+
+impl From<GroupProtocol> for Protocol {
+    fn from(protocol: GroupProtocol) -> Self {
+        match protocol {
+            GroupProtocol::Mls => Self::Mls,
+            GroupProtocol::Pairwise => Self::Pairwise,
+        }
+    }
+}
+
 impl GroupCommand {
     /// The group that the command is about, unless it is yet to be made.
     pub(crate) fn target(&self) -> Option<&str> {
         match self {
             Self::Create { .. } => None,
             Self::Add { conversation, .. }
+            | Self::Migrate { conversation, .. }
             | Self::Remove { conversation, .. }
             | Self::Leave { conversation, .. }
             | Self::Rename { conversation, .. }

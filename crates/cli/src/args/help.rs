@@ -52,7 +52,9 @@ Examples:
   tertulia group create Thursday @bob @carol
   tertulia group add Thursday @dave
   tertulia group role Thursday @bob admin
-  tertulia group leave Thursday --successor @bob";
+  tertulia group leave Thursday --successor @bob
+  tertulia group create Friday --protocol pairwise @bob
+  tertulia group migrate Friday";
 
 pub(super) const SEND: &str = "\
 Examples:

@@ -18,9 +18,14 @@ pub(super) async fn list(session: &mut Session<'_>, args: &OfflineArg) -> Result
 
 pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> Result<(), CliError> {
     let changed = match command {
-        GroupCommand::Create { name, members, offline } => {
+        GroupCommand::Create { name, members, protocol, offline } => {
             let client = session.open_current(offline.offline).await?;
-            watched("Making the group", client.create_group(name, members)).await?
+            let made = client.create_group_with(name, members, (*protocol).into());
+            watched("Making the group", made).await?
+        }
+        GroupCommand::Migrate { conversation, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Taking the group to MLS", client.migrate(id)).await?
         }
         GroupCommand::Add { conversation, members, offline } => {
             let (client, id) = find(session, conversation, offline).await?;

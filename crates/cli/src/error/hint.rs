@@ -73,6 +73,16 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("last-admin", _) => {
             "make somebody else admin first: `tertulia group role CONVERSATION HANDLE admin`".into()
         }
+        ("devices-outside", _) => match target {
+            Some(group) => format!(
+                "once those devices have synchronised, `tertulia group migrate {group}` goes on where it stands"
+            ),
+            None => return None,
+        },
+        ("wrong-protocol", _) => "the conversation has moved on; `tertulia sync` and try again".into(),
+        ("member-limit", _) => {
+            "a pairwise group has at most 128 members; `tertulia group migrate` lifts that".into()
+        }
         ("distrusted", _) => {
             "`tertulia warnings` shows why; `tertulia group trust CONVERSATION` goes back in".into()
         }
@@ -136,6 +146,8 @@ mod tests {
                 "`tertulia login bob --hub http://localhost:1`",
             ),
             ("last-admin", "group leave Thursday", "--successor"),
+            ("devices-outside", "group migrate Thursday", "`tertulia group migrate Thursday`"),
+            ("member-limit", "group add Thursday @bob", "`tertulia group migrate`"),
             ("action-denied", "group rename Thursday-club Friday", "members Thursday-club"),
         ] {
             let command = Cli::parse_from(["tertulia"].into_iter().chain(line.split(' '))).command;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::{civil::Date, tz::TimeZone};
-use tertulia::{ConnectionStatus, ConversationType, Handle};
+use tertulia::{ConnectionStatus, ConversationType, Handle, Protocol};
 
 use super::{
     text,
@@ -227,7 +227,12 @@ fn kind(conversation: &Conversation) -> String {
         ConversationType::Connection => "asked",
         other => other.as_str(),
     };
-    if conversation.active { kind.to_owned() } else { format!("{kind}, left") }
+    let protocol = match conversation.protocol {
+        Protocol::Mls => String::new(),
+        other => format!(", {other}"),
+    };
+    let left = if conversation.active { "" } else { ", left" };
+    format!("{kind}{protocol}{left}")
 }
 
 fn handles(handles: &[Handle]) -> String {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use tertulia::{
-    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
+    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
 };
 use url::Url;
 
@@ -78,6 +78,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             members: vec![handle("alice"), handle("bob")],
             unread: 0,
             active: true,
+            protocol: Protocol::Mls,
         },
         Conversation {
             id: conversation_id(2),
@@ -86,6 +87,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             members: vec![handle("alice"), handle("bob"), handle("carol")],
             unread: 12,
             active: true,
+            protocol: Protocol::Mls,
         },
         Conversation {
             id: conversation_id(3),
@@ -94,6 +96,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             members: Vec::new(),
             unread: 0,
             active: false,
+            protocol: Protocol::Pairwise,
         },
     ]
 }

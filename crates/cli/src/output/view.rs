@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
-    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, RoleName, UserId,
+    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
 };
 use url::Url;
 
@@ -112,6 +112,7 @@ pub(crate) struct Conversation {
     pub(crate) members: Vec<Handle>,
     pub(crate) unread: u64,
     pub(crate) active: bool,
+    pub(crate) protocol: Protocol,
 }
 
 impl From<tertulia::Conversation> for Conversation {
@@ -123,6 +124,7 @@ impl From<tertulia::Conversation> for Conversation {
             members: conversation.members.into_iter().map(|member| member.handle).collect(),
             unread: conversation.unread,
             active: conversation.active,
+            protocol: conversation.protocol,
         }
     }
 }

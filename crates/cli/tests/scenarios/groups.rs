@@ -103,3 +103,30 @@ fn who_was_removed_can_come_back_and_misses_what_was_said_between() {
     assert_eq!(carol.texts("garden"), ["one", "three", "four"]);
     assert_eq!(bob.texts("garden"), ["one", "two", "three", "four"]);
 }
+
+/// Every command is a process of its own: what a session needs is in the home.
+#[test]
+fn a_pairwise_group_talks_takes_in_a_device_and_is_migrated_with_its_history() {
+    let hub = Hub::start();
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|handle| hub.sign_up(handle));
+    alice.befriend(&bob);
+    alice.befriend(&carol);
+    let made = alice.run(&["group", "create", "attic", "--protocol", "pairwise", "bob", "carol"]).one();
+    assert_eq!(made["protocol"], "pairwise");
+    alice.send("attic", "from alice");
+    bob.send("attic", "from bob");
+    let phone = hub.log_in("bob");
+    carol.send("attic", "from carol, to the phone too");
+    assert_eq!(phone.texts("attic"), ["from carol, to the phone too"]);
+
+    assert_eq!(bob.run(&["group", "migrate", "attic"]).code(), "action-denied");
+    assert_eq!(alice.run(&["group", "migrate", "attic"]).one()["protocol"], "mls");
+    phone.send("attic", "on mls");
+    let history = ["from alice", "from bob", "from carol, to the phone too", "on mls"];
+    for device in [&alice, &bob, &carol] {
+        assert_eq!(device.texts("attic"), history);
+        assert_eq!(device.listed("attic").expect("it is there")["protocol"], "mls");
+    }
+    assert_eq!(phone.texts("attic"), history[2..]);
+    assert_eq!(alice.run(&["group", "migrate", "attic"]).one()["protocol"], "mls", "nothing is left to do");
+}

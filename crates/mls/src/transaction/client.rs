@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use mls_rs::{ExtensionList, time::MlsTime};
+use mls_rs::{CipherSuiteProvider as _, ExtensionList, time::MlsTime};
+use tertulia_domain::signing::sign_content;
 use tertulia_store::KeyPackageRecord;
 
 use super::{TransactionContext, backdated, failure};
@@ -79,6 +80,15 @@ impl TransactionContext {
             found.retain(|credential| policy.canonical(&credential.client_id).is_ok_and(|id| id == client));
         }
         Ok(found)
+    }
+
+    /// Signs something of the application's with the key of a credential: [`sign_content`] with this label. All that this device
+    /// signs in MLS has other labels, so neither is ever taken for the other.
+    pub fn sign(&self, credential: &CredentialRef, label: &str, content: &[u8]) -> Result<Vec<u8>> {
+        let credential = self.writing()?.overlay.credential(credential)?;
+        let suite = provider::cipher_suite_provider(credential.ciphersuite)?;
+        let signature = suite.sign(&credential.signer(), &sign_content(label, content));
+        signature.map_err(|error| EngineError::Library(Box::new(error)))
     }
 
     /// Deletes a credential that neither a conversation nor a key package uses, when no commit is pending.

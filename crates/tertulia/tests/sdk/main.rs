@@ -5,6 +5,8 @@ mod contention;
 mod losses;
 mod lying;
 mod lying_hub;
+mod lying_pairwise;
+mod pairwise;
 mod rotation;
 mod support;
 mod talking;

@@ -57,6 +57,16 @@ impl Hub {
         self.run(&address).await;
     }
 
+    /// Something of what the hub has stored, as one number; or changed behind its back, where the statement does that.
+    pub(crate) fn database(&self, sql: &str) -> i64 {
+        let database = rusqlite::Connection::open(self.dir.path().join("hub/hub.db")).expect("a database");
+        let mut statement = database.prepare(sql).expect("SQL");
+        if statement.column_count() == 0 {
+            return statement.execute(()).expect("changes").try_into().expect("few");
+        }
+        statement.query_row((), |row| row.get(0)).expect("a number")
+    }
+
     /// The group info of a conversation, as the hub holds it.
     pub(crate) fn group_info(&self, conversation: ConversationId) -> Vec<u8> {
         let database =

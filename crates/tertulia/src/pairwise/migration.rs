@@ -1,0 +1,64 @@
+//! The way of a conversation from pairwise messages to MLS.
+
+use crate::{Client, Conversation, Error, Result, SyncReport};
+use std::collections::BTreeSet;
+use tertulia_api::Code;
+use tertulia_domain::{ConversationId, Protocol, UserId};
+use tertulia_transport::TransportError;
+
+/// How many steps are made in one call. There are three; the rest are for others who do the same at the same time.
+const STEPS: usize = 8;
+
+impl Client {
+    /// Takes a pairwise group to MLS, with its messages. Only an admin may.
+    ///
+    /// The group's protocol is `mixed` first: an MLS group is made with all devices of all members, while messages still go
+    /// pairwise. Once all are in it, the protocol is `mls` for good. Each step can be interrupted; calling this again goes on where
+    /// it stands. For a conversation that is on MLS already there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DevicesOutside`] when devices cannot be added now, and what the hub refuses: `action-denied`.
+    pub async fn migrate(&self, id: ConversationId) -> Result<Conversation> {
+        self.check_group(id)?;
+        for _ in 0..STEPS {
+            self.catch_up(&mut SyncReport::default()).await?;
+            match self.protocol(id)? {
+                Protocol::Pairwise => match self.inner().hub.set_protocol(id, Protocol::Mixed).await {
+                    // Another admin was faster.
+                    Err(error) if error.hub_code() == Some(Code::InvalidProtocolTransition) => {}
+                    answer => answer?,
+                },
+                Protocol::Mixed => self.finalise(id).await?,
+                _ => return self.conversation(id).await,
+            }
+        }
+        Err(Error::Contended { attempts: STEPS })
+    }
+
+    /// Sees to it that the group has all devices, and ends the pairwise messages.
+    async fn finalise(&self, id: ConversationId) -> Result<()> {
+        self.ready(id).await?;
+        let Some(outside) = self.end_pairwise(id).await? else { return Ok(()) };
+        // Devices that came after the group was made and have not joined it by themselves yet.
+        let users: BTreeSet<UserId> = outside.iter().copied().collect();
+        let added = self.add_remaining_devices(id, &Vec::from_iter(users)).await;
+        match self.end_pairwise(id).await? {
+            None => Ok(()),
+            Some(outside) => {
+                added?;
+                Err(Error::DevicesOutside { count: outside.len() })
+            }
+        }
+    }
+
+    /// The last step. Gives the users of the devices that are outside the group, one by device, if there are any.
+    async fn end_pairwise(&self, id: ConversationId) -> Result<Option<Vec<UserId>>> {
+        match self.inner().hub.set_protocol(id, Protocol::Mls).await {
+            Err(TransportError::Refused(problem)) if problem.known_code() == Some(Code::DeviceMismatch) => {
+                Ok(Some(problem.missing.iter().map(|device| device.user).collect()))
+            }
+            answer => Ok(answer.map(|()| None)?),
+        }
+    }
+}
