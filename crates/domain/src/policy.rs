@@ -8,12 +8,12 @@
 //!
 //! | what changes | who may |
 //! |---|---|
-//! | a user's devices are added, and the user is not a member | [`Action::AddMember`], or everybody if [`AddPermission::Everyone`], and then with the role `member` only |
+//! | a user's devices are added, and the user is not a member | [`Action::AddMember`](crate::role::Action::AddMember), or everybody if [`AddPermission::Everyone`], and then with the role `member` only |
 //! | a further device of a member is added | every member |
-//! | a user's devices are removed | the hub, for who has left; that user; [`Action::RemoveMember`] |
+//! | a user's devices are removed | the hub, for who has left; that user; [`Action::RemoveMember`](crate::role::Action::RemoveMember) |
 //! | a device joins by external commit | a device of a member, and nothing else changes |
-//! | a member's role | [`Action::ModifyOtherMember`], never one's own |
-//! | who may add | [`Action::ModifyAddPermission`] |
+//! | a member's role | [`Action::ModifyOtherMember`](crate::role::Action::ModifyOtherMember), never one's own |
+//! | who may add | [`Action::ModifyAddPermission`](crate::role::Action::ModifyAddPermission) |
 //!
 //! A role is given by who has all its actions. An admin remains; when the hub removes the last one, whose account was
 //! deleted, the member who has been in it longest is the next.
