@@ -18,6 +18,8 @@ pub enum ConversationType {
     Group,
     /// A group whose name and existence the whole team may see.
     Channel,
+    /// Some devices of the members of another conversation, its parent. Its id is derived from the parent's and its name.
+    Subconversation,
 }
 
 named!(ConversationType, "conversation type", {
@@ -26,6 +28,7 @@ named!(ConversationType, "conversation type", {
     OneToOne => "one_to_one",
     Group => "group",
     Channel => "channel",
+    Subconversation => "subconversation",
 });
 
 impl ConversationType {
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn types_have_the_names_of_the_contract() {
         let names: Vec<_> = ConversationType::ALL.iter().map(|t| t.as_str()).collect();
-        assert_eq!(names, ["self", "connection", "one_to_one", "group", "channel"]);
+        assert_eq!(names, ["self", "connection", "one_to_one", "group", "channel", "subconversation"]);
         for &kind in ConversationType::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));

@@ -10,6 +10,7 @@
 //! | [`Domain`] | host name, lower case, no port | `hub.example.com` |
 //! | [`Handle`] | 2–32 of `[a-z0-9_.-]` | `ana.garcia` |
 //! | [`DeviceAddress`] | `<user>:<device>@<domain>` | `f3b0…1c47:00c0ffee00c0ffee@hub.example.com` |
+//! | [`GroupId`] | 16 or 24 bytes | |
 //! | [`Sequence`] | decimal number (a number in JSON too) | `42` |
 //!
 //! `short()` gives the first eight characters of an id, which is what belongs in a log line.
@@ -17,6 +18,7 @@
 mod address;
 mod device;
 mod domain;
+mod group;
 mod handle;
 mod one_to_one;
 mod sequence;
@@ -25,6 +27,7 @@ mod uuids;
 pub use address::{AddressError, DeviceAddress};
 pub use device::{DeviceId, DeviceIdError};
 pub use domain::{Domain, DomainError};
+pub use group::GroupId;
 pub use handle::{Handle, HandleError};
 pub use one_to_one::OneToOne;
 pub use sequence::Sequence;

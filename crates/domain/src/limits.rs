@@ -11,6 +11,21 @@ use std::ops::RangeInclusive;
 /// message whole, and a client that catches up holds many at a time.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
+/// Most proposals that are pending in a group.
+///
+/// Each has to be in the next commit; a member cannot be made to carry out thousands.
+pub const MAX_PENDING_PROPOSALS: usize = 200;
+
+/// Most subconversations of one conversation, counted by their names, whether or not anybody is in them.
+///
+/// An application needs a handful; the hub remembers each name for good, so that no group id comes twice.
+pub const MAX_SUBCONVERSATIONS: u32 = 100;
+
+/// Longest thing that a device tells its user's other devices, in bytes.
+///
+/// Flags and short lists; what is larger belongs into a message.
+pub const MAX_OWN_DEVICE_BYTES: usize = 16 * 1024;
+
 /// Longest commit bundle (commit, Welcome and `GroupInfo`), in bytes.
 ///
 /// `GroupInfo` and Welcome each carry the ratchet tree, a few hundred bytes for a leaf with its share of the parents:
@@ -26,6 +41,11 @@ pub const MAX_KEY_PACKAGE_BYTES: usize = 16 * 1024;
 ///
 /// Each is used once, by somebody who adds the device to a group: enough for two hundred invitations between two visits.
 pub const MAX_KEY_PACKAGES: usize = 200;
+
+/// Key packages of a device at a hub below which its owner is told to make more.
+///
+/// So many invitations can still come before the last-resort one is used, which is used more than once.
+pub const KEY_PACKAGES_LOW: u32 = 20;
 
 /// Most devices of one user.
 ///

@@ -181,6 +181,21 @@ pub fn check_change_role(
     check_admin_remains(&present, roster, successor)
 }
 
+/// Beginning the MLS group anew, with the same members. In a group it takes the right to delete it; in a 1:1 either user
+/// may, and in a conversation with oneself its user.
+pub fn check_reset(actor: Option<&Membership>) -> Result<(), PermissionError> {
+    let actor = actor.ok_or(PermissionError::NoConversation)?;
+    if !actor.role.allows(Action::Delete) {
+        return Err(PermissionError::ActionDenied { action: Action::Delete });
+    }
+    match actor.conversation_type {
+        conversation_type @ ConversationType::Connection => {
+            Err(PermissionError::InvalidOperation { conversation_type })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Renaming.
 pub fn check_rename(actor: Option<&Membership>) -> Result<(), PermissionError> {
     authorise(actor, Action::ModifyName).map(|_| ())
@@ -309,9 +324,12 @@ mod tests {
 
     #[test]
     fn what_is_no_group_cannot_be_changed_even_by_an_admin() {
-        for conversation_type in
-            [ConversationType::SelfConversation, ConversationType::Connection, ConversationType::OneToOne]
-        {
+        for conversation_type in [
+            ConversationType::SelfConversation,
+            ConversationType::Connection,
+            ConversationType::OneToOne,
+            ConversationType::Subconversation,
+        ] {
             for refused in every_check(Some(&admin_of(conversation_type))) {
                 assert_eq!(refused, Err(PermissionError::InvalidOperation { conversation_type }));
             }
@@ -330,6 +348,22 @@ mod tests {
             check_add_members(Some(&admin_of(conversation_type)), &Role::ADMIN, [candidate(false)]),
             Err(PermissionError::InvalidOperation { conversation_type })
         );
+    }
+
+    #[test]
+    fn an_admin_may_begin_a_group_anew_and_nobody_before_a_request_is_accepted() {
+        for &conversation_type in ConversationType::ALL {
+            let expected = match conversation_type {
+                ConversationType::Connection => Err(PermissionError::InvalidOperation { conversation_type }),
+                _ => Ok(()),
+            };
+            assert_eq!(check_reset(Some(&admin_of(conversation_type))), expected);
+        }
+        assert_eq!(
+            check_reset(Some(&member())),
+            Err(PermissionError::ActionDenied { action: Action::Delete })
+        );
+        assert_eq!(check_reset(None), Err(PermissionError::NoConversation));
     }
 
     #[test]

@@ -13,10 +13,10 @@ use tertulia_domain::{
 
 /// What the hub answers to an action, in the fixed order of its checks.
 const ANSWERS: &str = "
-                          self               connection         one_to_one         group          channel
-not a member              no-conversation    no-conversation    no-conversation    no-conversation  no-conversation
-role lacks the action     action-denied      action-denied      action-denied      action-denied    action-denied
-role has the action       invalid-operation  invalid-operation  invalid-operation  allowed          allowed
+                          self               connection         one_to_one         group            channel          subconversation
+not a member              no-conversation    no-conversation    no-conversation    no-conversation  no-conversation  no-conversation
+role lacks the action     action-denied      action-denied      action-denied      action-denied    action-denied    action-denied
+role has the action       invalid-operation  invalid-operation  invalid-operation  allowed          allowed          invalid-operation
 ";
 
 /// Which action a change of an MLS group needs of who commits it, and whether it suffices without any.
@@ -79,7 +79,7 @@ fn every_role_action_type_and_state_of_membership_is_answered_as_the_table_says(
             }
         }
     }
-    assert_eq!(combinations, 5 * 10 * 22 * 2);
+    assert_eq!(combinations, 6 * 10 * 22 * 2);
 }
 
 fn user(number: u8) -> UserId {

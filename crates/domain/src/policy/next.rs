@@ -70,6 +70,12 @@ impl Policy {
         Self { add_permission, ..self }
     }
 
+    /// Whether a group that was begun anew may begin with this policy, if the group before it ended with `last`: the same
+    /// roles for the same members in the same order, less those who have left.
+    pub fn continues(&self, last: &Self) -> bool {
+        last.clone().without(|user| !self.has(user)) == *self
+    }
+
     fn define(&mut self, role: &Role) {
         if !role.name().is_predefined() {
             self.roles.insert(role.name().clone(), role.actions());
@@ -79,5 +85,38 @@ impl Policy {
     fn forget_unused(&mut self) {
         let members = &self.members;
         self.roles.retain(|name, _| members.values().any(|role| role == name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{ConversationId, ConversationType};
+
+    fn user(number: u8) -> UserId {
+        UserId::from_bytes([number; 16])
+    }
+
+    #[test]
+    fn a_group_that_is_begun_anew_has_the_roles_of_the_one_before_less_who_has_left() {
+        let id = ConversationId::from_bytes([9; 16]);
+        let of_three = Policy::new(id, ConversationType::Group, user(1))
+            .unwrap()
+            .with_members([user(2), user(3)], &Role::MEMBER);
+        assert!(of_three.continues(&of_three));
+        assert!(of_three.clone().without(|gone| gone == user(3)).continues(&of_three));
+        // When the last admin has left, the longest member follows, as ever.
+        assert!(of_three.clone().without(|gone| gone == user(1)).continues(&of_three));
+
+        assert!(!of_three.clone().with_role(user(2), &Role::ADMIN).continues(&of_three));
+        assert!(!of_three.clone().with_members([user(4)], &Role::MEMBER).continues(&of_three));
+        assert!(!of_three.clone().with_add_permission(AddPermission::Everyone).continues(&of_three));
+        assert!(
+            !Policy::new(id, ConversationType::Group, user(2))
+                .unwrap()
+                .with_members([user(1), user(3)], &Role::MEMBER)
+                .continues(&of_three)
+        );
     }
 }
