@@ -115,6 +115,13 @@ pub struct KeyPackageUpload {
     pub last_resort: Option<Base64>,
 }
 
+/// Takes key packages of the calling device back that nobody has been given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyPackageDeletion {
+    /// Their `KeyPackageRef`s (RFC 9420 section 5.2).
+    pub references: Vec<Base64>,
+}
+
 /// How many key packages of the calling device can still be handed out, without the last-resort one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyPackageCount {

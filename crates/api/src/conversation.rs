@@ -1,9 +1,9 @@
 //! Conversations, and the answers to what is sent into them.
 
-use crate::bytes::Base64;
+use crate::{bytes::Base64, error::UserDevice};
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, ConversationType, Protocol, RoleName, UserId};
-use utoipa::ToSchema;
+use tertulia_domain::{ConversationId, ConversationType, Protocol, RoleName, SubconversationName, UserId};
+use utoipa::{IntoParams, ToSchema};
 
 /// The media type of MLS messages (RFC 9420 §17.8). A body of several messages is their concatenation; each `MLSMessage`
 /// says where it ends.
@@ -28,7 +28,7 @@ pub struct Conversation {
     /// The conversation.
     #[schema(value_type = String, format = Uuid)]
     pub conversation: ConversationId,
-    /// `connection`, `one_to_one` or `group`.
+    /// `self`, `connection`, `one_to_one`, `group` or `subconversation`.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "group")]
     pub kind: ConversationType,
@@ -44,6 +44,62 @@ pub struct Conversation {
     pub epoch: u64,
     /// When it was created, milliseconds since 1970.
     pub created_at: i64,
+    /// Of a subconversation, what it is one of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subconversation: Option<SubconversationAddress>,
+}
+
+/// What a subconversation is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubconversationAddress {
+    /// The conversation that it belongs to.
+    #[schema(value_type = String, format = Uuid)]
+    pub parent: ConversationId,
+    /// 1–255 printable ASCII characters other than the space.
+    #[schema(value_type = String, example = "call")]
+    pub name: SubconversationName,
+}
+
+/// A subconversation: an MLS group of some devices of the parent's members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Subconversation {
+    /// The id under which commits and messages are sent, derived from parent and name.
+    #[schema(value_type = String, format = Uuid)]
+    pub conversation: ConversationId,
+    /// What it is known by.
+    #[serde(flatten)]
+    pub address: SubconversationAddress,
+    /// The id of its present MLS group.
+    pub group_id: Base64,
+    /// The MLS group's epoch; 0 until a device joined.
+    pub epoch: u64,
+    /// The devices in it, in the order in which they joined.
+    pub devices: Vec<UserDevice>,
+}
+
+/// The subconversations of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Subconversations {
+    /// Those that have devices in them, by name.
+    pub subconversations: Vec<Subconversation>,
+}
+
+/// Which subconversation is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SubconversationQuery {
+    /// Its name, 1–255 printable ASCII characters other than the space.
+    #[param(value_type = String)]
+    pub name: SubconversationName,
+}
+
+/// Which group is to be begun anew. A conversation that has moved on meanwhile is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GroupReset {
+    /// The group that the caller means, as the hub named it.
+    pub group_id: Base64,
+    /// The epoch that the caller knows it to be in.
+    pub epoch: u64,
 }
 
 /// All conversations of the caller.
@@ -89,6 +145,17 @@ pub struct Leave {
 pub struct MessageAccepted {
     /// The message's number in the conversation's log.
     pub sequence: u64,
+    /// When the hub accepted it, milliseconds since 1970.
+    pub sent_at: i64,
+}
+
+/// A proposal was accepted, and is pending until a commit. Sending the same bytes again gives the same answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProposalAccepted {
+    /// The proposal's number in the conversation's log.
+    pub sequence: u64,
+    /// The epoch that it is for, and gone with.
+    pub epoch: u64,
     /// When the hub accepted it, milliseconds since 1970.
     pub sent_at: i64,
 }

@@ -85,6 +85,8 @@ codes! {
     InvalidPairwiseKey = "invalid-pairwise-key", 400, Correct, "A key for pairwise sessions is not one of this device's.";
     PairwiseKeyLimit = "pairwise-key-limit", 403, Accept, "The device has as many one-time keys here as this hub keeps.";
     NoConversation = "no-conversation", 404, Accept, "There is no such conversation, or the user is not a member of it.";
+    ParentNotJoined = "parent-not-joined", 403, CatchUp, "The device is not in the group of the conversation that the subconversation belongs to.";
+    SubconversationLimit = "subconversation-limit", 403, Accept, "The conversation has as many subconversations as this hub allows.";
     ActionDenied = "action-denied", 403, Accept, "The user's role in this conversation does not allow it.";
     InvalidOperation = "invalid-operation", 403, Correct, "A conversation of this type cannot do that.";
     WrongProtocol = "wrong-protocol", 409, CatchUp, "The conversation's protocol, which may have changed, does not take that.";
@@ -96,6 +98,7 @@ codes! {
     StaleEpoch = "stale-epoch", 409, CatchUp, "The group has moved on to another epoch.";
     DeviceMismatch = "device-mismatch", 409, CatchUp, "The change or the message does not cover all devices that it must.";
     ProposalNotFound = "proposal-not-found", 404, CatchUp, "The commit refers to a proposal that the hub does not hold.";
+    ProposalLimit = "proposal-limit", 409, CatchUp, "The group has as many pending proposals as this hub keeps; they are to be committed first.";
     MissingProposals = "missing-proposals", 400, CatchUp, "The commit leaves out a pending proposal.";
     InvalidCommit = "invalid-commit", 400, CatchUp, "The commit is not valid for the group.";
     InconsistentGroupInfo = "inconsistent-group-info", 400, Correct, "The group info does not describe the group after the commit.";

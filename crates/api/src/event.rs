@@ -53,6 +53,15 @@ pub enum EventBody {
         /// Its name for people.
         label: String,
     },
+    /// A device of the user has few key packages left, so that it is to upload more. Told once, until it has enough again.
+    #[serde(rename = "device.key-packages-low")]
+    KeyPackagesLow {
+        /// The device.
+        #[schema(value_type = String)]
+        device: DeviceId,
+        /// How many are left, the last-resort one not counted.
+        count: u32,
+    },
     /// The user is now a member of this conversation. The conversation itself is fetched.
     #[serde(rename = "conversation.joined")]
     ConversationJoined {
@@ -119,7 +128,7 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<Base64>,
     },
-    /// A proposal, by the hub as external sender 0 or by a member.
+    /// A proposal: by the hub as external sender 0, by a member, or by a device of a member that asks to be added.
     #[serde(rename = "conversation.proposal")]
     Proposal {
         /// Where it stands in the log.
@@ -127,6 +136,16 @@ pub enum EventBody {
         entry: LogEntry,
         /// The `MLSMessage` with the proposal.
         proposal: Base64,
+    },
+    /// The conversation is carried by another MLS group from here on, which is at epoch 0 and has to be begun. Its members
+    /// are the same; of a subconversation nobody is in it any more.
+    #[serde(rename = "conversation.mls-reset")]
+    GroupReset {
+        /// Where it stands in the log. The sender is who asked for it.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// The id of the new group.
+        group_id: Base64,
     },
     /// Users joined or left.
     #[serde(rename = "conversation.members")]
@@ -161,7 +180,7 @@ impl EventBody {
     /// The place in a conversation's log, for the events that have one.
     pub fn entry(&self) -> Option<&LogEntry> {
         match self {
-            Self::ConnectionUpdated { .. } | Self::DeviceAdded { .. } => None,
+            Self::ConnectionUpdated { .. } | Self::DeviceAdded { .. } | Self::KeyPackagesLow { .. } => None,
             Self::ConversationJoined { entry }
             | Self::Message { entry, .. }
             | Self::Name { entry, .. }
@@ -169,6 +188,7 @@ impl EventBody {
             | Self::Protocol { entry, .. }
             | Self::Commit { entry, .. }
             | Self::Proposal { entry, .. }
+            | Self::GroupReset { entry, .. }
             | Self::Members { entry, .. }
             | Self::Role { entry, .. } => Some(entry),
         }

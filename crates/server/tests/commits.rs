@@ -296,3 +296,17 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(events.last().unwrap().body.entry().unwrap().sequence, sent.sequence);
     assert!(events.windows(2).all(|pair| pair[0].cursor != pair[1].cursor));
 }
+
+#[tokio::test]
+async fn an_external_commit_needs_a_group_that_has_begun() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let tablet = Person::log_in(&hub, "alice").await;
+    let (conversation, at_alice) = alice.new_group().await;
+    tablet.get(&format!("/v1/conversations/{conversation}/group-info")).await.refused(Code::NotFound);
+    // With the group as its creator has it, before anybody has seen it.
+    let unseen = at_alice.group_info_message_allowing_ext_commit(true).unwrap();
+    let (_, join) = tablet.mls.external_commit(&unseen.to_bytes().unwrap(), None);
+    tablet.commit(conversation, &join).await.refused(Code::InvalidCommit);
+    assert_eq!(alice.conversation(conversation).await.epoch, 0);
+}

@@ -59,6 +59,8 @@ async fn every_endpoint_is_described_with_its_problems() {
     insta::assert_json_snapshot!(operations, @r#"
     [
       "DELETE /v1/conversations/{conversation}/members/{user}",
+      "DELETE /v1/conversations/{conversation}/subconversation",
+      "DELETE /v1/key-packages",
       "DELETE /v1/sessions/current",
       "GET /healthz",
       "GET /metrics",
@@ -66,6 +68,8 @@ async fn every_endpoint_is_described_with_its_problems() {
       "GET /v1/conversations",
       "GET /v1/conversations/{conversation}",
       "GET /v1/conversations/{conversation}/group-info",
+      "GET /v1/conversations/{conversation}/subconversation",
+      "GET /v1/conversations/{conversation}/subconversations",
       "GET /v1/devices",
       "GET /v1/events",
       "GET /v1/events/stream",
@@ -83,6 +87,9 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/conversations/{conversation}/members",
       "POST /v1/conversations/{conversation}/messages",
       "POST /v1/conversations/{conversation}/pairwise-messages",
+      "POST /v1/conversations/{conversation}/proposals",
+      "POST /v1/conversations/{conversation}/reset",
+      "POST /v1/conversations/{conversation}/subconversation/leave",
       "POST /v1/devices",
       "POST /v1/key-packages",
       "POST /v1/key-packages/claims",
@@ -92,7 +99,9 @@ async fn every_endpoint_is_described_with_its_problems() {
       "PUT /v1/connections/{user}",
       "PUT /v1/conversations/{conversation}/members/{user}/role",
       "PUT /v1/conversations/{conversation}/name",
-      "PUT /v1/conversations/{conversation}/protocol"
+      "PUT /v1/conversations/{conversation}/protocol",
+      "PUT /v1/conversations/{conversation}/subconversation",
+      "PUT /v1/key-packages"
     ]
     "#);
 }

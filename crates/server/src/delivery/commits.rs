@@ -8,6 +8,7 @@ use super::{
     membership::{announce_role, check_member_limit, propose_removals},
     pairwise::wrong_protocol,
     policy::{self, NewRole},
+    subconversations,
 };
 use crate::{
     error::ApiError,
@@ -22,7 +23,7 @@ use crate::{
 use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
 use tertulia_domain::{
-    ConversationId, ConversationType, RoleName, UserId,
+    ConversationId, ConversationType, GroupId, RoleName, UserId,
     permission::{self, Candidate},
     policy::Policy,
     role::Action,
@@ -53,6 +54,7 @@ pub(crate) fn begin(connection: &Connection, sent: &Sent) -> Result<Begun, ApiEr
     let Sent { conversation, sender, bundle, .. } = sent;
     let access = access(connection, *conversation, sender.user)?;
     check_may_send(connection, *conversation, sender.user, &access)?;
+    subconversations::check_device(connection, &access, *sender)?;
     if let Some(known) = log::known(connection, *conversation, sent.digest)? {
         let log::Known { sequence, epoch, sent_at } = known;
         return Ok(Begun::Known(CommitAccepted { sequence, epoch, sent_at }));
@@ -62,7 +64,11 @@ pub(crate) fn begin(connection: &Connection, sent: &Sent) -> Result<Begun, ApiEr
         return Err(wrong_protocol(&access));
     }
     if bundle.group_id != access.group_id {
-        return Err(ApiError::new(Code::MalformedMls, "The commit is for another group."));
+        // A group that was begun anew has moved on too.
+        return Err(match GroupId::from_bytes(&bundle.group_id) {
+            Some(earlier) if access.is_after(earlier) => ApiError::stale_epoch(access.epoch),
+            _ => ApiError::new(Code::MalformedMls, "The commit is for another group."),
+        });
     }
     if bundle.epoch != access.epoch {
         return Err(ApiError::stale_epoch(access.epoch));
@@ -95,6 +101,9 @@ pub(crate) fn accept(
     }
     check_keys(tx, valid)?;
 
+    if access.parent.is_some() {
+        subconversations::check_commit(tx, conversation, sender, valid)?;
+    }
     let policy = policy::check(tx, sent, &access, valid)?;
     let joined = check_arriving(tx, sent, &access, valid)?;
     check_member_limit(tx, conversation, &access, joined.len())?;
@@ -126,8 +135,13 @@ pub(crate) fn accept(
     };
     let place = log::append(tx, conversation, Kind::Commit, &commit)?;
     record_members(tx, sent, place.position, (valid, policy.as_ref()), &joined, &left)?;
-    if access.kind.is_managed() {
-        propose_removals(tx, observer, conversation, valid.epoch, now)?;
+    if access.parent.is_some() {
+        subconversations::after_commit(tx, observer, sent, valid, place.position)?;
+    } else {
+        if access.kind.is_managed() {
+            propose_removals(tx, observer, conversation, valid.epoch, now)?;
+        }
+        subconversations::follow_parent(tx, observer, conversation, now)?;
     }
     Ok(CommitAccepted { sequence: place.sequence, epoch: valid.epoch, sent_at: now })
 }
@@ -152,7 +166,9 @@ fn check_arriving(
     valid: &ValidCommit,
 ) -> Result<Vec<UserId>, ApiError> {
     let actor = sent.sender.user;
-    let arriving: BTreeSet<UserId> = valid.added.iter().map(|leaf| leaf.device.user).collect();
+    // Nobody becomes a member by a proposal: a device that was proposed is one of a user who was in it then.
+    let by_value = valid.added.iter().filter(|leaf| !valid.proposed.contains(&leaf.device));
+    let arriving: BTreeSet<UserId> = by_value.map(|leaf| leaf.device.user).collect();
     if access.kind == ConversationType::OneToOne {
         // Both are in it for good, present or not: who is added is not compared with the members.
         let other = conversations::other_user(tx, sent.conversation, actor)?;
@@ -160,6 +176,16 @@ fn check_arriving(
         let first_without_other = valid.epoch == 1 && !other.is_some_and(|other| arriving.contains(&other));
         if strangers || first_without_other {
             let detail = "The group of a 1:1 has the devices of exactly its two users.";
+            return Err(ApiError::new(Code::InvalidOperation, detail));
+        }
+        return Ok(Vec::new());
+    }
+    if access.kind == ConversationType::Subconversation {
+        return Ok(Vec::new()); // nobody arrives who is not a member of the parent
+    }
+    if access.kind == ConversationType::SelfConversation {
+        if arriving.iter().any(|&user| user != actor) {
+            let detail = "Only the user's own devices are in a conversation with oneself.";
             return Err(ApiError::new(Code::InvalidOperation, detail));
         }
         return Ok(Vec::new());
@@ -205,6 +231,9 @@ fn check_going(
     valid: &ValidCommit,
 ) -> Result<Vec<UserId>, ApiError> {
     let Sent { conversation, sender, .. } = *sent;
+    if access.kind == ConversationType::Subconversation {
+        return Ok(Vec::new()); // whose devices go stays a member of the parent
+    }
     let by_members = valid.removed.iter().filter(|removed| removed.by.is_some());
     let going: BTreeSet<UserId> =
         by_members.map(|removed| removed.device.user).filter(|&user| user != sender.user).collect();

@@ -1,9 +1,9 @@
 //! Changes of membership and roles that are not commits.
 
-use super::{access, pairwise::wrong_protocol};
+use super::{access, pairwise::wrong_protocol, subconversations};
 use crate::{
     error::ApiError,
-    mls::Observer,
+    mls::{Observer, proposals::Proposed},
     storage::{
         WriteTx, accounts,
         conversations::{self, Access},
@@ -48,6 +48,11 @@ pub(crate) fn create_group(
     } else {
         Err(ApiError::new(Code::BadRequest, "This id cannot be used; choose another one at random."))
     }
+}
+
+/// Creates the conversation of a user with themselves when it is first asked for, as if it had always been there.
+pub(crate) fn ensure_self(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<(), ApiError> {
+    conversations::create_self(tx, user, now)
 }
 
 /// Adds users to a conversation whose protocol is pairwise, where no commit brings them. Who is a member already is passed
@@ -211,7 +216,8 @@ pub(crate) fn leave(
     };
     let place = log::append(tx, conversation, Kind::Members, &entry)?;
     conversations::end_member(tx, conversation, leaver.user, place.position)?;
-    propose_removals(tx, observer, conversation, access.epoch, now)
+    propose_removals(tx, observer, conversation, access.epoch, now)?;
+    subconversations::follow_parent(tx, observer, conversation, now)
 }
 
 /// Proposes to remove every leaf of a user who is not a member, unless that is pending already or nobody is left to
@@ -228,13 +234,24 @@ pub(super) fn propose_removals(
         return Ok(());
     }
     let Some(snapshot) = groups::snapshot(tx, conversation)? else { return Ok(()) };
-    let proposed = observer.propose_removals(&snapshot, |user| gone.contains(&user))?;
+    let proposed = observer.propose_removals(&snapshot, |device| gone.contains(&device.user))?;
+    announce_removals(tx, conversation, epoch, proposed, now)
+}
+
+/// Stores removals that the hub proposes, and puts them into the log for the members to commit.
+pub(super) fn announce_removals(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    epoch: u64,
+    proposed: Proposed,
+    now: i64,
+) -> Result<(), ApiError> {
     let pending: Vec<_> = proposed
         .proposals
         .into_iter()
         .map(|removal| Pending {
             reference: removal.reference,
-            removes: removal.leaf,
+            removes: Some(removal.leaf),
             message: removal.message,
         })
         .collect();

@@ -7,10 +7,11 @@ use crate::{
     storage::{
         WriteTx, groups,
         log::{self, Digest, Entry, Kind},
+        subconversations,
     },
 };
 use tertulia_api::{Code, UserDevice, conversation::MessageAccepted};
-use tertulia_domain::{ConversationId, permission};
+use tertulia_domain::{ConversationId, GroupId, permission};
 
 /// How many epochs before the current one messages are taken from: the device may not have seen the last commits yet.
 const PAST_EPOCHS: u64 = 2;
@@ -45,10 +46,16 @@ pub(crate) fn accept(tx: &WriteTx<'_>, sent: &Sent) -> Result<MessageAccepted, A
         return Err(wrong_protocol(&access));
     }
     if sent.message.group_id != access.group_id {
-        return Err(ApiError::new(Code::MalformedMls, "The message is for another group."));
+        // A group that was begun anew has moved on too.
+        return Err(match GroupId::from_bytes(&sent.message.group_id) {
+            Some(earlier) if access.is_after(earlier) => ApiError::stale_epoch(access.epoch),
+            _ => ApiError::new(Code::MalformedMls, "The message is for another group."),
+        });
     }
     let oldest = access.epoch.saturating_sub(PAST_EPOCHS).max(1);
-    if !(oldest..=access.epoch).contains(&sent.message.epoch) || !groups::has_leaf(tx, conversation, sender)?
+    if !(oldest..=access.epoch).contains(&sent.message.epoch)
+        || !groups::has_leaf(tx, conversation, sender)?
+        || access.parent.is_some() && !subconversations::has_device(tx, conversation, sender)?
     {
         return Err(ApiError::stale_epoch(access.epoch));
     }

@@ -6,6 +6,9 @@ pub(crate) mod membership;
 pub(crate) mod messages;
 pub(crate) mod pairwise;
 mod policy;
+pub(crate) mod proposals;
+pub(crate) mod resets;
+pub(crate) mod subconversations;
 
 use crate::{
     error::ApiError,
@@ -36,6 +39,10 @@ fn check_may_send(
     access: &Access,
 ) -> Result<(), ApiError> {
     permission::check_send(Some(&access.membership()))?;
+    if let Some(parent) = access.parent {
+        let above = self::access(connection, parent, user)?;
+        return check_may_send(connection, parent, user, &above);
+    }
     if access.kind == ConversationType::OneToOne
         && conversations::own_status(connection, conversation, user)? != Some(Status::Accepted)
     {

@@ -38,7 +38,13 @@ pub(super) fn check(
     let after = decode(valid.policy_after.as_deref()).map_err(Rejection::from)?;
     let before = match &valid.policy_before {
         Some(policy) => decode(Some(policy)).map_err(Rejection::from)?,
-        // Nobody has seen the group before its first commit: its creator was alone in it.
+        // Nobody has seen the group before its first commit. One that was begun anew begins with the policy of the group
+        // before it, less who has left since; the creator of the very first was alone in it.
+        None if let Some(last) = groups::last_policy(tx, sent.conversation)? => {
+            let members: BTreeSet<UserId> =
+                conversations::member_ids(tx, sent.conversation)?.into_iter().collect();
+            decode(Some(&last)).map_err(Rejection::from)?.without(|user| !members.contains(&user))
+        }
         None => Policy::new(sent.conversation, access.kind, sent.sender.user)
             .map_err(ApiError::internal)?
             .with_add_permission(after.add_permission()),

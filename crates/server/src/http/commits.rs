@@ -2,15 +2,17 @@
 
 use super::{
     auth::{Authenticated, AuthenticatedDevice},
+    conversations::ensure,
     extract::{Json, Mls, Path},
 };
 use crate::{
     delivery::{
         self,
         commits::{self, Begun, Sent},
+        proposals,
     },
     error::ApiError,
-    mls::CommitBundle,
+    mls::{CommitBundle, ProposalMessage},
     state::{AppState, now_ms},
     storage::{
         groups,
@@ -25,14 +27,14 @@ use http::{StatusCode, header};
 use mls_rs::time::MlsTime;
 use std::sync::Arc;
 use tertulia_api::{
-    Code,
-    conversation::{CommitAccepted, MLS_MEDIA_TYPE},
+    Code, UserDevice,
+    conversation::{CommitAccepted, MLS_MEDIA_TYPE, ProposalAccepted},
 };
 use tertulia_domain::ConversationId;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(send)).routes(routes!(group_info))
+    OpenApiRouter::new().routes(routes!(send)).routes(routes!(propose)).routes(routes!(group_info))
 }
 
 /// Send a commit
@@ -49,7 +51,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         (status = 201, description = "Where it stands in the log, and the epoch that it made.", body = CommitAccepted),
     ),
     extensions(("x-problems" = json!([
-        "malformed-mls-message", "invalid-commit", "missing-proposals", "inconsistent-group-info", "not-connected", "action-denied", "invalid-operation", "last-admin", "no-device", "no-conversation", "proposal-not-found", "stale-epoch", "device-mismatch"
+        "malformed-mls-message", "invalid-commit", "missing-proposals", "inconsistent-group-info", "not-connected", "action-denied", "invalid-operation", "last-admin", "no-device", "parent-not-joined", "no-conversation", "proposal-not-found", "stale-epoch", "device-mismatch"
     ]))),
 )]
 async fn send(
@@ -59,6 +61,7 @@ async fn send(
     Mls(body): Mls,
 ) -> Result<(StatusCode, Json<CommitAccepted>), ApiError> {
     let (sender, now) = (auth.address(), now_ms());
+    ensure(&state, conversation, sender.user).await?;
     let sent = blocking(move || {
         let bundle = CommitBundle::parse(&body)?;
         let digest = Digest::of(Kind::Commit, &body);
@@ -86,6 +89,39 @@ async fn send(
     Ok((StatusCode::CREATED, Json(accepted)))
 }
 
+/// Send a proposal
+///
+/// The body is one `PublicMessage` with a proposal for the current epoch: new keys of the sender's leaf, a device of a member
+/// to be added, or the request of a member's device to be added itself (an external Add). It is pending until the next
+/// commit, which has to include it, and gone with the epoch. Whole users are added and removed by commits. Sending the same
+/// bytes again gives the same answer.
+#[utoipa::path(
+    post, path = "/v1/conversations/{conversation}/proposals", tag = "conversations",
+    params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
+    request_body(content = [u8], content_type = "message/mls"),
+    responses(
+        (status = 201, description = "Where it stands in the log, and the epoch that it is for.", body = ProposalAccepted),
+    ),
+    extensions(("x-problems" = json!([
+        "malformed-mls-message", "invalid-commit", "not-connected", "invalid-operation", "no-device", "parent-not-joined", "no-conversation", "stale-epoch", "proposal-limit"
+    ]))),
+)]
+async fn propose(
+    State(state): State<AppState>,
+    auth: AuthenticatedDevice,
+    Path(conversation): Path<ConversationId>,
+    Mls(body): Mls,
+) -> Result<(StatusCode, Json<ProposalAccepted>), ApiError> {
+    let (sender, now) = (auth.address(), now_ms());
+    ensure(&state, conversation, sender.user).await?;
+    let proposal = ProposalMessage::parse(&body)?;
+    let digest = Digest::of(Kind::Proposal, &body);
+    let sent = proposals::Sent { conversation, sender, proposal, digest, now };
+    let observer = Arc::clone(&state.observer);
+    let accepted = state.storage.write(move |tx| proposals::accept(tx, &observer, &sent)).await?;
+    Ok((StatusCode::CREATED, Json(accepted)))
+}
+
 /// Read the `GroupInfo` of the current epoch
 ///
 /// With it a device of a member joins by an external commit.
@@ -96,7 +132,7 @@ async fn send(
         (status = 200, body = [u8], content_type = "message/mls", description = "The `MLSMessage` with the `GroupInfo`."),
     ),
     extensions(("x-problems" = json!([
-        "no-conversation", "not-found"
+        "no-conversation", "not-found", "no-device", "invalid-operation", "parent-not-joined"
     ]))),
 )]
 async fn group_info(
@@ -104,11 +140,15 @@ async fn group_info(
     auth: Authenticated,
     Path(conversation): Path<ConversationId>,
 ) -> Result<Response, ApiError> {
-    let user = auth.user;
+    let (user, device) = (auth.user, auth.device);
     let group_info = state
         .storage
         .read(move |connection| {
-            delivery::access(connection, conversation, user)?;
+            let access = delivery::access(connection, conversation, user)?;
+            if access.parent.is_some() {
+                let device = device.ok_or(Code::NoDevice)?;
+                delivery::subconversations::check_device(connection, &access, UserDevice { user, device })?;
+            }
             groups::group_info(connection, conversation)?
                 .ok_or_else(|| ApiError::new(Code::NotFound, "The conversation has had no commit yet."))
         })

@@ -5,11 +5,13 @@ use super::{
     extract::{Json, Path},
 };
 use crate::{
+    delivery::subconversations,
     error::{ApiError, sentence},
     state::{AppState, now_ms},
     storage::{WriteTx, accounts, connections, conversations, events::append_user_event},
 };
 use axum::extract::State;
+use std::sync::Arc;
 use tertulia_api::{
     Code,
     connection::{ConnectRequest, Connection, ConnectionUpdate, Connections},
@@ -76,11 +78,16 @@ async fn update(
     Json(update): Json<ConnectionUpdate>,
 ) -> Result<Json<Connection>, ApiError> {
     let (domain, most) = (state.domain.clone(), state.limits.connections_per_user);
+    let observer = Arc::clone(&state.observer);
     let connection = state
         .storage
         .write(move |tx| {
             check_update(false)?;
-            act(tx, &Pair { me: caller.user, other }, &domain, Action::Set(update.status), most)
+            let pair = Pair { me: caller.user, other };
+            let changed = act(tx, &pair, &domain, Action::Set(update.status), most)?;
+            // Who has left the 1:1 has left its subconversations, which looks like hanging up.
+            subconversations::follow_parent(tx, &observer, changed.conversation, now_ms())?;
+            Ok(changed)
         })
         .await?;
     Ok(Json(connection))

@@ -5,7 +5,10 @@ use super::{
     extract::{Json, Path},
 };
 use crate::{
-    delivery::membership,
+    delivery::{
+        membership,
+        resets::{self, Asked},
+    },
     error::ApiError,
     state::{AppState, now_ms},
     storage::conversations,
@@ -15,7 +18,7 @@ use http::StatusCode;
 use std::sync::Arc;
 use tertulia_api::{
     Code,
-    conversation::{Conversation, Conversations, Leave, NewConversation, RoleUpdate},
+    conversation::{Conversation, Conversations, GroupReset, Leave, NewConversation, RoleUpdate},
     pairwise::NewMembers,
 };
 use tertulia_domain::{ConversationId, UserId, permission::PermissionError};
@@ -28,6 +31,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(add_members))
         .routes(routes!(remove_member))
         .routes(routes!(set_role))
+        .routes(routes!(reset))
         .routes(routes!(leave))
 }
 
@@ -61,9 +65,27 @@ async fn show(
     Path(conversation): Path<ConversationId>,
 ) -> Result<Json<Conversation>, ApiError> {
     let user = auth.user;
+    ensure(&state, conversation, user).await?;
     let shown =
         state.storage.read(move |connection| conversations::show(connection, conversation, user)).await?;
     shown.map(Json).ok_or(PermissionError::NoConversation.into())
+}
+
+/// Makes the conversation of a user with themselves be there whenever it is asked for.
+pub(super) async fn ensure(
+    state: &AppState,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<(), ApiError> {
+    if conversation != ConversationId::self_of(user) {
+        return Ok(());
+    }
+    let found =
+        state.storage.read(move |connection| conversations::find(connection, conversation, user)).await?;
+    if found.is_none() {
+        state.storage.write(move |tx| membership::ensure_self(tx, user, now_ms())).await?;
+    }
+    Ok(())
 }
 
 /// Create a group
@@ -180,6 +202,39 @@ async fn set_role(
         .write(move |tx| membership::change_role(tx, conversation, actor, user, &role, now_ms()))
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Begin a conversation's MLS group anew
+///
+/// For when nobody can go on in the present one. The conversation and its members stay; it is carried by a new group at
+/// epoch 0, and all devices are told. In a group it takes the right to delete it. A group that has moved on meanwhile is left
+/// alone.
+#[utoipa::path(
+    post, path = "/v1/conversations/{conversation}/reset", tag = "conversations",
+    params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
+    request_body = GroupReset,
+    responses((status = 200, description = "The conversation with its new group.", body = Conversation)),
+    extensions(("x-problems" = json!([
+        "action-denied", "invalid-operation", "not-connected", "parent-not-joined", "stale-epoch", "no-device", "no-conversation"
+    ]))),
+)]
+async fn reset(
+    State(state): State<AppState>,
+    auth: AuthenticatedDevice,
+    Path(conversation): Path<ConversationId>,
+    Json(group): Json<GroupReset>,
+) -> Result<Json<Conversation>, ApiError> {
+    let actor = auth.address();
+    let asked = Asked { conversation, actor, group, now: now_ms() };
+    let observer = Arc::clone(&state.observer);
+    let shown = state
+        .storage
+        .write(move |tx| {
+            resets::reset(tx, &observer, &asked)?;
+            conversations::show(tx, conversation, actor.user)?.ok_or(PermissionError::NoConversation.into())
+        })
+        .await?;
+    Ok(Json(shown))
 }
 
 /// Leave a conversation

@@ -14,6 +14,7 @@ mod messages;
 mod openapi;
 mod ops;
 mod pairwise;
+mod subconversations;
 mod ws;
 
 use crate::state::AppState;
@@ -34,6 +35,7 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(key_packages::router().layer(key_packages))
         .merge(connections::router().layer(json))
         .merge(conversations::router().layer(json))
+        .merge(subconversations::router().layer(json))
         .merge(pairwise::router().layer(json))
         .merge(pairwise::messages().layer(DefaultBodyLimit::max(limits.pairwise_message_bytes)))
         .merge(messages::router().layer(DefaultBodyLimit::max(limits.message_bytes)))

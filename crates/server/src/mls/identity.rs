@@ -7,9 +7,10 @@ use mls_rs::{
     time::MlsTime,
 };
 use mls_rs_core::identity::MemberValidationContext;
-use tertulia_domain::{DeviceAddress, Domain, ids::AddressError};
+use tertulia_domain::{DeviceAddress, Domain, UserId, ids::AddressError};
 
-/// Accepts basic credentials whose identity is a device of this hub, `<user uuid>:<device hex>@<domain>`.
+/// Accepts basic credentials whose identity is a device of this hub, `<user uuid>:<device hex>@<domain>`, or that of a
+/// history client, `history-client:<uuid>`, a member that no device is behind (decision 7).
 ///
 /// X.509 is listed among the supported credential types, so that members may offer it, and not accepted yet.
 #[derive(Debug, Clone)]
@@ -55,6 +56,17 @@ impl DeviceIdentityProvider {
     }
 }
 
+/// What the identity of a history client begins with.
+const HISTORY_CLIENT: &[u8] = b"history-client:";
+
+/// Whether a leaf is that of a history client.
+pub(super) fn is_history_client(identity: &SigningIdentity) -> bool {
+    let name = identity.credential.as_basic().and_then(|basic| basic.identifier.strip_prefix(HISTORY_CLIENT));
+    // The one spelling of a UUID, so that a history client cannot be in a group twice.
+    name.and_then(|name| std::str::from_utf8(name).ok())
+        .is_some_and(|name| name.parse::<UserId>().is_ok_and(|id| id.to_string() == name))
+}
+
 impl IdentityProvider for DeviceIdentityProvider {
     type Error = IdentityError;
 
@@ -64,7 +76,7 @@ impl IdentityProvider for DeviceIdentityProvider {
         _timestamp: Option<MlsTime>,
         _context: MemberValidationContext<'_>,
     ) -> Result<(), IdentityError> {
-        self.device(identity).map(|_| ())
+        if is_history_client(identity) { Ok(()) } else { self.device(identity).map(|_| ()) }
     }
 
     // The external sender is the hub itself; that its key is the right one is checked where groups are observed.
@@ -81,6 +93,9 @@ impl IdentityProvider for DeviceIdentityProvider {
     }
 
     fn identity(&self, identity: &SigningIdentity, _: &ExtensionList) -> Result<Vec<u8>, IdentityError> {
+        if let (true, Some(basic)) = (is_history_client(identity), identity.credential.as_basic()) {
+            return Ok(basic.identifier.clone());
+        }
         // One spelling of a device, so that it cannot be in a group twice.
         self.device(identity).map(|address| address.to_identity())
     }

@@ -51,6 +51,50 @@ pub(crate) enum CommitSender {
     Joiner,
 }
 
+/// A proposal of a device, readable for all.
+#[derive(Debug, Clone)]
+pub(crate) struct ProposalMessage {
+    pub(crate) part: Part,
+    pub(crate) group_id: Vec<u8>,
+    pub(crate) epoch: u64,
+    pub(crate) sender: ProposalSender,
+}
+
+/// Which device can send a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProposalSender {
+    /// The member at this leaf.
+    Leaf(u32),
+    /// A device that asks to be added.
+    Joiner,
+}
+
+impl ProposalMessage {
+    /// Reads a body that is exactly one proposal.
+    pub(crate) fn parse(body: &Bytes) -> Result<Self, Rejection> {
+        let [part] = split::<1>(body)?
+            .try_into()
+            .map_err(|_| Rejection::Malformed("the body must be exactly one proposal"))?;
+        let MlsMessageDescription::PublicProtocolMessage {
+            group_id,
+            epoch_id: epoch,
+            content_type: ContentType::Proposal,
+            sender,
+            ..
+        } = part.message.description()
+        else {
+            return Err(Rejection::Malformed("the message must be a PublicMessage with a proposal"));
+        };
+        let sender = match sender {
+            Sender::Member(leaf) => ProposalSender::Leaf(leaf),
+            Sender::NewMemberProposal => ProposalSender::Joiner,
+            _ => return Err(Rejection::Malformed("only a member or a joiner can send a proposal")),
+        };
+        let group_id = group_id.to_vec();
+        Ok(Self { part, group_id, epoch, sender })
+    }
+}
+
 impl ApplicationMessage {
     /// Reads a body that is exactly one application message.
     pub(crate) fn parse(body: &Bytes) -> Result<Self, Rejection> {

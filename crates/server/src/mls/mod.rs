@@ -1,7 +1,7 @@
 //! What the hub sees of MLS (RFC 9420): public handshakes, trees and `GroupInfo`, never a secret.
 //!
 //! Pure functions over bytes: nothing here knows of storage or HTTP. [`message`] takes request bodies apart, [`observer`]
-//! follows a group from commit to commit and signs the hub's own proposals, [`identity`] says who may be in a group,
+//! follows a group from commit to commit and signs the hub's own proposals, [`proposals`] looks at those of devices, [`identity`] says who may be in a group,
 //! [`key_package`] what devices may offer. What users may do to each other is not decided here: a [`ValidCommit`] names
 //! the devices that come and go, and the caller compares them with members, roles and connections.
 
@@ -10,12 +10,13 @@ pub(crate) mod identity;
 pub(crate) mod key_package;
 pub(crate) mod message;
 pub(crate) mod observer;
+pub(crate) mod proposals;
 mod rejection;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use identity::DeviceIdentityProvider;
-pub(crate) use message::{ApplicationMessage, CommitBundle};
+pub(crate) use message::{ApplicationMessage, CommitBundle, ProposalMessage};
 pub(crate) use observer::{Observer, Removed, ValidCommit};
 pub(crate) use rejection::Rejection;
 

@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use mls_rs::{
     ExtensionList,
     crypto::{SignaturePublicKey, SignatureSecretKey},
-    error::MlsError,
     extension::{ExtensionType, built_in::ExternalSendersExt},
     external_client::{
         ExternalClient, ExternalGroup, ExternalReceivedMessage, ExternalSnapshot,
         builder::{ExternalBaseConfig, WithCryptoProvider, WithIdentityProvider},
     },
-    group::{CommitEffect, GroupContext, Member, Sender, proposal::Proposal},
+    group::{
+        CommitEffect, GroupContext, Member, Sender,
+        proposal::{AddProposal, Proposal},
+    },
     identity::SigningIdentity,
     time::MlsTime,
 };
@@ -22,14 +24,15 @@ use tertulia_domain::{DeviceAddress, Domain, UserId};
 use super::{
     CIPHER_SUITE, CommitBundle, DeviceIdentityProvider, Rejection,
     checks::{
-        Removing, check_references, check_welcome, described_group, reference, removal, removals, suite,
+        Removing, check_references, check_welcome, described_group, reference, referred_adds, removals,
     },
+    identity::is_history_client,
     message::{CommitSender, Part},
 };
 
-type Config =
+pub(super) type Config =
     WithIdentityProvider<DeviceIdentityProvider, WithCryptoProvider<AwsLcCryptoProvider, ExternalBaseConfig>>;
-type Group = ExternalGroup<Config>;
+pub(super) type Group = ExternalGroup<Config>;
 
 /// Observes the groups of one hub, and signs the hub's proposals as their external sender 0.
 pub(crate) struct Observer {
@@ -57,6 +60,10 @@ pub(crate) struct ValidCommit {
     pub(crate) snapshot: Vec<u8>,
     /// The devices that it adds and that join by its Welcome.
     pub(crate) added: Vec<Leaf>,
+    /// Those of them that were added as was proposed: by themselves, or by a member for a user who is in it.
+    pub(crate) proposed: BTreeSet<UserDevice>,
+    /// Whether it adds a history client, which is no device.
+    pub(crate) history: bool,
     /// The leaf of its sender after it.
     pub(crate) committer: Leaf,
     /// Whether the sender was not in the tree before: it creates the group or joins by an external commit.
@@ -81,24 +88,6 @@ pub(crate) struct Removed {
     pub(crate) device: UserDevice,
     /// Whose device proposed it: the committer's, another member's, or none where the hub did.
     pub(crate) by: Option<UserId>,
-}
-
-/// Removals that the hub proposes, and the group in which they are pending.
-#[derive(Debug)]
-pub(crate) struct Proposed {
-    pub(crate) snapshot: Vec<u8>,
-    pub(crate) proposals: Vec<Removal>,
-}
-
-/// A proposal of the hub to remove a leaf.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Removal {
-    /// The `ProposalRef` (RFC 9420 §5.2).
-    pub(crate) reference: Vec<u8>,
-    /// The leaf.
-    pub(crate) leaf: u32,
-    /// The `MLSMessage`.
-    pub(crate) message: Vec<u8>,
 }
 
 impl Observer {
@@ -142,7 +131,7 @@ impl Observer {
             .map_err(Rejection::GroupInfoMls)?;
         self.hub_identity(group.group_context())?;
 
-        let added = self.added(&bundle.commit, false)?;
+        let Added { devices: added, history } = self.added(&bundle.commit, &BTreeSet::new(), false)?;
         let leaves = self.leaves(&group)?;
         let [creator, others @ ..] = leaves.as_slice() else {
             return Err(Rejection::GroupInfo("the group has no member"));
@@ -150,14 +139,17 @@ impl Observer {
         if creator.index != 0 || creator.device != sender {
             return Err(Rejection::Invalid("the first commit is not that of the group's creator"));
         }
-        if others.len() != added.len() {
+        if others.len() != added.len() || history_clients(&group) != history {
             return Err(Rejection::GroupInfo("the tree has other members than those that the commit adds"));
         }
-        check_welcome(bundle, added.len())?;
+        check_history(&group)?;
+        check_welcome(bundle, &[], added.len() + history)?;
         Ok(ValidCommit {
             epoch: 1,
             snapshot: encode(&group)?,
             added: placed(&added, others)?,
+            proposed: BTreeSet::new(),
+            history: history > 0,
             committer: creator.clone(),
             joins: true,
             external: false,
@@ -193,11 +185,22 @@ impl Observer {
             return Err(Rejection::Invalid("the commit is not that of the device that sends it"));
         }
 
-        let added = self.added(commit, external)?;
         let pending = group.get_cached_proposals();
         if !external {
-            check_references(&commit.message, &pending)?;
+            let mut gone = BTreeSet::new();
+            for removing in removals(&commit.message, &pending) {
+                gone.extend(self.owner_of(&group, removing.leaf)?.map(|device| device.user));
+            }
+            let is_gone = |add: &AddProposal| {
+                self.device(add.signing_identity()).is_ok_and(|device| gone.contains(&device.user))
+            };
+            check_references(&commit.message, bundle.sender, &pending, is_gone)?;
         }
+        let proposed = referred_adds(&commit.message, &pending)
+            .into_iter()
+            .map(|add| self.device(add.signing_identity()))
+            .collect::<Result<BTreeSet<_>, _>>()?;
+        let Added { devices: added, history } = self.added(commit, &proposed, external)?;
         let mut removed = Vec::new();
         for Removing { leaf, by } in removals(&commit.message, &pending) {
             let by = match by {
@@ -205,14 +208,15 @@ impl Observer {
                 Sender::External(_) => None,
                 _ => Some(sender.user),
             };
-            removed.push(Removed { device: self.device_at(&group, leaf)?, by });
+            match self.owner_of(&group, leaf)? {
+                Some(device) => removed.push(Removed { device, by }),
+                None if external => return Err(Rejection::Invalid(OWN_LEAF_ONLY)),
+                None => {}
+            }
         }
         if external && removed.iter().any(|removed| removed.device != sender) {
-            return Err(Rejection::Invalid(
-                "an external commit can remove the joiner's own earlier leaf only",
-            ));
+            return Err(Rejection::Invalid(OWN_LEAF_ONLY));
         }
-        let pending = pending.iter().map(reference).collect();
         let before = group.group_context().clone();
 
         let received = group
@@ -233,7 +237,8 @@ impl Observer {
         if others(&before) != others(group.group_context()) {
             return Err(Rejection::Invalid("the commit changes what the group is set up with"));
         }
-        check_welcome(bundle, added.len())?;
+        check_history(&group)?;
+        check_welcome(bundle, &pending, added.len() + history)?;
 
         let leaves = self.leaves(&group)?;
         let committer = leaves.iter().find(|leaf| leaf.index == committer).cloned();
@@ -241,11 +246,13 @@ impl Observer {
             epoch: group.group_context().epoch(),
             snapshot: encode(&group)?,
             added: placed(&added, &leaves)?,
+            proposed,
+            history: history > 0,
             committer: committer
                 .ok_or(Rejection::Invalid("the sender is not in the group after its commit"))?,
             joins: external,
             external,
-            pending,
+            pending: pending.iter().map(reference).collect(),
             removed,
             kept: kept(&leaves, &added, external.then_some(sender)),
             policy_before: policy(&before),
@@ -253,37 +260,26 @@ impl Observer {
         })
     }
 
-    /// Proposes the removal of every leaf of the users who are `gone`. Those proposed already are not proposed again.
-    pub(crate) fn propose_removals(
-        &self,
-        stored: &[u8],
-        gone: impl Fn(UserId) -> bool,
-    ) -> Result<Proposed, Rejection> {
+    /// The policy in the context of a group that the hub follows.
+    pub(crate) fn policy_of(&self, stored: &[u8]) -> Result<Option<Vec<u8>>, Rejection> {
         let snapshot = ExternalSnapshot::from_bytes(stored).map_err(Rejection::Stored)?;
-        let identity = self.hub_identity(snapshot.context())?;
-        let mut group = self.client(Some(identity)).load_group(snapshot).map_err(Rejection::Stored)?;
-        let pending: BTreeSet<u32> =
-            group.get_cached_proposals().iter().filter_map(|cached| removal(cached.proposal())).collect();
-        let mut proposals = Vec::new();
-        let suite = suite()?;
-        for leaf in self.leaves(&group)? {
-            if gone(leaf.device.user) && !pending.contains(&leaf.index) {
-                let message = group.propose_remove(leaf.index, Vec::new()).map_err(Rejection::Stored)?;
-                let bytes = message.to_bytes().map_err(Rejection::Stored)?;
-                let reference = message.into_proposal_reference(&suite).map_err(Rejection::Stored)?;
-                let reference = reference.ok_or(Rejection::Stored(MlsError::UnexpectedMessageType))?;
-                proposals.push(Removal { reference, leaf: leaf.index, message: bytes });
-            }
-        }
-        Ok(Proposed { snapshot: encode(&group)?, proposals })
+        self.hub_identity(snapshot.context())?;
+        Ok(policy(snapshot.context()))
     }
 
     /// The devices that the commit adds. Only what this hub's clients make is let through: of a proposal that the hub
     /// does not understand, it could not say what it does to the members.
-    fn added(&self, commit: &Part, external: bool) -> Result<Vec<UserDevice>, Rejection> {
-        let mut added = Vec::new();
+    fn added(
+        &self,
+        commit: &Part,
+        proposed: &BTreeSet<UserDevice>,
+        external: bool,
+    ) -> Result<Added, Rejection> {
+        let mut added: Vec<_> = proposed.iter().copied().collect();
+        let mut history = 0;
         for proposal in commit.message.proposals_by_value() {
             match proposal {
+                Proposal::Add(add) if !external && is_history_client(add.signing_identity()) => history += 1,
                 Proposal::Add(add) if !external => added.push(self.device(add.signing_identity())?),
                 Proposal::Remove(_) => {}
                 Proposal::GroupContextExtensions(_) if !external => {}
@@ -299,12 +295,12 @@ impl Observer {
         if distinct.len() != added.len() {
             return Err(Rejection::Invalid("the commit adds a device twice"));
         }
-        Ok(added)
+        Ok(Added { devices: added, history })
     }
 
     /// The external senders of the group must be the hub and nobody else. How the group names the hub is left to its
     /// creator: only the key counts.
-    fn hub_identity(&self, context: &GroupContext) -> Result<SigningIdentity, Rejection> {
+    pub(super) fn hub_identity(&self, context: &GroupContext) -> Result<SigningIdentity, Rejection> {
         let senders = context
             .extensions()
             .get_as::<ExternalSendersExt>()
@@ -316,7 +312,7 @@ impl Observer {
         }
     }
 
-    fn leaves(&self, group: &Group) -> Result<Vec<Leaf>, Rejection> {
+    pub(super) fn leaves(&self, group: &Group) -> Result<Vec<Leaf>, Rejection> {
         let leaf = |member: Member| {
             Ok(Leaf {
                 index: member.index,
@@ -324,16 +320,27 @@ impl Observer {
                 signature_key: member.signing_identity.signature_key.to_vec(),
             })
         };
-        group.roster().members_iter().map(leaf).collect()
+        let devices =
+            group.roster().members_iter().filter(|member| !is_history_client(&member.signing_identity));
+        devices.map(leaf).collect()
     }
 
-    fn device_at(&self, group: &Group, index: u32) -> Result<UserDevice, Rejection> {
+    pub(super) fn device_at(&self, group: &Group, index: u32) -> Result<UserDevice, Rejection> {
         let member = group.roster().member_with_index(index);
         let member = member.map_err(|_| Rejection::Invalid("the commit names a leaf that is blank"))?;
         self.device(&member.signing_identity)
     }
 
-    fn device(&self, identity: &SigningIdentity) -> Result<UserDevice, Rejection> {
+    /// The device whose leaf this is; none if it is a history client's.
+    fn owner_of(&self, group: &Group, index: u32) -> Result<Option<UserDevice>, Rejection> {
+        let history = group.roster().member_with_index(index);
+        match history {
+            Ok(member) if is_history_client(&member.signing_identity) => Ok(None),
+            _ => self.device_at(group, index).map(Some),
+        }
+    }
+
+    pub(super) fn device(&self, identity: &SigningIdentity) -> Result<UserDevice, Rejection> {
         let DeviceAddress { user, device, .. } = self
             .identities
             .device(identity)
@@ -341,7 +348,7 @@ impl Observer {
         Ok(UserDevice { user, device })
     }
 
-    fn client(&self, signer: Option<SigningIdentity>) -> ExternalClient<Config> {
+    pub(super) fn client(&self, signer: Option<SigningIdentity>) -> ExternalClient<Config> {
         let builder = ExternalClient::builder()
             .crypto_provider(AwsLcCryptoProvider::new())
             .identity_provider(self.identities.clone());
@@ -349,6 +356,28 @@ impl Observer {
             Some(identity) => builder.signer(self.secret.clone(), identity).build(),
             None => builder.build(),
         }
+    }
+}
+
+/// What an external commit may remove.
+const OWN_LEAF_ONLY: &str = "an external commit can remove the joiner's own earlier leaf only";
+
+/// What a commit adds.
+struct Added {
+    devices: Vec<UserDevice>,
+    /// How many history clients.
+    history: usize,
+}
+
+fn history_clients(group: &Group) -> usize {
+    group.roster().members_iter().filter(|member| is_history_client(&member.signing_identity)).count()
+}
+
+/// A group has one history client at most: a new one takes the place of the one before.
+fn check_history(group: &Group) -> Result<(), Rejection> {
+    match history_clients(group) {
+        0 | 1 => Ok(()),
+        _ => Err(Rejection::Invalid("the group would have two history clients")),
     }
 }
 
@@ -387,6 +416,7 @@ fn others(context: &GroupContext) -> ExtensionList {
     extensions
 }
 
-fn encode(group: &Group) -> Result<Vec<u8>, Rejection> {
+/// The group as it is stored.
+pub(super) fn encode(group: &Group) -> Result<Vec<u8>, Rejection> {
     group.snapshot().to_bytes().map_err(Rejection::Stored)
 }

@@ -134,7 +134,9 @@ mod tests {
             let user = UserId::random();
             create(tx, user, &"alice".parse().unwrap(), "", 0)?;
             open(tx, user, 0)?;
-            tx.execute("INSERT INTO devices VALUES (?1, 7, '', x'', 0, 0, 0)", [Sql(user)])?;
+            let device = "INSERT INTO devices (user, device, label, signature_key, created_at, registered, acknowledged)
+                          VALUES (?1, 7, '', x'', 0, 0, 0)";
+            tx.execute(device, [Sql(user)])?;
             tx.execute("UPDATE sessions SET device = 7", ())?;
             for number in 1..=101 {
                 open(tx, user, number)?;

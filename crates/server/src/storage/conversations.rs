@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tertulia_api::{
-    conversation::{Conversation, Member},
+    conversation::{Conversation, Member, SubconversationAddress},
     event::{EventBody, LogEntry},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, Protocol, Role, RoleName, UserId,
+    ConversationId, ConversationType, GroupId, Protocol, Role, RoleName, UserId,
     connection::Status,
     permission::{Membership, Roster},
     role::ActionSet,
@@ -25,10 +25,20 @@ pub(crate) struct Access {
     pub(crate) protocol: Protocol,
     pub(crate) group_id: Vec<u8>,
     pub(crate) epoch: u64,
+    /// Of a subconversation the role in its parent.
     pub(crate) role: Role,
+    /// Of a subconversation its parent.
+    pub(crate) parent: Option<ConversationId>,
 }
 
 impl Access {
+    /// Whether the conversation's present group took the place of this one.
+    pub(crate) fn is_after(&self, earlier: GroupId) -> bool {
+        GroupId::from_bytes(&self.group_id).is_some_and(|now| {
+            now.conversation == earlier.conversation && now.generation > earlier.generation
+        })
+    }
+
     /// The facts that the domain's checks begin with.
     pub(crate) fn membership(&self) -> Membership {
         Membership { conversation_type: self.kind, role: self.role.clone() }
@@ -58,6 +68,15 @@ pub(crate) fn create_group(
         join(tx, id, creator, &RoleName::ADMIN, now)?;
     }
     Ok(created)
+}
+
+/// Creates the conversation of a user with themselves, unless it is there.
+pub(crate) fn create_self(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<(), ApiError> {
+    let id = ConversationId::self_of(user);
+    if insert(tx, id, ConversationType::SelfConversation, Protocol::Mls, user, now)? {
+        join(tx, id, user, &RoleName::ADMIN, now)?;
+    }
+    Ok(())
 }
 
 fn insert(
@@ -181,9 +200,10 @@ pub(crate) fn find(
 ) -> Result<Option<Access>, ApiError> {
     let access = connection
         .prepare_cached(
-            "SELECT c.type, c.group_id, c.epoch, m.role, r.actions, c.protocol FROM conversations c
-             JOIN members m ON m.conversation = c.id AND m.user = ?2 AND m.left_position IS NULL
-             LEFT JOIN conversation_roles r ON r.conversation = c.id AND r.name = m.role
+            "SELECT c.type, c.group_id, c.epoch, m.role, r.actions, c.protocol, c.sub_of FROM conversations c
+             JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user = ?2
+                           AND m.left_position IS NULL
+             LEFT JOIN conversation_roles r ON r.conversation = m.conversation AND r.name = m.role
              WHERE c.id = ?1",
         )?
         .query_row(params![Sql(conversation), Sql(user)], |row| {
@@ -193,6 +213,7 @@ pub(crate) fn find(
                 epoch: row.get::<_, i64>(2)?.cast_unsigned(),
                 role: role(row, 3)?,
                 protocol: row.domain(5)?,
+                parent: row.optional(6)?,
             })
         })
         .optional()?;
@@ -301,6 +322,19 @@ pub(crate) fn member_ids(
     Ok(users.collect::<Result<_, _>>()?)
 }
 
+/// The users who see what is now added to the log: the current members, and of a subconversation those with a device in it.
+pub(crate) fn readers(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Vec<UserId>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT user FROM members WHERE conversation = ?1 AND left_position IS NULL
+         UNION SELECT user FROM sub_devices WHERE conversation = ?1 AND left_position IS NULL",
+    )?;
+    let users = statement.query_map([Sql(conversation)], |row| row.domain(0))?;
+    Ok(users.collect::<Result<_, _>>()?)
+}
+
 /// A conversation as this user sees it, if the user is in it.
 pub(crate) fn show(
     connection: &Connection,
@@ -309,8 +343,10 @@ pub(crate) fn show(
 ) -> Result<Option<Conversation>, ApiError> {
     let row = connection
         .prepare_cached(
-            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol FROM conversations c
-             JOIN members m ON m.conversation = c.id AND m.user = ?2 AND m.left_position IS NULL
+            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name
+             FROM conversations c
+             JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user = ?2
+                           AND m.left_position IS NULL
              WHERE c.id = ?1",
         )?
         .query_row(params![Sql(conversation), Sql(user)], without_members)
@@ -318,10 +354,10 @@ pub(crate) fn show(
     row.map(|conversation| with_members(connection, conversation)).transpose()
 }
 
-/// The conversations that this user is in, oldest first.
+/// The conversations that this user is in, oldest first. Subconversations are listed by their parents only.
 pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversation>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol FROM members m
+        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name FROM members m
          JOIN conversations c ON c.id = m.conversation
          WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
@@ -338,12 +374,22 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         epoch: row.get::<_, i64>(3)?.cast_unsigned(),
         created_at: row.get(4)?,
         protocol: row.domain(5)?,
+        subconversation: match (row.optional(6)?, row.optional(7)?) {
+            (Some(parent), Some(name)) => Some(SubconversationAddress { parent, name }),
+            _ => None,
+        },
     })
 }
 
 fn with_members(connection: &Connection, mut conversation: Conversation) -> Result<Conversation, ApiError> {
     // Who was once in a 1:1 is shown in it for good: that somebody blocked the other and so left must not show.
-    let sql = if conversation.kind == ConversationType::OneToOne {
+    let sql = if conversation.kind == ConversationType::Subconversation {
+        "SELECT DISTINCT d.user, u.handle, m.role FROM sub_devices d
+         JOIN users u ON u.id = d.user
+         JOIN conversations c ON c.id = d.conversation
+         JOIN members m ON m.conversation = c.sub_of AND m.user = d.user AND m.left_position IS NULL
+         WHERE d.conversation = ?1 AND d.left_position IS NULL ORDER BY d.user"
+    } else if conversation.kind == ConversationType::OneToOne {
         "SELECT m.user, u.handle, m.role, max(m.joined_position) FROM members m JOIN users u ON u.id = m.user
          WHERE m.conversation = ?1 GROUP BY m.user
          ORDER BY (SELECT min(f.joined_position) FROM members f WHERE f.conversation = ?1 AND f.user = m.user)"

@@ -4,17 +4,39 @@ use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::UserDevice;
-use tertulia_domain::{ConversationId, DeviceId, UserId};
+use tertulia_domain::{ConversationId, DeviceId, GroupId, UserId};
 
 /// A proposal of the current epoch that is not committed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pending {
     /// The `ProposalRef` (RFC 9420 §5.2).
     pub(crate) reference: Vec<u8>,
-    /// The leaf that it removes.
-    pub(crate) removes: u32,
+    /// The leaf that it removes, if it does.
+    pub(crate) removes: Option<u32>,
     /// The `MLSMessage`.
     pub(crate) message: Vec<u8>,
+}
+
+/// The id and the epoch of the conversation's present group.
+pub(crate) fn current(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<(Vec<u8>, u64), ApiError> {
+    let current = connection
+        .prepare_cached("SELECT group_id, epoch FROM conversations WHERE id = ?1")?
+        .query_row([Sql(conversation)], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+    Ok(current)
+}
+
+/// The policy that a group begins with which took the place of another; none for a conversation's first group.
+pub(crate) fn last_policy(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    let policy = connection
+        .prepare_cached("SELECT last_policy FROM conversations WHERE id = ?1")?
+        .query_row([Sql(conversation)], |row| row.get(0))?;
+    Ok(policy)
 }
 
 /// The snapshot of the group from the last commit, if there was one.
@@ -53,6 +75,25 @@ pub(crate) fn advance(
         .prepare_cached("UPDATE conversations SET epoch = ?3 WHERE id = ?1 AND epoch = ?2")?
         .execute(params![Sql(conversation), from.cast_signed(), to.cast_signed()])?;
     Ok(moved == 1)
+}
+
+/// Lets another group take the place of the conversation's present one. It is at epoch 0, and nobody is in it; it begins with
+/// the policy that the present one has, if it has one.
+pub(crate) fn begin_anew(
+    tx: &WriteTx<'_>,
+    GroupId { conversation, generation }: GroupId,
+    last_policy: Option<&[u8]>,
+) -> Result<(), ApiError> {
+    let group_id = GroupId { conversation, generation }.to_bytes();
+    tx.prepare_cached(
+        "UPDATE conversations SET group_id = ?2, generation = ?3, epoch = 0, last_policy = ?4 WHERE id = ?1",
+    )?
+    .execute(params![Sql(conversation), group_id, generation.cast_signed(), last_policy])?;
+    for table in ["groups", "leaves", "proposals"] {
+        tx.prepare_cached(&format!("DELETE FROM {table} WHERE conversation = ?1"))?
+            .execute([Sql(conversation)])?;
+    }
+    Ok(())
 }
 
 /// Stores the group after a commit.
@@ -163,6 +204,23 @@ pub(crate) fn registered_key(
         .query_row(params![Sql(user), Sql(device)], |row| row.get(0))
         .optional()?;
     Ok(key)
+}
+
+/// The devices that have a leaf in a subconversation's tree and are not in it any more.
+pub(crate) fn devices_in_tree_only(
+    connection: &Connection,
+    subconversation: ConversationId,
+) -> Result<Vec<UserDevice>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT l.user, l.device FROM leaves l WHERE l.conversation = ?1 AND NOT EXISTS (
+             SELECT 1 FROM sub_devices d
+             WHERE d.conversation = l.conversation AND d.user = l.user AND d.device = l.device
+               AND d.left_position IS NULL)",
+    )?;
+    let devices = statement.query_map([Sql(subconversation)], |row| {
+        Ok(UserDevice { user: row.domain(0)?, device: row.domain(1)? })
+    })?;
+    Ok(devices.collect::<Result<_, _>>()?)
 }
 
 /// The users who have devices in the tree and are not members.

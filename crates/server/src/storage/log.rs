@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Commit,
     /// A proposal.
     Proposal,
+    /// A new group, whose id is the body.
+    Reset,
     /// Users who joined or left.
     Members,
     /// A changed role.
@@ -30,12 +32,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Message,
         Self::Name,
         Self::Pairwise,
         Self::Commit,
         Self::Proposal,
+        Self::Reset,
         Self::Members,
         Self::Role,
         Self::Protocol,
@@ -49,6 +52,7 @@ impl Kind {
             Self::Pairwise => "pairwise",
             Self::Commit => "commit",
             Self::Proposal => "proposal",
+            Self::Reset => "reset",
             Self::Members => "members",
             Self::Role => "role",
             Self::Protocol => "protocol",
@@ -173,7 +177,7 @@ pub(crate) fn append(
         extra,
         entry.digest.as_ref().map(|digest| digest.0.as_slice()),
     ])?;
-    tx.wake(conversations::member_ids(tx, conversation)?);
+    tx.wake(conversations::readers(tx, conversation)?);
     Ok(Place { position, sequence: sequence.cast_unsigned() })
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod pairwise;
 mod readers;
 mod sql;
 pub(crate) mod stream;
+pub(crate) mod subconversations;
 mod writer;
 
 pub use error::StorageError;
@@ -37,6 +38,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema-2.sql")),
     M::up(include_str!("schema-3.sql")),
     M::up(include_str!("schema-4.sql")),
+    M::up(include_str!("schema-5.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 

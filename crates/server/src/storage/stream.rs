@@ -133,18 +133,29 @@ fn sources(connection: &Connection, reader: UserDevice, since: Position) -> Resu
          JOIN conversations c ON c.id = m.conversation AND c.last_position > ?2
          WHERE m.user = ?1 AND (m.left_position IS NULL OR m.left_position > ?2)",
     )?;
-    let logs = statement.query_map(params![Sql(reader.user), since], |row| {
-        Ok(Source::Log {
-            conversation: row.domain(0)?,
-            from: row.get(1)?,
-            to: row.get::<_, Option<Position>>(2)?.unwrap_or(Position::MAX),
-        })
-    })?;
+    let logs = statement.query_map(params![Sql(reader.user), since], log_source)?;
     let mut sources = vec![Source::User(reader)];
     for log in logs {
         sources.push(log?);
     }
+    let mut statement = connection.prepare_cached(
+        "SELECT d.conversation, d.joined_position, d.left_position FROM sub_devices d
+         JOIN conversations c ON c.id = d.conversation AND c.last_position > ?3
+         WHERE d.user = ?1 AND d.device = ?2 AND (d.left_position IS NULL OR d.left_position > ?3)",
+    )?;
+    for log in statement.query_map(params![Sql(reader.user), Sql(reader.device), since], log_source)? {
+        sources.push(log?);
+    }
     Ok(sources)
+}
+
+/// The part of a log that somebody sees: from a position, up to another or without end.
+fn log_source(row: &Row<'_>) -> rusqlite::Result<Source> {
+    Ok(Source::Log {
+        conversation: row.domain(0)?,
+        from: row.get(1)?,
+        to: row.get::<_, Option<Position>>(2)?.unwrap_or(Position::MAX),
+    })
 }
 
 impl Source {
@@ -234,6 +245,7 @@ fn log_event(
             EventBody::Pairwise { entry, announces_name, ciphertext: bytes(10)? }
         }
         Kind::Proposal => EventBody::Proposal { entry, proposal: body()? },
+        Kind::Reset => EventBody::GroupReset { entry, group_id: body()? },
         Kind::Commit => {
             let Extra::Commit { added } = extra()? else { return Err(damaged()) };
             EventBody::Commit {

@@ -61,8 +61,11 @@ impl MlsRules for PolicyRules {
         else {
             return Ok(proposals);
         };
-        let by_leaf: BTreeMap<u32, UserId> =
-            roster.members_iter().map(|member| (member.index, user_of(&member.signing_identity))).collect();
+        let by_leaf: BTreeMap<u32, UserId> = roster
+            .members_iter()
+            .filter(|member| !is_history(&member.signing_identity))
+            .map(|member| (member.index, user_of(&member.signing_identity)))
+            .collect();
         let own = user_of(&committer.signing_identity);
         let by = |sender: &Sender| match sender {
             Sender::External(_) => Proposer::Hub,
@@ -73,12 +76,14 @@ impl MlsRules for PolicyRules {
             .remove_proposals()
             .iter()
             .map(|info| (info.proposal.to_remove(), by(info.sender())))
+            .filter(|(leaf, _)| by_leaf.contains_key(leaf))
             .collect();
         let change = Change {
             committer: Committer::Member(own),
             added: proposals
                 .add_proposals()
                 .iter()
+                .filter(|info| !is_history(info.proposal.signing_identity()))
                 .map(|info| (user_of(info.proposal.signing_identity()), by(info.sender())))
                 .collect(),
             removed: removed.iter().map(|(leaf, by)| (by_leaf[leaf], *by)).collect(),
@@ -116,6 +121,11 @@ impl MlsRules for PolicyRules {
     ) -> Result<EncryptionOptions, Infallible> {
         self.0.encryption_options(roster, context)
     }
+}
+
+/// No user is behind a history client, and no policy names it.
+fn is_history(identity: &SigningIdentity) -> bool {
+    identity.credential.as_basic().unwrap().identifier.starts_with(b"history-client:")
 }
 
 fn user_of(identity: &SigningIdentity) -> UserId {
