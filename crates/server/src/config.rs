@@ -53,6 +53,8 @@ pub struct Limits {
     pub connections_per_user: usize,
     /// Most key packages kept for a device, the last-resort one not counted.
     pub key_packages_per_device: usize,
+    /// Key packages of a device below which its owner is told.
+    pub key_packages_low: u32,
     /// Longest pairwise message with all its ciphertexts, in bytes of JSON.
     pub pairwise_message_bytes: usize,
     /// Most one-time keys for pairwise sessions kept for a device.
@@ -112,6 +114,7 @@ impl Default for Limits {
             devices_per_user: limits::MAX_DEVICES_PER_USER,
             connections_per_user: limits::MAX_CONNECTIONS,
             key_packages_per_device: limits::MAX_KEY_PACKAGES,
+            key_packages_low: limits::KEY_PACKAGES_LOW,
             pairwise_message_bytes: limits::MAX_PAIRWISE_MESSAGE_BYTES,
             one_time_keys_per_device: limits::MAX_ONE_TIME_KEYS,
             users_per_request: limits::MAX_USERS_PER_REQUEST,

@@ -22,10 +22,11 @@ use support::{
 use tertulia_api::{
     Base64, Code, UserDevice,
     account::{
-        ClaimedKeyPackage, ClaimedKeyPackages, HubKeys, KeyPackageClaim, KeyPackageCount, KeyPackageUpload,
-        NewDevice, Session,
+        ClaimedKeyPackage, ClaimedKeyPackages, HubKeys, KeyPackageClaim, KeyPackageCount, KeyPackageDeletion,
+        KeyPackageUpload, NewDevice, Session,
     },
     conversation::CommitAccepted,
+    event::EventBody,
 };
 use tertulia_domain::{Domain, UserId};
 
@@ -289,4 +290,106 @@ async fn a_device_whose_last_key_package_was_claimed_for_the_change_has_to_be_in
     add_without(&carol, &bob, &phone).await.done::<CommitAccepted>();
     hub.change("UPDATE spent_key_packages SET claimed_at = claimed_at - 3600001", ());
     add_without(&alice, &bob, &phone).await.done::<CommitAccepted>();
+}
+
+fn reference(key_package: &[u8]) -> Base64 {
+    let suite = AwsLcCryptoProvider::new().cipher_suite_provider(CipherSuite::CURVE25519_AES128).unwrap();
+    let message = mls_rs::MlsMessage::from_bytes(key_package).unwrap();
+    Base64(message.as_key_package().unwrap().to_reference(&suite).unwrap().to_vec())
+}
+
+#[tokio::test]
+async fn key_packages_are_deleted_by_their_references_and_not_taken_again() {
+    let hub = Hub::start().await;
+    let (alice, bob) =
+        (Person::sign_up(&hub, "alice").await, Person::open(&hub, "bob", "/v1/accounts", 0).await);
+    connect(&alice, &bob).await;
+    let key_packages: Vec<_> = (0..3).map(|_| bob.mls.key_package()).collect();
+    let last = bob.mls.key_package();
+    assert_eq!(upload(&bob, key_packages.clone(), Some(last.clone())).await, 3);
+    let deleted = |person: &Person, references: Vec<Base64>| {
+        let request = person.request(reqwest::Method::DELETE, "/v1/key-packages");
+        let request = request.json(&KeyPackageDeletion { references }).bearer_auth(&person.token);
+        async move {
+            let response = request.send().await.unwrap();
+            let answer = Answer { status: response.status(), body: response.bytes().await.unwrap().to_vec() };
+            answer.done::<KeyPackageCount>().count
+        }
+    };
+    // Another's are no business of hers, and what names nothing deletes nothing.
+    assert_eq!(deleted(&alice, vec![reference(&key_packages[0])]).await, 3, "her own three");
+    assert_eq!(deleted(&bob, vec![Base64(vec![7; 32]), Base64(Vec::new()), reference(&last)]).await, 3);
+    assert_eq!(deleted(&bob, vec![reference(&key_packages[0]), reference(&key_packages[2])]).await, 1);
+    assert_eq!(upload(&bob, vec![key_packages[0].clone()], None).await, 1, "it was taken back");
+    assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, key_packages[1]);
+    assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, last);
+}
+
+#[tokio::test]
+async fn key_packages_are_replaced_at_once() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    connect(&alice, &bob).await;
+    let (kept, fresh) = (bob.mls.key_package(), bob.mls.key_package());
+    let last = bob.mls.key_package();
+    assert_eq!(upload(&bob, vec![kept.clone()], Some(last.clone())).await, 4);
+    let replacement = KeyPackageUpload {
+        key_packages: vec![Base64(kept.clone()), Base64(fresh.clone())],
+        last_resort: None,
+    };
+    let count = bob.put("/v1/key-packages", &replacement).await.done::<KeyPackageCount>().count;
+    assert_eq!(count, 2);
+    let mut claimed = BTreeSet::new();
+    for _ in 0..2 {
+        claimed.insert(claim(&alice, &[bob.user]).await[0].key_package.0.clone());
+    }
+    assert_eq!(claimed, BTreeSet::from([kept, fresh]));
+    assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, last, "the last-resort one stayed");
+    // What is refused replaces nothing.
+    let broken = KeyPackageUpload { key_packages: vec![Base64(vec![1])], last_resort: None };
+    bob.put("/v1/key-packages", &broken).await.refused(Code::InvalidKeyPackage);
+}
+
+#[tokio::test]
+async fn expired_key_packages_are_neither_handed_out_nor_counted() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    connect(&alice, &bob).await;
+    let last = bob.mls.key_package();
+    assert_eq!(upload(&bob, Vec::new(), Some(last)).await, 3);
+    hub.change("UPDATE key_packages SET expires_at = 1 WHERE user = ?1", [bob.user.as_bytes()]);
+    assert_eq!(bob.get("/v1/key-packages/count").await.done::<KeyPackageCount>().count, 0);
+    assert!(claim(&alice, &[bob.user]).await.is_empty(), "the last-resort one has expired too");
+    assert_eq!(upload(&bob, vec![bob.mls.key_package()], None).await, 1);
+    assert_eq!(claim(&alice, &[bob.user]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_owner_is_told_once_when_the_supply_falls_below_the_threshold() {
+    let hub =
+        Hub::start_with(tempfile::tempdir().unwrap(), |config| config.limits.key_packages_low = 2).await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    connect(&alice, &bob).await;
+    let told = async || {
+        let low = |event: tertulia_api::event::Event| match event.body {
+            EventBody::KeyPackagesLow { device, count } => Some((device, count)),
+            _ => None,
+        };
+        bob.events().await.into_iter().filter_map(low).collect::<Vec<_>>()
+    };
+    claim(&alice, &[bob.user]).await;
+    assert!(told().await.is_empty(), "two are left");
+    claim(&alice, &[bob.user]).await;
+    claim(&alice, &[bob.user]).await;
+    claim(&alice, &[bob.user]).await;
+    assert_eq!(told().await, [(bob.mls.device, 1)]);
+    // Too few are no supply; enough are, and when they have gone it is said again.
+    upload(&bob, vec![bob.mls.key_package()], None).await;
+    claim(&alice, &[bob.user]).await;
+    assert_eq!(told().await.len(), 1);
+    upload(&bob, (0..3).map(|_| bob.mls.key_package()).collect(), None).await;
+    claim(&alice, &[bob.user]).await;
+    claim(&alice, &[bob.user]).await;
+    assert_eq!(told().await, [(bob.mls.device, 1), (bob.mls.device, 1)]);
+    assert!(alice.events().await.iter().all(|event| !matches!(event.body, EventBody::KeyPackagesLow { .. })));
 }

@@ -54,12 +54,14 @@ async fn register(
     let upload = checked(&state, address, &signature_key, new.key_packages, new.last_resort).await?;
     let registration = Registration { address, label: label(&new.label)?, signature_key };
     let (most, most_key_packages) = (state.limits.devices_per_user, state.limits.key_packages_per_device);
+    let low = state.limits.key_packages_low;
     let device = state
         .storage
         .write(move |tx| {
             let now = now_ms();
             let device = devices::register(tx, &caller.token, &registration, most, now)?;
             key_packages::store(tx, address, &upload, most_key_packages, now)?;
+            key_packages::note_supply(tx, address, low, now)?;
             Ok(device)
         })
         .await?;

@@ -6,7 +6,7 @@ use crate::{
     mls::key_package::{self, Expected, ValidKeyPackage},
     state::{AppState, now_ms},
     storage::{
-        accounts, connections, conversations, devices,
+        WriteTx, accounts, connections, conversations, devices,
         key_packages::{self, Upload},
     },
 };
@@ -15,14 +15,16 @@ use rusqlite::Connection;
 use std::collections::BTreeSet;
 use tertulia_api::{
     Base64, Code, UserDevice,
-    account::{ClaimedKeyPackages, HubKeys, KeyPackageClaim, KeyPackageCount, KeyPackageUpload},
+    account::{
+        ClaimedKeyPackages, HubKeys, KeyPackageClaim, KeyPackageCount, KeyPackageDeletion, KeyPackageUpload,
+    },
 };
 use tertulia_domain::{DeviceAddress, UserId, connection::Status};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(upload))
+        .routes(routes!(upload, replace, delete))
         .routes(routes!(count))
         .routes(routes!(claim))
         .routes(routes!(hub_keys))
@@ -40,17 +42,78 @@ async fn upload(
     caller: AuthenticatedDevice,
     Json(upload): Json<KeyPackageUpload>,
 ) -> Result<Json<KeyPackageCount>, ApiError> {
-    let device = caller.address();
+    take(&state, caller.address(), upload, key_packages::store).await
+}
+
+/// Replace my key packages
+///
+/// Stores key packages of the calling device in place of those that were not handed out yet. The last-resort one stays
+/// unless another comes with them.
+#[utoipa::path(put, path = "/v1/key-packages", tag = "devices", request_body = KeyPackageUpload,
+    responses((status = 200, description = "How many can be handed out now", body = KeyPackageCount)),
+    extensions(("x-problems" = json!(["no-device", "invalid-key-package", "key-package-limit"]))))]
+async fn replace(
+    State(state): State<AppState>,
+    caller: AuthenticatedDevice,
+    Json(upload): Json<KeyPackageUpload>,
+) -> Result<Json<KeyPackageCount>, ApiError> {
+    take(&state, caller.address(), upload, key_packages::replace).await
+}
+
+/// How key packages that passed the checks are stored.
+type Store = fn(&WriteTx<'_>, UserDevice, &Upload, usize, i64) -> Result<(), ApiError>;
+
+async fn take(
+    state: &AppState,
+    device: UserDevice,
+    upload: KeyPackageUpload,
+    store: Store,
+) -> Result<Json<KeyPackageCount>, ApiError> {
     let signature_key = state.storage.read(move |db| devices::signature_key(db, device)).await?;
     let signature_key = signature_key.ok_or(Code::NoDevice)?;
-    let upload = checked(&state, device, &signature_key, upload.key_packages, upload.last_resort).await?;
-    let most = state.limits.key_packages_per_device;
+    let upload = checked(state, device, &signature_key, upload.key_packages, upload.last_resort).await?;
+    let (most, low) = (state.limits.key_packages_per_device, state.limits.key_packages_low);
     let count = state
         .storage
         .write(move |tx| {
             let now = now_ms();
-            key_packages::store(tx, device, &upload, most, now)?;
+            store(tx, device, &upload, most, now)?;
+            key_packages::note_supply(tx, device, low, now)?;
             key_packages::count(tx, device, now)
+        })
+        .await?;
+    Ok(Json(KeyPackageCount { count }))
+}
+
+/// Delete key packages
+///
+/// Those of the calling device with these references that were not handed out yet; others are passed over. They are not
+/// taken again.
+#[utoipa::path(delete, path = "/v1/key-packages", tag = "devices", request_body = KeyPackageDeletion,
+    responses((status = 200, description = "How many can be handed out now", body = KeyPackageCount)),
+    extensions(("x-problems" = json!(["no-device"]))))]
+async fn delete(
+    State(state): State<AppState>,
+    caller: AuthenticatedDevice,
+    Json(KeyPackageDeletion { references }): Json<KeyPackageDeletion>,
+) -> Result<Json<KeyPackageCount>, ApiError> {
+    let device = caller.address();
+    let references: BTreeSet<Vec<u8>> = references.into_iter().map(|reference| reference.0).collect();
+    let stored = state.storage.read(move |db| key_packages::stored(db, device)).await?;
+    let named = tokio::task::spawn_blocking(move || {
+        let is_named = |bytes: &[u8]| {
+            key_package::reference(bytes).is_some_and(|reference| references.contains(&reference))
+        };
+        stored.into_iter().filter(|(_, bytes)| is_named(bytes)).map(|(hash, _)| hash).collect::<Vec<_>>()
+    });
+    let named = named.await.map_err(ApiError::internal)?;
+    let count = state
+        .storage
+        .write(move |tx| {
+            for hash in named {
+                key_packages::withdraw(tx, hash)?;
+            }
+            key_packages::count(tx, device, now_ms())
         })
         .await?;
     Ok(Json(KeyPackageCount { count }))
@@ -119,7 +182,7 @@ async fn claim(
     Json(claim): Json<KeyPackageClaim>,
 ) -> Result<Json<ClaimedKeyPackages>, ApiError> {
     let users: BTreeSet<UserId> = claim.users.into_iter().collect();
-    let most = state.limits.users_per_request;
+    let (most, low) = (state.limits.users_per_request, state.limits.key_packages_low);
     if users.len() > most {
         return Err(ApiError::new(Code::BadRequest, format!("A claim names at most {most} users.")));
     }
@@ -132,7 +195,7 @@ async fn claim(
             }
             let mut claimed = Vec::new();
             for user in users {
-                claimed.append(&mut key_packages::claim(tx, user, caller.address(), now)?);
+                claimed.append(&mut key_packages::claim(tx, user, caller.address(), low, now)?);
             }
             Ok(claimed)
         })

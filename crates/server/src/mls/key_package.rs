@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mls_rs::{
-    MlsMessage, ProtocolVersion,
+    CryptoProvider as _, MlsMessage, ProtocolVersion,
     crypto::HpkePublicKey,
     error::MlsError,
     external_client::ExternalClient,
@@ -54,6 +54,8 @@ pub(crate) enum KeyPackageError {
     Size { got: usize },
     #[error("it is neither a KeyPackage nor an MLSMessage with one")]
     Malformed,
+    #[error("its version of MLS is not mls10")]
+    Version,
     #[error("its cipher suite is not the one of this hub, {}", CIPHER_SUITE.raw_value())]
     CipherSuite,
     #[error("MLS does not allow it: {0}")]
@@ -79,7 +81,11 @@ pub(crate) fn check(bytes: Vec<u8>, expected: &Expected) -> Result<ValidKeyPacka
         .crypto_provider(AwsLcCryptoProvider::new())
         .identity_provider(DeviceIdentityProvider::new(expected.device.domain.clone()))
         .build();
-    if message.as_key_package().is_some_and(|key_package| key_package.cipher_suite != CIPHER_SUITE) {
+    let offered = message.as_key_package().ok_or(KeyPackageError::Malformed)?;
+    if offered.version != ProtocolVersion::MLS_10 {
+        return Err(KeyPackageError::Version);
+    }
+    if offered.cipher_suite != CIPHER_SUITE {
         return Err(KeyPackageError::CipherSuite);
     }
     let key_package = client.validate_key_package(message, None).map_err(KeyPackageError::Mls)?;
@@ -103,6 +109,13 @@ pub(crate) fn check(bytes: Vec<u8>, expected: &Expected) -> Result<ValidKeyPacka
         expires_at: i64::try_from(expires_at.seconds_since_epoch().saturating_mul(1000)).unwrap_or(i64::MAX),
         bytes,
     })
+}
+
+/// The `KeyPackageRef` (RFC 9420 section 5.2) by which a Welcome names a key package; none for what is no key package.
+pub(crate) fn reference(bytes: &[u8]) -> Option<Vec<u8>> {
+    let message = read(bytes).ok()?;
+    let suite = AwsLcCryptoProvider::new().cipher_suite_provider(CIPHER_SUITE)?;
+    Some(message.as_key_package()?.to_reference(&suite).ok()?.to_vec())
 }
 
 /// A `KeyPackage` begins with its version and suite, an `MLSMessage` with its version and wire format. The hub's suite is

@@ -1,9 +1,9 @@
 //! Key packages: each is handed out once, but for the last-resort one.
 
-use super::{RowExt as _, Sql, WriteTx};
+use super::{RowExt as _, Sql, WriteTx, events::append_user_event};
 use crate::{error::ApiError, mls::key_package::ValidKeyPackage};
 use rusqlite::{Connection, OptionalExtension as _, params};
-use tertulia_api::{Code, UserDevice, account::ClaimedKeyPackage};
+use tertulia_api::{Code, UserDevice, account::ClaimedKeyPackage, event::EventBody};
 use tertulia_domain::{DeviceId, UserId};
 
 /// For so long, in milliseconds, a key package that was given out counts as one for a change that is under way.
@@ -46,6 +46,72 @@ pub(crate) fn store(
     if count(tx, device, now)? as usize > most {
         let detail = format!("The hub keeps at most {most} key packages for a device.");
         return Err(ApiError::new(Code::KeyPackageLimit, detail));
+    }
+    Ok(())
+}
+
+/// Stores key packages of a device in place of those that it had and that were not handed out. Its last-resort one stays
+/// unless another comes.
+pub(crate) fn replace(
+    tx: &WriteTx<'_>,
+    device: UserDevice,
+    upload: &Upload,
+    most: usize,
+    now: i64,
+) -> Result<(), ApiError> {
+    for (hash, _) in stored(tx, device)? {
+        if !upload.key_packages.iter().any(|kept| kept.hash == hash) {
+            withdraw(tx, hash)?;
+        }
+    }
+    store(tx, device, upload, most, now)
+}
+
+/// The hash of a key package, and its bytes.
+pub(crate) type Stored = ([u8; 32], Vec<u8>);
+
+/// The device's key packages with their hashes, the last-resort one aside.
+pub(crate) fn stored(connection: &Connection, device: UserDevice) -> Result<Vec<Stored>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT hash, key_package FROM key_packages WHERE user = ?1 AND device = ?2 AND NOT last_resort",
+    )?;
+    let found = statement
+        .query_map(params![Sql(device.user), Sql(device.device)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Takes a key package back. It is remembered like those that were handed out, so that an upload that is repeated does not
+/// bring it again.
+pub(crate) fn withdraw(tx: &WriteTx<'_>, hash: [u8; 32]) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "INSERT INTO spent_key_packages (hash, expires_at, user, device)
+         SELECT hash, expires_at, user, device FROM key_packages WHERE hash = ?1 ON CONFLICT (hash) DO NOTHING",
+    )?
+    .execute([hash])?;
+    tx.prepare_cached("DELETE FROM key_packages WHERE hash = ?1")?.execute([hash])?;
+    Ok(())
+}
+
+/// Notes after an upload whether the device has as many as it should have.
+pub(crate) fn note_supply(tx: &WriteTx<'_>, device: UserDevice, low: u32, now: i64) -> Result<(), ApiError> {
+    let enough = count(tx, device, now)? >= low;
+    tx.prepare_cached("UPDATE devices SET supplied = supplied OR ?3 WHERE user = ?1 AND device = ?2")?
+        .execute(params![Sql(device.user), Sql(device.device), enough])?;
+    Ok(())
+}
+
+/// Tells the owner, once, that a device that had enough key packages has few.
+fn warn(tx: &WriteTx<'_>, address: UserDevice, low: u32, now: i64) -> Result<(), ApiError> {
+    let count = count(tx, address, now)?;
+    if count >= low {
+        return Ok(());
+    }
+    let had_enough = tx
+        .prepare_cached("UPDATE devices SET supplied = 0 WHERE user = ?1 AND device = ?2 AND supplied")?
+        .execute(params![Sql(address.user), Sql(address.device)])?;
+    if had_enough == 1 {
+        let low = EventBody::KeyPackagesLow { device: address.device, count };
+        append_user_event(tx, address.user, &low)?;
     }
     Ok(())
 }
@@ -113,11 +179,13 @@ pub(crate) fn devices_to_add(
     Ok(devices.collect::<Result<_, _>>()?)
 }
 
-/// Takes one key package of each device of `user` for the device `claimer`, which is itself passed over.
+/// Takes one key package of each device of `user` for the device `claimer`, which is itself passed over. Owners of devices
+/// that are left with fewer than `low` are told.
 pub(crate) fn claim(
     tx: &WriteTx<'_>,
     user: UserId,
     claimer: UserDevice,
+    low: u32,
     now: i64,
 ) -> Result<Vec<ClaimedKeyPackage>, ApiError> {
     let devices: Vec<DeviceId> = tx
@@ -132,6 +200,7 @@ pub(crate) fn claim(
         }
         if let Some(key_package) = claim_one(tx, address, claimer.user, now)? {
             claimed.push(ClaimedKeyPackage { user, device, key_package: key_package.into() });
+            warn(tx, address, low, now)?;
         }
     }
     Ok(claimed)
