@@ -67,7 +67,8 @@ pub use key::KeySource;
 pub use lock::WriterGuard;
 pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
-    ConnectionRecord, ConversationRecord, ConversationRow, CredentialRecord, GroupStateRecord, JournalEntry,
-    KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage,
-    PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, RecordKey, Setting, SuspicionRecord,
+    ConnectionRecord, ContentRow, ConversationRecord, ConversationRow, CredentialRecord, GroupStateRecord,
+    JournalEntry, KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind,
+    OutboxMessage, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, RecordKey, ResetRow,
+    Setting, SuspicionRecord,
 };

@@ -301,3 +301,8 @@ fn schema_3_does_not_change_once_it_is_released() {
 fn schema_4_does_not_change_once_it_is_released() {
     insta::assert_snapshot!(include_str!("../src/schema/4.sql"));
 }
+
+#[test]
+fn schema_5_does_not_change_once_it_is_released() {
+    insta::assert_snapshot!(include_str!("../src/schema/5.sql"));
+}

@@ -1,8 +1,14 @@
 //! Writing events down: decrypted content, consumed keys and the cursor in one transaction.
 
-use crate::{
-    Client, Result, Suspicion, link::group_of, pairwise::Sessions, suspicion::note, sync::wipe, todo::Todo,
+mod carried;
+mod rows;
+
+use self::rows::put_user;
+pub(crate) use self::{
+    carried::note_policy,
+    rows::{put_connection, put_conversation, put_subconversation},
 };
+use crate::{Client, Result, Suspicion, pairwise::Sessions, suspicion::note, todo::Todo};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -19,9 +25,7 @@ use tertulia_domain::{
 };
 use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, Outcome, TransactionContext};
 use tertulia_ratchet::RatchetError;
-use tertulia_store::{
-    ConversationRecord, MemberRecord, NewMessage, OutboxKind, OutboxMessage, StoreError, WriteTx,
-};
+use tertulia_store::{MemberRecord, NewMessage, OutboxKind, OutboxMessage, StoreError, WriteTx};
 
 /// What was fetched before the transaction: the network is never called inside it.
 #[derive(Debug, Default)]
@@ -37,8 +41,23 @@ pub(crate) struct Applied {
     pub(crate) changed: Vec<ConversationId>,
     pub(crate) connections: Vec<Connection>,
     pub(crate) undecryptable: u64,
+    pub(crate) resets: u64,
     pub(crate) suspicious: u64,
     pub(crate) todo: Todo,
+}
+
+impl Applied {
+    /// Counts what another part of the page came to.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.new_messages.extend(other.new_messages);
+        self.changed.extend(other.changed);
+        self.connections.extend(other.connections);
+        self.undecryptable += other.undecryptable;
+        self.resets += other.resets;
+        self.suspicious += other.suspicious;
+        self.todo = other.todo; // it is stored already; whoever asks looks there
+    }
 }
 
 /// The messages that turned out to be new when the transaction was written.
@@ -51,6 +70,8 @@ struct Page<'a> {
     prepared: Prepared,
     applied: Applied,
     new_messages: NewMessages,
+    /// Of conversations that these events begin anew or name first: the store has it only once the page is written.
+    generations: HashMap<ConversationId, u64>,
     sessions: Sessions,
     /// Conversations that this page's events gave reason to keep out of.
     distrusted: BTreeSet<ConversationId>,
@@ -74,6 +95,7 @@ impl Client {
             prepared,
             applied: Applied::default(),
             new_messages: NewMessages::default(),
+            generations: HashMap::new(),
             sessions: Sessions::default(),
             distrusted: BTreeSet::new(),
         };
@@ -99,9 +121,7 @@ impl Page<'_> {
         if let Some(entry) = body.entry() {
             let conversation = entry.conversation;
             self.applied.changed.push(conversation);
-            if let Some(fetched) = self.prepared.conversations.remove(&conversation) {
-                self.tx.store_write(move |w| put_conversation(w, &fetched))?;
-            }
+            self.put_prepared(conversation)?;
         }
         match body {
             EventBody::ConnectionUpdated { connection } => self.connection(connection),
@@ -123,7 +143,7 @@ impl Page<'_> {
                 let conversation = entry.conversation;
                 self.commit(&entry, epoch, &commit.0, welcome.map(|welcome| welcome.0)).await?;
                 match message {
-                    Some(message) if self.tx.conversation_exists(&group_of(conversation))? => {
+                    Some(message) if self.in_group(conversation)? => {
                         self.message(entry, message.0, false).await
                     }
                     _ => Ok(()),
@@ -134,8 +154,7 @@ impl Page<'_> {
                 let conversation = entry.conversation;
                 let me = self.client.me().user;
                 if left.contains(&me) {
-                    wipe(&mut self.tx, conversation)?;
-                    self.tx.store_write(move |w| w.set_active(conversation, false))?;
+                    self.forget(conversation)?;
                 }
                 Ok(self.tx.store_write(move |w| {
                     for member in &joined {
@@ -158,6 +177,15 @@ impl Page<'_> {
                 }
                 Ok(self.tx.store_write(move |w| w.put_member(conversation, &MemberRecord { user, role }))?)
             }
+            EventBody::GroupReset { entry, group_id } => self.reset(&entry, group_id.as_ref()),
+            EventBody::DeviceAdded { .. } => {
+                self.applied.todo.own_devices = true;
+                Ok(())
+            }
+            EventBody::KeyPackagesLow { device, .. } => {
+                self.applied.todo.key_packages |= device == self.client.me().device;
+                Ok(())
+            }
             // The rest tells a person something, or is of a later version.
             _ => Ok(()),
         }
@@ -167,12 +195,9 @@ impl Page<'_> {
         let conversation = connection.conversation;
         self.applied.changed.push(conversation);
         if connection.status.is_in_one_to_one() {
-            if let Some(fetched) = self.prepared.conversations.remove(&conversation) {
-                self.tx.store_write(move |w| put_conversation(w, &fetched))?;
-            }
+            self.put_prepared(conversation)?;
         } else {
-            wipe(&mut self.tx, conversation)?;
-            self.tx.store_write(move |w| w.set_active(conversation, false))?;
+            self.forget(conversation)?;
         }
         let row = connection.clone();
         self.tx.store_write(move |w| put_connection(w, &row))?;
@@ -260,9 +285,9 @@ impl Page<'_> {
     ) -> Result<()> {
         let conversation = entry.conversation;
         let foreign = entry.sender != Some(self.client.own_device());
-        if foreign && epoch == 1 && self.tx.conversation_exists(&group_of(conversation))? {
+        if foreign && epoch == 1 && self.in_group(conversation)? {
             // Somebody else made the group first; what this device began is void.
-            wipe(&mut self.tx, conversation)?;
+            self.wipe(conversation)?;
         }
         let before = self.present(conversation).await?;
         let done = self.decrypt(conversation, commit).await?;
@@ -273,19 +298,22 @@ impl Page<'_> {
                 self.suspect(conversation, Suspicion::Replayed { epoch })?;
             }
         }
-        if !self.tx.conversation_exists(&group_of(conversation))? {
+        if !self.in_group(conversation)? {
             self.welcome(conversation, welcome)?;
         }
-        note_policy(&mut self.tx, conversation).await?;
+        if foreign && epoch == 1 {
+            self.check_beginning(conversation).await?;
+        }
+        self.note_policy(conversation).await?;
         // What this device has verified counts; the hub's word only where there is nothing else.
-        let group = group_of(conversation);
+        let group = self.group_of(conversation)?;
         let reached = if self.tx.conversation_exists(&group)? {
             self.tx.conversation(&group).await?.epoch()?
         } else {
             epoch
         };
         self.tx.store_write(move |w| w.set_epoch(conversation, reached))?;
-        let joined = self.tx.conversation_exists(&group_of(conversation))?;
+        let joined = self.in_group(conversation)?;
         let removed = done.is_some_and(|done| !done.is_active);
         Ok(self.tx.store_write(move |w| {
             if joined || removed {
@@ -302,7 +330,13 @@ impl Page<'_> {
         // Somebody has used up one of this device's key packages.
         self.applied.todo.key_packages = true;
         match self.tx.process_welcome(&welcome) {
-            Ok(joined) if joined.id == group_of(conversation) => {
+            Ok(joined) if joined.id == self.group_of(conversation)? => {
+                let epoch = joined.epoch;
+                Ok(self.tx.store_write(move |w| w.set_since_epoch(conversation, epoch))?)
+            }
+            // Whoever comes back was not told of resets meanwhile.
+            Ok(joined) if self.is_later(conversation, &joined.id)? => {
+                self.follow_to(conversation, &joined.id, None)?;
                 let epoch = joined.epoch;
                 Ok(self.tx.store_write(move |w| w.set_since_epoch(conversation, epoch))?)
             }
@@ -349,7 +383,8 @@ impl Page<'_> {
         conversation: ConversationId,
         bytes: &[u8],
     ) -> Result<Option<MlsConversationDecryptMessage>> {
-        let opened = self.tx.conversation(&group_of(conversation)).await;
+        let group = self.group_of(conversation)?;
+        let opened = self.tx.conversation(&group).await;
         match opened.and_then(|mut guard| guard.decrypt_message(bytes)) {
             // The log is ordered: what has to wait means that a commit or a proposal before it could not be applied here.
             Ok(done) if done.outcome == Outcome::Buffered => {
@@ -410,7 +445,7 @@ impl Page<'_> {
 
     /// The policy of the group as this device has it.
     async fn policy(&mut self, conversation: ConversationId) -> Result<Option<Policy>> {
-        let group = group_of(conversation);
+        let group = self.group_of(conversation)?;
         if !self.tx.conversation_exists(&group)? {
             return Ok(None);
         }
@@ -421,7 +456,7 @@ impl Page<'_> {
 
     /// Whose devices are in the group.
     async fn present(&mut self, conversation: ConversationId) -> Result<BTreeSet<UserId>> {
-        let group = group_of(conversation);
+        let group = self.group_of(conversation)?;
         if !self.tx.conversation_exists(&group)? {
             return Ok(BTreeSet::new());
         }
@@ -452,7 +487,7 @@ impl Page<'_> {
 
     /// Whether an old commit is delivered as one that came after this device joined.
     async fn is_replayed(&mut self, conversation: ConversationId, epoch: u64) -> Result<bool> {
-        let group = group_of(conversation);
+        let group = self.group_of(conversation)?;
         let row = self.client.inner().store.read(|r| r.conversation(conversation))?;
         let since = row.map_or(0, |row| row.since_epoch);
         if !self.tx.conversation_exists(&group)? || epoch <= since {
@@ -464,19 +499,25 @@ impl Page<'_> {
 
     /// Gives up the group's state, so that this device joins again.
     fn rejoin(&mut self, conversation: ConversationId) -> Result<()> {
-        wipe(&mut self.tx, conversation)?;
+        self.wipe(conversation)?;
         Ok(self.tx.store_write(move |w| w.set_joined(conversation, false))?)
     }
-}
 
-/// Notes the policy of the group as this device has it now.
-pub(crate) async fn note_policy(tx: &mut TransactionContext, conversation: ConversationId) -> Result<()> {
-    let group = group_of(conversation);
-    if tx.conversation_exists(&group)? {
-        let policy = tx.conversation(&group).await?.group_data()?;
-        tx.store_write(move |w| w.set_policy(conversation, policy.as_deref()))?;
+    /// The user is in the conversation no more: its keys go, its messages stay.
+    fn forget(&mut self, conversation: ConversationId) -> Result<()> {
+        self.wipe(conversation)?;
+        Ok(self.tx.store_write(move |w| {
+            w.set_active(conversation, false)?;
+            w.part_subconversations(conversation, true)
+        })?)
     }
-    Ok(())
+
+    /// Removes the conversation's group from the engine, whole, pending or unreadable, and its subconversations with it.
+    fn wipe(&mut self, conversation: ConversationId) -> Result<()> {
+        let group = self.group_of(conversation)?;
+        self.tx.wipe_conversation(&group)?;
+        Ok(self.tx.store_write(move |w| w.part_subconversations(conversation, false))?)
+    }
 }
 
 /// Whether a pairwise message was made for another place, or by another device, than the hub says.
@@ -568,41 +609,5 @@ impl Client {
                 content,
             },
         })
-    }
-}
-
-/// Writes a connection as the hub describes it.
-pub(crate) fn put_connection(w: &mut WriteTx<'_>, connection: &Connection) -> Result<(), StoreError> {
-    put_user(w, connection.user, &connection.handle)?;
-    w.put_connection(&tertulia_store::ConnectionRecord {
-        user: connection.user,
-        status: connection.status,
-        conversation: connection.conversation,
-        updated_at: connection.updated_at,
-    })
-}
-
-/// Writes a conversation as the hub describes it now. What only this home knows of it stays: its name, what was read.
-pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation) -> Result<(), StoreError> {
-    w.put_conversation(&ConversationRecord {
-        id: conversation.conversation,
-        kind: conversation.kind,
-        epoch: conversation.epoch,
-        protocol: conversation.protocol,
-        created_at: conversation.created_at,
-    })?;
-    let mut members = Vec::with_capacity(conversation.members.len());
-    for member in &conversation.members {
-        put_user(w, member.user, &member.handle)?;
-        members.push(MemberRecord { user: member.user, role: member.role.clone() });
-    }
-    w.replace_members(conversation.conversation, &members)
-}
-
-/// Writes a user's handle, if it is one: a hub's word is checked like anybody's.
-fn put_user(w: &mut WriteTx<'_>, user: UserId, handle: &str) -> Result<(), StoreError> {
-    match handle.parse() {
-        Ok(handle) => w.put_user(user, &handle),
-        Err(_) => Ok(()),
     }
 }

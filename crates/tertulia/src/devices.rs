@@ -1,14 +1,13 @@
 //! This device at the hub: its registration, its key packages, and its siblings.
 
-use crate::{Client, Device, Error, Result, client::now};
+use crate::{Client, Device, Error, Result, client::now, todo::Todo};
 use tertulia_api::account::{KeyPackageUpload, NewDevice};
+use tertulia_domain::limits::KEY_PACKAGES_LOW;
 use tertulia_mls::{CredentialRef, TransactionContext};
 use tertulia_store::Setting;
 
 /// How many key packages a device keeps at the hub. Each lets somebody add the device once.
 const KEY_PACKAGES: usize = 50;
-/// Below so many they are topped up.
-const KEY_PACKAGES_LOW: u32 = 20;
 /// After so many milliseconds all of them are renewed, the last-resort one too: 30 days of the 84 that they live.
 const RENEWAL_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
@@ -42,12 +41,14 @@ impl Client {
             self.register().await?;
         }
         self.take_stock().await?;
+        let several = self.inner().hub.devices().await?.devices.len() > 1;
         let hub_key = hex::encode(self.inner().hub.keys().await?.external_sender.as_ref());
         let mut tx = self.inner().session.new_transaction().await?;
         tx.store_write(move |w| {
             w.put_setting(Setting::KeyPackagesMadeAt, &now().to_string())?;
             w.put_setting(Setting::HubKey, &hub_key)
         })?;
+        Todo { own_devices: several, ..Todo::default() }.add_to(&mut tx)?;
         Ok(tx.finish().await?)
     }
 
@@ -109,7 +110,12 @@ impl Client {
             key_packages: fresh.into_iter().map(|package| package.into_bytes().into()).collect(),
             last_resort: last_resort.map(|package| package.into_bytes().into()),
         };
-        self.inner().hub.upload_key_packages(&upload).await?;
+        if aged {
+            // In place of the old ones, which expire before long.
+            self.inner().hub.replace_key_packages(&upload).await?;
+        } else {
+            self.inner().hub.upload_key_packages(&upload).await?;
+        }
         if aged {
             let mut tx = self.inner().session.new_transaction().await?;
             tx.store_write(|w| w.put_setting(Setting::KeyPackagesMadeAt, &now().to_string()))?;

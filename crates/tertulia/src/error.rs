@@ -45,6 +45,9 @@ pub enum Error {
     /// The name cannot be a conversation's. Ask for another.
     #[error("{0}")]
     InvalidName(#[from] tertulia_domain::ConversationNameError),
+    /// The name cannot be a subconversation's. Use another.
+    #[error("{0}")]
+    InvalidSubconversationName(#[from] tertulia_domain::subconversation::SubconversationNameError),
     /// No conversation is known by that id or name. Synchronise, or show the list of conversations.
     #[error("there is no conversation \"{target}\" here")]
     UnknownTarget {
@@ -118,6 +121,14 @@ pub enum Error {
     /// The text does not fit into one message. Send it in parts.
     #[error("the text has {size} bytes, the most is {max}")]
     TextTooLong {
+        /// Its bytes.
+        size: usize,
+        /// The most.
+        max: usize,
+    },
+    /// What the user's other devices are to know does not fit. Send less.
+    #[error("what is for the user's other devices has {size} bytes, the most is {max}")]
+    PayloadTooLong {
         /// Its bytes.
         size: usize,
         /// The most.
@@ -216,7 +227,7 @@ impl Error {
             Self::HomeInUse { .. } => "home-in-use",
             Self::NotSignedIn => "not-signed-in",
             Self::InvalidHandle(_) => Code::InvalidHandle.as_str(),
-            Self::InvalidName(_) => "invalid-name",
+            Self::InvalidName(_) | Self::InvalidSubconversationName(_) => "invalid-name",
             Self::UnknownTarget { .. } => "unknown-target",
             Self::AmbiguousTarget { .. } => "ambiguous-target",
             Self::NotAMember { .. } => Code::NoConversation.as_str(),
@@ -236,6 +247,7 @@ impl Error {
             Self::NobodyNamed => "nobody-named",
             Self::EmptyText => "empty-text",
             Self::TextTooLong { .. } => "text-too-long",
+            Self::PayloadTooLong { .. } => "payload-too-long",
             Self::Queued { .. } => "queued",
             Self::DeliveredElsewhere => "refused-elsewhere",
             Self::Contended { .. } => "contended",
@@ -259,6 +271,7 @@ impl Error {
             | Self::NotSignedIn
             | Self::InvalidHandle(_)
             | Self::InvalidName(_)
+            | Self::InvalidSubconversationName(_)
             | Self::UnknownTarget { .. }
             | Self::AmbiguousTarget { .. }
             | Self::NotAMember { .. }
@@ -272,6 +285,7 @@ impl Error {
             | Self::NobodyNamed
             | Self::EmptyText
             | Self::TextTooLong { .. }
+            | Self::PayloadTooLong { .. }
             | Self::DeliveredElsewhere
             | Self::Refused { .. }
             | Self::InvalidContent(_) => ErrorKind::Misuse,

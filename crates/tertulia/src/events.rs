@@ -28,6 +28,8 @@ struct Events {
     ready: VecDeque<ClientEvent>,
     /// The last message that was told, in the order in which messages came into the home.
     told: Option<i64>,
+    /// The same of what the user's other devices told this one.
+    told_by_own_devices: Option<i64>,
     /// The last suspicion that was told.
     told_suspicion: i64,
     delays: ExponentialBackoff,
@@ -58,6 +60,7 @@ impl Client {
             live: None,
             ready: VecDeque::new(),
             told,
+            told_by_own_devices: told,
             told_suspicion: noticed.last().map_or(0, |last| last.id),
             delays: delays(),
             failed: false,
@@ -97,6 +100,7 @@ impl Events {
         let inner = self.client.inner();
         let Some(live) = &mut self.live else {
             self.client.sync().await?;
+            self.tell_resets().await?;
             self.tell_messages()?;
             let cursor = self.client.inner().store.read(|r| r.cursor())?;
             let socket = self.client.inner().hub.event_socket(cursor.as_deref()).await?;
@@ -117,6 +121,9 @@ impl Events {
                 live.cursor = Some(cursor.clone());
                 live.socket.acknowledge(&cursor).await?;
                 self.tell(&applied)?;
+                if applied.resets > 0 {
+                    self.tell_resets().await?;
+                }
                 let to_join = self.client.inner().store.read(|r| r.conversations_to_join())?;
                 if !applied.todo.is_empty() || !to_join.is_empty() {
                     self.client.follow_up().await?;
@@ -161,6 +168,43 @@ impl Events {
             self.ready.extend(batch.into_iter().map(|(_, message)| ClientEvent::Message(message)));
         }
         self.told = Some(told);
+        self.tell_what_own_devices_told()
+    }
+
+    /// Tells of every reset once for the home, whichever process of it took the event.
+    async fn tell_resets(&mut self) -> Result<()> {
+        let inner = self.client.inner();
+        let resets = inner.store.read(|r| r.untold_resets())?;
+        if resets.is_empty() {
+            return Ok(());
+        }
+        let mut tx = inner.session.new_transaction().await?;
+        let told = resets.clone();
+        tx.store_write(move |w| {
+            told.iter().try_for_each(|reset| w.set_resets_told(reset.conversation, reset.generation))
+        })?;
+        tx.finish().await?;
+        self.ready.extend(resets.into_iter().map(|reset| ClientEvent::GroupReset {
+            conversation: reset.conversation,
+            by: reset.by,
+            times: reset.generation,
+        }));
+        Ok(())
+    }
+
+    fn tell_what_own_devices_told(&mut self) -> Result<()> {
+        let store = &self.client.inner().store;
+        let mut told = match self.told_by_own_devices {
+            Some(told) => told,
+            None => store.read(|r| r.last_arrival())?,
+        };
+        loop {
+            let (last, messages) = store.read(|r| self.client.told_by_own_devices(r, told, BATCH))?;
+            let Some(last) = last else { break };
+            told = last;
+            self.ready.extend(messages.into_iter().map(ClientEvent::FromOwnDevice));
+        }
+        self.told_by_own_devices = Some(told);
         Ok(())
     }
 }

@@ -1,11 +1,8 @@
 //! A conversation's MLS group: beginning it, joining it, changing it, whatever others do at the same time.
 
 use crate::{
-    Client, Error, Result, SyncReport,
-    apply::note_policy,
-    link::{conversation_of, group_of},
-    suspicion::Suspicion,
-    sync::{tolerate, wipe},
+    Client, Error, Result, SyncReport, apply::note_policy, link::conversation_of, suspicion::Suspicion,
+    sync::tolerate,
 };
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use std::{
@@ -135,7 +132,7 @@ impl Client {
 
     /// Makes a commit that this device owes to the group.
     pub(crate) async fn upkeep(&self, conversation: ConversationId, owed: Upkeep) -> Result<()> {
-        let group = group_of(conversation);
+        let group = self.group_of(conversation)?;
         let mut retries = Retries::new(conversation);
         loop {
             let mut tx = self.inner().session.new_transaction().await?;
@@ -179,7 +176,7 @@ impl Client {
 
     /// Once: whoever commits first meanwhile has this device try again at the next synchronisation.
     async fn rotate(&self, conversation: ConversationId, now: SystemTime) -> Result<bool> {
-        let group = group_of(conversation);
+        let group = self.group_of(conversation)?;
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
             return Ok(false);
@@ -206,15 +203,22 @@ impl Client {
                 answer => answer?,
             };
             let group_info = VerifiableGroupInfo::from_bytes(&group_info)?;
+            let group = self.group_of(conversation)?;
+            if *group_info.conversation_id() != group {
+                // Made for a group that has taken this one's place meanwhile, or by a hub that lies.
+                retries.next(self).await?;
+                continue;
+            }
             self.check_epoch(conversation, group_info.epoch()).await?;
             let mut tx = self.inner().session.new_transaction().await?;
-            let committed = if tx.conversation_exists(&group_of(conversation))? {
+            let committed = if tx.conversation_exists(&group)? {
                 Ok(())
             } else {
                 let credential = self.own_credential(&tx)?;
                 let joined = tx.join_by_external_commit(group_info, &credential).await;
                 if let Ok(joined) = &joined {
                     let epoch = joined.epoch;
+                    self.tie_to_parent(&mut tx, conversation).await?;
                     tx.store_write(move |w| {
                         w.set_joined(conversation, true)?;
                         w.set_since_epoch(conversation, epoch)
@@ -253,8 +257,8 @@ impl Client {
 
     /// Sees to it that this device is in the conversation's group and can encrypt for it.
     pub(crate) async fn ready(&self, conversation: ConversationId) -> Result<()> {
-        let group = group_of(conversation);
         for _ in 0..ATTEMPTS {
+            let group = self.group_of(conversation)?;
             let row = self.inner().store.read(|r| r.conversation(conversation))?;
             match row {
                 Some(row) if row.distrusted => return Err(Error::Distrusted { conversation }),
@@ -265,7 +269,10 @@ impl Client {
                 self.settle(conversation, &mut SyncReport::default()).await?;
             } else if !self.inner().session.conversation_exists(&group)? {
                 let at_hub = self.inner().hub.conversation(conversation).await?;
-                if at_hub.epoch == 0 {
+                if *at_hub.group_id.as_ref() != *group.as_bytes() {
+                    // It was begun anew meanwhile: the events say so.
+                    self.catch_up(&mut SyncReport::default()).await?;
+                } else if at_hub.epoch == 0 {
                     self.begin(&at_hub, &[], None).await?;
                 } else {
                     self.join(conversation).await?;
@@ -325,7 +332,7 @@ impl Client {
         announcement: Option<Vec<u8>>,
     ) -> Result<Attempt> {
         let Conversation { conversation: id, kind, .. } = *conversation;
-        let group = group_of(id);
+        let group = self.group_of(id)?;
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
             let credential = self.own_credential(&tx)?;
@@ -343,20 +350,33 @@ impl Client {
             guard.change_members(add, &[], options).await
         };
         match &committed {
-            Ok(_) => tx.store_write(move |w| {
-                w.set_joined(id, true)?;
-                w.set_since_epoch(id, 1)
-            })?,
+            Ok(_) => {
+                self.tie_to_parent(&mut tx, id).await?;
+                tx.store_write(move |w| {
+                    w.set_joined(id, true)?;
+                    w.set_since_epoch(id, 1)
+                })?;
+            }
             // What was begun here is void, for the hub has another beginning, or none. Another process of this home may have
             // joined that one meanwhile.
             Err(EngineError::CommitRejected(_)) => {
                 if tx.conversation_exists(&group)? && tx.conversation(&group).await?.epoch()? == 0 {
-                    wipe(&mut tx, id)?;
+                    self.wipe(&mut tx, id)?;
                 }
             }
             Err(_) => {}
         }
         self.outcome(id, tx, committed).await
+    }
+
+    /// A subconversation goes when its parent's group does.
+    async fn tie_to_parent(&self, tx: &mut TransactionContext, id: ConversationId) -> Result<()> {
+        let row = self.inner().store.read(|r| r.conversation(id))?;
+        if let Some((parent, _)) = row.and_then(|row| row.subconversation) {
+            let (group, above) = (self.group_of(id)?, self.group_of(parent)?);
+            tx.conversation(&group).await?.mark_as_child_of(&above).await?;
+        }
+        Ok(())
     }
 
     /// The group data in which those who are members already, while messages go pairwise, keep the roles that they have.
@@ -381,7 +401,7 @@ impl Client {
         change: &Change,
         claimed: &Claimed,
     ) -> Result<Attempt> {
-        let group = group_of(conversation);
+        let group = self.group_of(conversation)?;
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
             return Ok(Attempt::Again);
@@ -431,7 +451,8 @@ impl Client {
     ) -> Result<Attempt> {
         match committed {
             Ok(_) => {
-                note_policy(&mut tx, conversation).await?;
+                let group = self.group_of(conversation)?;
+                note_policy(&mut tx, conversation, &group).await?;
                 tx.finish().await?;
                 Ok(Attempt::Done)
             }
@@ -467,7 +488,7 @@ impl Client {
 
     /// Those of the users who have no device in the group yet. Devices of members join by themselves.
     fn absent(&self, conversation: ConversationId, users: &[UserId]) -> Result<Vec<UserId>> {
-        let view = self.inner().session.conversation(&group_of(conversation))?;
+        let view = self.inner().session.conversation(&self.group_of(conversation)?)?;
         let present: BTreeSet<UserId> = view
             .client_ids()?
             .iter()
@@ -514,7 +535,13 @@ impl Client {
         let custom = self.inner().session.config().joined.clone();
         let mut configuration = MlsConversationConfiguration { custom, ..Default::default() };
         configuration.set_raw_external_senders(vec![key])?;
-        configuration.group_data = Policy::new(id, kind, self.me().user).ok().map(|policy| encode(&policy));
+        // A group that is begun anew has the policy of the one before, less who has left since.
+        let row = self.inner().store.read(|r| r.conversation(id))?;
+        let before = row.filter(|row| row.generation > 0).and_then(|row| row.policy);
+        configuration.group_data = match before {
+            Some(before) => Some(before),
+            None => Policy::new(id, kind, self.me().user).ok().map(|policy| encode(&policy)),
+        };
         Ok(configuration)
     }
 
@@ -570,7 +597,7 @@ impl Retries {
         let delay = self.delays.next().ok_or(Error::Contended { attempts: ATTEMPTS })?;
         tracing::debug!(conversation = %self.conversation.short(), ?delay, "another device was first, trying again");
         tokio::time::sleep(delay).await;
-        if client.inner().session.pending_commit(&group_of(self.conversation))?.is_some() {
+        if client.inner().session.pending_commit(&client.group_of(self.conversation)?)?.is_some() {
             return client.settle(self.conversation, &mut SyncReport::default()).await;
         }
         client.catch_up(&mut SyncReport::default()).await

@@ -41,10 +41,13 @@ mod home;
 mod link;
 mod membership;
 mod model;
+mod own_devices;
 mod pairwise;
 mod reading;
+mod recovery;
 mod rules;
 mod sending;
+mod sub_conversations;
 mod suspicion;
 mod sync;
 mod todo;
@@ -53,12 +56,15 @@ pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, SyncReport,
+    ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, OwnDeviceMessage,
+    SubMember, SyncReport,
 };
+pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
-    connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
+    ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, SubconversationName,
+    UserId, connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
+    subconversation::SubconversationNameError,
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};
 

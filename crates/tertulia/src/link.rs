@@ -1,9 +1,10 @@
 //! The engine's way to the hub.
 
+use crate::{Client, Result};
 use async_trait::async_trait;
 use std::sync::OnceLock;
 use tertulia_api::Code;
-use tertulia_domain::ConversationId;
+use tertulia_domain::{ConversationId, GroupId};
 use tertulia_mls::{CommitOutcome, MlsCommitBundle, MlsTransport, RejectReason};
 use tertulia_transport::{Hub, TransportError};
 
@@ -19,14 +20,22 @@ impl HubLink {
     }
 }
 
-/// The MLS group that carries a conversation has the 16 bytes of the conversation's id as its id.
-pub(crate) fn group_of(conversation: ConversationId) -> tertulia_mls::ConversationId {
-    conversation.as_bytes().into()
+/// The MLS group that carries a conversation after so many resets, as the engine names it.
+pub(crate) fn group_id(conversation: ConversationId, generation: u64) -> tertulia_mls::ConversationId {
+    GroupId { conversation, generation }.to_bytes().as_slice().into()
 }
 
 /// The conversation that an MLS group carries; none for a group that is not of a hub.
 pub(crate) fn conversation_of(group: &tertulia_mls::ConversationId) -> Option<ConversationId> {
-    group.as_bytes().try_into().ok().map(ConversationId::from_bytes)
+    GroupId::from_bytes(group.as_bytes()).map(|group| group.conversation)
+}
+
+impl Client {
+    /// The MLS group that carries a conversation, as far as this home knows.
+    pub(crate) fn group_of(&self, conversation: ConversationId) -> Result<tertulia_mls::ConversationId> {
+        let generation = self.inner().store.read(|r| r.generation(conversation))?;
+        Ok(group_id(conversation, generation))
+    }
 }
 
 #[async_trait]

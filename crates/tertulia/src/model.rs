@@ -128,10 +128,44 @@ pub struct SyncReport {
     pub refused: u64,
     /// Messages for this device that could not be decrypted.
     pub undecryptable: u64,
+    /// Groups that were begun anew, by a member or by the hub's word alone.
+    pub resets: u64,
     /// Conversations in which this device has given itself new keys because the old ones were due.
     pub rotated: u64,
     /// What looked as if the hub did not do as it should: see [`Client::suspicions`](crate::Client::suspicions).
     pub suspicious: u64,
+}
+
+/// A device in a subconversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubMember {
+    /// The user.
+    pub user: UserId,
+    /// The device.
+    pub device: DeviceId,
+    /// The user's handle, if it is known here.
+    pub handle: Option<Handle>,
+}
+
+/// What another device of the user told this one: [`Client::send_to_own_devices`](crate::Client::send_to_own_devices).
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnDeviceMessage {
+    /// The device that sent it.
+    pub device: DeviceId,
+    /// Its number; gives the order that is the same for all devices of the user.
+    pub sequence: u64,
+    /// When the hub accepted it, milliseconds since 1970.
+    pub sent_at: i64,
+    /// What the application gave.
+    pub payload: Vec<u8>,
+}
+
+impl std::fmt::Debug for OwnDeviceMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OwnDeviceMessage").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
 }
 
 /// Something that happened, as [`Client::events`](crate::Client::events) tells it. The home already holds it.
@@ -140,8 +174,20 @@ pub struct SyncReport {
 pub enum ClientEvent {
     /// A text arrived, or one of this user's was accepted.
     Message(Message),
+    /// Another device of the user told this one something.
+    FromOwnDevice(OwnDeviceMessage),
     /// The user's side of a connection changed.
     Connection(Connection),
+    /// A conversation is carried by a new MLS group, with the same members as far as the hub says. What identified the old
+    /// group (verified devices, say) is to be looked at again: only the hub vouches that somebody had the right to ask.
+    GroupReset {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The member who asked for it; none if the hub names nobody.
+        by: Option<UserId>,
+        /// How often it has happened to this conversation.
+        times: u64,
+    },
     /// A conversation's members, roles, name or messages changed.
     ConversationChanged(ConversationId),
     /// Something looks as if the hub did not do as it should.

@@ -1,6 +1,6 @@
 //! Reading what this home holds. None of it uses the network.
 
-use crate::{Client, Conversation, Error, Member, Message, MessageQuery, Result, link::group_of};
+use crate::{Client, Conversation, Error, Member, Message, MessageQuery, Result};
 use tertulia_api::policy::decode;
 use tertulia_domain::{ConversationId, ConversationType, Handle, RoleName, Sequence, UserId};
 use tertulia_store::{ConversationRow, MessageRow, ReadTx};
@@ -15,7 +15,10 @@ impl Client {
     pub async fn conversations(&self) -> Result<Vec<Conversation>> {
         self.inner().store.read(|r| {
             let rows = r.conversations()?;
-            let listed = rows.into_iter().filter(|row| row.record.kind != ConversationType::SelfConversation);
+            let listed = rows.into_iter().filter(|row| {
+                let kind = row.record.kind;
+                kind != ConversationType::SelfConversation && kind != ConversationType::Subconversation
+            });
             listed.map(|row| self.describe(r, row)).collect()
         })
     }
@@ -94,7 +97,7 @@ impl Client {
     ///
     /// [`Error::NotAMember`] when this device is not in the group.
     pub async fn epoch(&self, id: ConversationId) -> Result<u64> {
-        let group = group_of(id);
+        let group = self.group_of(id)?;
         if !self.inner().session.conversation_exists(&group)? {
             return Err(Error::NotAMember { conversation: id });
         }

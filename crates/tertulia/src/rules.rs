@@ -2,9 +2,10 @@
 //!
 //! A group or channel has its policy in the group's signed context, and [`policy::check`] decides about every commit. A 1:1
 //! has no policy and needs none: its id is derived from its two users, and nobody else's device can be in it. Neither has the
-//! conversation of a user's own devices, whose id is the user's.
+//! conversation of a user's own devices, whose id is the user's. A history client is nobody's device and so no matter of the
+//! policy: whoever may read a conversation may pass on what they read. A subconversation is for those who are in its parent.
 
-use crate::link::conversation_of;
+use crate::link::{conversation_of, group_id};
 use std::collections::BTreeSet;
 use tertulia_api::policy::{PolicyFormatError, decode, encode};
 use tertulia_domain::{
@@ -84,7 +85,7 @@ impl ConversationRules {
 
     fn check_group(&self, group: &JoinedGroup) -> Result<(), Refusal> {
         let present =
-            group.members.iter().map(|client| self.user(client)).collect::<Result<BTreeSet<_>, _>>()?;
+            devices(&group.members).map(|client| self.user(client)).collect::<Result<BTreeSet<_>, _>>()?;
         if group.data.is_none() {
             return self.check_pair(&group.conversation, present);
         }
@@ -102,12 +103,29 @@ impl ConversationRules {
         present: BTreeSet<UserId>,
     ) -> Result<(), Refusal> {
         let id = conversation_of(group).ok_or(Refusal::WrongGroup)?;
+        let row = self.store.read(|r| r.conversation(id))?;
+        if let Some((parent, _)) = row.and_then(|row| row.subconversation) {
+            return self.check_under(parent, present);
+        }
         let own = id.as_bytes() == self.me.as_bytes();
         let belongs = |user: UserId| {
             let pair = || ConversationId::one_to_one((&self.me, &self.domain), (&user, &self.domain)).id;
             user == self.me || !own && pair() == id
         };
         match present.into_iter().find(|user| !belongs(*user)) {
+            Some(user) => Err(Refusal::ThirdParty(user)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whose devices can be in a subconversation of this one: those of the parent's members, by its policy or its nature.
+    fn check_under(&self, parent: ConversationId, present: BTreeSet<UserId>) -> Result<(), Refusal> {
+        let above = self.store.read(|r| r.conversation(parent))?;
+        let Some(policy) = above.and_then(|above| above.policy) else {
+            return self.check_pair(&group_id(parent, 0), present);
+        };
+        let policy = decode(Some(&policy))?;
+        match present.into_iter().find(|user| !policy.has(*user)) {
             Some(user) => Err(Refusal::ThirdParty(user)),
             None => Ok(()),
         }
@@ -121,7 +139,7 @@ impl ConversationRules {
             _ => return Err(Refusal::WrongGroup),
         };
         let gone: BTreeSet<&ClientId> = change.removed.iter().map(|(client, _)| client).collect();
-        let kept = change.members.iter().filter(|client| !gone.contains(client));
+        let kept = change.members.iter().filter(|client| !gone.contains(client) && !is_history(client));
         Ok(Change {
             committer,
             added: self.proposed(&change.added)?,
@@ -142,7 +160,7 @@ impl ConversationRules {
             };
             Ok((self.user(client)?, by))
         };
-        proposals.iter().map(one).collect()
+        proposals.iter().filter(|(client, _)| !is_history(client)).map(one).collect()
     }
 
     fn user(&self, client: &ClientId) -> Result<UserId, Refusal> {
@@ -153,8 +171,21 @@ impl ConversationRules {
     }
 }
 
+/// Whether no device is behind the member: it is there for newcomers to read by, and only the engine lets it in.
+fn is_history(client: &ClientId) -> bool {
+    client.as_bytes().starts_with(b"history-client:")
+}
+
+/// The members that devices are behind.
+fn devices(members: &[ClientId]) -> impl Iterator<Item = &ClientId> {
+    members.iter().filter(|client| !is_history(client))
+}
+
 /// The policy of this group, which says so itself.
 fn policy_of(group: &tertulia_mls::ConversationId, data: Option<&[u8]>) -> Result<Policy, Refusal> {
     let policy = decode(data)?;
     if conversation_of(group) == Some(policy.conversation()) { Ok(policy) } else { Err(Refusal::WrongGroup) }
 }
+
+#[cfg(test)]
+mod tests;

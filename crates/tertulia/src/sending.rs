@@ -3,7 +3,6 @@
 use crate::{
     Client, Error, Message, Result, SyncReport,
     client::now,
-    link::group_of,
     pairwise,
     sync::{may_talk, tolerate},
 };
@@ -209,7 +208,7 @@ impl Client {
         let Some(OutboxMessage { conversation, content, ciphertext: None, .. }) = message else {
             return Ok(());
         };
-        let group = group_of(conversation);
+        let group = self.group_of(conversation)?;
         if !tx.conversation_exists(&group)? {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! What looks as if the hub did not do as it should, told to people and kept for them.
 
-use crate::{Client, Result, client::now, sync::wipe};
+use crate::{Client, Result, client::now};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tertulia_domain::{ConversationId, DeviceId, Protocol, UserId};
@@ -114,7 +114,7 @@ impl Client {
     /// As those of [`sync`](Self::sync).
     pub async fn trust(&self, id: ConversationId) -> Result<()> {
         let mut tx = self.inner().session.new_transaction().await?;
-        wipe(&mut tx, id)?;
+        self.wipe(&mut tx, id)?;
         tx.store_write(move |w| {
             w.set_distrusted(id, false)?;
             w.set_joined(id, false)

@@ -4,7 +4,7 @@ use crate::{
     Client, Error, Result, SyncReport,
     apply::{Applied, Prepared},
     groups::Upkeep,
-    link::{conversation_of, group_of},
+    link::{conversation_of, group_id},
     todo::Todo,
 };
 use std::{collections::BTreeSet, time::SystemTime};
@@ -12,7 +12,7 @@ use tertulia_api::{
     Code,
     event::{Event, EventBody, EventQuery},
 };
-use tertulia_domain::{ConversationId, connection::Status};
+use tertulia_domain::{ConversationId, GroupId, connection::Status};
 use tertulia_mls::{EngineError, Settlement, TransactionContext};
 
 /// How many events are asked for, and written in one transaction.
@@ -63,6 +63,12 @@ impl Client {
 
     async fn carry_out(&self, report: &mut SyncReport) -> Result<()> {
         let mut todo = self.todo().await?;
+        for conversation in std::mem::take(&mut todo.begin) {
+            // What cannot be done now stays to be done.
+            if tolerate(self.ready(conversation).await)?.is_some() {
+                todo.begin.insert(conversation);
+            }
+        }
         for conversation in &todo.proposals {
             tolerate(self.upkeep(*conversation, Upkeep::Proposals).await)?;
         }
@@ -71,6 +77,10 @@ impl Client {
             if tolerate(self.upkeep(conversation, Upkeep::History).await)?.is_some() {
                 todo.history.insert(conversation);
             }
+        }
+        if todo.own_devices {
+            // What cannot be done now stays to be done.
+            todo.own_devices = tolerate(self.join_own_devices().await)?.is_some();
         }
         for conversation in &todo.announce {
             tolerate(self.queue_announcement(*conversation).await)?;
@@ -101,7 +111,9 @@ impl Client {
         todo.proposals.retain(|conversation| !done.proposals.contains(conversation));
         todo.history.retain(|conversation| !done.history.contains(conversation));
         todo.announce.retain(|conversation| !done.announce.contains(conversation));
+        todo.begin.retain(|conversation| !done.begin.contains(conversation));
         todo.key_packages &= !done.key_packages;
+        todo.own_devices &= !done.own_devices;
         todo.pairwise_keys &= !done.pairwise_keys;
         todo.write(&mut tx)?;
         Ok(tx.finish().await?)
@@ -117,16 +129,53 @@ impl Client {
                 return Ok(());
             }
             let more = page.more;
-            if let Some(applied) = self.take(since, page.events, page.cursor).await? {
+            if let Some(applied) = self.take_page(since, page.events, page.cursor).await? {
                 report.events += applied.events;
                 report.messages += applied.new_messages.len() as u64;
                 report.undecryptable += applied.undecryptable;
+                report.resets += applied.resets;
                 report.suspicious += applied.suspicious;
                 if !more {
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// Writes a page of events down. What a subconversation's commit is checked by, its parent's members, has to be written
+    /// before it, and so has the policy that a group had when it is begun anew: these events begin a transaction each.
+    async fn take_page(
+        &self,
+        mut since: Option<String>,
+        events: Vec<Event>,
+        end: String,
+    ) -> Result<Option<Applied>> {
+        let mut parts: Vec<Vec<Event>> = vec![Vec::new()];
+        for event in events {
+            let begins = match &event.body {
+                EventBody::Commit { entry, .. } => entry.conversation.is_subconversation(),
+                EventBody::GroupReset { .. } => true,
+                _ => false,
+            };
+            match parts.last_mut() {
+                Some(part) if !begins || part.is_empty() => part.push(event),
+                _ => parts.push(vec![event]),
+            }
+        }
+        let mut all = Applied::default();
+        let last = parts.len() - 1;
+        for (index, part) in parts.into_iter().enumerate() {
+            let cursor = match part.last() {
+                Some(event) if index < last => event.cursor.clone(),
+                _ => end.clone(),
+            };
+            match self.take(since, part, cursor.clone()).await? {
+                Some(applied) => all.add(applied),
+                None => return Ok(None),
+            }
+            since = Some(cursor);
+        }
+        Ok(Some(all))
     }
 
     /// Writes events down, in one transaction with the cursor. `None` when another process moved the cursor meanwhile; the
@@ -165,7 +214,8 @@ impl Client {
         for id in wanted {
             match self.inner().hub.conversation(id).await {
                 Ok(conversation) => {
-                    if conversation.group_id.as_ref() != id.as_bytes() {
+                    let group = GroupId::from_bytes(conversation.group_id.as_ref());
+                    if group.is_none_or(|group| group.conversation != id) {
                         return Err(Error::UntrustworthyHub {
                             what: "a conversation's group has another id",
                         });
@@ -185,11 +235,35 @@ impl Client {
 impl Client {
     /// Joins the conversations that have a group without this device. Says whether it joined any.
     async fn join_missing(&self) -> Result<bool> {
+        self.notice_lost_groups().await?;
         let mut joined = false;
         for conversation in self.inner().store.read(|r| r.conversations_to_join())? {
             joined |= tolerate(self.join(conversation).await)?.is_some();
         }
         Ok(joined)
+    }
+
+    /// Groups that this home should have and that are not there: it was damaged, or put together from different times.
+    async fn notice_lost_groups(&self) -> Result<()> {
+        let expected = self.inner().store.read(|r| r.joined_groups())?;
+        if expected.is_empty() {
+            return Ok(());
+        }
+        let present: BTreeSet<_> =
+            self.inner().session.conversations()?.iter().map(|group| group.as_bytes().to_vec()).collect();
+        for (conversation, generation) in expected {
+            if present.contains(group_id(conversation, generation).as_bytes()) {
+                continue;
+            }
+            let mut tx = self.inner().session.new_transaction().await?;
+            // Another process of this home may be writing it down just now.
+            if !tx.conversation_exists(&self.group_of(conversation)?)? {
+                tracing::warn!(conversation = %conversation.short(), "its group is lost here, joining anew");
+                tx.store_write(move |w| w.set_joined(conversation, false))?;
+                tx.finish().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Finds out what became of commits whose outcome is unknown.
@@ -203,9 +277,13 @@ impl Client {
 
     /// Finds out what became of this conversation's pending commit, with the home caught up before and after.
     pub(crate) async fn settle(&self, conversation: ConversationId, report: &mut SyncReport) -> Result<()> {
-        let group = group_of(conversation);
+        let group = self.group_of(conversation)?;
         let epoch = match self.inner().hub.conversation(conversation).await {
-            Ok(conversation) => conversation.epoch,
+            // The group was begun anew, and the commit with it: the events say so.
+            Ok(at_hub) if *at_hub.group_id.as_ref() != *group.as_bytes() => {
+                return self.catch_up(report).await;
+            }
+            Ok(at_hub) => at_hub.epoch,
             Err(error) if error.hub_code() == Some(Code::NoConversation) => {
                 return self.forget(conversation).await;
             }
@@ -236,7 +314,7 @@ impl Client {
             // The log was read beyond its epoch without it: there is no way back into the group but to join anew.
             tracing::warn!(conversation = %conversation.short(), "a pending commit is lost, joining anew");
             let mut tx = self.inner().session.new_transaction().await?;
-            wipe(&mut tx, conversation)?;
+            self.wipe(&mut tx, conversation)?;
             tx.store_write(move |w| w.set_joined(conversation, false))?;
             tx.finish().await?;
             return Ok(());
@@ -250,16 +328,22 @@ impl Client {
     /// The user is in the conversation no more: its keys go, its messages stay.
     pub(crate) async fn forget(&self, conversation: ConversationId) -> Result<()> {
         let mut tx = self.inner().session.new_transaction().await?;
-        wipe(&mut tx, conversation)?;
-        tx.store_write(move |w| w.set_active(conversation, false))?;
+        self.wipe(&mut tx, conversation)?;
+        tx.store_write(move |w| {
+            w.set_active(conversation, false)?;
+            w.part_subconversations(conversation, true)
+        })?;
         tx.finish().await?;
         Ok(())
     }
 }
 
-/// Removes the conversation's group from the engine, whole, pending or unreadable.
-pub(crate) fn wipe(tx: &mut TransactionContext, conversation: ConversationId) -> Result<()> {
-    Ok(tx.wipe_conversation(&group_of(conversation))?)
+impl Client {
+    /// Removes the conversation's group from the engine, whole, pending or unreadable, and its subconversations with it.
+    pub(crate) fn wipe(&self, tx: &mut TransactionContext, conversation: ConversationId) -> Result<()> {
+        tx.wipe_conversation(&self.group_of(conversation)?)?;
+        Ok(tx.store_write(move |w| w.part_subconversations(conversation, false))?)
+    }
 }
 
 /// Whether a connection with this status lets the two talk, as far as the user's own side says.

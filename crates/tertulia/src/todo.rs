@@ -16,19 +16,19 @@ pub(crate) struct Todo {
     pub(crate) history: BTreeSet<ConversationId>,
     /// Conversations that another device of this user joined, which does not know their name.
     pub(crate) announce: BTreeSet<ConversationId>,
+    /// Conversations whose group this device has had begun anew, and is to begin.
+    pub(crate) begin: BTreeSet<ConversationId>,
     /// Whether key packages may have been used up.
     pub(crate) key_packages: bool,
+    /// Whether the user has several devices, and this one is to be in their group.
+    pub(crate) own_devices: bool,
     /// Whether keys for pairwise sessions were used up.
     pub(crate) pairwise_keys: bool,
 }
 
 impl Todo {
     pub(crate) fn is_empty(&self) -> bool {
-        self.proposals.is_empty()
-            && self.history.is_empty()
-            && self.announce.is_empty()
-            && !self.key_packages
-            && !self.pairwise_keys
+        *self == Self::default()
     }
 
     /// What is stored. What an earlier version stored and this one cannot read was for that one to do.
@@ -49,7 +49,9 @@ impl Todo {
         stored.proposals.extend(&self.proposals);
         stored.history.extend(&self.history);
         stored.announce.extend(&self.announce);
+        stored.begin.extend(&self.begin);
         stored.key_packages |= self.key_packages;
+        stored.own_devices |= self.own_devices;
         stored.pairwise_keys |= self.pairwise_keys;
         stored.write(tx)
     }

@@ -1,16 +1,17 @@
 //! The hub's requests, one function each. Errors are those of [`TransportError`] throughout.
 
 use crate::{Hub, TransportError};
-use reqwest::{Method, header};
+use reqwest::{Method, RequestBuilder, header};
 use tertulia_api::{
     UserDevice,
     account::{
         ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount,
-        KeyPackageUpload, Me, NewDevice, Session, User,
+        KeyPackageDeletion, KeyPackageUpload, Me, NewDevice, Session, User,
     },
     connection::{ConnectRequest, Connection, ConnectionUpdate, Connections},
     conversation::{
-        CommitAccepted, Conversation, Conversations, Leave, MessageAccepted, NewConversation, RoleUpdate,
+        CommitAccepted, Conversation, Conversations, GroupReset, Leave, MessageAccepted, NewConversation,
+        RoleUpdate, Subconversation, Subconversations,
     },
     event::{EventPage, EventQuery},
     pairwise::{
@@ -18,7 +19,7 @@ use tertulia_api::{
         PairwiseKeyUpload, ProtocolUpdate,
     },
 };
-use tertulia_domain::{ConversationId, Handle, Protocol, UserId, connection::Status};
+use tertulia_domain::{ConversationId, Handle, Protocol, SubconversationName, UserId, connection::Status};
 
 type Result<T> = std::result::Result<T, TransportError>;
 
@@ -62,6 +63,16 @@ impl Hub {
     /// Adds key packages of this device.
     pub async fn upload_key_packages(&self, upload: &KeyPackageUpload) -> Result<KeyPackageCount> {
         self.send(Method::POST, "v1/key-packages", upload).await
+    }
+
+    /// Uploads key packages of this device in place of those that were not handed out.
+    pub async fn replace_key_packages(&self, upload: &KeyPackageUpload) -> Result<KeyPackageCount> {
+        self.send(Method::PUT, "v1/key-packages", upload).await
+    }
+
+    /// Takes key packages of this device back that nobody has been given.
+    pub async fn delete_key_packages(&self, deletion: &KeyPackageDeletion) -> Result<KeyPackageCount> {
+        self.send(Method::DELETE, "v1/key-packages", deletion).await
     }
 
     /// How many key packages of this device can still be handed out.
@@ -165,6 +176,11 @@ impl Hub {
         self.bytes(request.json(&Leave { successor })).await.map(drop)
     }
 
+    /// Has a conversation's MLS group begun anew, if it is still this one.
+    pub async fn reset(&self, id: ConversationId, group: &GroupReset) -> Result<Conversation> {
+        self.send(Method::POST, &format!("v1/conversations/{id}/reset"), group).await
+    }
+
     /// Sends an application message: the bytes of one `MLSMessage`.
     pub async fn send_message(&self, id: ConversationId, message: Vec<u8>) -> Result<MessageAccepted> {
         self.send_mls(Method::POST, &format!("v1/conversations/{id}/messages"), message).await
@@ -196,6 +212,63 @@ impl Hub {
     /// A page of the device's events.
     pub async fn events(&self, query: &EventQuery) -> Result<EventPage> {
         self.read(self.request(Method::GET, "v1/events")?.query(query)).await
+    }
+}
+
+/// Subconversations. Commits and messages of one go to its id, as in every conversation.
+impl Hub {
+    /// Those of a conversation that have devices in them.
+    pub async fn subconversations(&self, parent: ConversationId) -> Result<Subconversations> {
+        self.get(&format!("v1/conversations/{parent}/subconversations")).await
+    }
+
+    /// One of them.
+    pub async fn subconversation(
+        &self,
+        parent: ConversationId,
+        name: &SubconversationName,
+    ) -> Result<Subconversation> {
+        self.read(self.of_subconversation(Method::GET, parent, "", name)?).await
+    }
+
+    /// Makes one ready to be joined by this device.
+    pub async fn open_subconversation(
+        &self,
+        parent: ConversationId,
+        name: &SubconversationName,
+    ) -> Result<Subconversation> {
+        self.read(self.of_subconversation(Method::PUT, parent, "", name)?).await
+    }
+
+    /// Ends one for everybody, if its group is still this one.
+    pub async fn delete_subconversation(
+        &self,
+        parent: ConversationId,
+        name: &SubconversationName,
+        group: &GroupReset,
+    ) -> Result<Subconversation> {
+        self.read(self.of_subconversation(Method::DELETE, parent, "", name)?.json(group)).await
+    }
+
+    /// Leaves one with this device.
+    pub async fn leave_subconversation(
+        &self,
+        parent: ConversationId,
+        name: &SubconversationName,
+    ) -> Result<()> {
+        self.bytes(self.of_subconversation(Method::POST, parent, "/leave", name)?).await.map(drop)
+    }
+
+    /// The name is in the query: as a part of the path, some names would mean something else.
+    fn of_subconversation(
+        &self,
+        method: Method,
+        parent: ConversationId,
+        action: &str,
+        name: &SubconversationName,
+    ) -> Result<RequestBuilder> {
+        let path = format!("v1/conversations/{parent}/subconversation{action}");
+        Ok(self.request(method, &path)?.query(&[("name", name.as_str())]))
     }
 }
 

@@ -3,7 +3,9 @@
 use super::{all, execute, first, named, number, stored, to_sql, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use rusqlite::Row;
-use tertulia_domain::{ConversationId, ConversationType, Protocol, RoleName, Sequence, UserId};
+use tertulia_domain::{
+    ConversationId, ConversationType, Protocol, RoleName, Sequence, SubconversationName, UserId,
+};
 
 /// A conversation as the hub describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,21 @@ pub struct ConversationRow {
     pub since_epoch: u64,
     /// Whether this device keeps out of the group.
     pub distrusted: bool,
+    /// How often its group was begun anew, as far as this home knows.
+    pub generation: u64,
+    /// Of a subconversation, what it belongs to and what it is called there.
+    pub subconversation: Option<(ConversationId, SubconversationName)>,
+}
+
+/// A conversation whose group was begun anew since the user was last told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResetRow {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// How often it has happened.
+    pub generation: u64,
+    /// Who asked for the last one, if the hub said so.
+    pub by: Option<UserId>,
 }
 
 /// A member of a conversation.
@@ -54,7 +71,7 @@ pub struct MemberRecord {
 const CONVERSATION: &str = "SELECT c.id, c.kind, c.epoch, c.created_at, c.name, c.joined, c.active, c.protocol, \
      (SELECT count(*) FROM messages m WHERE m.conversation = c.id AND m.arrival > c.last_read \
       AND m.text IS NOT NULL AND m.sender <> (SELECT unhex(replace(value, '-', '')) FROM settings WHERE name = 'user')), \
-     c.policy, c.since_epoch, c.distrusted FROM conversations c";
+     c.policy, c.since_epoch, c.distrusted, c.generation, c.sub_of, c.sub_name FROM conversations c";
 
 fn conversation(row: &Row<'_>) -> rusqlite::Result<ConversationRow> {
     Ok(ConversationRow {
@@ -72,6 +89,11 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<ConversationRow> {
         policy: row.get(9)?,
         since_epoch: number(row, 10)?,
         distrusted: row.get(11)?,
+        generation: number(row, 12)?,
+        subconversation: match row.get::<_, Option<uuid::Uuid>>(13)? {
+            Some(parent) => Some((parent.into(), named(row, 14)?)),
+            None => None,
+        },
     })
 }
 
@@ -88,8 +110,34 @@ impl ReadTx<'_> {
 
     /// The conversations that have a group, with the user as a member, without this device in it.
     pub fn conversations_to_join(&self) -> Result<Vec<ConversationId>, StoreError> {
-        let sql = "SELECT id FROM conversations WHERE active AND NOT joined AND NOT distrusted AND epoch > 0";
+        // A conversation comes before its subconversations, which only its group's devices can join.
+        let sql = "SELECT id FROM conversations WHERE active AND NOT joined AND NOT distrusted AND epoch > 0 \
+                   ORDER BY sub_of IS NOT NULL";
         all(&self.tx, sql, [], |row| uuid(row, 0))
+    }
+
+    /// The conversations whose group this device is in, each with the number of its group.
+    pub fn joined_groups(&self) -> Result<Vec<(ConversationId, u64)>, StoreError> {
+        let sql = "SELECT id, generation FROM conversations WHERE active AND joined";
+        all(&self.tx, sql, [], |row| Ok((uuid(row, 0)?, number(row, 1)?)))
+    }
+
+    /// How often the conversation's group was begun anew; 0 for a conversation that is not here.
+    pub fn generation(&self, id: ConversationId) -> Result<u64, StoreError> {
+        let sql = "SELECT generation FROM conversations WHERE id = ?1";
+        Ok(first(&self.tx, sql, [id.as_uuid()], |row| number(row, 0))?.unwrap_or_default())
+    }
+
+    /// The resets that the user was not told of.
+    pub fn untold_resets(&self) -> Result<Vec<ResetRow>, StoreError> {
+        let sql = "SELECT id, generation, reset_by FROM conversations WHERE generation > told_generation ORDER BY id";
+        all(&self.tx, sql, [], |row| {
+            Ok(ResetRow {
+                conversation: uuid(row, 0)?,
+                generation: number(row, 1)?,
+                by: row.get::<_, Option<uuid::Uuid>>(2)?.map(Into::into),
+            })
+        })
     }
 
     /// The conversations with this announced name. Those that the user has left count only if there is no other.
@@ -114,15 +162,17 @@ impl ReadTx<'_> {
 }
 
 impl WriteTx<'_> {
-    /// Writes a conversation of which the user is a member. Its name and what was read of it stay, and its protocol does not
-    /// turn back.
-    pub fn put_conversation(&mut self, conversation: &ConversationRecord) -> Result<(), StoreError> {
+    /// Writes a conversation of which the user is a member, and says whether it was not here before. Its name, its group and
+    /// what was read of it stay, and its protocol does not turn back.
+    pub fn put_conversation(&mut self, conversation: &ConversationRecord) -> Result<bool, StoreError> {
         let sql = "INSERT INTO conversations (id, kind, epoch, protocol, created_at) VALUES (?1, ?2, ?3, ?4, ?5) \
                    ON CONFLICT DO UPDATE SET kind = excluded.kind, epoch = max(epoch, excluded.epoch), active = 1";
         let ConversationRecord { id, kind, epoch, protocol, created_at } = *conversation;
         let epoch = stored(epoch, "an epoch")?;
+        let known = first(&self.tx, "SELECT 1 FROM conversations WHERE id = ?1", [id.as_uuid()], |_| Ok(()))?;
         execute(&self.tx, sql, (id.as_uuid(), kind.as_str(), epoch, protocol.as_str(), created_at))?;
-        self.advance_protocol(id, protocol).map(drop)
+        self.advance_protocol(id, protocol)?;
+        Ok(known.is_none())
     }
 
     /// Notes the protocol of a conversation, and says whether it is that now. It goes from pairwise over mixed to MLS and never
@@ -147,6 +197,52 @@ impl WriteTx<'_> {
     pub fn set_epoch(&mut self, id: ConversationId, epoch: u64) -> Result<(), StoreError> {
         let sql = "UPDATE conversations SET epoch = max(epoch, ?2) WHERE id = ?1";
         execute(&self.tx, sql, (id.as_uuid(), stored(epoch, "an epoch")?)).map(drop)
+    }
+
+    /// Notes which group carries a conversation that was not here before, or that this device was not in. That it was begun
+    /// anew before that is no news. It never goes back to an earlier group.
+    pub fn set_first_generation(&mut self, id: ConversationId, generation: u64) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET generation = ?2, told_generation = ?2, \
+                   epoch = iif(generation = ?2, epoch, 0), since_epoch = iif(generation = ?2, since_epoch, 0) \
+                   WHERE id = ?1 AND generation <= ?2";
+        execute(&self.tx, sql, (id.as_uuid(), stored(generation, "a generation")?)).map(drop)
+    }
+
+    /// Notes that the conversation's group was begun anew: it is at epoch 0, and this device is not in it.
+    pub fn reset_group(
+        &mut self,
+        id: ConversationId,
+        generation: u64,
+        by: Option<UserId>,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET generation = ?2, reset_by = ?3, epoch = 0, since_epoch = 0, joined = 0 \
+                   WHERE id = ?1 AND generation < ?2";
+        let by = by.map(|user| user.as_uuid());
+        execute(&self.tx, sql, (id.as_uuid(), stored(generation, "a generation")?, by)).map(drop)
+    }
+
+    /// Notes that the user was told of a conversation's resets up to this one.
+    pub fn set_resets_told(&mut self, id: ConversationId, generation: u64) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET told_generation = max(told_generation, ?2) WHERE id = ?1";
+        execute(&self.tx, sql, (id.as_uuid(), stored(generation, "a generation")?)).map(drop)
+    }
+
+    /// Notes what a subconversation belongs to.
+    pub fn set_parent(
+        &mut self,
+        id: ConversationId,
+        parent: ConversationId,
+        name: &SubconversationName,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET sub_of = ?2, sub_name = ?3 WHERE id = ?1";
+        execute(&self.tx, sql, (id.as_uuid(), parent.as_uuid(), name.as_str())).map(drop)
+    }
+
+    /// Notes that this device is in none of a conversation's subconversations, for it is not in the conversation's group.
+    /// It joins them again when it is, unless `ended`.
+    pub fn part_subconversations(&mut self, parent: ConversationId, ended: bool) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET joined = 0, active = active AND NOT ?2 WHERE sub_of = ?1";
+        execute(&self.tx, sql, (parent.as_uuid(), ended)).map(drop)
     }
 
     /// Notes whether this device is in the group.

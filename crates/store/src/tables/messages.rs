@@ -61,6 +61,42 @@ impl fmt::Debug for MessageRow {
     }
 }
 
+/// What was decrypted, whether or not it is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ContentRow {
+    /// Its place in the order in which messages came into this home.
+    pub arrival: i64,
+    /// Its number in the conversation's log.
+    pub sequence: Sequence,
+    /// Its author.
+    pub sender: UserId,
+    /// The device that sent it.
+    pub sender_device: DeviceId,
+    /// When the hub accepted it, milliseconds since 1970.
+    pub sent_at: i64,
+    /// The MIMI content.
+    pub content: Vec<u8>,
+}
+
+impl fmt::Debug for ContentRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContentRow").field("sequence", &self.sequence.get()).finish_non_exhaustive()
+    }
+}
+
+const CONTENT: &str = "SELECT arrival, sequence, sender, sender_device, sent_at, content FROM messages";
+
+fn content(row: &Row<'_>) -> rusqlite::Result<ContentRow> {
+    Ok(ContentRow {
+        arrival: row.get(0)?,
+        sequence: Sequence::new(number(row, 1)?),
+        sender: uuid(row, 2)?,
+        sender_device: DeviceId::new(row.get::<_, i64>(3)?.cast_unsigned()),
+        sent_at: row.get(4)?,
+        content: row.get(5)?,
+    })
+}
+
 const TEXT: &str =
     "SELECT arrival, conversation, sequence, sender, sender_device, sent_at, text FROM messages";
 
@@ -122,6 +158,27 @@ impl ReadTx<'_> {
         let last =
             first(&self.tx, "SELECT max(arrival) FROM messages", [], |row| row.get::<_, Option<i64>>(0))?;
         Ok(last.flatten().unwrap_or_default())
+    }
+
+    /// The contents of a conversation after the one with this number, oldest first.
+    pub fn contents(
+        &self,
+        conversation: ConversationId,
+        after: Sequence,
+    ) -> Result<Vec<ContentRow>, StoreError> {
+        let sql = format!("{CONTENT} WHERE conversation = ?1 AND sequence > ?2 ORDER BY sequence");
+        all(&self.tx, &sql, (conversation.as_uuid(), to_sql(after.get())), content)
+    }
+
+    /// The contents of a conversation that came into this home after `arrival`, at most `limit`, in that order.
+    pub fn contents_arrived_after(
+        &self,
+        conversation: ConversationId,
+        arrival: i64,
+        limit: u32,
+    ) -> Result<Vec<ContentRow>, StoreError> {
+        let sql = format!("{CONTENT} WHERE conversation = ?1 AND arrival > ?2 ORDER BY arrival LIMIT ?3");
+        all(&self.tx, &sql, (conversation.as_uuid(), arrival, limit), content)
     }
 
     /// The texts that came into this home after `arrival`, at most `limit`, in that order.

@@ -9,8 +9,8 @@ mod people;
 mod settings;
 mod suspicions;
 
-pub use conversations::{ConversationRecord, ConversationRow, MemberRecord};
-pub use messages::{MessageRow, NewMessage};
+pub use conversations::{ConversationRecord, ConversationRow, MemberRecord, ResetRow};
+pub use messages::{ContentRow, MessageRow, NewMessage};
 pub use mls::{CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord, RecordKey};
 pub use outbox::{NewOutboxMessage, OutboxKind, OutboxMessage};
 pub use pairwise::{PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord};

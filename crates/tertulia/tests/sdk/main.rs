@@ -2,11 +2,15 @@
 
 mod backups;
 mod contention;
+mod key_packages;
 mod losses;
 mod lying;
 mod lying_hub;
 mod lying_pairwise;
+mod own_devices;
 mod pairwise;
+mod recovery;
 mod rotation;
+mod sub_conversations;
 mod support;
 mod talking;

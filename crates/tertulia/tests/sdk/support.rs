@@ -79,6 +79,14 @@ impl Hub {
         self.dir.path().join(name)
     }
 
+    /// Changes what a home holds, past the client and its engine: what only a fault brings about otherwise.
+    pub(crate) fn tamper(&self, home: &str, sql: &str) {
+        let home = self.home(home);
+        let key = std::fs::read_to_string(home.join("key")).expect("the home's key");
+        let database = rusqlite::Connection::open(home.join("tertulia.db")).expect("opens");
+        database.execute_batch(&format!("PRAGMA key = \"x'{}'\"; {sql};", key.trim())).expect("changes it");
+    }
+
     pub(crate) async fn sign_up(&self, handle: &str) -> Client {
         Client::builder(self.home(handle)).sign_up(&self.url, handle, PASSWORD).await.expect("signs up")
     }

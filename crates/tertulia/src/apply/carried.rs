@@ -1,0 +1,126 @@
+//! Which group carries a conversation, while events are written down: the store knows only when the page is written.
+
+use super::{Page, put_conversation};
+use crate::{Result, Suspicion, link::group_id};
+use tertulia_api::{event::LogEntry, policy::decode};
+use tertulia_domain::{ConversationId, GroupId, UserId};
+use tertulia_mls::TransactionContext;
+
+/// Which group carries a conversation.
+impl Page<'_> {
+    pub(super) fn generation(&self, conversation: ConversationId) -> Result<u64> {
+        match self.generations.get(&conversation) {
+            Some(generation) => Ok(*generation),
+            None => Ok(self.client.inner().store.read(|r| r.generation(conversation))?),
+        }
+    }
+
+    pub(super) fn group_of(&self, conversation: ConversationId) -> Result<tertulia_mls::ConversationId> {
+        Ok(group_id(conversation, self.generation(conversation)?))
+    }
+
+    pub(super) async fn note_policy(&mut self, conversation: ConversationId) -> Result<()> {
+        let group = self.group_of(conversation)?;
+        note_policy(&mut self.tx, conversation, &group).await
+    }
+
+    pub(super) fn in_group(&self, conversation: ConversationId) -> Result<bool> {
+        Ok(self.tx.conversation_exists(&self.group_of(conversation)?)?)
+    }
+
+    /// Writes what was fetched of a conversation, if anything was.
+    pub(super) fn put_prepared(&mut self, conversation: ConversationId) -> Result<()> {
+        let Some(fetched) = self.prepared.conversations.remove(&conversation) else { return Ok(()) };
+        if self.client.inner().store.read(|r| r.conversation(conversation))?.is_none()
+            && let Some(group) = GroupId::from_bytes(fetched.group_id.as_ref())
+        {
+            self.generations.insert(conversation, group.generation);
+        }
+        Ok(self.tx.store_write(move |w| put_conversation(w, &fetched))?)
+    }
+
+    /// A conversation is carried by another group from here on. What is left of the old one is of no use any more.
+    pub(super) fn reset(&mut self, entry: &LogEntry, new: &[u8]) -> Result<()> {
+        let conversation = entry.conversation;
+        let new = tertulia_mls::ConversationId::from(new);
+        if self.is_later(conversation, &new)? {
+            self.wipe(conversation)?;
+            self.follow_to(conversation, &new, entry.sender.map(|sender| sender.user))?;
+            if self.is_subconversation(conversation)? {
+                return Ok(self.tx.store_write(move |w| w.set_active(conversation, false))?);
+            }
+            if entry.sender == Some(self.client.own_device()) {
+                self.applied.todo.begin.insert(conversation);
+            }
+        } else if new != self.group_of(conversation)? {
+            tracing::warn!(conversation = %conversation.short(), "a reset to an earlier group is ignored");
+        }
+        Ok(())
+    }
+
+    /// Whoever begins a group anew changes nobody's role by that, and brings nobody in. This device keeps out of one that
+    /// is otherwise.
+    pub(super) async fn check_beginning(&mut self, conversation: ConversationId) -> Result<()> {
+        if self.generation(conversation)? == 0 {
+            return Ok(());
+        }
+        let row = self.client.inner().store.read(|r| r.conversation(conversation))?;
+        let before = row.and_then(|row| row.policy).and_then(|policy| decode(Some(&policy)).ok());
+        if let (Some(before), Some(after)) = (before, self.policy(conversation).await?)
+            && !after.continues(&before)
+        {
+            let reason = "it was begun anew with other members or roles than before".to_owned();
+            self.suspect(conversation, Suspicion::ForbiddenGroup { reason })?;
+            self.distrust(conversation)?;
+            self.rejoin(conversation)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the group takes the place of the one that this home knows.
+    pub(super) fn is_later(
+        &self,
+        conversation: ConversationId,
+        group: &tertulia_mls::ConversationId,
+    ) -> Result<bool> {
+        let known = self.generation(conversation)?;
+        Ok(GroupId::from_bytes(group.as_bytes()).is_some_and(|group| {
+            group.conversation == conversation && (known + 1..MOST_RESETS).contains(&group.generation)
+        }))
+    }
+
+    /// Notes that this is the conversation's group from here on.
+    pub(super) fn follow_to(
+        &mut self,
+        conversation: ConversationId,
+        group: &tertulia_mls::ConversationId,
+        by: Option<UserId>,
+    ) -> Result<()> {
+        let Some(GroupId { generation, .. }) = GroupId::from_bytes(group.as_bytes()) else { return Ok(()) };
+        tracing::warn!(conversation = %conversation.short(), generation, "its group is begun anew");
+        self.generations.insert(conversation, generation);
+        self.applied.resets += 1;
+        Ok(self.tx.store_write(move |w| w.reset_group(conversation, generation, by))?)
+    }
+
+    fn is_subconversation(&self, conversation: ConversationId) -> Result<bool> {
+        let row = self.client.inner().store.read(|r| r.conversation(conversation))?;
+        Ok(row.is_some_and(|row| row.subconversation.is_some()))
+    }
+}
+
+/// More resets than a conversation can have had: a number that only a hub that lies comes to.
+const MOST_RESETS: u64 = 1 << 32;
+
+/// Notes the policy of the group as this device has it now.
+pub(crate) async fn note_policy(
+    tx: &mut TransactionContext,
+    conversation: ConversationId,
+    group: &tertulia_mls::ConversationId,
+) -> Result<()> {
+    if tx.conversation_exists(group)? {
+        let policy = tx.conversation(group).await?.group_data()?;
+        tx.store_write(move |w| w.set_policy(conversation, policy.as_deref()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! What the hub describes, as rows of the home.
+
+use tertulia_api::{
+    connection::Connection,
+    conversation::{Conversation, SubconversationAddress},
+};
+use tertulia_domain::{GroupId, UserId};
+use tertulia_store::{ConversationRecord, MemberRecord, StoreError, WriteTx};
+
+/// Writes a connection as the hub describes it.
+pub(crate) fn put_connection(w: &mut WriteTx<'_>, connection: &Connection) -> Result<(), StoreError> {
+    put_user(w, connection.user, &connection.handle)?;
+    w.put_connection(&tertulia_store::ConnectionRecord {
+        user: connection.user,
+        status: connection.status,
+        conversation: connection.conversation,
+        updated_at: connection.updated_at,
+    })
+}
+
+/// Writes a conversation as the hub describes it now. What only this home knows of it stays: its name, what was read.
+pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation) -> Result<(), StoreError> {
+    let is_new = w.put_conversation(&ConversationRecord {
+        id: conversation.conversation,
+        kind: conversation.kind,
+        epoch: conversation.epoch,
+        protocol: conversation.protocol,
+        created_at: conversation.created_at,
+    })?;
+    if is_new {
+        put_group(w, conversation)?;
+        w.set_epoch(conversation.conversation, conversation.epoch)?;
+    }
+    let mut members = Vec::with_capacity(conversation.members.len());
+    for member in &conversation.members {
+        put_user(w, member.user, &member.handle)?;
+        members.push(MemberRecord { user: member.user, role: member.role.clone() });
+    }
+    w.replace_members(conversation.conversation, &members)
+}
+
+/// Writes what a conversation that was not here before is carried by and belongs to.
+fn put_group(w: &mut WriteTx<'_>, conversation: &Conversation) -> Result<(), StoreError> {
+    let id = conversation.conversation;
+    if let Some(group) = GroupId::from_bytes(conversation.group_id.as_ref()) {
+        w.set_first_generation(id, group.generation)?;
+    }
+    if let Some(SubconversationAddress { parent, name }) = &conversation.subconversation {
+        w.set_parent(id, *parent, name)?;
+        // This device takes part when it says so.
+        w.set_active(id, false)?;
+    }
+    Ok(())
+}
+
+/// Writes a subconversation that this device is not in. Its group may have been begun anew, of which only those in it are
+/// told.
+pub(crate) fn put_subconversation(
+    w: &mut WriteTx<'_>,
+    conversation: &Conversation,
+) -> Result<(), StoreError> {
+    put_conversation(w, conversation)?;
+    put_group(w, conversation)?;
+    w.set_epoch(conversation.conversation, conversation.epoch)
+}
+
+/// Writes a user's handle, if it is one: a hub's word is checked like anybody's.
+pub(super) fn put_user(w: &mut WriteTx<'_>, user: UserId, handle: &str) -> Result<(), StoreError> {
+    match handle.parse() {
+        Ok(handle) => w.put_user(user, &handle),
+        Err(_) => Ok(()),
+    }
+}
