@@ -8,7 +8,7 @@ mod serve;
 
 pub(crate) use client::{
     ConnectionArgs, ConversationArg, GroupCommand, LogInArgs, OfflineArg, PasswordArgs, ReadArgs, SendArgs,
-    SignUpArgs,
+    SignUpArgs, SubArgs, SubCommand,
 };
 pub(crate) use help::{command, command_for_manual, reference};
 pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
@@ -112,6 +112,9 @@ pub(crate) enum Command {
     /// Make groups and manage them
     #[command(subcommand, after_help = help::GROUP)]
     Group(GroupCommand),
+    /// Take part in something within a conversation, such as a call
+    #[command(subcommand, after_help = help::SUB)]
+    Sub(SubCommand),
     /// Send a text
     #[command(after_help = help::SEND)]
     Send(SendArgs),
@@ -187,6 +190,11 @@ mod tests {
             "group rename Thursday 'Book club'",
             "group role Thursday @bob admin",
             "group members Thursday --offline",
+            "group reset Thursday",
+            "sub join Thursday call",
+            "sub leave @bob call --offline",
+            "sub list Thursday --json",
+            "sub key Thursday call --length 16",
             "group adders Thursday everyone",
             "group trust Thursday",
             "warnings --offline --json",
@@ -218,6 +226,8 @@ mod tests {
             ("group add Thursday", ErrorKind::MissingRequiredArgument),
             ("group create Thursday @bob josé", ErrorKind::ValueValidation),
             ("group role Thursday @bob owner", ErrorKind::InvalidValue),
+            ("sub join Thursday 'two words'", ErrorKind::ValueValidation),
+            ("sub key Thursday call --length 0", ErrorKind::ValueValidation),
             ("send ''", ErrorKind::InvalidValue),
             ("send @bob two words", ErrorKind::UnknownArgument),
             ("read @bob --limit 0", ErrorKind::ValueValidation),

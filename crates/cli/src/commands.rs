@@ -7,6 +7,7 @@ mod documents;
 mod home;
 mod messages;
 mod serve;
+mod sub;
 
 use std::{io::StdinLock, path::PathBuf};
 
@@ -43,6 +44,7 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Connections(args) => connections::list(session, args).await,
         Command::List(args) => conversations::list(session, args).await,
         Command::Group(group) => conversations::group(session, group).await,
+        Command::Sub(command) => sub::sub(session, command).await,
         Command::Warnings(args) => account::warnings(session, args).await,
         Command::Send(args) => messages::send(session, args).await,
         Command::Read(args) => messages::read(session, args).await,

@@ -59,6 +59,18 @@ impl Output {
         self.all(members, |members| human::members(members, &Page::stdout()))
     }
 
+    pub(crate) fn sub_conversations(self, subs: &[view::SubConversation]) -> Result<(), CliError> {
+        self.all(subs, |subs| human::sub_conversations(subs, &Page::stdout()))
+    }
+
+    pub(crate) fn sub_conversation(self, sub: &view::SubConversation) -> Result<(), CliError> {
+        self.one(sub, human::sub_conversation)
+    }
+
+    pub(crate) fn secret(self, secret: &view::Secret) -> Result<(), CliError> {
+        self.one(secret, human::secret)
+    }
+
     pub(crate) fn report(self, report: &view::Report) -> Result<(), CliError> {
         self.one(report, human::report)
     }

@@ -5,7 +5,7 @@ use clap::{
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _},
     value_parser,
 };
-use tertulia::{AddPermission, Handle, Protocol};
+use tertulia::{AddPermission, Handle, Protocol, SubconversationName};
 use url::Url;
 
 /// `signup`.
@@ -143,6 +143,16 @@ pub(crate) enum GroupCommand {
         #[command(flatten)]
         offline: OfflineArg,
     },
+    /// Begin a group's encryption anew, when its devices cannot go on: same members, new keys
+    ///
+    /// The last resort of an admin, or of either person in a 1:1. Everybody's devices join the new MLS group without being
+    /// asked, and are told who asked for it. A single device that is out of step needs none of this: `tertulia sync` heals it.
+    Reset {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
     /// Go back into a group that this device keeps out of, whoever is in it now
     Trust {
         #[command(flatten)]
@@ -189,11 +199,61 @@ impl GroupCommand {
             | Self::Leave { conversation, .. }
             | Self::Rename { conversation, .. }
             | Self::Role { conversation, .. }
+            | Self::Reset { conversation, .. }
             | Self::Adders { conversation, .. }
             | Self::Trust { conversation, .. }
             | Self::Members { conversation, .. } => Some(&conversation.target),
         }
     }
+}
+
+/// `sub` and its commands.
+#[derive(Subcommand)]
+pub(crate) enum SubCommand {
+    /// Join with this device; the first that joins begins it
+    Join(SubArgs),
+    /// Leave with this device; the last that leaves ends it
+    Leave(SubArgs),
+    /// List those of a conversation that devices are in
+    List {
+        /// @handle, or a conversation's name if only one has it, or its id
+        #[arg(value_name = "CONVERSATION", value_parser = NonEmptyStringValueParser::new())]
+        target: String,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Print a key that the devices in it share, in hexadecimal digits
+    ///
+    /// It changes whenever somebody joins or leaves.
+    Key {
+        #[command(flatten)]
+        sub: SubArgs,
+        /// How many bytes
+        #[arg(long, value_name = "BYTES", default_value_t = 32, value_parser = value_parser!(u16).range(1..=1024))]
+        length: u16,
+    },
+}
+
+impl SubCommand {
+    /// The conversation that the command is about.
+    pub(crate) fn target(&self) -> &str {
+        match self {
+            Self::Join(sub) | Self::Leave(sub) | Self::Key { sub, .. } => &sub.target,
+            Self::List { target, .. } => target,
+        }
+    }
+}
+
+/// A subconversation as a person names it.
+#[derive(Args)]
+pub(crate) struct SubArgs {
+    /// @handle, or a conversation's name if only one has it, or its id
+    #[arg(value_name = "CONVERSATION", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) target: String,
+    /// What the subconversation is called there: 1 to 255 printable ASCII characters without spaces
+    pub(crate) name: SubconversationName,
+    #[command(flatten)]
+    pub(crate) offline: OfflineArg,
 }
 
 /// A conversation as a person names it.

@@ -56,6 +56,17 @@ Examples:
   tertulia group create Friday --protocol pairwise @bob
   tertulia group migrate Friday";
 
+pub(super) const SUB: &str = "\
+Examples:
+  tertulia sub join Thursday call
+  tertulia sub list Thursday
+  tertulia sub key Thursday call --length 16
+  tertulia sub leave Thursday call
+
+Each device joins and leaves for itself, and only while it is in the
+conversation. Messages, calls and the like are for applications to make
+of it: what it has is members and a key.";
+
 pub(super) const SEND: &str = "\
 Examples:
   tertulia send @bob 'Shall we meet on Thursday?'
@@ -83,7 +94,7 @@ Examples:
 const GROUPS: [(&str, &[&str]); 5] = [
     ("This device", &["signup", "login", "whoami", "devices", "sync", "warnings", "home"]),
     ("People", &["connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
-    ("Conversations", &["list", "send", "read", "group"]),
+    ("Conversations", &["list", "send", "read", "group", "sub"]),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),
 ];

@@ -48,6 +48,10 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
             let (client, id) = find(session, conversation, offline).await?;
             watched("Changing the role", client.set_role(id, handle, role)).await?
         }
+        GroupCommand::Reset { conversation, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Beginning the group anew", client.reset_group(id)).await?
+        }
         GroupCommand::Adders { conversation, who, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
             watched("Changing who may add people", client.set_add_permission(id, *who)).await?

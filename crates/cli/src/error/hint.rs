@@ -1,7 +1,7 @@
 use tertulia::Handle;
 
 use crate::{
-    args::{Command, GroupCommand},
+    args::{Command, GroupCommand, SubCommand},
     output::{text::one_line, view::address},
 };
 
@@ -91,6 +91,11 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
             Some(group) => format!("`tertulia group members {group}` shows who is admin"),
             None => return None,
         },
+        ("parent-not-joined", _) => "`tertulia sync` brings this device into the conversation first".into(),
+        ("subconversation-limit", _) => "use a name that the conversation has had before".into(),
+        ("no-conversation", Command::Sub(SubCommand::Key { sub, .. })) => {
+            format!("`tertulia sub join {} {}` joins it", shown(&sub.target), shown(sub.name.as_str()))
+        }
         ("plain-http-refused", _) => {
             "`--tls-cert FILE --tls-key FILE`, or `--behind-proxy` if a proxy in front does TLS".into()
         }
@@ -110,6 +115,7 @@ fn target(command: &Command) -> Option<&str> {
         Command::Send(args) => Some(&args.target),
         Command::Read(args) => Some(&args.target),
         Command::Group(group) => group.target(),
+        Command::Sub(sub) => Some(sub.target()),
         _ => None,
     }
 }
@@ -146,6 +152,8 @@ mod tests {
                 "`tertulia login bob --hub http://localhost:1`",
             ),
             ("last-admin", "group leave Thursday", "--successor"),
+            ("no-conversation", "sub key Thursday call", "`tertulia sub join Thursday call`"),
+            ("parent-not-joined", "sub join Thursday call", "`tertulia sync`"),
             ("devices-outside", "group migrate Thursday", "`tertulia group migrate Thursday`"),
             ("member-limit", "group add Thursday @bob", "`tertulia group migrate`"),
             ("action-denied", "group rename Thursday-club Friday", "members Thursday-club"),

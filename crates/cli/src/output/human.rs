@@ -12,7 +12,7 @@ use super::{
     text,
     view::{
         Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report,
-        Warning,
+        Secret, SubConversation, Warning,
     },
 };
 
@@ -134,10 +134,51 @@ pub(crate) fn members(members: &[Member], page: &Page) -> String {
     table(["HANDLE", "ROLE", "USER"], &[0, 2], rows, page)
 }
 
+pub(crate) fn sub_conversations(subs: &[SubConversation], page: &Page) -> String {
+    if subs.is_empty() {
+        return "Nobody is in one. `tertulia sub join CONVERSATION NAME` begins one.\n".to_owned();
+    }
+    let rows = subs.iter().map(|sub| {
+        let here = if sub.joined { "this device too" } else { "" };
+        vec![Cell::new(&sub.name), Cell::new(participants(sub)), Cell::new(here)]
+    });
+    table(["NAME", "DEVICES", ""], &[0], rows, page)
+}
+
+/// A subconversation that this device has just joined or left.
+pub(crate) fn sub_conversation(sub: &SubConversation) -> String {
+    if sub.joined {
+        format!("{}: {}\n", sub.name, participants(sub))
+    } else {
+        format!("{}: this device is not in it\n", sub.name)
+    }
+}
+
+pub(crate) fn secret(secret: &Secret) -> String {
+    format!("{}\n", secret.key())
+}
+
+/// Whose devices are in it, and how many of each.
+fn participants(sub: &SubConversation) -> String {
+    let mut counted: Vec<(String, u64)> = Vec::new();
+    for member in &sub.members {
+        let who = member.handle.as_ref().map_or_else(|| "?".to_owned(), |handle| format!("@{handle}"));
+        match counted.iter_mut().find(|(known, _)| *known == who) {
+            Some((_, devices)) => *devices += 1,
+            None => counted.push((who, 1)),
+        }
+    }
+    let shown = |(who, devices): (String, u64)| if devices == 1 { who } else { format!("{who} ({devices})") };
+    counted.into_iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
 pub(crate) fn report(report: &Report) -> String {
     let mut out = format!("Up to date: {}", count(report.messages, "new message"));
     if report.sent > 0 {
         let _ = write!(out, ", {} sent", count(report.sent, "waiting message"));
+    }
+    if report.resets > 0 {
+        let _ = write!(out, ", {} begun anew", count(report.resets, "group"));
     }
     if report.refused > 0 {
         let _ = write!(out, ", {} refused by the hub and dropped", count(report.refused, "waiting message"));

@@ -124,7 +124,7 @@ pub(crate) fn messages() -> Vec<Message> {
 }
 
 pub(crate) fn report() -> Report {
-    Report { events: 7, messages: 3, sent: 1, refused: 0, undecryptable: 0, suspicious: 0 }
+    Report { events: 7, messages: 3, sent: 1, refused: 0, undecryptable: 0, resets: 0, suspicious: 0 }
 }
 
 pub(crate) fn warnings() -> Vec<Warning> {

@@ -1,12 +1,15 @@
 //! What the commands show, each thing with the fields that `--json` prints. Their names and order are a contract with
 //! scripts; the tables for people are made from the same.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
     ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
 };
 use url::Url;
+use zeroize::Zeroizing;
 
 /// A moment, written as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy)]
@@ -143,6 +146,71 @@ impl From<tertulia::Member> for Member {
     }
 }
 
+/// A line of `sub list`; what `sub join` and `sub leave` answer.
+#[derive(Serialize)]
+pub(crate) struct SubConversation {
+    pub(crate) parent: ConversationId,
+    pub(crate) name: String,
+    #[serde(rename = "conversation")]
+    pub(crate) id: ConversationId,
+    /// Whether this device is in it.
+    pub(crate) joined: bool,
+    /// The devices in it; as the hub says, unless this one is.
+    pub(crate) members: Vec<SubMember>,
+}
+
+/// A device in a subconversation.
+#[derive(Serialize)]
+pub(crate) struct SubMember {
+    pub(crate) handle: Option<Handle>,
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+}
+
+impl SubConversation {
+    pub(crate) fn new(
+        sub: &tertulia::SubConversation,
+        joined: bool,
+        members: Vec<tertulia::SubMember>,
+    ) -> Self {
+        let member = |tertulia::SubMember { user, device, handle, .. }| SubMember { handle, user, device };
+        Self {
+            parent: sub.parent(),
+            name: sub.name().to_owned(),
+            id: sub.id(),
+            joined,
+            members: members.into_iter().map(member).collect(),
+        }
+    }
+}
+
+/// What `sub key` answers: the one place where a secret is printed, because it was asked for.
+#[derive(Serialize)]
+pub(crate) struct Secret {
+    conversation: ConversationId,
+    epoch: u64,
+    #[serde(serialize_with = "exposed")]
+    key: Zeroizing<String>,
+}
+
+fn exposed<S: Serializer>(key: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(key)
+}
+
+impl Secret {
+    pub(crate) fn new(sub: &tertulia::SubConversation, epoch: u64, secret: &[u8]) -> Self {
+        let mut key = Zeroizing::new(String::with_capacity(secret.len() * 2));
+        for byte in secret {
+            let _ = write!(key, "{byte:02x}"); // into memory
+        }
+        Self { conversation: sub.id(), epoch, key }
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+}
+
 /// A line of `read`; what `send` answers.
 #[derive(Serialize)]
 pub(crate) struct Message {
@@ -214,6 +282,7 @@ pub(crate) struct Report {
     pub(crate) sent: u64,
     pub(crate) refused: u64,
     pub(crate) undecryptable: u64,
+    pub(crate) resets: u64,
     pub(crate) suspicious: u64,
 }
 
@@ -249,6 +318,7 @@ impl From<tertulia::SyncReport> for Report {
             sent: report.sent,
             refused: report.refused,
             undecryptable: report.undecryptable,
+            resets: report.resets,
             suspicious: report.suspicious,
         }
     }

@@ -16,5 +16,6 @@ mod offline;
 mod refusals;
 mod secrecy;
 mod serving;
+mod sub_conversations;
 mod support;
 mod whole_path;
