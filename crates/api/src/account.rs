@@ -23,6 +23,38 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// The password once more: who holds a session alone, such as somebody who found an open laptop, does not do what cannot be
+/// taken back.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct PasswordProof {
+    /// The account's password.
+    #[schema(format = Password)]
+    pub password: String,
+}
+
+impl fmt::Debug for PasswordProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordProof").finish_non_exhaustive()
+    }
+}
+
+/// Gives the account another password.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct PasswordChange {
+    /// The password that the account has.
+    #[schema(format = Password)]
+    pub password: String,
+    /// The one that it is to have, 8–1024 bytes of UTF-8.
+    #[schema(format = Password)]
+    pub new_password: String,
+}
+
+impl fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordChange").finish_non_exhaustive()
+    }
+}
+
 /// A session that was opened by sign-up or log-in.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct Session {

@@ -69,6 +69,7 @@ codes! {
     MethodNotAllowed = "method-not-allowed", 405, Correct, "This address does not take that method.";
     Unauthenticated = "unauthenticated", 401, LogIn, "The request carries no valid session token.";
     InvalidCredentials = "invalid-credentials", 401, Correct, "The handle or the password is wrong.";
+    DeviceRemoved = "device-removed", 403, Accept, "This device was removed from its account, or the account was deleted.";
     NoDevice = "no-device", 403, Correct, "This session has not registered a device yet.";
     InvalidHandle = "invalid-handle", 400, Correct, "The handle has characters or a length that handles cannot have.";
     HandleTaken = "handle-taken", 409, Correct, "Somebody else has this handle.";

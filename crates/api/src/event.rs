@@ -53,6 +53,13 @@ pub enum EventBody {
         /// Its name for people.
         label: String,
     },
+    /// One of the user's devices was removed from the account.
+    #[serde(rename = "device.removed")]
+    DeviceRemoved {
+        /// The device.
+        #[schema(value_type = String)]
+        device: DeviceId,
+    },
     /// The user is now a member of this conversation. The conversation itself is fetched.
     #[serde(rename = "conversation.joined")]
     ConversationJoined {
@@ -161,7 +168,7 @@ impl EventBody {
     /// The place in a conversation's log, for the events that have one.
     pub fn entry(&self) -> Option<&LogEntry> {
         match self {
-            Self::ConnectionUpdated { .. } | Self::DeviceAdded { .. } => None,
+            Self::ConnectionUpdated { .. } | Self::DeviceAdded { .. } | Self::DeviceRemoved { .. } => None,
             Self::ConversationJoined { entry }
             | Self::Message { entry, .. }
             | Self::Name { entry, .. }

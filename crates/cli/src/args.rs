@@ -1,11 +1,13 @@
 //! The command line as types: the one place that names every command and flag. Help, completions, man pages and
 //! `docs/cli.md` are made from it.
 
+mod account;
 mod client;
 mod help;
 mod home;
 mod serve;
 
+pub(crate) use account::{ChangePasswordArgs, DeviceCommand, ProofArgs};
 pub(crate) use client::{
     ConnectionArgs, ConversationArg, GroupCommand, LogInArgs, OfflineArg, PasswordArgs, ReadArgs, SendArgs,
     SignUpArgs,
@@ -84,8 +86,14 @@ pub(crate) enum Command {
     LogIn(LogInArgs),
     /// Show who this home is
     Whoami,
-    /// List the devices of the account
-    Devices,
+    /// List the devices of the account, or remove one
+    #[command(subcommand, after_help = help::DEVICE)]
+    Device(DeviceCommand),
+    /// Change the password of the account
+    ///
+    /// Your other devices are logged out; they go on after `tertulia login` on their homes, with all that they have.
+    #[command(after_help = help::NEW_PASSWORD)]
+    Password(ChangePasswordArgs),
     /// Fetch what is new and send what waits
     Sync,
     /// Copy this home, or give it another key
@@ -164,7 +172,11 @@ mod tests {
             "signup alice --hub https://hub.example --password-stdin --label laptop --passphrase-stdin --json --home d",
             "login @Alice --hub https://hub.example",
             "whoami -v",
-            "devices",
+            "device list",
+            "device remove 00c0ffee00c0ffee",
+            "device remove 00c0ffee00c0ffee --password-stdin --json",
+            "password",
+            "password --password-stdin",
             "list --offline",
             "connections --offline --json",
             "sync",
@@ -208,6 +220,8 @@ mod tests {
         for (line, kind) in [
             ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("dance", ErrorKind::InvalidSubcommand),
+            ("device remove", ErrorKind::MissingRequiredArgument),
+            ("device remove phone", ErrorKind::ValueValidation),
             ("home rekey", ErrorKind::MissingRequiredArgument),
             ("home rekey --key-file --new-passphrase-stdin", ErrorKind::ArgumentConflict),
             ("connect", ErrorKind::MissingRequiredArgument),

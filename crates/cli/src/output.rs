@@ -39,6 +39,14 @@ impl Output {
         self.all(devices, |devices| human::devices(devices, &Page::stdout()))
     }
 
+    pub(crate) fn removed_device(self, removed: &view::RemovedDevice) -> Result<(), CliError> {
+        self.one(removed, human::removed_device)
+    }
+
+    pub(crate) fn changed_password(self, changed: &view::ChangedPassword) -> Result<(), CliError> {
+        self.one(changed, human::changed_password)
+    }
+
     pub(crate) fn connections(self, connections: &[view::Connection]) -> Result<(), CliError> {
         self.all(connections, |connections| human::connections(connections, &Page::stdout()))
     }

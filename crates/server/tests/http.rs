@@ -11,7 +11,7 @@ use support::{
     open::Client,
 };
 use tertulia_api::{Code, Problem, account::Session};
-use tertulia_domain::UserId;
+use tertulia_domain::{DeviceId, UserId};
 use tertulia_server::{Server, ServerConfig, ServerError, TlsFiles};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -26,6 +26,7 @@ fn routes(description: &Value) -> Vec<(Method, String)> {
         for parameter in ["{user}", "{conversation}"] {
             filled = filled.replace(parameter, &UserId::random().to_string());
         }
+        filled = filled.replace("{device}", &DeviceId::random().to_string());
         for method in methods.as_object().unwrap().keys() {
             routes.push((method.to_uppercase().parse().unwrap(), filled.clone()));
         }
@@ -84,6 +85,7 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/conversations/{conversation}/messages",
       "POST /v1/conversations/{conversation}/pairwise-messages",
       "POST /v1/devices",
+      "POST /v1/devices/{device}/remove",
       "POST /v1/key-packages",
       "POST /v1/key-packages/claims",
       "POST /v1/pairwise-keys",
@@ -92,7 +94,8 @@ async fn every_endpoint_is_described_with_its_problems() {
       "PUT /v1/connections/{user}",
       "PUT /v1/conversations/{conversation}/members/{user}/role",
       "PUT /v1/conversations/{conversation}/name",
-      "PUT /v1/conversations/{conversation}/protocol"
+      "PUT /v1/conversations/{conversation}/protocol",
+      "PUT /v1/self/password"
     ]
     "#);
 }

@@ -2,8 +2,10 @@
 
 use crate::{Client, Device, Error, Result, client::now};
 use tertulia_api::account::{KeyPackageUpload, NewDevice};
+use tertulia_domain::DeviceId;
 use tertulia_mls::{CredentialRef, TransactionContext};
 use tertulia_store::Setting;
+use tertulia_transport::Hub;
 
 /// How many key packages a device keeps at the hub. Each lets somebody add the device once.
 const KEY_PACKAGES: usize = 50;
@@ -30,6 +32,43 @@ impl Client {
                 created_at: device.created_at,
             })
             .collect())
+    }
+
+    /// Removes a device from the account, this one or another. Its sessions end, nothing is delivered to it any more, and the
+    /// hub proposes to remove it from all conversations; what its home holds stays there.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `invalid-credentials`, `not-found`, `rate-limited`.
+    pub async fn remove_device(&self, device: DeviceId, password: &str) -> Result<()> {
+        Ok(self.inner().hub.remove_device(device, password).await?)
+    }
+
+    /// Gives the account another password. All its other devices have to log in again with it
+    /// ([`log_in`](crate::ClientBuilder::log_in) on their homes); they keep what they have.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `invalid-credentials`, `invalid-password`, `rate-limited`.
+    pub async fn change_password(&self, password: &str, new_password: &str) -> Result<()> {
+        Ok(self.inner().hub.change_password(password, new_password).await?)
+    }
+
+    /// Makes a new session that of this device, which the hub knows already.
+    pub(crate) async fn resume(&self, hub: &Hub) -> Result<()> {
+        let mut tx = self.inner().session.new_transaction().await?;
+        let credential = self.own_credential(&tx)?;
+        tx.abort();
+        let label = self.inner().store.read(|r| r.setting(Setting::Label))?.unwrap_or_default();
+        let device = NewDevice {
+            device: self.inner().me.device,
+            label,
+            signature_key: credential.public_key().to_vec().into(),
+            key_packages: Vec::new(),
+            last_resort: None,
+        };
+        hub.register_device(&device).await?;
+        Ok(())
     }
 
     /// Registers this device with the hub, unless that is done. A home whose sign-up was interrupted catches up here.

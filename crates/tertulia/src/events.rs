@@ -169,7 +169,7 @@ impl Events {
 fn is_passing(error: &Error) -> bool {
     match error {
         Error::Store(error) => error.kind() == tertulia_store::ErrorKind::Transient,
-        Error::NotSignedIn => false,
+        Error::NotSignedIn | Error::DeviceRemoved => false,
         error => error.hub_code() != Some(Code::Unauthenticated),
     }
 }

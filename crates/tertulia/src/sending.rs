@@ -289,11 +289,11 @@ fn is_refusal(error: &Error) -> bool {
     match error {
         Error::NotAMember { .. } | Error::NotConnected { .. } => true,
         other => other.hub_code().is_some_and(|code| {
+            let of_the_session =
+                matches!(code, Code::Unauthenticated | Code::DeviceRemoved | Code::InvalidCredentials);
             !code.retryable()
-                && !matches!(
-                    code,
-                    Code::Unauthenticated | Code::StaleEpoch | Code::WrongProtocol | Code::NotFound
-                )
+                && !of_the_session
+                && !matches!(code, Code::StaleEpoch | Code::WrongProtocol | Code::NotFound)
         }),
     }
 }

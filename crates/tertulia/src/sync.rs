@@ -272,6 +272,7 @@ pub(crate) fn tolerate<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error @ (Error::Store(_) | Error::Hub(_))) if error.hub_code().is_none() => Err(error),
+        Err(error @ Error::DeviceRemoved) => Err(error),
         Err(error) => {
             tracing::warn!(code = error.code(), %error, "left for the next synchronisation");
             Ok(None)

@@ -6,7 +6,7 @@ use tertulia_api::{
     UserDevice,
     account::{
         ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount,
-        KeyPackageUpload, Me, NewDevice, Session, User,
+        KeyPackageUpload, Me, NewDevice, PasswordChange, PasswordProof, Session, User,
     },
     connection::{ConnectRequest, Connection, ConnectionUpdate, Connections},
     conversation::{
@@ -18,7 +18,7 @@ use tertulia_api::{
         PairwiseKeyUpload, ProtocolUpdate,
     },
 };
-use tertulia_domain::{ConversationId, Handle, Protocol, UserId, connection::Status};
+use tertulia_domain::{ConversationId, DeviceId, Handle, Protocol, UserId, connection::Status};
 
 type Result<T> = std::result::Result<T, TransportError>;
 
@@ -32,6 +32,13 @@ impl Hub {
     /// Opens a session.
     pub async fn log_in(&self, handle: &str, password: &str) -> Result<Session> {
         self.send(Method::POST, "v1/sessions", &credentials(handle, password)).await
+    }
+
+    /// Gives the account another password and ends all its other sessions.
+    pub async fn change_password(&self, password: &str, new_password: &str) -> Result<()> {
+        let (password, new_password) = (password.to_owned(), new_password.to_owned());
+        let request = self.request(Method::PUT, "v1/self/password")?;
+        self.bytes(request.json(&PasswordChange { password, new_password })).await.map(drop)
     }
 
     /// Who the session belongs to.
@@ -57,6 +64,12 @@ impl Hub {
     /// The user's devices.
     pub async fn devices(&self) -> Result<Devices> {
         self.get("v1/devices").await
+    }
+
+    /// Removes one of the user's devices.
+    pub async fn remove_device(&self, device: DeviceId, password: &str) -> Result<()> {
+        let request = self.request(Method::POST, &format!("v1/devices/{device}/remove"))?;
+        self.bytes(request.json(&PasswordProof { password: password.to_owned() })).await.map(drop)
     }
 
     /// Adds key packages of this device.

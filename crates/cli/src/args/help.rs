@@ -38,6 +38,19 @@ The password is asked for without echo, unless TERTULIA_PASSWORD has it or
 --password-stdin is given. With --passphrase-stdin too, standard input has
 the passphrase in its first line and the password in the second.";
 
+pub(super) const DEVICE: &str = "\
+Examples:
+  tertulia device list
+  tertulia device remove 00c0ffee00c0ffee
+
+To remove a device takes the password. It is asked for without echo, unless
+TERTULIA_PASSWORD has it or --password-stdin is given.";
+
+pub(super) const NEW_PASSWORD: &str = "\
+Both passwords are asked for without echo, unless TERTULIA_PASSWORD has the
+present and TERTULIA_NEW_PASSWORD the new one, or --password-stdin is given:
+then standard input has the present one in a line and the new one in the next.";
+
 pub(super) const HOME: &str = "\
 Examples:
   tertulia home export ~/backups/tertulia-monday
@@ -81,7 +94,7 @@ Examples:
 
 /// The commands in the order and company in which somebody new needs them.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("This device", &["signup", "login", "whoami", "devices", "sync", "warnings", "home"]),
+    ("This device", &["signup", "login", "whoami", "device", "password", "sync", "warnings", "home"]),
     ("People", &["connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
     ("Conversations", &["list", "send", "read", "group"]),
     ("Server", &["serve"]),

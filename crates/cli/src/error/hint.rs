@@ -64,7 +64,21 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("invalid-credentials", Command::LogIn(args)) => {
             format!("no account yet? `tertulia signup {} --hub {}`", args.handle, address(&args.password.hub))
         }
-        ("no-secret", Command::SignUp(_) | Command::LogIn(_)) => {
+        ("device-removed", _) => {
+            "`--offline` still shows what this home has; `tertulia login` with another `--home` makes a new device"
+                .into()
+        }
+        ("unauthenticated", _) => {
+            "the session has ended, as by a changed password; `tertulia login HANDLE --hub URL` on this home begins another"
+                .into()
+        }
+        ("not-found", Command::Device(_)) => "`tertulia device list` shows the devices".into(),
+        ("no-secret", Command::Password(_)) => {
+            "TERTULIA_PASSWORD and TERTULIA_NEW_PASSWORD, or two lines of standard input with `--password-stdin`, \
+             give the passwords"
+                .into()
+        }
+        ("no-secret", Command::SignUp(_) | Command::LogIn(_) | Command::Device(_)) => {
             "TERTULIA_PASSWORD or a line of standard input with `--password-stdin` gives the password".into()
         }
         ("last-admin", Command::Group(GroupCommand::Leave { .. })) => {

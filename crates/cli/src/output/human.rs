@@ -11,8 +11,8 @@ use tertulia::{ConnectionStatus, ConversationType, Handle, Protocol};
 use super::{
     text,
     view::{
-        Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report,
-        Warning,
+        ChangedPassword, Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment,
+        Rekeyed, RemovedDevice, Report, Warning,
     },
 };
 
@@ -66,6 +66,15 @@ pub(crate) fn devices(devices: &[Device], page: &Page) -> String {
         ]
     });
     table(["DEVICE", "LABEL", "SINCE", ""], &[0], rows, page)
+}
+
+pub(crate) fn removed_device(removed: &RemovedDevice) -> String {
+    format!("Removed {}. Nothing is delivered to it any more.\n", removed.device)
+}
+
+pub(crate) fn changed_password(changed: &ChangedPassword) -> String {
+    let ChangedPassword { handle, hub } = changed;
+    format!("Changed. Your other devices log in again: `tertulia login {handle} --hub {hub}`.\n")
 }
 
 pub(crate) fn connections(connections: &[Connection], page: &Page) -> String {
@@ -302,6 +311,8 @@ mod tests {
             report(&samples::report()),
             exported(&samples::exported()),
             rekeyed(&samples::rekeyed()),
+            removed_device(&samples::removed_device()),
+            changed_password(&samples::changed_password()),
         ];
         insta::assert_snapshot!(plain(&all.join("\n")));
     }

@@ -99,6 +99,13 @@ mod tests {
     }
 
     #[test]
+    fn a_removed_device_and_a_changed_password() {
+        insta::assert_snapshot!(
+            [line(&samples::removed_device()), line(&samples::changed_password())].concat()
+        );
+    }
+
+    #[test]
     fn a_text_comes_back_whole_and_does_nothing_to_a_terminal() {
         let text = "a\nb\t\"c\"\\ \u{1b}[31m \u{9b}31m \u{7f} \u{202e} \u{e0041} é ☕";
         let printed = line(&text);

@@ -8,8 +8,8 @@ use tertulia::{
 use url::Url;
 
 use super::view::{
-    Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report, Warning,
-    address,
+    ChangedPassword, Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed,
+    RemovedDevice, Report, Warning, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -154,4 +154,12 @@ pub(crate) fn exported() -> Exported {
 
 pub(crate) fn rekeyed() -> Rekeyed {
     Rekeyed { key: Key::Passphrase }
+}
+
+pub(crate) fn removed_device() -> RemovedDevice {
+    RemovedDevice { device: DeviceId::new(u64::MAX) }
+}
+
+pub(crate) fn changed_password() -> ChangedPassword {
+    ChangedPassword { handle: handle("alice"), hub: me().hub }
 }

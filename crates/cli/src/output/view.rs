@@ -79,6 +79,19 @@ impl From<tertulia::Device> for Device {
     }
 }
 
+/// What `device remove` answers.
+#[derive(Serialize)]
+pub(crate) struct RemovedDevice {
+    pub(crate) device: DeviceId,
+}
+
+/// What `password` answers: whose it is, and where.
+#[derive(Serialize)]
+pub(crate) struct ChangedPassword {
+    pub(crate) handle: Handle,
+    pub(crate) hub: String,
+}
+
 /// A line of `connections`; what `connect` and the others answer.
 #[derive(Serialize)]
 pub(crate) struct Connection {

@@ -7,6 +7,7 @@
 mod backups;
 mod concurrency;
 mod connections;
+mod devices;
 mod documents;
 mod faults;
 mod follow;

@@ -126,9 +126,7 @@ pub(crate) fn accept(
     };
     let place = log::append(tx, conversation, Kind::Commit, &commit)?;
     record_members(tx, sent, place.position, (valid, policy.as_ref()), &joined, &left)?;
-    if access.kind.is_managed() {
-        propose_removals(tx, observer, conversation, valid.epoch, now)?;
-    }
+    propose_removals(tx, observer, conversation, access.kind, valid.epoch, now)?;
     Ok(CommitAccepted { sequence: place.sequence, epoch: valid.epoch, sent_at: now })
 }
 
@@ -205,9 +203,14 @@ fn check_going(
     valid: &ValidCommit,
 ) -> Result<Vec<UserId>, ApiError> {
     let Sent { conversation, sender, .. } = *sent;
-    let by_members = valid.removed.iter().filter(|removed| removed.by.is_some());
-    let going: BTreeSet<UserId> =
-        by_members.map(|removed| removed.device.user).filter(|&user| user != sender.user).collect();
+    let mut going = BTreeSet::new();
+    for Removed { device, by } in &valid.removed {
+        // To take out a device that its user has removed from the account takes nobody out, and anybody does it.
+        let registered = groups::registered_key(tx, *device)?.is_some();
+        if by.is_some() && device.user != sender.user && registered {
+            going.insert(device.user);
+        }
+    }
     let mut left = Vec::new();
     for user in going {
         if !access.kind.is_managed() {

@@ -211,24 +211,26 @@ pub(crate) fn leave(
     };
     let place = log::append(tx, conversation, Kind::Members, &entry)?;
     conversations::end_member(tx, conversation, leaver.user, place.position)?;
-    propose_removals(tx, observer, conversation, access.epoch, now)
+    propose_removals(tx, observer, conversation, access.kind, access.epoch, now)
 }
 
-/// Proposes to remove every leaf of a user who is not a member, unless that is pending already or nobody is left to
-/// commit it.
+/// Proposes to remove the leaf of every device that was removed from its account or, where membership is managed, whose
+/// user is not a member; unless that is pending already or nobody is left to carry it out. Who is not in a 1:1 has blocked
+/// the other, which must not show.
 pub(super) fn propose_removals(
     tx: &WriteTx<'_>,
     observer: &Observer,
     conversation: ConversationId,
+    kind: ConversationType,
     epoch: u64,
     now: i64,
 ) -> Result<(), ApiError> {
-    let gone = groups::users_in_tree_only(tx, conversation)?;
+    let gone = groups::devices_to_remove(tx, conversation, kind.is_managed())?;
     if gone.is_empty() || conversations::roster(tx, conversation)?.members == 0 {
         return Ok(());
     }
     let Some(snapshot) = groups::snapshot(tx, conversation)? else { return Ok(()) };
-    let proposed = observer.propose_removals(&snapshot, |user| gone.contains(&user))?;
+    let proposed = observer.propose_removals(&snapshot, |device| gone.contains(&device))?;
     let pending: Vec<_> = proposed
         .proposals
         .into_iter()

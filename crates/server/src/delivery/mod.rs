@@ -2,6 +2,7 @@
 //! between the handlers, which know HTTP, and the storage, which knows no rules.
 
 pub(crate) mod commits;
+pub(crate) mod devices;
 pub(crate) mod membership;
 pub(crate) mod messages;
 pub(crate) mod pairwise;

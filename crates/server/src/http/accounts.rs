@@ -83,10 +83,17 @@ async fn log_in(
     let wanted = handle.clone();
     let found = state.storage.read(move |db| accounts::credentials(db, &wanted)).await?;
     let (user, hash) = found.unzip();
-    let valid = state.passwords.verify(password, hash).await?;
-    let user = user.filter(|_| valid).ok_or(Code::InvalidCredentials)?;
+    let valid = state.passwords.verify(password, hash.clone()).await?;
+    let (user, hash) = user.zip(hash).filter(|_| valid).ok_or(Code::InvalidCredentials)?;
     let (token, token_hash) = new_token();
-    state.storage.write(move |tx| accounts::open_session(tx, &token_hash, user, now_ms())).await?;
+    state
+        .storage
+        .write(move |tx| {
+            // A password that was changed meanwhile opens nothing any more.
+            accounts::check_password_is(tx, user, &hash)?;
+            accounts::open_session(tx, &token_hash, user, now_ms())
+        })
+        .await?;
     Ok((StatusCode::CREATED, Json(session(&state, token, user, &handle))))
 }
 

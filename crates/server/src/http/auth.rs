@@ -47,8 +47,8 @@ impl FromRequestParts<AppState> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let token = bearer_token(parts).ok_or(Code::Unauthenticated)?;
-        let session = state.storage.read(move |connection| accounts::session(connection, &token)).await?;
-        let session = session.ok_or(Code::Unauthenticated)?;
+        let session =
+            state.storage.read(move |connection| accounts::authenticate(connection, &token)).await?;
         // After the look-up, so that made-up tokens do not weigh on anybody's cell.
         state.limiters.requests.take(&token)?;
         Ok(Self { user: session.user, handle: session.handle, device: session.device, token })

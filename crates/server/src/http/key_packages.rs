@@ -42,13 +42,15 @@ async fn upload(
 ) -> Result<Json<KeyPackageCount>, ApiError> {
     let device = caller.address();
     let signature_key = state.storage.read(move |db| devices::signature_key(db, device)).await?;
-    let signature_key = signature_key.ok_or(Code::NoDevice)?;
+    let signature_key = signature_key.ok_or(Code::DeviceRemoved)?;
     let upload = checked(&state, device, &signature_key, upload.key_packages, upload.last_resort).await?;
     let most = state.limits.key_packages_per_device;
     let count = state
         .storage
         .write(move |tx| {
             let now = now_ms();
+            // The device may have been removed since.
+            devices::signature_key(tx, device)?.ok_or(Code::DeviceRemoved)?;
             key_packages::store(tx, device, &upload, most, now)?;
             key_packages::count(tx, device, now)
         })

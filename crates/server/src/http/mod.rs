@@ -14,6 +14,7 @@ mod messages;
 mod openapi;
 mod ops;
 mod pairwise;
+mod password;
 mod ws;
 
 use crate::state::AppState;
@@ -30,6 +31,7 @@ pub(crate) fn app(state: AppState) -> Router {
     let quick = OpenApiRouter::with_openapi(openapi::base())
         .merge(ops::router().layer(json))
         .merge(accounts::router().layer(json))
+        .merge(password::router().layer(json))
         .merge(devices::router().layer(key_packages))
         .merge(key_packages::router().layer(key_packages))
         .merge(connections::router().layer(json))

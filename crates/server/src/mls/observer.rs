@@ -253,11 +253,11 @@ impl Observer {
         })
     }
 
-    /// Proposes the removal of every leaf of the users who are `gone`. Those proposed already are not proposed again.
+    /// Proposes the removal of the leaf of every device that is `gone`. Those proposed already are not proposed again.
     pub(crate) fn propose_removals(
         &self,
         stored: &[u8],
-        gone: impl Fn(UserId) -> bool,
+        gone: impl Fn(UserDevice) -> bool,
     ) -> Result<Proposed, Rejection> {
         let snapshot = ExternalSnapshot::from_bytes(stored).map_err(Rejection::Stored)?;
         let identity = self.hub_identity(snapshot.context())?;
@@ -267,7 +267,7 @@ impl Observer {
         let mut proposals = Vec::new();
         let suite = suite()?;
         for leaf in self.leaves(&group)? {
-            if gone(leaf.device.user) && !pending.contains(&leaf.index) {
+            if gone(leaf.device) && !pending.contains(&leaf.index) {
                 let message = group.propose_remove(leaf.index, Vec::new()).map_err(Rejection::Stored)?;
                 let bytes = message.to_bytes().map_err(Rejection::Stored)?;
                 let reference = message.into_proposal_reference(&suite).map_err(Rejection::Stored)?;

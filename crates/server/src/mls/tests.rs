@@ -209,10 +209,11 @@ fn a_device_comes_back_by_external_commit_and_removes_nobody_else() {
 fn removals_that_the_hub_proposes_must_be_committed() {
     let mut setting = Setting::new();
     let bob = setting.bob.user;
-    let proposed = setting.observer.propose_removals(&setting.first.snapshot, |user| user == bob).unwrap();
+    let proposed =
+        setting.observer.propose_removals(&setting.first.snapshot, |device| device.user == bob).unwrap();
     let [removal] = proposed.proposals.as_slice() else { panic!("one leaf is bob's") };
     assert_eq!(removal.leaf, leaf_of(&setting.at_alice, &setting.bob));
-    let again = setting.observer.propose_removals(&proposed.snapshot, |user| user == bob).unwrap();
+    let again = setting.observer.propose_removals(&proposed.snapshot, |device| device.user == bob).unwrap();
     assert!(again.proposals.is_empty(), "what is pending is not proposed again");
     let without_proposal = std::mem::replace(&mut setting.first.snapshot, proposed.snapshot);
 

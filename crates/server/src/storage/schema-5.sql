@@ -1,0 +1,20 @@
+-- Schema version 5: devices and accounts that are no more.
+
+-- Devices that their user has removed. Their ids are not used again: a leaf that others have not removed yet must not
+-- become that of another device.
+CREATE TABLE removed_devices (
+    user       BLOB    NOT NULL REFERENCES users (id),
+    device     INTEGER NOT NULL,
+    removed_at INTEGER NOT NULL,
+    PRIMARY KEY (user, device)
+) STRICT, WITHOUT ROWID;
+
+-- Tokens of sessions that ended with their device: who comes with one is told what became of the device. Forgotten after
+-- a time.
+CREATE TABLE removed_sessions (
+    token_hash BLOB    PRIMARY KEY CHECK (length(token_hash) = 32), -- SHA-256 of the token
+    removed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX removed_sessions_by_time ON removed_sessions (removed_at);
+
+CREATE INDEX leaves_by_device ON leaves (user, device);
