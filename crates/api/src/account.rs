@@ -89,6 +89,12 @@ pub struct Me {
     /// The session's device, once it has registered one.
     #[schema(value_type = Option<String>)]
     pub device: Option<DeviceId>,
+    /// The user's display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The user's locale, a language tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
 }
 
 /// A user as others see them.
@@ -99,6 +105,32 @@ pub struct User {
     pub user: UserId,
     /// The user's handle.
     pub handle: String,
+    /// The user's display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The user's locale, a language tag. Only for who is connected with the user, or the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+}
+
+/// Users that were found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Users {
+    /// Ordered by handle, without locales.
+    pub users: Vec<User>,
+}
+
+/// What a user says of themselves. It replaces what was said before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Profile {
+    /// The display name, 1–128 characters; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Alice Munro")]
+    pub name: Option<String>,
+    /// The locale, a language tag (BCP 47) of at most 35 characters; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "es-MX")]
+    pub locale: Option<String>,
 }
 
 /// Registers the session's device.

@@ -74,6 +74,7 @@ codes! {
     InvalidHandle = "invalid-handle", 400, Correct, "The handle has characters or a length that handles cannot have.";
     HandleTaken = "handle-taken", 409, Correct, "Somebody else has this handle.";
     InvalidPassword = "invalid-password", 400, Correct, "The password is shorter or longer than this hub allows.";
+    InvalidProfile = "invalid-profile", 400, Correct, "The display name or the locale cannot be one.";
     UnknownUser = "unknown-user", 404, Correct, "There is no such user.";
     InvalidUser = "invalid-user", 400, Correct, "One cannot connect with this user: it is oneself, or nobody.";
     SameTeam = "same-team", 403, Accept, "Members of one team are always connected.";

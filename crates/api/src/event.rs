@@ -53,6 +53,13 @@ pub enum EventBody {
         /// Its name for people.
         label: String,
     },
+    /// Somebody whom the user was connected with has deleted their account. Their 1:1 has ended.
+    #[serde(rename = "user.deleted")]
+    UserDeleted {
+        /// Who is no more.
+        #[schema(value_type = String, format = Uuid)]
+        user: UserId,
+    },
     /// One of the user's devices was removed from the account.
     #[serde(rename = "device.removed")]
     DeviceRemoved {
@@ -168,7 +175,10 @@ impl EventBody {
     /// The place in a conversation's log, for the events that have one.
     pub fn entry(&self) -> Option<&LogEntry> {
         match self {
-            Self::ConnectionUpdated { .. } | Self::DeviceAdded { .. } | Self::DeviceRemoved { .. } => None,
+            Self::ConnectionUpdated { .. }
+            | Self::DeviceAdded { .. }
+            | Self::DeviceRemoved { .. }
+            | Self::UserDeleted { .. } => None,
             Self::ConversationJoined { entry }
             | Self::Message { entry, .. }
             | Self::Name { entry, .. }

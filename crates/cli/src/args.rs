@@ -7,7 +7,9 @@ mod help;
 mod home;
 mod serve;
 
-pub(crate) use account::{ChangePasswordArgs, DeviceCommand, ProofArgs};
+pub(crate) use account::{
+    AccountCommand, ChangePasswordArgs, DeviceCommand, ProfileArgs, ProofArgs, SearchArgs,
+};
 pub(crate) use client::{
     ConnectionArgs, ConversationArg, GroupCommand, LogInArgs, OfflineArg, PasswordArgs, ReadArgs, SendArgs,
     SignUpArgs,
@@ -94,12 +96,20 @@ pub(crate) enum Command {
     /// Your other devices are logged out; they go on after `tertulia login` on their homes, with all that they have.
     #[command(after_help = help::NEW_PASSWORD)]
     Password(ChangePasswordArgs),
+    /// Show or change what you say of yourself, or show what somebody else does
+    #[command(after_help = help::PROFILE)]
+    Profile(ProfileArgs),
+    /// Delete the account
+    #[command(subcommand, after_help = help::ACCOUNT)]
+    Account(AccountCommand),
     /// Fetch what is new and send what waits
     Sync,
     /// Copy this home, or give it another key
     #[command(subcommand, after_help = help::HOME)]
     Home(HomeCommand),
 
+    /// Search people by the beginning of their handles
+    Search(SearchArgs),
     /// Ask somebody for a connection
     Connect(ConnectionArgs),
     /// Accept somebody's request: from then on you can talk
@@ -175,6 +185,12 @@ mod tests {
             "device list",
             "device remove 00c0ffee00c0ffee",
             "device remove 00c0ffee00c0ffee --password-stdin --json",
+            "account delete --password-stdin",
+            "profile",
+            "profile @bob",
+            "profile --name 'Alice Munro' --locale es-mx",
+            "profile --no-name --no-locale --json",
+            "search @ali",
             "password",
             "password --password-stdin",
             "list --offline",
@@ -220,6 +236,11 @@ mod tests {
         for (line, kind) in [
             ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("dance", ErrorKind::InvalidSubcommand),
+            ("profile bob --name Bob", ErrorKind::ArgumentConflict),
+            ("profile --name A --no-name", ErrorKind::ArgumentConflict),
+            ("profile --locale klingonese-of-the-homeworld-and-beyond", ErrorKind::ValueValidation),
+            ("search a", ErrorKind::ValueValidation),
+            ("account", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("device remove", ErrorKind::MissingRequiredArgument),
             ("device remove phone", ErrorKind::ValueValidation),
             ("home rekey", ErrorKind::MissingRequiredArgument),

@@ -6,6 +6,7 @@ mod conversations;
 mod documents;
 mod home;
 mod messages;
+mod people;
 mod serve;
 
 use std::{io::StdinLock, path::PathBuf};
@@ -33,6 +34,9 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Whoami => account::whoami(session).await,
         Command::Device(command) => account::device(session, command).await,
         Command::Password(args) => account::password(session, args).await,
+        Command::Profile(args) => people::profile(session, args).await,
+        Command::Account(command) => account::account(session, command).await,
+        Command::Search(args) => people::search(session, args).await,
         Command::Sync => account::sync(session).await,
         Command::Home(command) => home::home(session, command).await,
         Command::Connect(args) => connections::change(session, args, Change::Connect).await,

@@ -47,6 +47,18 @@ impl Output {
         self.one(changed, human::changed_password)
     }
 
+    pub(crate) fn deleted_account(self, deleted: &view::DeletedAccount) -> Result<(), CliError> {
+        self.one(deleted, human::deleted_account)
+    }
+
+    pub(crate) fn profile(self, profile: &view::Profile) -> Result<(), CliError> {
+        self.one(profile, human::profile)
+    }
+
+    pub(crate) fn people(self, people: &[view::Profile]) -> Result<(), CliError> {
+        self.all(people, |people| human::people(people, &Page::stdout()))
+    }
+
     pub(crate) fn connections(self, connections: &[view::Connection]) -> Result<(), CliError> {
         self.all(connections, |connections| human::connections(connections, &Page::stdout()))
     }

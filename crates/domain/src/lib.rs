@@ -1,7 +1,7 @@
 //! The rules of Tertulia, as types and pure functions: what things are called, who is connected with whom, who may do what.
 //!
 //! This crate **owns** the [ids] of users, devices, conversations and hubs; the [types and names of
-//! conversations](conversation); [roles](role) and the [checks](permission) that follow from them; the
+//! conversations](conversation); [roles](role) and the [checks](permission) that follow from them; [profiles](profile); the
 //! [connection] state machine; the [protocols](protocol) of conversations and for whom [pairwise] messages must be; and the
 //! [limits] that both sides keep. Server and client use the same ones.
 //!
@@ -38,13 +38,16 @@ pub mod limits;
 pub mod pairwise;
 pub mod permission;
 pub mod policy;
+pub mod profile;
 pub mod protocol;
 pub mod role;
 pub mod signing;
+pub mod succession;
 mod text;
 
 pub use conversation::{ConversationName, ConversationNameError, ConversationType};
 pub use ids::{ConversationId, DeviceAddress, DeviceId, Domain, Handle, OneToOne, Sequence, UserId};
+pub use profile::{DisplayName, Locale};
 pub use protocol::Protocol;
 pub use role::{Role, RoleName};
 pub use text::UnknownName;

@@ -73,6 +73,7 @@ async fn every_endpoint_is_described_with_its_problems() {
       "GET /v1/key-packages/count",
       "GET /v1/mls/keys",
       "GET /v1/pairwise-keys/count",
+      "GET /v1/search/users",
       "GET /v1/self",
       "GET /v1/users",
       "GET /v1/users/{user}",
@@ -90,12 +91,15 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/key-packages/claims",
       "POST /v1/pairwise-keys",
       "POST /v1/pairwise-keys/claims",
+      "POST /v1/self/delete",
       "POST /v1/sessions",
       "PUT /v1/connections/{user}",
       "PUT /v1/conversations/{conversation}/members/{user}/role",
       "PUT /v1/conversations/{conversation}/name",
       "PUT /v1/conversations/{conversation}/protocol",
-      "PUT /v1/self/password"
+      "PUT /v1/self/password",
+      "PUT /v1/self/password",
+      "PUT /v1/self/profile"
     ]
     "#);
 }

@@ -20,7 +20,8 @@ use tertulia_domain::{
 use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, Outcome, TransactionContext};
 use tertulia_ratchet::RatchetError;
 use tertulia_store::{
-    ConversationRecord, MemberRecord, NewMessage, OutboxKind, OutboxMessage, StoreError, WriteTx,
+    ConnectionRecord, ConversationRecord, MemberRecord, NewMessage, OutboxKind, OutboxMessage, StoreError,
+    WriteTx,
 };
 
 /// What was fetched before the transaction: the network is never called inside it.
@@ -36,6 +37,7 @@ pub(crate) struct Applied {
     pub(crate) new_messages: Vec<(ConversationId, Sequence)>,
     pub(crate) changed: Vec<ConversationId>,
     pub(crate) connections: Vec<Connection>,
+    pub(crate) deleted_users: Vec<UserId>,
     pub(crate) undecryptable: u64,
     pub(crate) suspicious: u64,
     pub(crate) todo: Todo,
@@ -105,6 +107,7 @@ impl Page<'_> {
         }
         match body {
             EventBody::ConnectionUpdated { connection } => self.connection(connection),
+            EventBody::UserDeleted { user } => self.user_deleted(user),
             EventBody::Message { entry, message } => self.message(entry, message.0, false).await,
             EventBody::Name { entry, message } => self.message(entry, message.0, true).await,
             // Without a ciphertext it is one's own, written down with the hub's answer, or not for this device.
@@ -179,6 +182,19 @@ impl Page<'_> {
         self.applied.todo.key_packages |= connection.status == Status::Accepted;
         self.applied.connections.push(connection);
         Ok(())
+    }
+
+    /// A contact is no more: their row is what the hub's is now, and the 1:1 is over.
+    fn user_deleted(&mut self, user: UserId) -> Result<()> {
+        self.applied.deleted_users.push(user);
+        let Some(record) = self.client.inner().store.read(|r| r.connection(user))? else { return Ok(()) };
+        let conversation = record.conversation;
+        self.applied.changed.push(conversation);
+        wipe(&mut self.tx, conversation)?;
+        Ok(self.tx.store_write(move |w| {
+            w.put_connection(&ConnectionRecord { status: Status::Cancelled, ..record })?;
+            w.set_active(conversation, false)
+        })?)
     }
 
     /// An application message. One of this device's own leaves the outbox.
@@ -574,7 +590,7 @@ impl Client {
 /// Writes a connection as the hub describes it.
 pub(crate) fn put_connection(w: &mut WriteTx<'_>, connection: &Connection) -> Result<(), StoreError> {
     put_user(w, connection.user, &connection.handle)?;
-    w.put_connection(&tertulia_store::ConnectionRecord {
+    w.put_connection(&ConnectionRecord {
         user: connection.user,
         status: connection.status,
         conversation: connection.conversation,

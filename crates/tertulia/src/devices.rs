@@ -44,16 +44,6 @@ impl Client {
         Ok(self.inner().hub.remove_device(device, password).await?)
     }
 
-    /// Gives the account another password. All its other devices have to log in again with it
-    /// ([`log_in`](crate::ClientBuilder::log_in) on their homes); they keep what they have.
-    ///
-    /// # Errors
-    ///
-    /// What the hub refuses: `invalid-credentials`, `invalid-password`, `rate-limited`.
-    pub async fn change_password(&self, password: &str, new_password: &str) -> Result<()> {
-        Ok(self.inner().hub.change_password(password, new_password).await?)
-    }
-
     /// Makes a new session that of this device, which the hub knows already.
     pub(crate) async fn resume(&self, hub: &Hub) -> Result<()> {
         let mut tx = self.inner().session.new_transaction().await?;

@@ -135,6 +135,7 @@ impl Events {
                 self.ready.push_back(ClientEvent::Connection(connection));
             }
         }
+        self.ready.extend(applied.deleted_users.iter().copied().map(ClientEvent::UserDeleted));
         self.ready.extend(applied.changed.iter().copied().map(ClientEvent::ConversationChanged));
         self.tell_messages()
     }

@@ -29,6 +29,7 @@
 //! Every call can be interrupted at any point, by a lost connection or the end of the process, and can be made again. Errors
 //! have a stable [code](Error::code) and a [kind](Error::kind) that says who can do something about it.
 
+mod account;
 mod apply;
 mod builder;
 mod client;
@@ -53,12 +54,12 @@ pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, SyncReport,
+    ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, Profile, SyncReport,
 };
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
-    connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
+    ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, RoleName,
+    UserId, connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};
 

@@ -2,8 +2,8 @@
 
 use crate::Noticed;
 use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
-    connection::Status as ConnectionStatus,
+    ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, RoleName,
+    UserId, connection::Status as ConnectionStatus,
 };
 use url::Url;
 
@@ -21,6 +21,20 @@ pub struct Me {
     pub handle: Handle,
     /// The hub's address.
     pub hub: Url,
+}
+
+/// What a user says of themselves, as far as this user may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Profile {
+    /// The user.
+    pub user: UserId,
+    /// The user's handle.
+    pub handle: Handle,
+    /// The display name, if the user has given one.
+    pub name: Option<DisplayName>,
+    /// The locale, if the user has given one and this user may see it.
+    pub locale: Option<Locale>,
 }
 
 /// A device of the user.
@@ -146,6 +160,8 @@ pub enum ClientEvent {
     ConversationChanged(ConversationId),
     /// Something looks as if the hub did not do as it should.
     Suspicion(Noticed),
+    /// Somebody whom the user was connected with has deleted their account. The 1:1 has ended; its messages stay.
+    UserDeleted(UserId),
     /// Everything that the hub had is here; what follows is live.
     CaughtUp,
     /// The connection to the hub was lost; it is tried again until it works.

@@ -6,7 +6,7 @@ use tertulia_api::{
     UserDevice,
     account::{
         ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount,
-        KeyPackageUpload, Me, NewDevice, PasswordChange, PasswordProof, Session, User,
+        KeyPackageUpload, Me, NewDevice, PasswordChange, PasswordProof, Profile, Session, User, Users,
     },
     connection::{ConnectRequest, Connection, ConnectionUpdate, Connections},
     conversation::{
@@ -54,6 +54,24 @@ impl Hub {
     /// A user by handle.
     pub async fn user_by_handle(&self, handle: &Handle) -> Result<User> {
         self.read(self.request(Method::GET, "v1/users")?.query(&[("handle", handle.as_str())])).await
+    }
+
+    /// The users whose handles begin so, the first twenty.
+    pub async fn search_users(&self, beginning: &Handle) -> Result<Users> {
+        let request = self.request(Method::GET, "v1/search/users")?;
+        self.read(request.query(&[("beginning", beginning.as_str())])).await
+    }
+
+    /// Replaces what the user says of themselves.
+    pub async fn set_profile(&self, profile: &Profile) -> Result<()> {
+        let request = self.request(Method::PUT, "v1/self/profile")?;
+        self.bytes(request.json(profile)).await.map(drop)
+    }
+
+    /// Deletes the account.
+    pub async fn delete_account(&self, password: &str) -> Result<()> {
+        let request = self.request(Method::POST, "v1/self/delete")?;
+        self.bytes(request.json(&PasswordProof { password: password.to_owned() })).await.map(drop)
     }
 
     /// Registers the session's device.

@@ -1,7 +1,7 @@
-//! `password`, `device`: what concerns the account and needs its password once more.
+//! `profile`, `search`, `password`, `device`, `account`: the account, its devices, and who else there is.
 
 use clap::{Args, Subcommand};
-use tertulia::DeviceId;
+use tertulia::{DeviceId, DisplayName, Handle, Locale};
 
 /// Where the password comes from that proves that it is you.
 #[derive(Args)]
@@ -34,4 +34,48 @@ pub(crate) enum DeviceCommand {
         #[command(flatten)]
         proof: ProofArgs,
     },
+}
+
+/// `account` and its commands.
+#[derive(Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Delete the account, for good
+    ///
+    /// You leave all conversations, your contacts are told, and nobody gets your handle again. What the homes of your devices
+    /// hold stays there.
+    Delete {
+        #[command(flatten)]
+        proof: ProofArgs,
+    },
+}
+
+/// `profile`.
+#[derive(Args)]
+pub(crate) struct ProfileArgs {
+    /// Whose; your own when absent
+    #[arg(conflicts_with_all = ["name", "no_name", "locale", "no_locale"])]
+    pub(crate) handle: Option<Handle>,
+
+    /// Say what people call you; everybody sees it
+    #[arg(long, conflicts_with = "no_name")]
+    pub(crate) name: Option<DisplayName>,
+
+    /// Take the name back
+    #[arg(long)]
+    pub(crate) no_name: bool,
+
+    /// Say which language you prefer, such as `es-MX`; people whom you are connected with see it
+    #[arg(long, value_name = "TAG", conflicts_with = "no_locale")]
+    pub(crate) locale: Option<Locale>,
+
+    /// Take the language back
+    #[arg(long)]
+    pub(crate) no_locale: bool,
+}
+
+/// `search`.
+#[derive(Args)]
+pub(crate) struct SearchArgs {
+    /// How their handles begin, two characters at least
+    pub(crate) beginning: Handle,
 }

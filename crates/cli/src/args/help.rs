@@ -46,6 +46,16 @@ Examples:
 To remove a device takes the password. It is asked for without echo, unless
 TERTULIA_PASSWORD has it or --password-stdin is given.";
 
+pub(super) const ACCOUNT: &str = "\
+To delete the account takes the password. It is asked for without echo, unless
+TERTULIA_PASSWORD has it or --password-stdin is given.";
+
+pub(super) const PROFILE: &str = "\
+Examples:
+  tertulia profile --name 'Alice Munro' --locale en-CA
+  tertulia profile --no-locale
+  tertulia profile @bob";
+
 pub(super) const NEW_PASSWORD: &str = "\
 Both passwords are asked for without echo, unless TERTULIA_PASSWORD has the
 present and TERTULIA_NEW_PASSWORD the new one, or --password-stdin is given:
@@ -94,8 +104,14 @@ Examples:
 
 /// The commands in the order and company in which somebody new needs them.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("This device", &["signup", "login", "whoami", "device", "password", "sync", "warnings", "home"]),
-    ("People", &["connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
+    (
+        "This device",
+        &[
+            "signup", "login", "whoami", "profile", "device", "password", "account", "sync", "warnings",
+            "home",
+        ],
+    ),
+    ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
     ("Conversations", &["list", "send", "read", "group"]),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),

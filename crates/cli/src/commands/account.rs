@@ -1,11 +1,14 @@
-//! `signup`, `login`, `whoami`, `device`, `password`, `sync`.
+//! `signup`, `login`, `whoami`, `device`, `password`, `account`, `sync`.
 
 use tertulia::ClientBuilder;
 use zeroize::Zeroizing;
 
 use super::Session;
 use crate::{
-    args::{ChangePasswordArgs, DeviceCommand, LogInArgs, OfflineArg, PasswordArgs, ProofArgs, SignUpArgs},
+    args::{
+        AccountCommand, ChangePasswordArgs, DeviceCommand, LogInArgs, OfflineArg, PasswordArgs, ProofArgs,
+        SignUpArgs,
+    },
     error::CliError,
     output::view,
     progress::watched,
@@ -60,6 +63,15 @@ pub(super) async fn password(session: &mut Session<'_>, args: &ChangePasswordArg
     watched("Changing the password", client.change_password(&present, &new)).await?;
     let me = view::Me::from(client.me());
     session.output.changed_password(&view::ChangedPassword { handle: me.handle, hub: me.hub })
+}
+
+pub(super) async fn account(session: &mut Session<'_>, command: &AccountCommand) -> Result<(), CliError> {
+    let AccountCommand::Delete { proof } = command;
+    let builder = session.builder(false)?;
+    let password = session.proof(proof)?;
+    let client = builder.open().await?;
+    watched("Deleting the account", client.delete_account(&password)).await?;
+    session.output.deleted_account(&view::DeletedAccount { handle: client.me().handle.clone() })
 }
 
 pub(super) async fn sync(session: &mut Session<'_>) -> Result<(), CliError> {

@@ -78,7 +78,7 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
              give the passwords"
                 .into()
         }
-        ("no-secret", Command::SignUp(_) | Command::LogIn(_) | Command::Device(_)) => {
+        ("no-secret", Command::SignUp(_) | Command::LogIn(_) | Command::Device(_) | Command::Account(_)) => {
             "TERTULIA_PASSWORD or a line of standard input with `--password-stdin` gives the password".into()
         }
         ("last-admin", Command::Group(GroupCommand::Leave { .. })) => {

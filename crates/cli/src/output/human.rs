@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::{civil::Date, tz::TimeZone};
-use tertulia::{ConnectionStatus, ConversationType, Handle, Protocol};
+use tertulia::{ConnectionStatus, ConversationType, DisplayName, Handle, Locale, Protocol};
 
 use super::{
     text,
     view::{
-        ChangedPassword, Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment,
-        Rekeyed, RemovedDevice, Report, Warning,
+        ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Key, Me, Member,
+        Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Warning,
     },
 };
 
@@ -49,6 +49,10 @@ pub(crate) fn me(me: &Me) -> String {
         ("device", me.device.to_string()),
         ("hub", me.hub.clone()),
     ];
+    fields(&rows)
+}
+
+fn fields(rows: &[(&str, String)]) -> String {
     rows.iter().fold(String::new(), |mut out, (name, value)| {
         let _ = writeln!(out, "{DIM}{name:<7}{DIM:#} {value}");
         out
@@ -75,6 +79,36 @@ pub(crate) fn removed_device(removed: &RemovedDevice) -> String {
 pub(crate) fn changed_password(changed: &ChangedPassword) -> String {
     let ChangedPassword { handle, hub } = changed;
     format!("Changed. Your other devices log in again: `tertulia login {handle} --hub {hub}`.\n")
+}
+
+pub(crate) fn deleted_account(deleted: &DeletedAccount) -> String {
+    format!("The account @{} is no more. What this home holds stays here.\n", deleted.handle)
+}
+
+pub(crate) fn profile(profile: &Profile) -> String {
+    let name = profile.name.as_ref().map_or("-", DisplayName::as_str);
+    let rows = [
+        ("handle", format!("@{}", profile.handle)),
+        ("name", text::one_line(name).into_owned()),
+        ("locale", profile.locale.as_ref().map_or("-", Locale::as_str).to_owned()),
+        ("user", profile.user.to_string()),
+    ];
+    fields(&rows)
+}
+
+pub(crate) fn people(people: &[Profile], page: &Page) -> String {
+    if people.is_empty() {
+        return "Nobody's handle begins so.\n".to_owned();
+    }
+    let rows = people.iter().map(|person| {
+        let name = person.name.as_ref().map_or("", DisplayName::as_str);
+        vec![
+            Cell::new(format_args!("@{}", person.handle)),
+            Cell::new(text::one_line(name)),
+            Cell::new(person.user),
+        ]
+    });
+    table(["HANDLE", "NAME", "USER"], &[0, 2], rows, page)
 }
 
 pub(crate) fn connections(connections: &[Connection], page: &Page) -> String {
@@ -313,6 +347,9 @@ mod tests {
             rekeyed(&samples::rekeyed()),
             removed_device(&samples::removed_device()),
             changed_password(&samples::changed_password()),
+            deleted_account(&samples::deleted_account()),
+            profile(&samples::people()[0]),
+            people(&samples::people(), &PAGE),
         ];
         insta::assert_snapshot!(plain(&all.join("\n")));
     }

@@ -106,6 +106,12 @@ mod tests {
     }
 
     #[test]
+    fn people_and_a_deleted_account() {
+        let people: String = samples::people().iter().map(line).collect();
+        insta::assert_snapshot!([people, line(&samples::deleted_account())].concat());
+    }
+
+    #[test]
     fn a_text_comes_back_whole_and_does_nothing_to_a_terminal() {
         let text = "a\nb\t\"c\"\\ \u{1b}[31m \u{9b}31m \u{7f} \u{202e} \u{e0041} é ☕";
         let printed = line(&text);

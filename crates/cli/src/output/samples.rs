@@ -8,8 +8,8 @@ use tertulia::{
 use url::Url;
 
 use super::view::{
-    ChangedPassword, Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed,
-    RemovedDevice, Report, Warning, address,
+    ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Key, Me, Member, Message,
+    Moment, Profile, Rekeyed, RemovedDevice, Report, Warning, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -162,4 +162,18 @@ pub(crate) fn removed_device() -> RemovedDevice {
 
 pub(crate) fn changed_password() -> ChangedPassword {
     ChangedPassword { handle: handle("alice"), hub: me().hub }
+}
+
+pub(crate) fn deleted_account() -> DeletedAccount {
+    DeletedAccount { handle: handle("alice") }
+}
+
+pub(crate) fn people() -> Vec<Profile> {
+    let named = Profile {
+        handle: handle("alice"),
+        user: user(0xa1),
+        name: Some("Alice Munro".parse().unwrap()),
+        locale: Some("en-CA".parse().unwrap()),
+    };
+    vec![named, Profile { handle: handle("alicia"), user: user(0xa2), name: None, locale: None }]
 }

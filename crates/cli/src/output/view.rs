@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
-    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
+    ConnectionStatus, ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale,
+    Protocol, RoleName, UserId,
 };
 use url::Url;
 
@@ -90,6 +91,27 @@ pub(crate) struct RemovedDevice {
 pub(crate) struct ChangedPassword {
     pub(crate) handle: Handle,
     pub(crate) hub: String,
+}
+
+/// What `account delete` answers.
+#[derive(Serialize)]
+pub(crate) struct DeletedAccount {
+    pub(crate) handle: Handle,
+}
+
+/// A line of `search`; what `profile` answers.
+#[derive(Serialize)]
+pub(crate) struct Profile {
+    pub(crate) handle: Handle,
+    pub(crate) user: UserId,
+    pub(crate) name: Option<DisplayName>,
+    pub(crate) locale: Option<Locale>,
+}
+
+impl From<tertulia::Profile> for Profile {
+    fn from(profile: tertulia::Profile) -> Self {
+        Self { handle: profile.handle, user: profile.user, name: profile.name, locale: profile.locale }
+    }
 }
 
 /// A line of `connections`; what `connect` and the others answer.

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking, its helpers too
 
+mod accounts;
 mod backups;
 mod concurrency;
 mod connections;

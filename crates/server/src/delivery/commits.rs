@@ -266,7 +266,7 @@ fn record_members(
     // Who joins from outside changes nothing; and who has left meanwhile is in the policy until a member commits the removal.
     if let (Some(policy), false) = (policy, valid.external) {
         for NewRole { user, role } in policy::adopt(tx, sent, policy)? {
-            announce_role(tx, conversation, sender, user, role, now)?;
+            announce_role(tx, conversation, Some(sender), user, role, now)?;
         }
     }
     Ok(())

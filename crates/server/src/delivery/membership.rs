@@ -5,11 +5,12 @@ use crate::{
     error::ApiError,
     mls::Observer,
     storage::{
-        WriteTx, accounts,
+        WriteTx,
         conversations::{self, Access},
         groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
+        profiles,
     },
 };
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use tertulia_domain::{
     limits::MAX_PAIRWISE_MEMBERS,
     permission::{self, Candidate, Target},
     role::Action,
+    succession,
 };
 
 /// Creates a group with its creator as admin. Doing so again changes nothing.
@@ -66,7 +68,7 @@ pub(crate) fn add_members(
     }
     let mut candidates = Vec::with_capacity(users.len());
     for &user in users {
-        let known = accounts::user(tx, user)?.ok_or(Code::UnknownUser)?;
+        let known = profiles::user(tx, user)?.ok_or(Code::UnknownUser)?;
         if conversations::role_of(tx, conversation, user)?.is_none() {
             let connected = conversations::are_connected(tx, actor.user, known.user)?;
             candidates.push(Candidate { user, connected });
@@ -157,24 +159,20 @@ pub(crate) fn change_role(
         return Ok(());
     }
     conversations::set_role(tx, conversation, user, &name)?;
-    announce_role(tx, conversation, actor, user, name, now)
+    announce_role(tx, conversation, Some(actor), user, name, now)
 }
 
-/// Tells the members of somebody's new role.
+/// Tells the members of somebody's new role. The hub itself gives one without an actor.
 pub(super) fn announce_role(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
-    actor: UserDevice,
+    actor: Option<UserDevice>,
     user: UserId,
     role: RoleName,
     now: i64,
 ) -> Result<(), ApiError> {
-    let entry = Entry {
-        sender: Some(actor),
-        sent_at: now,
-        extra: Some(Extra::Role { user, role }),
-        ..Entry::default()
-    };
+    let entry =
+        Entry { sender: actor, sent_at: now, extra: Some(Extra::Role { user, role }), ..Entry::default() };
     log::append(tx, conversation, Kind::Role, &entry).map(|_| ())
 }
 
@@ -201,7 +199,7 @@ pub(crate) fn leave(
     let last_admin = access.role.is_admin() && roster.admins == 1;
     if let (Some(user), Some(_), true) = (successor, follows, last_admin) {
         conversations::set_role(tx, conversation, user, &RoleName::ADMIN)?;
-        announce_role(tx, conversation, leaver, user, RoleName::ADMIN, now)?;
+        announce_role(tx, conversation, Some(leaver), user, RoleName::ADMIN, now)?;
     }
     let entry = Entry {
         sender: Some(leaver),
@@ -211,7 +209,45 @@ pub(crate) fn leave(
     };
     let place = log::append(tx, conversation, Kind::Members, &entry)?;
     conversations::end_member(tx, conversation, leaver.user, place.position)?;
-    propose_removals(tx, observer, conversation, access.kind, access.epoch, now)
+    after_leaving(tx, observer, (conversation, access.kind, access.epoch), now)
+}
+
+/// Takes a user out of a conversation, whatever their role, on the hub's own account. If no admin is left, the longest
+/// member becomes one: by the policy in the commit that removes the user's devices, or at once where there is no MLS group.
+pub(super) fn take_out(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    (conversation, kind, epoch): (ConversationId, ConversationType, u64),
+    user: UserId,
+    now: i64,
+) -> Result<(), ApiError> {
+    if epoch == 0
+        && let Some(heir) = succession::heir(1, &conversations::remaining(tx, conversation, user)?)
+    {
+        conversations::set_role(tx, conversation, heir, &RoleName::ADMIN)?;
+        announce_role(tx, conversation, None, heir, RoleName::ADMIN, now)?;
+    }
+    let entry = Entry {
+        sent_at: now,
+        extra: Some(Extra::Members { joined: Vec::new(), left: vec![user] }),
+        ..Entry::default()
+    };
+    let place = log::append(tx, conversation, Kind::Members, &entry)?;
+    conversations::end_member(tx, conversation, user, place.position)?;
+    after_leaving(tx, observer, (conversation, kind, epoch), now)
+}
+
+/// The group ends when nobody is left in it; otherwise those who are take out the leaver's devices.
+fn after_leaving(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    (conversation, kind, epoch): (ConversationId, ConversationType, u64),
+    now: i64,
+) -> Result<(), ApiError> {
+    if conversations::roster(tx, conversation)?.members == 0 {
+        return conversations::end(tx, conversation, now);
+    }
+    propose_removals(tx, observer, conversation, kind, epoch, now)
 }
 
 /// Proposes to remove the leaf of every device that was removed from its account or, where membership is managed, whose

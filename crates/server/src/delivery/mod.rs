@@ -1,6 +1,7 @@
 //! What happens when something is sent into a conversation or its membership changes: the steps of one transaction,
 //! between the handlers, which know HTTP, and the storage, which knows no rules.
 
+pub(crate) mod accounts;
 pub(crate) mod commits;
 pub(crate) mod devices;
 pub(crate) mod membership;

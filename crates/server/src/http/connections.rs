@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{ApiError, sentence},
     state::{AppState, now_ms},
-    storage::{WriteTx, accounts, connections, conversations, events::append_user_event},
+    storage::{WriteTx, accounts, connections, conversations, events::append_user_event, profiles},
 };
 use axum::extract::State;
 use tertulia_api::{
@@ -53,7 +53,7 @@ async fn connect(
     let connection = state
         .storage
         .write(move |tx| {
-            let other = accounts::user_by_handle(tx, &handle)?.map(|user| user.user);
+            let other = profiles::user_by_handle(tx, &handle)?.map(|user| user.user);
             check_request(caller.user, other.unwrap_or(caller.user), other.is_some(), false)?;
             let pair = Pair { me: caller.user, other: other.unwrap_or(caller.user) };
             act(tx, &pair, &domain, Action::Connect, most)
@@ -68,7 +68,7 @@ async fn connect(
 #[utoipa::path(put, path = "/v1/connections/{user}", tag = "connections", request_body = ConnectionUpdate,
     params(("user" = String, Path, format = Uuid, description = "The other user")),
     responses((status = 200, description = "The caller's side", body = Connection)),
-    extensions(("x-problems" = json!(["not-connected", "bad-connection-update", "connection-limit"]))))]
+    extensions(("x-problems" = json!(["invalid-user", "not-connected", "bad-connection-update", "connection-limit"]))))]
 async fn update(
     State(state): State<AppState>,
     caller: Authenticated,
@@ -79,7 +79,7 @@ async fn update(
     let connection = state
         .storage
         .write(move |tx| {
-            check_update(false)?;
+            check_update(accounts::is_deleted(tx, other)?, false)?;
             act(tx, &Pair { me: caller.user, other }, &domain, Action::Set(update.status), most)
         })
         .await?;

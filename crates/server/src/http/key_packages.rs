@@ -6,8 +6,9 @@ use crate::{
     mls::key_package::{self, Expected, ValidKeyPackage},
     state::{AppState, now_ms},
     storage::{
-        accounts, connections, conversations, devices,
+        connections, conversations, devices,
         key_packages::{self, Upload},
+        profiles,
     },
 };
 use axum::extract::State;
@@ -145,7 +146,7 @@ async fn claim(
 /// Whose key packages one may claim: one's own, and those of users one is connected or in a conversation with. Of a
 /// connection only the caller's own side is asked, so that the answer does not tell who has blocked the caller.
 pub(super) fn check_claim(db: &Connection, caller: UserId, user: UserId) -> Result<(), ApiError> {
-    let known = accounts::user(db, user)?.ok_or(Code::UnknownUser)?;
+    let known = profiles::user(db, user)?.ok_or(Code::UnknownUser)?;
     let allowed = user == caller
         || connections::status(db, caller, user)? == Some(Status::Accepted)
         || conversations::share_one(db, caller, user)?;

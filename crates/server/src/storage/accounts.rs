@@ -3,7 +3,7 @@
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use tertulia_api::{Code, UserDevice, account::User};
+use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{DeviceId, Handle, UserId};
 
 /// Most sessions of a user: several for each device, and bounded, since nobody is made to log out.
@@ -46,7 +46,7 @@ pub(crate) fn credentials(
     handle: &Handle,
 ) -> Result<Option<(UserId, String)>, ApiError> {
     let found = connection
-        .prepare_cached("SELECT id, password FROM users WHERE handle = ?1")?
+        .prepare_cached("SELECT id, password FROM users WHERE handle = ?1 AND deleted_at IS NULL")?
         .query_row([handle.as_str()], |row| Ok((row.domain(0)?, row.get(1)?)))
         .optional()?;
     Ok(found)
@@ -55,7 +55,7 @@ pub(crate) fn credentials(
 /// The hash of a user's password.
 pub(crate) fn password(connection: &Connection, user: UserId) -> Result<Option<String>, ApiError> {
     let password = connection
-        .prepare_cached("SELECT password FROM users WHERE id = ?1")?
+        .prepare_cached("SELECT password FROM users WHERE id = ?1 AND deleted_at IS NULL")?
         .query_row([Sql(user)], |row| row.get(0))
         .optional()?;
     Ok(password)
@@ -156,22 +156,29 @@ fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>
     Ok(session)
 }
 
-/// A user by id.
-pub(crate) fn user(connection: &Connection, user: UserId) -> Result<Option<User>, ApiError> {
-    let found = connection
-        .prepare_cached("SELECT handle FROM users WHERE id = ?1")?
-        .query_row([Sql(user)], |row| Ok(User { user, handle: row.get(0)? }))
-        .optional()?;
-    Ok(found)
+/// Ends all sessions of a user.
+pub(crate) fn close_all_sessions(tx: &WriteTx<'_>, user: UserId) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM sessions WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.wake([user]);
+    Ok(())
 }
 
-/// A user by handle.
-pub(crate) fn user_by_handle(connection: &Connection, handle: &Handle) -> Result<Option<User>, ApiError> {
-    let found = connection
-        .prepare_cached("SELECT id FROM users WHERE handle = ?1")?
-        .query_row([handle.as_str()], |row| Ok(User { user: row.domain(0)?, handle: handle.to_string() }))
-        .optional()?;
-    Ok(found)
+/// Deletes what the account itself holds. Its id and its handle stay taken.
+pub(crate) fn delete(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM user_events WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.prepare_cached("DELETE FROM removed_devices WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.prepare_cached(
+        "UPDATE users SET password = '', name = NULL, locale = NULL, deleted_at = ?2 WHERE id = ?1",
+    )?
+    .execute(params![Sql(user), now])?;
+    Ok(())
+}
+
+/// Whether the account of this id was deleted.
+pub(crate) fn is_deleted(connection: &Connection, user: UserId) -> Result<bool, ApiError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM users WHERE id = ?1 AND deleted_at IS NOT NULL")?
+        .exists([Sql(user)])?)
 }
 
 #[cfg(test)]

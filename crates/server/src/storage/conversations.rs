@@ -16,6 +16,7 @@ use tertulia_domain::{
     connection::Status,
     permission::{Membership, Roster},
     role::ActionSet,
+    succession::Remaining,
 };
 
 /// A conversation, as its delivery sees it, and the role of the one member who asked.
@@ -367,6 +368,83 @@ pub(crate) fn as_member(connection: &Connection, user: UserId, role: RoleName) -
         .prepare_cached("SELECT handle FROM users WHERE id = ?1")?
         .query_row([Sql(user)], |row| row.get(0))?;
     Ok(Member { user, handle, role })
+}
+
+/// The current members but one, in the order of joining, as [`Remaining`] ranks them: admins are 1, others 0.
+pub(crate) fn remaining(
+    connection: &Connection,
+    conversation: ConversationId,
+    without: UserId,
+) -> Result<Vec<Remaining>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT user, role = ?3, joined_position FROM members
+         WHERE conversation = ?1 AND user <> ?2 AND left_position IS NULL",
+    )?;
+    let key = params![Sql(conversation), Sql(without), Sql(RoleName::ADMIN)];
+    let members = statement.query_map(key, |row| {
+        Ok(Remaining { user: row.domain(0)?, rank: row.get(1)?, joined: row.get(2)? })
+    })?;
+    Ok(members.collect::<Result<_, _>>()?)
+}
+
+/// The conversations that a user is in, with their types and epochs.
+pub(crate) fn of_user(
+    connection: &Connection,
+    user: UserId,
+) -> Result<Vec<(ConversationId, ConversationType, u64)>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.id, c.type, c.epoch FROM members m JOIN conversations c ON c.id = m.conversation
+         WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
+    )?;
+    let found = statement.query_map([Sql(user)], |row| {
+        Ok((row.domain(0)?, row.domain(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Whether the user is in the conversation or once was.
+pub(crate) fn was_in(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<bool, ApiError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM members WHERE conversation = ?1 AND user = ?2")?
+        .exists(params![Sql(conversation), Sql(user)])?)
+}
+
+/// Notes that nobody is left in a conversation, for good. What its members do not need any more goes at once.
+pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE conversations SET ended_at = ?2 WHERE id = ?1")?
+        .execute(params![Sql(conversation), now])?;
+    for table in ["groups", "leaves", "proposals"] {
+        tx.prepare_cached(&format!("DELETE FROM {table} WHERE conversation = ?1"))?
+            .execute([Sql(conversation)])?;
+    }
+    Ok(delete_ended(tx)?)
+}
+
+/// Deletes the ended conversations of which nobody has anything to read any more: every device of who was in them has
+/// acknowledged what is in its stream of them.
+pub(crate) fn delete_ended(connection: &Connection) -> rusqlite::Result<()> {
+    let ended: Vec<ConversationId> = connection
+        .prepare_cached(
+            "SELECT id FROM conversations c WHERE ended_at IS NOT NULL AND NOT EXISTS (
+                 SELECT 1 FROM members m JOIN devices d ON d.user = m.user AND d.acknowledged < m.left_position
+                 WHERE m.conversation = c.id)",
+        )?
+        .query_map((), |row| row.domain(0))?
+        .collect::<Result<_, _>>()?;
+    for conversation in ended {
+        for sql in [
+            "DELETE FROM log WHERE conversation = ?1",
+            "DELETE FROM members WHERE conversation = ?1",
+            "DELETE FROM conversations WHERE id = ?1",
+        ] {
+            connection.prepare_cached(sql)?.execute([Sql(conversation)])?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the id is that of a user, whose `self` conversation it names.

@@ -104,6 +104,19 @@ pub(crate) fn remove(tx: &WriteTx<'_>, address: UserDevice, now: i64) -> Result<
     Ok(true)
 }
 
+/// Removes all devices of a user, with their sessions and key packages.
+pub(crate) fn remove_all(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<Vec<UserDevice>, ApiError> {
+    let devices: Vec<_> =
+        list(tx, user)?.into_iter().map(|known| UserDevice { user, device: known.device }).collect();
+    for device in &devices {
+        accounts::close_sessions_of(tx, *device, now)?;
+        key_packages::delete_all(tx, *device)?;
+    }
+    accounts::close_all_sessions(tx, user)?;
+    tx.prepare_cached("DELETE FROM devices WHERE user = ?1")?.execute([Sql(user)])?;
+    Ok(devices)
+}
+
 fn was_removed(connection: &Connection, address: UserDevice) -> Result<bool, ApiError> {
     Ok(connection
         .prepare_cached("SELECT 1 FROM removed_devices WHERE user = ?1 AND device = ?2")?

@@ -13,6 +13,7 @@ pub(crate) mod groups;
 pub(crate) mod key_packages;
 pub(crate) mod log;
 pub(crate) mod pairwise;
+pub(crate) mod profiles;
 mod readers;
 mod sql;
 pub(crate) mod stream;
@@ -82,6 +83,10 @@ impl Storage {
         connection.pragma_update(None, "foreign_keys", true)?;
         MIGRATIONS.to_latest(&mut connection)?;
         let (domain, position) = identity(&connection, domain)?;
+        // What nobody needed to read any more only since it ended.
+        let transaction = connection.transaction()?;
+        conversations::delete_ended(&transaction)?;
+        transaction.commit()?;
 
         let readers = (0..READERS).map(|_| open_reader(path)).collect::<Result<_, _>>()?;
         let (writer, queue) = Writer::new(WAITING_JOBS);

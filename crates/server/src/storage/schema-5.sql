@@ -1,4 +1,11 @@
--- Schema version 5: devices and accounts that are no more.
+-- Schema version 5: devices and accounts that are no more, and what users say of themselves.
+
+ALTER TABLE users ADD COLUMN name       TEXT;    -- for people
+ALTER TABLE users ADD COLUMN locale     TEXT;    -- a language tag
+ALTER TABLE users ADD COLUMN deleted_at INTEGER; -- of a deleted account, of which id and handle stay, so that nobody gets them
+
+-- When the last member of a group went. It is deleted once all who were in it have read what is theirs.
+ALTER TABLE conversations ADD COLUMN ended_at INTEGER;
 
 -- Devices that their user has removed. Their ids are not used again: a leaf that others have not removed yet must not
 -- become that of another device.
@@ -18,3 +25,5 @@ CREATE TABLE removed_sessions (
 CREATE INDEX removed_sessions_by_time ON removed_sessions (removed_at);
 
 CREATE INDEX leaves_by_device ON leaves (user, device);
+CREATE INDEX connections_by_other ON connections (other);
+CREATE INDEX conversations_ended ON conversations (ended_at) WHERE ended_at IS NOT NULL;
