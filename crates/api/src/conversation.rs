@@ -2,7 +2,7 @@
 
 use crate::bytes::Base64;
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, ConversationType, Protocol, RoleName, UserId};
+use tertulia_domain::{ConversationId, ConversationType, Protocol, RoleName, TeamId, UserId};
 use utoipa::ToSchema;
 
 /// The media type of MLS messages (RFC 9420 §17.8). A body of several messages is their concatenation; each `MLSMessage`
@@ -44,6 +44,10 @@ pub struct Conversation {
     pub epoch: u64,
     /// When it was created, milliseconds since 1970.
     pub created_at: i64,
+    /// The team that it belongs to, if it belongs to one. Who leaves the team leaves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub team: Option<TeamId>,
 }
 
 /// All conversations of the caller.
@@ -64,6 +68,9 @@ pub struct NewConversation {
     #[serde(default)]
     #[schema(value_type = String, example = "mls")]
     pub protocol: Protocol,
+    /// Whether it is to belong to the caller's team.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub team: bool,
 }
 
 /// Changes a member's role.

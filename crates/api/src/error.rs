@@ -78,6 +78,11 @@ codes! {
     UnknownUser = "unknown-user", 404, Correct, "There is no such user.";
     InvalidUser = "invalid-user", 400, Correct, "One cannot connect with this user: it is oneself, or nobody.";
     SameTeam = "same-team", 403, Accept, "Members of one team are always connected.";
+    NoTeam = "no-team", 404, Accept, "The user is in no team.";
+    AlreadyInTeam = "already-in-team", 403, Accept, "The user is in a team, and can be in one only.";
+    InvalidInvitation = "invalid-invitation", 404, Accept, "There is no such invitation, or it was used or has expired.";
+    LastOwner = "last-owner", 403, Accept, "A team cannot be left without an owner.";
+    TeamLimit = "team-limit", 403, Accept, "The team has as many members, invitations or roles as this hub allows.";
     BadConnectionUpdate = "bad-connection-update", 403, Accept, "The connection cannot change to that state from the one it is in.";
     NotConnected = "not-connected", 403, Accept, "The two users are not connected.";
     ConnectionLimit = "connection-limit", 403, Accept, "The user has as many connections and open requests as this hub allows.";
@@ -87,7 +92,7 @@ codes! {
     InvalidPairwiseKey = "invalid-pairwise-key", 400, Correct, "A key for pairwise sessions is not one of this device's.";
     PairwiseKeyLimit = "pairwise-key-limit", 403, Accept, "The device has as many one-time keys here as this hub keeps.";
     NoConversation = "no-conversation", 404, Accept, "There is no such conversation, or the user is not a member of it.";
-    ActionDenied = "action-denied", 403, Accept, "The user's role in this conversation does not allow it.";
+    ActionDenied = "action-denied", 403, Accept, "The user's role in this conversation or team does not allow it.";
     InvalidOperation = "invalid-operation", 403, Correct, "A conversation of this type cannot do that.";
     WrongProtocol = "wrong-protocol", 409, CatchUp, "The conversation's protocol, which may have changed, does not take that.";
     InvalidProtocolTransition = "invalid-protocol-transition", 403, Accept, "The protocol goes from pairwise over mixed to mls, one step at a time and never back.";

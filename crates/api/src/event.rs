@@ -3,9 +3,11 @@
 //! A device's stream is its user's own events and the logs of the conversations that the user is in, merged in the order in
 //! which the hub accepted them. Delivery is at least once; a device drops what it has seen by its cursor.
 
-use crate::{bytes::Base64, connection::Connection, conversation::Member, error::UserDevice};
+use crate::{
+    bytes::Base64, connection::Connection, conversation::Member, error::UserDevice, team::TeamMember,
+};
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, DeviceId, Protocol, RoleName, UserId};
+use tertulia_domain::{ConversationId, DeviceId, Protocol, RoleName, TeamId, UserId};
 use utoipa::{IntoParams, ToSchema};
 
 /// An event with its place in the stream.
@@ -59,6 +61,34 @@ pub enum EventBody {
         /// Who is no more.
         #[schema(value_type = String, format = Uuid)]
         user: UserId,
+    },
+    /// Somebody is now in the user's team, perhaps the user. Members of one team are connected without having connections.
+    #[serde(rename = "team.member-joined")]
+    TeamMemberJoined {
+        /// The team.
+        #[schema(value_type = String, format = Uuid)]
+        team: TeamId,
+        /// Who joined.
+        member: TeamMember,
+    },
+    /// Somebody has left the user's team, or was removed from it, perhaps the user.
+    #[serde(rename = "team.member-left")]
+    TeamMemberLeft {
+        /// The team.
+        #[schema(value_type = String, format = Uuid)]
+        team: TeamId,
+        /// Who left.
+        #[schema(value_type = String, format = Uuid)]
+        user: UserId,
+    },
+    /// The role of a member of the user's team has changed.
+    #[serde(rename = "team.role-changed")]
+    TeamRoleChanged {
+        /// The team.
+        #[schema(value_type = String, format = Uuid)]
+        team: TeamId,
+        /// The member, who has the new role.
+        member: TeamMember,
     },
     /// One of the user's devices was removed from the account.
     #[serde(rename = "device.removed")]
@@ -178,7 +208,10 @@ impl EventBody {
             Self::ConnectionUpdated { .. }
             | Self::DeviceAdded { .. }
             | Self::DeviceRemoved { .. }
-            | Self::UserDeleted { .. } => None,
+            | Self::UserDeleted { .. }
+            | Self::TeamMemberJoined { .. }
+            | Self::TeamMemberLeft { .. }
+            | Self::TeamRoleChanged { .. } => None,
             Self::ConversationJoined { entry }
             | Self::Message { entry, .. }
             | Self::Name { entry, .. }

@@ -6,6 +6,7 @@ mod client;
 mod help;
 mod home;
 mod serve;
+mod team;
 
 pub(crate) use account::{
     AccountCommand, ChangePasswordArgs, DeviceCommand, ProfileArgs, ProofArgs, SearchArgs,
@@ -17,6 +18,7 @@ pub(crate) use client::{
 pub(crate) use help::{command, command_for_manual, reference};
 pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
 pub(crate) use serve::{LogFormat, ServeArgs};
+pub(crate) use team::{TeamCommand, team_role};
 
 use std::path::PathBuf;
 
@@ -125,6 +127,10 @@ pub(crate) enum Command {
     /// List connections and requests
     Connections(OfflineArg),
 
+    /// Make a team, invite people, and manage it
+    #[command(subcommand, after_help = help::TEAM)]
+    Team(TeamCommand),
+
     /// List conversations
     List(OfflineArg),
     /// Make groups and manage them
@@ -205,6 +211,15 @@ mod tests {
             "block bob",
             "unblock bob",
             "cancel bob",
+            "team create 'Café Gijón'",
+            "team show",
+            "team invite --days 1",
+            "team join aBc-_9",
+            "team members --json",
+            "team role @bob admin",
+            "team remove bob",
+            "team leave",
+            "group create Thursday --team @bob",
             "group create Thursday",
             "group create 'Book club' @bob carol",
             "group create Thursday --protocol pairwise @bob",
@@ -241,6 +256,9 @@ mod tests {
             ("profile --locale klingonese-of-the-homeworld-and-beyond", ErrorKind::ValueValidation),
             ("search a", ErrorKind::ValueValidation),
             ("account", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("team create", ErrorKind::MissingRequiredArgument),
+            ("team invite --days 31", ErrorKind::ValueValidation),
+            ("team role bob king", ErrorKind::InvalidValue),
             ("device remove", ErrorKind::MissingRequiredArgument),
             ("device remove phone", ErrorKind::ValueValidation),
             ("home rekey", ErrorKind::MissingRequiredArgument),

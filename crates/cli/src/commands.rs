@@ -8,6 +8,7 @@ mod home;
 mod messages;
 mod people;
 mod serve;
+mod team;
 
 use std::{io::StdinLock, path::PathBuf};
 
@@ -46,6 +47,7 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Unblock(args) => connections::change(session, args, Change::Unblock).await,
         Command::Cancel(args) => connections::change(session, args, Change::Cancel).await,
         Command::Connections(args) => connections::list(session, args).await,
+        Command::Team(command) => team::team(session, command).await,
         Command::List(args) => conversations::list(session, args).await,
         Command::Group(group) => conversations::group(session, group).await,
         Command::Warnings(args) => account::warnings(session, args).await,

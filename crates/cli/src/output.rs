@@ -59,6 +59,19 @@ impl Output {
         self.all(people, |people| human::people(people, &Page::stdout()))
     }
 
+    /// One team, or none.
+    pub(crate) fn teams(self, teams: &[view::Team]) -> Result<(), CliError> {
+        self.all(teams, human::teams)
+    }
+
+    pub(crate) fn team_members(self, members: &[view::TeamMember]) -> Result<(), CliError> {
+        self.all(members, |members| human::team_members(members, &Page::stdout()))
+    }
+
+    pub(crate) fn invitation(self, invitation: &view::Invitation) -> Result<(), CliError> {
+        self.one(invitation, |invitation| human::invitation(invitation, &Page::stdout()))
+    }
+
     pub(crate) fn connections(self, connections: &[view::Connection]) -> Result<(), CliError> {
         self.all(connections, |connections| human::connections(connections, &Page::stdout()))
     }

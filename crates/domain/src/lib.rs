@@ -1,9 +1,9 @@
 //! The rules of Tertulia, as types and pure functions: what things are called, who is connected with whom, who may do what.
 //!
 //! This crate **owns** the [ids] of users, devices, conversations and hubs; the [types and names of
-//! conversations](conversation); [roles](role) and the [checks](permission) that follow from them; [profiles](profile); the
-//! [connection] state machine; the [protocols](protocol) of conversations and for whom [pairwise] messages must be; and the
-//! [limits] that both sides keep. Server and client use the same ones.
+//! conversations](conversation); [roles](role) and the [checks](permission) that follow from them; [profiles](profile);
+//! [teams](team); the [connection] state machine; the [protocols](protocol) of conversations and for whom [pairwise] messages
+//! must be; and the [limits] that both sides keep. Server and client use the same ones.
 //!
 //! It **leaves to others** everything that happens: storage, network, clocks, encryption, HTTP statuses. Nothing here does
 //! I/O; the functions are given facts and answer with what is to be done, or with an error that has a stable code.
@@ -43,10 +43,11 @@ pub mod protocol;
 pub mod role;
 pub mod signing;
 pub mod succession;
+pub mod team;
 mod text;
 
 pub use conversation::{ConversationName, ConversationNameError, ConversationType};
-pub use ids::{ConversationId, DeviceAddress, DeviceId, Domain, Handle, OneToOne, Sequence, UserId};
+pub use ids::{ConversationId, DeviceAddress, DeviceId, Domain, Handle, OneToOne, Sequence, TeamId, UserId};
 pub use profile::{DisplayName, Locale};
 pub use protocol::Protocol;
 pub use role::{Role, RoleName};

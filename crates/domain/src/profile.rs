@@ -11,7 +11,7 @@ use oxilangtag::LanguageTag;
 
 use crate::{connection::Status, conversation::disturbs_its_line, text::serde_by_text};
 
-/// The name that people know a user by: 1–128 characters without white space around them. Not unique. Cheap to clone.
+/// The name that people know a user or a team by: 1–128 characters without white space around them. Not unique. Cheap to clone.
 ///
 /// It is shown inside lines that the application writes, so it cannot break or reorder them: see
 /// [`ConversationName`](crate::ConversationName).

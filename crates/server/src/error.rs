@@ -4,7 +4,7 @@ use crate::{mls::Rejection, storage::StorageError};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use tertulia_api::{Code, Problem, UserDevice, pairwise::DeviceMismatch};
-use tertulia_domain::{connection::ConnectionError, permission::PermissionError};
+use tertulia_domain::{connection::ConnectionError, permission::PermissionError, team::TeamError};
 
 /// Why a request is not done.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,15 @@ impl From<ConnectionError> for ApiError {
 
 impl From<PermissionError> for ApiError {
     fn from(error: PermissionError) -> Self {
+        match error.code().parse::<Code>() {
+            Ok(code) => Self::new(code, sentence(&error)),
+            Err(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<TeamError> for ApiError {
+    fn from(error: TeamError) -> Self {
         match error.code().parse::<Code>() {
             Ok(code) => Self::new(code, sentence(&error)),
             Err(_) => Self::internal(error),

@@ -61,6 +61,7 @@ async fn every_endpoint_is_described_with_its_problems() {
     [
       "DELETE /v1/conversations/{conversation}/members/{user}",
       "DELETE /v1/sessions/current",
+      "DELETE /v1/team/members/{user}",
       "GET /healthz",
       "GET /metrics",
       "GET /v1/connections",
@@ -75,6 +76,8 @@ async fn every_endpoint_is_described_with_its_problems() {
       "GET /v1/pairwise-keys/count",
       "GET /v1/search/users",
       "GET /v1/self",
+      "GET /v1/team",
+      "GET /v1/team/members",
       "GET /v1/users",
       "GET /v1/users/{user}",
       "POST /v1/accounts",
@@ -93,13 +96,18 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/pairwise-keys/claims",
       "POST /v1/self/delete",
       "POST /v1/sessions",
+      "POST /v1/team",
+      "POST /v1/team/invitations",
+      "POST /v1/team/join",
+      "POST /v1/team/leave",
       "PUT /v1/connections/{user}",
       "PUT /v1/conversations/{conversation}/members/{user}/role",
       "PUT /v1/conversations/{conversation}/name",
       "PUT /v1/conversations/{conversation}/protocol",
       "PUT /v1/self/password",
       "PUT /v1/self/password",
-      "PUT /v1/self/profile"
+      "PUT /v1/self/profile",
+      "PUT /v1/team/members/{user}/role"
     ]
     "#);
 }

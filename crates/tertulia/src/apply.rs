@@ -1,7 +1,8 @@
 //! Writing events down: decrypted content, consumed keys and the cursor in one transaction.
 
 use crate::{
-    Client, Result, Suspicion, link::group_of, pairwise::Sessions, suspicion::note, sync::wipe, todo::Todo,
+    Client, Result, Suspicion, link::group_of, pairwise::Sessions, suspicion::note, sync::wipe, team::People,
+    todo::Todo,
 };
 use std::{
     collections::{BTreeSet, HashMap},
@@ -28,6 +29,8 @@ use tertulia_store::{
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     pub(crate) conversations: HashMap<ConversationId, Conversation>,
+    /// After somebody joined or left the user's team.
+    pub(crate) people: Option<People>,
 }
 
 /// What a page of events came to.
@@ -38,6 +41,7 @@ pub(crate) struct Applied {
     pub(crate) changed: Vec<ConversationId>,
     pub(crate) connections: Vec<Connection>,
     pub(crate) deleted_users: Vec<UserId>,
+    pub(crate) team_changed: bool,
     pub(crate) undecryptable: u64,
     pub(crate) suspicious: u64,
     pub(crate) todo: Todo,
@@ -108,6 +112,11 @@ impl Page<'_> {
         match body {
             EventBody::ConnectionUpdated { connection } => self.connection(connection),
             EventBody::UserDeleted { user } => self.user_deleted(user),
+            EventBody::TeamMemberJoined { .. } | EventBody::TeamMemberLeft { .. } => self.team_changed(),
+            EventBody::TeamRoleChanged { .. } => {
+                self.applied.team_changed = true;
+                Ok(())
+            }
             EventBody::Message { entry, message } => self.message(entry, message.0, false).await,
             EventBody::Name { entry, message } => self.message(entry, message.0, true).await,
             // Without a ciphertext it is one's own, written down with the hub's answer, or not for this device.
@@ -195,6 +204,17 @@ impl Page<'_> {
             w.put_connection(&ConnectionRecord { status: Status::Cancelled, ..record })?;
             w.set_active(conversation, false)
         })?)
+    }
+
+    /// What was fetched for the page holds for all of its events: it is at least as new as they are.
+    fn team_changed(&mut self) -> Result<()> {
+        self.applied.team_changed = true;
+        self.applied.todo.key_packages = true;
+        if let Some(people) = self.prepared.people.take() {
+            let ended = self.client.take_over(&mut self.tx, people)?;
+            self.applied.changed.extend(ended);
+        }
+        Ok(())
     }
 
     /// An application message. One of this device's own leaves the outbox.

@@ -100,13 +100,11 @@ impl Client {
 
     /// Takes over the connections and conversations that the user has already.
     async fn take_stock(&self) -> Result<()> {
-        let connections = self.inner().hub.connections().await?.connections;
+        let people = self.fetch_people().await?;
         let conversations = self.inner().hub.conversations().await?.conversations;
         let mut tx = self.inner().session.new_transaction().await?;
+        self.take_over(&mut tx, people)?;
         tx.store_write(move |w| {
-            for connection in &connections {
-                crate::apply::put_connection(w, connection)?;
-            }
             for conversation in &conversations {
                 crate::apply::put_conversation(w, conversation)?;
             }

@@ -135,6 +135,9 @@ impl Events {
                 self.ready.push_back(ClientEvent::Connection(connection));
             }
         }
+        if applied.team_changed {
+            self.ready.push_back(ClientEvent::TeamChanged);
+        }
         self.ready.extend(applied.deleted_users.iter().copied().map(ClientEvent::UserDeleted));
         self.ready.extend(applied.changed.iter().copied().map(ClientEvent::ConversationChanged));
         self.tell_messages()

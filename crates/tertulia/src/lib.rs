@@ -48,18 +48,21 @@ mod rules;
 mod sending;
 mod suspicion;
 mod sync;
+mod team;
 mod todo;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, Profile, SyncReport,
+    ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery, Profile,
+    SyncReport, Team, TeamMember,
 };
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_domain::{
     ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, RoleName,
-    UserId, connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
+    TeamId, UserId, connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
+    team::TeamRole,
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};
 

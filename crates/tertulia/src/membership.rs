@@ -33,6 +33,30 @@ impl Client {
         members: &[Handle],
         protocol: Protocol,
     ) -> Result<Conversation> {
+        self.create_group_in(name, members, protocol, false).await
+    }
+
+    /// Makes a group of the user's team: who leaves the team leaves it. Its members need not be in the team.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_group_with`](Self::create_group_with), and `no-team`.
+    pub async fn create_team_group(
+        &self,
+        name: &str,
+        members: &[Handle],
+        protocol: Protocol,
+    ) -> Result<Conversation> {
+        self.create_group_in(name, members, protocol, true).await
+    }
+
+    async fn create_group_in(
+        &self,
+        name: &str,
+        members: &[Handle],
+        protocol: Protocol,
+        team: bool,
+    ) -> Result<Conversation> {
         let name: ConversationName = name.parse()?;
         // All that can be refused is asked first, so that no empty group is left behind.
         let members = self.users(members).await?;
@@ -40,7 +64,7 @@ impl Client {
             self.check_connected(&members)?;
         }
         let id = ConversationId::random();
-        let made = self.inner().hub.create_conversation(id, protocol).await?;
+        let made = self.inner().hub.create_conversation(id, protocol, team).await?;
         let mut tx = self.inner().session.new_transaction().await?;
         let (fetched, known) = (made.clone(), name.clone());
         tx.store_write(move |w| {

@@ -32,6 +32,7 @@ impl Client {
     /// other error nothing was sent and nothing is kept: [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::NotConnected`],
     /// [`Error::NotAMember`], [`Error::Distrusted`], and what the hub refuses.
     pub async fn send(&self, id: ConversationId, text: &str) -> Result<Message> {
+        self.know_one_to_one(id).await?;
         let content = self.text_content(id, text)?;
         let accepted = self.send_content(id, OutboxKind::Message, content).await?;
         Ok(Message {
@@ -51,6 +52,7 @@ impl Client {
     ///
     /// As [`send`](Self::send), without what takes the hub to refuse.
     pub async fn queue(&self, id: ConversationId, text: &str) -> Result<()> {
+        self.know_one_to_one(id).await?;
         let content = self.text_content(id, text)?;
         self.enqueue(id, OutboxKind::Message, content).await.map(drop)
     }

@@ -162,6 +162,12 @@ impl Client {
             }
         }
         let mut prepared = Prepared::default();
+        let of_the_team = |event: &Event| {
+            matches!(event.body, EventBody::TeamMemberJoined { .. } | EventBody::TeamMemberLeft { .. })
+        };
+        if events.iter().any(of_the_team) {
+            prepared.people = Some(self.fetch_people().await?);
+        }
         for id in wanted {
             match self.inner().hub.conversation(id).await {
                 Ok(conversation) => {

@@ -17,8 +17,11 @@ use tertulia_api::{
         ClaimedPairwiseKeys, NewMembers, PairwiseAccepted, PairwiseKeyClaim, PairwiseKeyCount,
         PairwiseKeyUpload, ProtocolUpdate,
     },
+    team::{Invitation, JoinTeam, NewInvitation, NewTeam, Team, TeamMembers, TeamRoleUpdate},
 };
-use tertulia_domain::{ConversationId, DeviceId, Handle, Protocol, UserId, connection::Status};
+use tertulia_domain::{
+    ConversationId, DeviceId, Handle, Protocol, UserId, connection::Status, team::TeamRole,
+};
 
 type Result<T> = std::result::Result<T, TransportError>;
 
@@ -145,6 +148,50 @@ impl Hub {
     }
 }
 
+/// Teams.
+impl Hub {
+    /// The user's team.
+    pub async fn team(&self) -> Result<Team> {
+        self.get("v1/team").await
+    }
+
+    /// Makes a team with the user as its owner.
+    pub async fn create_team(&self, name: &str) -> Result<Team> {
+        self.send(Method::POST, "v1/team", &NewTeam { name: name.to_owned() }).await
+    }
+
+    /// The members of the user's team.
+    pub async fn team_members(&self) -> Result<TeamMembers> {
+        self.get("v1/team/members").await
+    }
+
+    /// Makes an invitation to the user's team that is valid for so many seconds.
+    pub async fn invite_to_team(&self, valid_for: Option<u64>) -> Result<Invitation> {
+        self.send(Method::POST, "v1/team/invitations", &NewInvitation { valid_for }).await
+    }
+
+    /// Accepts an invitation.
+    pub async fn join_team(&self, code: &str) -> Result<Team> {
+        self.send(Method::POST, "v1/team/join", &JoinTeam { code: code.to_owned() }).await
+    }
+
+    /// Leaves the user's team.
+    pub async fn leave_team(&self) -> Result<()> {
+        self.bytes(self.request(Method::POST, "v1/team/leave")?).await.map(drop)
+    }
+
+    /// Removes somebody from the user's team.
+    pub async fn remove_from_team(&self, user: UserId) -> Result<()> {
+        self.bytes(self.request(Method::DELETE, &format!("v1/team/members/{user}"))?).await.map(drop)
+    }
+
+    /// Changes the role of a member of the user's team.
+    pub async fn set_team_role(&self, user: UserId, role: TeamRole) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("v1/team/members/{user}/role"))?;
+        self.bytes(request.json(&TeamRoleUpdate { role })).await.map(drop)
+    }
+}
+
 /// Conversations and what is sent into them.
 impl Hub {
     /// All conversations of the user.
@@ -157,13 +204,14 @@ impl Hub {
         self.get(&format!("v1/conversations/{id}")).await
     }
 
-    /// Creates a group with the user as its admin.
+    /// Creates a group with the user as its admin; `team`: as one of the user's team.
     pub async fn create_conversation(
         &self,
         conversation: ConversationId,
         protocol: Protocol,
+        team: bool,
     ) -> Result<Conversation> {
-        self.send(Method::POST, "v1/conversations", &NewConversation { conversation, protocol }).await
+        self.send(Method::POST, "v1/conversations", &NewConversation { conversation, protocol, team }).await
     }
 
     /// Changes the protocol of a group.

@@ -71,6 +71,9 @@ pub(crate) enum GroupCommand {
         /// How messages are encrypted
         #[arg(long, value_enum, default_value_t)]
         protocol: GroupProtocol,
+        /// Make it one of your team: who leaves the team leaves it
+        #[arg(long)]
+        team: bool,
         #[command(flatten)]
         offline: OfflineArg,
     },

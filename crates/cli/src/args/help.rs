@@ -70,6 +70,14 @@ Examples:
 With --passphrase-stdin, standard input has the passphrase of this home in
 its first line and the new one in the second. A terminal asks without echo.";
 
+pub(super) const TEAM: &str = "\
+Examples:
+  tertulia team create 'Café Gijón'
+  tertulia team invite                # prints a code, for one person, who types:
+  tertulia team join CODE
+  tertulia team role @bob admin
+  tertulia group create Minutes @bob --team";
+
 pub(super) const GROUP: &str = "\
 Examples:
   tertulia group create Thursday @bob @carol
@@ -103,7 +111,7 @@ Examples:
   tertulia man ~/.local/share/man/man1";
 
 /// The commands in the order and company in which somebody new needs them.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     (
         "This device",
         &[
@@ -112,6 +120,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
+    ("Teams", &["team"]),
     ("Conversations", &["list", "send", "read", "group"]),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),

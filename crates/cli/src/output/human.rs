@@ -11,8 +11,8 @@ use tertulia::{ConnectionStatus, ConversationType, DisplayName, Handle, Locale, 
 use super::{
     text,
     view::{
-        ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Key, Me, Member,
-        Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Warning,
+        ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key, Me,
+        Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Team, TeamMember, Warning,
     },
 };
 
@@ -109,6 +109,35 @@ pub(crate) fn people(people: &[Profile], page: &Page) -> String {
         ]
     });
     table(["HANDLE", "NAME", "USER"], &[0, 2], rows, page)
+}
+
+pub(crate) fn teams(teams: &[Team]) -> String {
+    let Some(team) = teams.first() else {
+        return "You are in no team. `tertulia team create NAME` makes one.\n".to_owned();
+    };
+    let rows = [
+        ("team", text::one_line(team.name.as_str()).into_owned()),
+        ("role", team.role.to_string()),
+        ("id", team.id.to_string()),
+    ];
+    fields(&rows)
+}
+
+pub(crate) fn team_members(members: &[TeamMember], page: &Page) -> String {
+    let rows = members.iter().map(|member| {
+        vec![
+            Cell::new(format_args!("@{}", member.handle)),
+            Cell::new(member.role),
+            Cell::new(minute(member.joined_at, page)),
+        ]
+    });
+    table(["HANDLE", "ROLE", "SINCE"], &[0], rows, page)
+}
+
+pub(crate) fn invitation(invitation: &Invitation, page: &Page) -> String {
+    let until = minute(invitation.expires_at, page);
+    let code = text::one_line(&invitation.code);
+    format!("For one person, until {until}:\n  tertulia team join {code}\n")
 }
 
 pub(crate) fn connections(connections: &[Connection], page: &Page) -> String {
@@ -350,6 +379,10 @@ mod tests {
             deleted_account(&samples::deleted_account()),
             profile(&samples::people()[0]),
             people(&samples::people(), &PAGE),
+            teams(&[samples::team()]),
+            teams(&[]),
+            team_members(&samples::team_members(), &PAGE),
+            invitation(&samples::invitation(), &PAGE),
         ];
         insta::assert_snapshot!(plain(&all.join("\n")));
     }

@@ -112,6 +112,12 @@ mod tests {
     }
 
     #[test]
+    fn a_team_its_members_and_an_invitation() {
+        let members: String = samples::team_members().iter().map(line).collect();
+        insta::assert_snapshot!([line(&samples::team()), members, line(&samples::invitation())].concat());
+    }
+
+    #[test]
     fn a_text_comes_back_whole_and_does_nothing_to_a_terminal() {
         let text = "a\nb\t\"c\"\\ \u{1b}[31m \u{9b}31m \u{7f} \u{202e} \u{e0041} é ☕";
         let printed = line(&text);

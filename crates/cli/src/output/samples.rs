@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use tertulia::{
-    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
+    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, TeamId,
+    TeamRole, UserId,
 };
 use url::Url;
 
 use super::view::{
-    ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Key, Me, Member, Message,
-    Moment, Profile, Rekeyed, RemovedDevice, Report, Warning, address,
+    ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key, Me, Member,
+    Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Team, TeamMember, Warning, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -176,4 +177,28 @@ pub(crate) fn people() -> Vec<Profile> {
         locale: Some("en-CA".parse().unwrap()),
     };
     vec![named, Profile { handle: handle("alicia"), user: user(0xa2), name: None, locale: None }]
+}
+
+pub(crate) fn team() -> Team {
+    Team {
+        id: TeamId::from_bytes([0x7e; 16]),
+        name: "Café Gijón".parse().unwrap(),
+        role: TeamRole::Owner,
+        created_at: Moment::from_millis(EVENING),
+    }
+}
+
+pub(crate) fn team_members() -> Vec<TeamMember> {
+    [("alice", 0xa1, TeamRole::Owner), ("maximiliana", 0xca, TeamRole::Member)]
+        .map(|(name, number, role)| TeamMember {
+            handle: handle(name),
+            user: user(number),
+            role,
+            joined_at: Moment::from_millis(EVENING),
+        })
+        .into()
+}
+
+pub(crate) fn invitation() -> Invitation {
+    Invitation { code: "x".repeat(43), expires_at: Moment::from_millis(EVENING) }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
     ConnectionStatus, ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale,
-    Protocol, RoleName, UserId,
+    Protocol, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 
@@ -111,6 +111,52 @@ pub(crate) struct Profile {
 impl From<tertulia::Profile> for Profile {
     fn from(profile: tertulia::Profile) -> Self {
         Self { handle: profile.handle, user: profile.user, name: profile.name, locale: profile.locale }
+    }
+}
+
+/// What `team show`, `team create` and `team join` answer; after `team leave` there is none.
+#[derive(Serialize)]
+pub(crate) struct Team {
+    #[serde(rename = "team")]
+    pub(crate) id: TeamId,
+    pub(crate) name: DisplayName,
+    pub(crate) role: TeamRole,
+    pub(crate) created_at: Moment,
+}
+
+impl From<tertulia::Team> for Team {
+    fn from(team: tertulia::Team) -> Self {
+        let created_at = Moment::from_millis(team.created_at);
+        Self { id: team.team, name: team.name, role: team.role, created_at }
+    }
+}
+
+/// A line of `team members`.
+#[derive(Serialize)]
+pub(crate) struct TeamMember {
+    pub(crate) handle: Handle,
+    pub(crate) user: UserId,
+    pub(crate) role: TeamRole,
+    pub(crate) joined_at: Moment,
+}
+
+impl From<tertulia::TeamMember> for TeamMember {
+    fn from(member: tertulia::TeamMember) -> Self {
+        let joined_at = Moment::from_millis(member.joined_at);
+        Self { handle: member.handle, user: member.user, role: member.role, joined_at }
+    }
+}
+
+/// What `team invite` answers.
+#[derive(Serialize)]
+pub(crate) struct Invitation {
+    pub(crate) code: String,
+    pub(crate) expires_at: Moment,
+}
+
+impl From<tertulia::Invitation> for Invitation {
+    fn from(invitation: tertulia::Invitation) -> Self {
+        Self { code: invitation.code, expires_at: Moment::from_millis(invitation.expires_at) }
     }
 }
 

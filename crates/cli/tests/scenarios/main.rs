@@ -19,4 +19,5 @@ mod refusals;
 mod secrecy;
 mod serving;
 mod support;
+mod teams;
 mod whole_path;

@@ -1,6 +1,6 @@
 //! Changes of membership and roles that are not commits.
 
-use super::{access, pairwise::wrong_protocol};
+use super::{access, pairwise::wrong_protocol, team};
 use crate::{
     error::ApiError,
     mls::Observer,
@@ -29,6 +29,7 @@ pub(crate) fn create_group(
     conversation: ConversationId,
     protocol: Protocol,
     creator: UserId,
+    in_team: bool,
     now: i64,
 ) -> Result<(), ApiError> {
     if protocol == Protocol::Mixed {
@@ -40,7 +41,8 @@ pub(crate) fn create_group(
     if !random || conversations::is_user(tx, conversation)? {
         return Err(ApiError::new(Code::BadRequest, "The id of a new group is a random UUID, of version 4."));
     }
-    if conversations::create_group(tx, conversation, protocol, creator, now)? {
+    let team = if in_team { Some(team::for_conversation(tx, creator)?) } else { None };
+    if conversations::create_group(tx, conversation, protocol, creator, team, now)? {
         return Ok(());
     }
     let own = conversations::find(tx, conversation, creator)?

@@ -4,14 +4,19 @@
 pub(crate) mod accounts;
 pub(crate) mod commits;
 pub(crate) mod devices;
+pub(crate) mod implicit;
 pub(crate) mod membership;
 pub(crate) mod messages;
 pub(crate) mod pairwise;
 mod policy;
+pub(crate) mod team;
 
 use crate::{
     error::ApiError,
-    storage::conversations::{self, Access},
+    storage::{
+        conversations::{self, Access},
+        teams,
+    },
 };
 use rusqlite::Connection;
 use tertulia_domain::{
@@ -38,10 +43,14 @@ fn check_may_send(
     access: &Access,
 ) -> Result<(), ApiError> {
     permission::check_send(Some(&access.membership()))?;
-    if access.kind == ConversationType::OneToOne
-        && conversations::own_status(connection, conversation, user)? != Some(Status::Accepted)
+    if access.kind != ConversationType::OneToOne
+        || conversations::own_status(connection, conversation, user)? == Some(Status::Accepted)
     {
-        return Err(PermissionError::NotConnected { user: None }.into());
+        return Ok(());
     }
-    Ok(())
+    // Team mates have no rows.
+    match conversations::other_user(connection, conversation, user)? {
+        Some(other) if teams::same(connection, user, other)? => Ok(()),
+        _ => Err(PermissionError::NotConnected { user: None }.into()),
+    }
 }

@@ -1,7 +1,7 @@
 //! Accounts and sessions.
 
 use super::{
-    auth::{Authenticated, new_token},
+    auth::{Authenticated, new_secret},
     extract::{ClientAddress, Json},
     password,
 };
@@ -52,7 +52,7 @@ async fn sign_up(
         return Err(Code::HandleTaken.into());
     }
     let hash = state.passwords.hash(password).await?;
-    let (user, (token, token_hash)) = (UserId::random(), new_token());
+    let (user, (token, token_hash)) = (UserId::random(), new_secret());
     let new = handle.clone();
     state
         .storage
@@ -86,7 +86,7 @@ async fn log_in(
     let (user, hash) = found.unzip();
     let valid = state.passwords.verify(password, hash.clone()).await?;
     let (user, hash) = user.zip(hash).filter(|_| valid).ok_or(Code::InvalidCredentials)?;
-    let (token, token_hash) = new_token();
+    let (token, token_hash) = new_secret();
     state
         .storage
         .write(move |tx| {

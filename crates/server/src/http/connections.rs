@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{ApiError, sentence},
     state::{AppState, now_ms},
-    storage::{WriteTx, accounts, connections, conversations, events::append_user_event, profiles},
+    storage::{WriteTx, accounts, connections, conversations, events::append_user_event, profiles, teams},
 };
 use axum::extract::State;
 use tertulia_api::{
@@ -41,7 +41,7 @@ async fn list(State(state): State<AppState>, caller: Authenticated) -> Result<Js
 /// is the same whether the other has not answered yet, ignores the request, or blocks the caller.
 #[utoipa::path(post, path = "/v1/connections", tag = "connections", request_body = ConnectRequest,
     responses((status = 200, description = "The caller's side", body = Connection)),
-    extensions(("x-problems" = json!(["invalid-handle", "invalid-user", "bad-connection-update", "connection-limit"]))))]
+    extensions(("x-problems" = json!(["invalid-handle", "invalid-user", "same-team", "bad-connection-update", "connection-limit"]))))]
 async fn connect(
     State(state): State<AppState>,
     caller: Authenticated,
@@ -54,7 +54,11 @@ async fn connect(
         .storage
         .write(move |tx| {
             let other = profiles::user_by_handle(tx, &handle)?.map(|user| user.user);
-            check_request(caller.user, other.unwrap_or(caller.user), other.is_some(), false)?;
+            let same_team = match other {
+                Some(other) => teams::same(tx, caller.user, other)?,
+                None => false,
+            };
+            check_request(caller.user, other.unwrap_or(caller.user), other.is_some(), same_team)?;
             let pair = Pair { me: caller.user, other: other.unwrap_or(caller.user) };
             act(tx, &pair, &domain, Action::Connect, most)
         })
@@ -68,7 +72,7 @@ async fn connect(
 #[utoipa::path(put, path = "/v1/connections/{user}", tag = "connections", request_body = ConnectionUpdate,
     params(("user" = String, Path, format = Uuid, description = "The other user")),
     responses((status = 200, description = "The caller's side", body = Connection)),
-    extensions(("x-problems" = json!(["invalid-user", "not-connected", "bad-connection-update", "connection-limit"]))))]
+    extensions(("x-problems" = json!(["invalid-user", "same-team", "not-connected", "bad-connection-update", "connection-limit"]))))]
 async fn update(
     State(state): State<AppState>,
     caller: Authenticated,
@@ -79,7 +83,7 @@ async fn update(
     let connection = state
         .storage
         .write(move |tx| {
-            check_update(accounts::is_deleted(tx, other)?, false)?;
+            check_update(accounts::is_deleted(tx, other)?, teams::same(tx, caller.user, other)?)?;
             act(tx, &Pair { me: caller.user, other }, &domain, Action::Set(update.status), most)
         })
         .await?;

@@ -5,7 +5,7 @@ use super::{
     extract::{Json, Path},
 };
 use crate::{
-    delivery::membership,
+    delivery::{implicit, membership},
     error::ApiError,
     state::{AppState, now_ms},
     storage::conversations,
@@ -45,6 +45,8 @@ async fn list(State(state): State<AppState>, auth: Authenticated) -> Result<Json
 }
 
 /// Read a conversation
+///
+/// The 1:1 of two members of one team is there without being created, in epoch 0.
 #[utoipa::path(
     get, path = "/v1/conversations/{conversation}", tag = "conversations",
     params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
@@ -61,9 +63,13 @@ async fn show(
     Path(conversation): Path<ConversationId>,
 ) -> Result<Json<Conversation>, ApiError> {
     let user = auth.user;
+    let domain = state.domain.clone();
     let shown =
-        state.storage.read(move |connection| conversations::show(connection, conversation, user)).await?;
-    shown.map(Json).ok_or(PermissionError::NoConversation.into())
+        state.storage.read(move |connection| match conversations::show(connection, conversation, user)? {
+            None => implicit::show(connection, &domain, user, conversation),
+            shown => Ok(shown),
+        });
+    shown.await?.map(Json).ok_or(PermissionError::NoConversation.into())
 }
 
 /// Create a group
@@ -76,17 +82,18 @@ async fn show(
     responses(
         (status = 201, description = "The group.", body = Conversation),
     ),
+    extensions(("x-problems" = json!(["no-team"]))),
 )]
 async fn create(
     State(state): State<AppState>,
     auth: Authenticated,
-    Json(NewConversation { conversation, protocol }): Json<NewConversation>,
+    Json(NewConversation { conversation, protocol, team }): Json<NewConversation>,
 ) -> Result<(StatusCode, Json<Conversation>), ApiError> {
     let user = auth.user;
     let created = state
         .storage
         .write(move |tx| {
-            membership::create_group(tx, conversation, protocol, user, now_ms())?;
+            membership::create_group(tx, conversation, protocol, user, team, now_ms())?;
             conversations::show(tx, conversation, user)?.ok_or(PermissionError::NoConversation.into())
         })
         .await?;

@@ -8,7 +8,7 @@ use crate::{
     storage::{
         connections, conversations, devices,
         key_packages::{self, Upload},
-        profiles,
+        profiles, teams,
     },
 };
 use axum::extract::State;
@@ -148,6 +148,7 @@ async fn claim(
 pub(super) fn check_claim(db: &Connection, caller: UserId, user: UserId) -> Result<(), ApiError> {
     let known = profiles::user(db, user)?.ok_or(Code::UnknownUser)?;
     let allowed = user == caller
+        || teams::same(db, caller, user)?
         || connections::status(db, caller, user)? == Some(Status::Accepted)
         || conversations::share_one(db, caller, user)?;
     if allowed {

@@ -15,6 +15,7 @@ mod openapi;
 mod ops;
 mod pairwise;
 mod password;
+mod teams;
 mod users;
 mod ws;
 
@@ -32,6 +33,7 @@ pub(crate) fn app(state: AppState) -> Router {
     let quick = OpenApiRouter::with_openapi(openapi::base())
         .merge(ops::router().layer(json))
         .merge(accounts::router().layer(json))
+        .merge(teams::router().layer(json))
         .merge(users::router().layer(json))
         .merge(password::router().layer(json))
         .merge(devices::router().layer(key_packages))

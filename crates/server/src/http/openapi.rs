@@ -35,6 +35,7 @@ const WITH_BODY: [Code; 4] =
         (name = "accounts", description = "Accounts, sessions, users"),
         (name = "devices", description = "Devices and the keys that they publish"),
         (name = "connections", description = "Who may write to whom"),
+        (name = "teams", description = "Teams and their members"),
         (name = "conversations", description = "Conversations and their members"),
         (name = "messages", description = "What is sent into conversations: messages and commits"),
         (name = "events", description = "What happened, for each device in order"),

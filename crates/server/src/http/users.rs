@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{ApiError, sentence},
     state::AppState,
-    storage::{connections, conversations, profiles},
+    storage::{connections, conversations, profiles, teams},
 };
 use axum::extract::State;
 use http::StatusCode;
@@ -80,7 +80,7 @@ fn seen(db: &Connection, domain: &Domain, viewer: UserId, found: Option<User>) -
     let one_to_one = ConversationId::one_to_one((&viewer, domain), (&user.user, domain)).id;
     let acquaintance = Acquaintance {
         same_user: viewer == user.user,
-        same_team: false,
+        same_team: teams::same(db, viewer, user.user)?,
         mine: connections::status(db, viewer, user.user)?,
         other_was_in_one_to_one: conversations::was_in(db, one_to_one, user.user)?,
     };

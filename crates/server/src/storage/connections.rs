@@ -74,6 +74,15 @@ pub(crate) fn pairs(
     Ok(pairs.collect::<Result<_, _>>()?)
 }
 
+/// Deletes both rows of a pair.
+pub(crate) fn delete(tx: &WriteTx<'_>, a: UserId, b: UserId) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "DELETE FROM connections WHERE (user = ?1 AND other = ?2) OR (user = ?2 AND other = ?1)",
+    )?
+    .execute(params![Sql(a), Sql(b)])?;
+    Ok(())
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<Connection> {
     Ok(Connection {
         user: row.domain(0)?,

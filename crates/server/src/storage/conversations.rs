@@ -2,7 +2,7 @@
 //!
 //! Membership is kept as intervals of positions, since it decides which entries of the log a user may see.
 
-use super::{Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event};
+use super::{Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event, teams};
 use crate::error::ApiError;
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use tertulia_api::{
     event::{EventBody, LogEntry},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, Protocol, Role, RoleName, UserId,
+    ConversationId, ConversationType, Protocol, Role, RoleName, TeamId, UserId,
     connection::Status,
     permission::{Membership, Roster},
     role::ActionSet,
@@ -52,10 +52,13 @@ pub(crate) fn create_group(
     id: ConversationId,
     protocol: Protocol,
     creator: UserId,
+    team: Option<TeamId>,
     now: i64,
 ) -> Result<bool, ApiError> {
     let created = insert(tx, id, ConversationType::Group, protocol, creator, now)?;
     if created {
+        tx.prepare_cached("UPDATE conversations SET team = ?2 WHERE id = ?1")?
+            .execute(params![Sql(id), team.map(Sql)])?;
         join(tx, id, creator, &RoleName::ADMIN, now)?;
     }
     Ok(created)
@@ -213,21 +216,27 @@ pub(crate) fn own_status(
     Ok(status)
 }
 
-/// The other user of a 1:1.
+/// The other user of a 1:1: by the connection that it belongs to or, without one, as in a team, by who was ever in it.
 pub(crate) fn other_user(
     connection: &Connection,
     one_to_one: ConversationId,
     user: UserId,
 ) -> Result<Option<UserId>, ApiError> {
     let other = connection
-        .prepare_cached("SELECT other FROM connections WHERE conversation = ?1 AND user = ?2")?
+        .prepare_cached(
+            "SELECT other FROM connections WHERE conversation = ?1 AND user = ?2
+             UNION SELECT user FROM members WHERE conversation = ?1 AND user <> ?2 LIMIT 1",
+        )?
         .query_row(params![Sql(one_to_one), Sql(user)], |row| row.domain(0))
         .optional()?;
     Ok(other)
 }
 
-/// Whether both users' rows are `accepted`.
+/// Whether both users' rows are `accepted`, or they are in one team.
 pub(crate) fn are_connected(connection: &Connection, a: UserId, b: UserId) -> Result<bool, ApiError> {
+    if teams::same(connection, a, b)? {
+        return Ok(true);
+    }
     let status = |user, other| connections::status(connection, user, other);
     Ok(tertulia_domain::connection::connected(status(a, b)?, status(b, a)?))
 }
@@ -310,7 +319,7 @@ pub(crate) fn show(
 ) -> Result<Option<Conversation>, ApiError> {
     let row = connection
         .prepare_cached(
-            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol FROM conversations c
+            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.team FROM conversations c
              JOIN members m ON m.conversation = c.id AND m.user = ?2 AND m.left_position IS NULL
              WHERE c.id = ?1",
         )?
@@ -322,7 +331,7 @@ pub(crate) fn show(
 /// The conversations that this user is in, oldest first.
 pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversation>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol FROM members m
+        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.team FROM members m
          JOIN conversations c ON c.id = m.conversation
          WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
@@ -339,6 +348,7 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         epoch: row.get::<_, i64>(3)?.cast_unsigned(),
         created_at: row.get(4)?,
         protocol: row.domain(5)?,
+        team: row.optional(6)?,
     })
 }
 
@@ -402,6 +412,17 @@ pub(crate) fn of_user(
     Ok(found.collect::<Result<_, _>>()?)
 }
 
+/// The 1:1s that a user is in or once was.
+pub(crate) fn one_to_ones_of(connection: &Connection, user: UserId) -> Result<Vec<ConversationId>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT c.id FROM members m JOIN conversations c ON c.id = m.conversation
+         WHERE m.user = ?1 AND c.type IN (?2, ?3)",
+    )?;
+    let kinds = (Sql(ConversationType::Connection), Sql(ConversationType::OneToOne));
+    let found = statement.query_map(params![Sql(user), kinds.0, kinds.1], |row| row.domain(0))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
 /// Whether the user is in the conversation or once was.
 pub(crate) fn was_in(
     connection: &Connection,
@@ -445,6 +466,11 @@ pub(crate) fn delete_ended(connection: &Connection) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether there is a conversation of this id, whoever is in it.
+pub(crate) fn exists(connection: &Connection, id: ConversationId) -> Result<bool, ApiError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM conversations WHERE id = ?1")?.exists([Sql(id)])?)
 }
 
 /// Whether the id is that of a user, whose `self` conversation it names.

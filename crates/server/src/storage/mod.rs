@@ -17,6 +17,7 @@ pub(crate) mod profiles;
 mod readers;
 mod sql;
 pub(crate) mod stream;
+pub(crate) mod teams;
 mod writer;
 
 pub use error::StorageError;

@@ -1,4 +1,4 @@
--- Schema version 5: devices and accounts that are no more, and what users say of themselves.
+-- Schema version 5: devices and accounts that are no more, what users say of themselves, and teams.
 
 ALTER TABLE users ADD COLUMN name       TEXT;    -- for people
 ALTER TABLE users ADD COLUMN locale     TEXT;    -- a language tag
@@ -27,3 +27,30 @@ CREATE INDEX removed_sessions_by_time ON removed_sessions (removed_at);
 CREATE INDEX leaves_by_device ON leaves (user, device);
 CREATE INDEX connections_by_other ON connections (other);
 CREATE INDEX conversations_ended ON conversations (ended_at) WHERE ended_at IS NOT NULL;
+
+CREATE TABLE teams (
+    id         BLOB    PRIMARY KEY CHECK (length(id) = 16),
+    name       TEXT    NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A user is in one team at most.
+CREATE TABLE team_members (
+    user      BLOB    PRIMARY KEY REFERENCES users (id),
+    team      BLOB    NOT NULL REFERENCES teams (id),
+    role      TEXT    NOT NULL,
+    joined    INTEGER NOT NULL, -- the position at which the user joined, for the order
+    joined_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX team_members_by_team ON team_members (team, joined);
+
+-- Each can be accepted once.
+CREATE TABLE team_invitations (
+    code_hash  BLOB    PRIMARY KEY CHECK (length(code_hash) = 32), -- SHA-256 of the code
+    team       BLOB    NOT NULL REFERENCES teams (id),
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX team_invitations_by_team ON team_invitations (team, expires_at);
+
+ALTER TABLE conversations ADD COLUMN team BLOB REFERENCES teams (id); -- set at creation, absent once the team is no more
+CREATE INDEX conversations_by_team ON conversations (team) WHERE team IS NOT NULL;
