@@ -100,6 +100,8 @@ codes! {
     LastAdmin = "last-admin", 403, Accept, "A conversation cannot be left without an admin.";
     RoleElevation = "role-elevation", 403, Accept, "One cannot grant a role that may do more than one's own, nor change one's own.";
     UnknownRole = "unknown-role", 400, Correct, "There is no such role.";
+    RoleExists = "role-exists", 409, Accept, "The team has a role of this name that allows something else.";
+    RoleInUse = "role-in-use", 409, Accept, "A member of a conversation of the team has the role.";
     StaleEpoch = "stale-epoch", 409, CatchUp, "The group has moved on to another epoch.";
     DeviceMismatch = "device-mismatch", 409, CatchUp, "The change or the message does not cover all devices that it must.";
     ProposalNotFound = "proposal-not-found", 404, CatchUp, "The commit refers to a proposal that the hub does not hold.";

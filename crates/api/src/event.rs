@@ -90,6 +90,13 @@ pub enum EventBody {
         /// The member, who has the new role.
         member: TeamMember,
     },
+    /// The user's team has defined a role for conversations, or deleted one.
+    #[serde(rename = "team.roles-changed")]
+    TeamRolesChanged {
+        /// The team.
+        #[schema(value_type = String, format = Uuid)]
+        team: TeamId,
+    },
     /// One of the user's devices was removed from the account.
     #[serde(rename = "device.removed")]
     DeviceRemoved {
@@ -211,7 +218,8 @@ impl EventBody {
             | Self::UserDeleted { .. }
             | Self::TeamMemberJoined { .. }
             | Self::TeamMemberLeft { .. }
-            | Self::TeamRoleChanged { .. } => None,
+            | Self::TeamRoleChanged { .. }
+            | Self::TeamRolesChanged { .. } => None,
             Self::ConversationJoined { entry }
             | Self::Message { entry, .. }
             | Self::Name { entry, .. }

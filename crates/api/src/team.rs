@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tertulia_domain::{TeamId, UserId, team::TeamRole};
+use tertulia_domain::{RoleName, TeamId, UserId, role::ActionSet, team::TeamRole};
 use utoipa::ToSchema;
 
 /// Makes a team.
@@ -92,4 +92,22 @@ pub struct TeamRoleUpdate {
     /// `owner`, `admin` or `member`.
     #[schema(value_type = String, example = "admin")]
     pub role: TeamRole,
+}
+
+/// A role that a team defines for its conversations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConversationRole {
+    /// 2–128 characters of `a-z 0-9 _`, not `admin` or `member`.
+    #[schema(value_type = String, example = "scribe", min_length = 2, max_length = 128, pattern = "^[a-z0-9_]+$")]
+    pub name: RoleName,
+    /// What it allows, such as `modify_name`.
+    #[schema(value_type = Vec<String>, example = json!(["modify_name", "leave"]))]
+    pub actions: ActionSet,
+}
+
+/// The roles that the caller's team defines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConversationRoles {
+    /// Ordered by name.
+    pub roles: Vec<ConversationRole>,
 }

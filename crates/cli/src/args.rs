@@ -5,6 +5,7 @@ mod account;
 mod client;
 mod help;
 mod home;
+mod role;
 mod serve;
 mod team;
 
@@ -17,6 +18,7 @@ pub(crate) use client::{
 };
 pub(crate) use help::{command, command_for_manual, reference};
 pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
+pub(crate) use role::RoleCommand;
 pub(crate) use serve::{LogFormat, ServeArgs};
 pub(crate) use team::{TeamCommand, team_role};
 
@@ -130,6 +132,9 @@ pub(crate) enum Command {
     /// Make a team, invite people, and manage it
     #[command(subcommand, after_help = help::TEAM)]
     Team(TeamCommand),
+    /// Define roles for the groups of your team
+    #[command(subcommand, after_help = help::ROLE)]
+    Role(RoleCommand),
 
     /// List conversations
     List(OfflineArg),
@@ -219,6 +224,11 @@ mod tests {
             "team role @bob admin",
             "team remove bob",
             "team leave",
+            "role create scribe modify_name leave",
+            "role create silent",
+            "role list --json",
+            "role delete scribe",
+            "group role Thursday @bob scribe",
             "group create Thursday --team @bob",
             "group create Thursday",
             "group create 'Book club' @bob carol",
@@ -270,7 +280,9 @@ mod tests {
             ("group create '' @bob", ErrorKind::InvalidValue),
             ("group add Thursday", ErrorKind::MissingRequiredArgument),
             ("group create Thursday @bob josé", ErrorKind::ValueValidation),
-            ("group role Thursday @bob owner", ErrorKind::InvalidValue),
+            ("group role Thursday @bob Owner", ErrorKind::ValueValidation),
+            ("role create scribe dance", ErrorKind::ValueValidation),
+            ("role delete 'a scribe'", ErrorKind::ValueValidation),
             ("send ''", ErrorKind::InvalidValue),
             ("send @bob two words", ErrorKind::UnknownArgument),
             ("read @bob --limit 0", ErrorKind::ValueValidation),

@@ -47,6 +47,7 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Unblock(args) => connections::change(session, args, Change::Unblock).await,
         Command::Cancel(args) => connections::change(session, args, Change::Cancel).await,
         Command::Connections(args) => connections::list(session, args).await,
+        Command::Role(command) => team::role(session, command).await,
         Command::Team(command) => team::team(session, command).await,
         Command::List(args) => conversations::list(session, args).await,
         Command::Group(group) => conversations::group(session, group).await,

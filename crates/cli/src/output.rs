@@ -72,6 +72,10 @@ impl Output {
         self.one(invitation, |invitation| human::invitation(invitation, &Page::stdout()))
     }
 
+    pub(crate) fn roles(self, roles: &[view::Role]) -> Result<(), CliError> {
+        self.all(roles, |roles| human::roles(roles, &Page::stdout()))
+    }
+
     pub(crate) fn connections(self, connections: &[view::Connection]) -> Result<(), CliError> {
         self.all(connections, |connections| human::connections(connections, &Page::stdout()))
     }

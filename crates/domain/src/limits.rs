@@ -56,6 +56,9 @@ pub const MAX_TEAM_MEMBERS: usize = 500;
 /// Most open invitations of a team.
 pub const MAX_TEAM_INVITATIONS: usize = 100;
 
+/// Most roles for conversations that a team defines.
+pub const MAX_TEAM_ROLES: usize = 100;
+
 /// Longest request body that is neither a message nor a commit bundle nor key packages, in bytes.
 ///
 /// The largest such body names a few hundred users.

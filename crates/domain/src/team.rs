@@ -11,7 +11,12 @@
 //!
 //! Nobody removes themselves or changes their own role: so the owner who acts remains, and only by leaving could the last one go.
 
-use crate::text::named;
+use std::collections::BTreeMap;
+
+use crate::{
+    role::{ActionSet, RoleName},
+    text::named,
+};
 
 /// What a member of a team may do in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,9 +162,22 @@ pub fn check_leave(actor: Option<TeamRole>, members: usize, owners: usize) -> Re
     Ok(())
 }
 
+/// The first role of a conversation that it cannot have: one that its team does not define so, and that it did not have
+/// before. What a conversation has once stays as it is there.
+pub fn unknown_role<'a>(
+    defined: &BTreeMap<RoleName, ActionSet>,
+    before: &BTreeMap<RoleName, ActionSet>,
+    after: &'a BTreeMap<RoleName, ActionSet>,
+) -> Option<&'a RoleName> {
+    let is_known = |name, actions| before.get(name) == Some(actions) || defined.get(name) == Some(actions);
+    after.iter().find(|(name, actions)| !is_known(*name, *actions)).map(|(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::role::Action;
     use TeamRole::{Admin, Member, Owner};
 
     /// Every action and every role, in the words of the table of the module.
@@ -230,5 +248,28 @@ mod tests {
             );
         }
         assert_eq!(check_leave(None, 0, 0), Err(TeamError::NoTeam));
+    }
+
+    #[test]
+    fn a_conversation_has_the_roles_of_its_team_and_those_that_it_had() {
+        let role = |name: &str, actions: &[Action]| (name.parse().unwrap(), ActionSet::of(actions));
+        let roles = |roles: &[(&str, &[Action])]| -> BTreeMap<RoleName, ActionSet> {
+            roles.iter().map(|(name, actions)| role(name, actions)).collect()
+        };
+        let (scribe, more): (&[Action], &[Action]) =
+            (&[Action::ModifyName], &[Action::ModifyName, Action::AddMember]);
+        let scribe_role: RoleName = "scribe".parse().unwrap();
+        for (defined, before, after, is_known) in [
+            (roles(&[]), roles(&[]), roles(&[]), true),
+            (roles(&[("scribe", scribe)]), roles(&[]), roles(&[("scribe", scribe)]), true),
+            (roles(&[("scribe", scribe)]), roles(&[]), roles(&[("scribe", more)]), false),
+            (roles(&[]), roles(&[]), roles(&[("scribe", scribe)]), false),
+            (roles(&[]), roles(&[("scribe", scribe)]), roles(&[("scribe", scribe)]), true),
+            (roles(&[]), roles(&[("scribe", scribe)]), roles(&[("scribe", more)]), false),
+            (roles(&[("scribe", more)]), roles(&[("scribe", scribe)]), roles(&[("scribe", more)]), true),
+        ] {
+            let expected = (!is_known).then_some(&scribe_role);
+            assert_eq!(unknown_role(&defined, &before, &after), expected, "{defined:?} {before:?} {after:?}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use tertulia_api::{
     conversation::{Conversation, Conversations},
     event::{Event, EventBody},
 };
-use tertulia_domain::{Role, RoleName, UserId, connection::Status};
+use tertulia_domain::{ConversationId, Role, RoleName, UserId, connection::Status};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 async fn delete_with(person: &Person, password: &str) -> Answer {
@@ -252,6 +252,30 @@ async fn the_longest_member_follows_the_last_admin_and_the_hub_proposes_the_remo
     let events = bob.events().await;
     let EventBody::Role { user, role, .. } = &events.last().unwrap().body else { panic!("not a role") };
     assert_eq!((*user, role), (carol.user, &RoleName::ADMIN));
+}
+
+#[tokio::test]
+async fn where_there_is_no_mls_group_the_longest_member_follows_at_once() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (bob, carol) = (Person::sign_up(&hub, "bob").await, Person::sign_up(&hub, "carol").await);
+    let group = ConversationId::random();
+    let new = json!({ "conversation": group, "protocol": "pairwise" });
+    alice.post("/v1/conversations", &new).await.done::<Conversation>();
+    for other in [&carol, &bob] {
+        connect(&alice, other).await;
+        let members = format!("/v1/conversations/{group}/members");
+        alice.post(&members, &json!({ "users": [other.user] })).await.empty();
+    }
+    delete(&alice).await;
+    let conversation = bob.conversation(group).await;
+    assert_eq!(members(&conversation), [(carol.user, RoleName::ADMIN), (bob.user, RoleName::MEMBER)]);
+    let events = bob.events().await;
+    let told = events.iter().find_map(|event| match &event.body {
+        EventBody::Role { user, role, entry } => Some((*user, role.clone(), entry.sender)),
+        _ => None,
+    });
+    assert_eq!(told, Some((carol.user, RoleName::ADMIN, None)), "the hub itself gives the role");
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ fn routes(description: &Value) -> Vec<(Method, String)> {
         for parameter in ["{user}", "{conversation}"] {
             filled = filled.replace(parameter, &UserId::random().to_string());
         }
+        filled = filled.replace("{role}", "scribe");
         filled = filled.replace("{device}", &DeviceId::random().to_string());
         for method in methods.as_object().unwrap().keys() {
             routes.push((method.to_uppercase().parse().unwrap(), filled.clone()));
@@ -62,6 +63,7 @@ async fn every_endpoint_is_described_with_its_problems() {
       "DELETE /v1/conversations/{conversation}/members/{user}",
       "DELETE /v1/sessions/current",
       "DELETE /v1/team/members/{user}",
+      "DELETE /v1/team/roles/{role}",
       "GET /healthz",
       "GET /metrics",
       "GET /v1/connections",
@@ -78,6 +80,7 @@ async fn every_endpoint_is_described_with_its_problems() {
       "GET /v1/self",
       "GET /v1/team",
       "GET /v1/team/members",
+      "GET /v1/team/roles",
       "GET /v1/users",
       "GET /v1/users/{user}",
       "POST /v1/accounts",
@@ -100,11 +103,11 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/team/invitations",
       "POST /v1/team/join",
       "POST /v1/team/leave",
+      "POST /v1/team/roles",
       "PUT /v1/connections/{user}",
       "PUT /v1/conversations/{conversation}/members/{user}/role",
       "PUT /v1/conversations/{conversation}/name",
       "PUT /v1/conversations/{conversation}/protocol",
-      "PUT /v1/self/password",
       "PUT /v1/self/password",
       "PUT /v1/self/profile",
       "PUT /v1/team/members/{user}/role"

@@ -16,8 +16,9 @@ use tertulia_api::{
     team::{Invitation, Team, TeamMembers},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, Domain, RoleName, UserId,
+    ConversationId, ConversationType, Domain, Role, RoleName, UserId,
     connection::Status,
+    role::{Action, ActionSet},
     team::TeamRole::{self, Admin, Member, Owner},
 };
 
@@ -361,4 +362,61 @@ async fn who_leaves_a_team_leaves_its_conversations() {
     // Without the team its conversation goes on.
     leave(&alice).await.empty();
     assert_eq!(carol.conversation(of_team).await.team, None);
+}
+
+#[tokio::test]
+async fn a_team_defines_roles_that_its_conversations_use() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let scribe = json!({ "name": "scribe", "actions": ["modify_name", "leave"] });
+    alice.post("/v1/team/roles", &scribe).await.refused(Code::NoTeam);
+    create(&alice).await;
+    join(&bob, &alice).await;
+    bob.post("/v1/team/roles", &scribe).await.refused(Code::ActionDenied);
+    for (name, actions) in [
+        ("x", json!([])),
+        ("Scribe", json!([])),
+        ("admin", json!([])),
+        ("wire_member", json!([])),
+        ("scribe", json!(["dance"])),
+    ] {
+        let role = json!({ "name": name, "actions": actions });
+        alice.post("/v1/team/roles", &role).await.refused(Code::BadRequest);
+    }
+    assert_eq!(alice.post("/v1/team/roles", &scribe).await.done::<Value>(), scribe);
+    alice.post("/v1/team/roles", &scribe).await.done::<Value>();
+    let other = json!({ "name": "scribe", "actions": ["add_member"] });
+    alice.post("/v1/team/roles", &other).await.refused(Code::RoleExists);
+    assert_eq!(bob.get("/v1/team/roles").await.done::<Value>(), json!({ "roles": [scribe] }));
+    assert_eq!(types(&bob.events().await), ["team.member-joined", "team.roles-changed"]);
+
+    // A member of a conversation of the team can have it, with what the team says that it allows.
+    let new = json!({ "conversation": ConversationId::random(), "team": true });
+    let made: Conversation = alice.post("/v1/conversations", &new).await.done();
+    let id = made.conversation;
+    let mut at_alice = alice.mls.create_managed(id, &alice.hub_key);
+    alice.add(id, &mut at_alice, &[bob.user]).await;
+    let role = |actions: &[Action]| Role::defined("scribe".parse().unwrap(), ActionSet::of(actions)).unwrap();
+    let give = |group: &mut mls_rs::Group<support::mls::Config>, role: &Role| {
+        let policy = support::mls::policy_of(group.context()).unwrap().with_role(bob.user, role);
+        support::mls::commit_policy(group, &policy)
+    };
+    let forged = give(&mut at_alice, &role(&[Action::AddMember]));
+    alice.commit(id, &forged).await.refused(Code::UnknownRole);
+    at_alice.clear_pending_commit();
+    let bundle = give(&mut at_alice, &role(&[Action::ModifyName, Action::Leave]));
+    alice.committed(id, &mut at_alice, &bundle).await;
+    let bobs = bob.conversation(id).await.members.into_iter().find(|member| member.user == bob.user);
+    assert_eq!(bobs.unwrap().role.as_str(), "scribe");
+
+    // While somebody has it, it stays.
+    bob.delete("/v1/team/roles/scribe").await.refused(Code::ActionDenied);
+    alice.delete("/v1/team/roles/scribe").await.refused(Code::RoleInUse);
+    alice.delete("/v1/team/roles/nobody").await.refused(Code::UnknownRole);
+    let bundle = give(&mut at_alice, &Role::MEMBER);
+    alice.committed(id, &mut at_alice, &bundle).await;
+    alice.delete("/v1/team/roles/scribe").await.empty();
+    assert_eq!(alice.get("/v1/team/roles").await.done::<Value>(), json!({ "roles": [] }));
+    let late = give(&mut at_alice, &role(&[Action::ModifyName, Action::Leave]));
+    alice.commit(id, &late).await.refused(Code::UnknownRole);
 }

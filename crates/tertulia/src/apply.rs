@@ -113,7 +113,7 @@ impl Page<'_> {
             EventBody::ConnectionUpdated { connection } => self.connection(connection),
             EventBody::UserDeleted { user } => self.user_deleted(user),
             EventBody::TeamMemberJoined { .. } | EventBody::TeamMemberLeft { .. } => self.team_changed(),
-            EventBody::TeamRoleChanged { .. } => {
+            EventBody::TeamRoleChanged { .. } | EventBody::TeamRolesChanged { .. } => {
                 self.applied.team_changed = true;
                 Ok(())
             }

@@ -60,8 +60,12 @@ pub use model::{
 };
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, RoleName,
-    TeamId, UserId, connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
+    ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, Role,
+    RoleName, TeamId, UserId,
+    connection::Status as ConnectionStatus,
+    ids::HandleError,
+    policy::AddPermission,
+    role::{Action, ActionSet},
     team::TeamRole,
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};

@@ -6,7 +6,7 @@ use crate::{
 };
 use tertulia_api::{Code, policy::decode};
 use tertulia_domain::{
-    ConversationId, ConversationName, Handle, Protocol, Role, RoleName, UserId,
+    ConversationId, ConversationName, Handle, Protocol, RoleName, UserId,
     policy::{AddPermission, Policy},
 };
 use tertulia_store::OutboxKind;
@@ -193,7 +193,7 @@ impl Client {
         self.caught_up(id).await
     }
 
-    /// Gives a member another role: `admin` or `member`.
+    /// Gives a member another role: `admin`, `member`, or one that the team defines for its conversations.
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ impl Client {
     pub async fn set_role(&self, id: ConversationId, member: &Handle, role: &str) -> Result<Conversation> {
         self.check_group(id)?;
         let name: RoleName = role.parse().map_err(|_| Error::UnknownRole { role: role.to_owned() })?;
-        let role = Role::predefined(&name).ok_or(Error::UnknownRole { role: role.to_owned() })?;
+        let role = self.role(&name).await?;
         let user = self.user(member).await?;
         if self.protocol(id)? == Protocol::Pairwise {
             self.inner().hub.set_role(id, user, role.name().as_str()).await?;

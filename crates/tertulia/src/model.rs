@@ -206,7 +206,8 @@ pub enum ClientEvent {
     Suspicion(Noticed),
     /// Somebody whom the user was connected with has deleted their account. The 1:1 has ended; its messages stay.
     UserDeleted(UserId),
-    /// Somebody joined or left the user's team, perhaps the user, or has another role in it.
+    /// Somebody joined or left the user's team, perhaps the user, or has another role in it; or the team has other roles for its
+    /// conversations.
     TeamChanged,
     /// Everything that the hub had is here; what follows is live.
     CaughtUp,

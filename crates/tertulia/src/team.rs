@@ -7,8 +7,8 @@ use crate::{Client, Error, Invitation, Result, Team, TeamMember, client::now, sy
 use std::{collections::BTreeSet, time::Duration};
 use tertulia_api::{Code, connection::Connection, team};
 use tertulia_domain::{
-    ConversationId, ConversationType, DisplayName, Handle, Protocol, RoleName, UserId, connection::Status,
-    team::TeamRole,
+    ConversationId, ConversationType, DisplayName, Handle, Protocol, Role, RoleName, UserId,
+    connection::Status, role::ActionSet, team::TeamRole,
 };
 use tertulia_mls::TransactionContext;
 use tertulia_store::{ConnectionRecord, ConversationRecord, MemberRecord};
@@ -105,6 +105,49 @@ impl Client {
     pub async fn leave_team(&self) -> Result<()> {
         self.inner().hub.leave_team().await?;
         self.catch_up_and_join().await
+    }
+
+    /// The roles that the user's team defines for its conversations, by name.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `no-team`.
+    pub async fn team_roles(&self) -> Result<Vec<Role>> {
+        let roles = self.inner().hub.team_roles().await?.roles;
+        roles.into_iter().map(|role| Role::defined(role.name, role.actions).map_err(|_| UNREADABLE)).collect()
+    }
+
+    /// Defines a role for the conversations of the user's team. To define the same again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `no-team`, `action-denied`, `role-exists`, `team-limit`; `bad-request` for `admin` and `member`.
+    pub async fn define_role(&self, name: &RoleName, actions: ActionSet) -> Result<()> {
+        let role = team::ConversationRole { name: name.clone(), actions };
+        self.inner().hub.define_role(&role).await?;
+        Ok(())
+    }
+
+    /// Deletes a role that nobody has in the team's conversations.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `no-team`, `action-denied`, `unknown-role`, `role-in-use`.
+    pub async fn delete_role(&self, name: &RoleName) -> Result<()> {
+        Ok(self.inner().hub.delete_role(name).await?)
+    }
+
+    /// The role of this name: one that every conversation knows, or one of the user's team.
+    pub(crate) async fn role(&self, name: &RoleName) -> Result<Role> {
+        if let Some(role) = Role::predefined(name) {
+            return Ok(role);
+        }
+        let roles = match self.team_roles().await {
+            Err(error) if error.hub_code() == Some(Code::NoTeam) => Vec::new(),
+            answer => answer?,
+        };
+        let found = roles.into_iter().find(|role| role.name() == name);
+        found.ok_or_else(|| Error::UnknownRole { role: name.to_string() })
     }
 
     /// Who is connected with the user, as the hub has it now.

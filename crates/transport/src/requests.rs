@@ -17,10 +17,13 @@ use tertulia_api::{
         ClaimedPairwiseKeys, NewMembers, PairwiseAccepted, PairwiseKeyClaim, PairwiseKeyCount,
         PairwiseKeyUpload, ProtocolUpdate,
     },
-    team::{Invitation, JoinTeam, NewInvitation, NewTeam, Team, TeamMembers, TeamRoleUpdate},
+    team::{
+        ConversationRole, ConversationRoles, Invitation, JoinTeam, NewInvitation, NewTeam, Team, TeamMembers,
+        TeamRoleUpdate,
+    },
 };
 use tertulia_domain::{
-    ConversationId, DeviceId, Handle, Protocol, UserId, connection::Status, team::TeamRole,
+    ConversationId, DeviceId, Handle, Protocol, RoleName, UserId, connection::Status, team::TeamRole,
 };
 
 type Result<T> = std::result::Result<T, TransportError>;
@@ -183,6 +186,21 @@ impl Hub {
     /// Removes somebody from the user's team.
     pub async fn remove_from_team(&self, user: UserId) -> Result<()> {
         self.bytes(self.request(Method::DELETE, &format!("v1/team/members/{user}"))?).await.map(drop)
+    }
+
+    /// The roles that the user's team defines for conversations.
+    pub async fn team_roles(&self) -> Result<ConversationRoles> {
+        self.get("v1/team/roles").await
+    }
+
+    /// Defines a role for the conversations of the user's team.
+    pub async fn define_role(&self, role: &ConversationRole) -> Result<ConversationRole> {
+        self.send(Method::POST, "v1/team/roles", role).await
+    }
+
+    /// Deletes a role of the user's team.
+    pub async fn delete_role(&self, name: &RoleName) -> Result<()> {
+        self.bytes(self.request(Method::DELETE, &format!("v1/team/roles/{name}"))?).await.map(drop)
     }
 
     /// Changes the role of a member of the user's team.

@@ -5,7 +5,7 @@ use clap::{
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _},
     value_parser,
 };
-use tertulia::{AddPermission, Handle, Protocol};
+use tertulia::{AddPermission, Handle, Protocol, RoleName};
 use url::Url;
 
 /// `signup`.
@@ -130,9 +130,8 @@ pub(crate) enum GroupCommand {
         conversation: ConversationArg,
         /// Whose role
         handle: Handle,
-        /// The new role
-        #[arg(value_parser = ["admin", "member"])]
-        role: String,
+        /// The new role: admin, member, or one that your team defines
+        role: RoleName,
         #[command(flatten)]
         offline: OfflineArg,
     },

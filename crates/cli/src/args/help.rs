@@ -78,6 +78,16 @@ Examples:
   tertulia team role @bob admin
   tertulia group create Minutes @bob --team";
 
+pub(super) const ROLE: &str = "\
+Examples:
+  tertulia role create scribe modify_name leave
+  tertulia group role Minutes @bob scribe
+  tertulia role list
+
+Actions: add_member, remove_member, modify_name, modify_message_timer,
+modify_receipt_mode, modify_access, modify_other_member,
+modify_add_permission, leave, delete.";
+
 pub(super) const GROUP: &str = "\
 Examples:
   tertulia group create Thursday @bob @carol
@@ -120,7 +130,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         ],
     ),
     ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
-    ("Teams", &["team"]),
+    ("Teams", &["team", "role"]),
     ("Conversations", &["list", "send", "read", "group"]),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),

@@ -53,7 +53,7 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
         }
         GroupCommand::Role { conversation, handle, role, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
-            watched("Changing the role", client.set_role(id, handle, role)).await?
+            watched("Changing the role", client.set_role(id, handle, role.as_str())).await?
         }
         GroupCommand::Adders { conversation, who, offline } => {
             let (client, id) = find(session, conversation, offline).await?;

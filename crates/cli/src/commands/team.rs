@@ -1,10 +1,10 @@
-//! `team`.
+//! `team`, `role`.
 
 use std::time::Duration;
 
 use super::Session;
 use crate::{
-    args::{TeamCommand, team_role},
+    args::{RoleCommand, TeamCommand, team_role},
     error::CliError,
     output::view,
     progress::watched,
@@ -46,4 +46,18 @@ pub(super) async fn team(session: &mut Session<'_>, command: &TeamCommand) -> Re
         }
         (_, team) => session.output.teams(&team.into_iter().map(view::Team::from).collect::<Vec<_>>()),
     }
+}
+
+pub(super) async fn role(session: &mut Session<'_>, command: &RoleCommand) -> Result<(), CliError> {
+    let client = session.open().await?;
+    match command {
+        RoleCommand::Create { name, actions } => {
+            let actions = actions.iter().copied().collect();
+            watched("Defining the role", client.define_role(name, actions)).await?;
+        }
+        RoleCommand::Delete { name } => watched("Deleting the role", client.delete_role(name)).await?,
+        RoleCommand::List => {}
+    }
+    let roles = watched("Asking the hub", client.team_roles()).await?;
+    session.output.roles(&roles.into_iter().map(view::Role::from).collect::<Vec<_>>())
 }

@@ -76,6 +76,10 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("no-team", _) => {
             "`tertulia team create NAME` makes a team, `tertulia team join CODE` accepts an invitation".into()
         }
+        ("unknown-role", _) => {
+            "the roles are admin, member, and what your team defines: `tertulia role list`".into()
+        }
+        ("role-in-use", _) => "give its members another role first: `tertulia group role`".into(),
         ("already-in-team", _) => "`tertulia team leave` leaves it".into(),
         ("last-owner", _) => "make somebody else owner first: `tertulia team role HANDLE owner`".into(),
         ("same-team", _) => "you are connected with everybody in your team; `tertulia team members` shows them".into(),
@@ -107,7 +111,6 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("distrusted", _) => {
             "`tertulia warnings` shows why; `tertulia group trust CONVERSATION` goes back in".into()
         }
-        ("unknown-role", _) => "the roles are admin and member".into(),
         ("action-denied", _) => match target {
             Some(group) => format!("`tertulia group members {group}` shows who is admin"),
             None => return None,

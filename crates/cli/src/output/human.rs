@@ -12,7 +12,7 @@ use super::{
     text,
     view::{
         ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key, Me,
-        Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Team, TeamMember, Warning,
+        Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Team, TeamMember, Warning,
     },
 };
 
@@ -138,6 +138,17 @@ pub(crate) fn invitation(invitation: &Invitation, page: &Page) -> String {
     let until = minute(invitation.expires_at, page);
     let code = text::one_line(&invitation.code);
     format!("For one person, until {until}:\n  tertulia team join {code}\n")
+}
+
+pub(crate) fn roles(roles: &[Role], page: &Page) -> String {
+    if roles.is_empty() {
+        return "Your team defines no roles. `tertulia role create NAME ACTION…` defines one.\n".to_owned();
+    }
+    let rows = roles.iter().map(|role| {
+        let actions: Vec<_> = role.actions.iter().map(|action| action.to_string()).collect();
+        vec![Cell::new(&role.name), Cell::new(actions.join(" "))]
+    });
+    table(["ROLE", "ALLOWS"], &[0], rows, page)
 }
 
 pub(crate) fn connections(connections: &[Connection], page: &Page) -> String {
@@ -383,6 +394,7 @@ mod tests {
             teams(&[]),
             team_members(&samples::team_members(), &PAGE),
             invitation(&samples::invitation(), &PAGE),
+            roles(&samples::roles(), &PAGE),
         ];
         insta::assert_snapshot!(plain(&all.join("\n")));
     }

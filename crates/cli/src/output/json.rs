@@ -114,7 +114,10 @@ mod tests {
     #[test]
     fn a_team_its_members_and_an_invitation() {
         let members: String = samples::team_members().iter().map(line).collect();
-        insta::assert_snapshot!([line(&samples::team()), members, line(&samples::invitation())].concat());
+        insta::assert_snapshot!(
+            [line(&samples::team()), members, line(&samples::invitation()), line(&samples::roles()[0])]
+                .concat()
+        );
     }
 
     #[test]

@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use tertulia::{
-    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, TeamId,
-    TeamRole, UserId,
+    Action, ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName,
+    TeamId, TeamRole, UserId,
 };
 use url::Url;
 
 use super::view::{
     ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key, Me, Member,
-    Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Team, TeamMember, Warning, address,
+    Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Team, TeamMember, Warning, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -201,4 +201,9 @@ pub(crate) fn team_members() -> Vec<TeamMember> {
 
 pub(crate) fn invitation() -> Invitation {
     Invitation { code: "x".repeat(43), expires_at: Moment::from_millis(EVENING) }
+}
+
+pub(crate) fn roles() -> Vec<Role> {
+    let actions = [Action::ModifyName, Action::Leave].into_iter().collect();
+    vec![Role { name: "scribe".parse().unwrap(), actions }]
 }

@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
-    ConnectionStatus, ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale,
-    Protocol, RoleName, TeamId, TeamRole, UserId,
+    ActionSet, ConnectionStatus, ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle,
+    Locale, Protocol, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 
@@ -157,6 +157,19 @@ pub(crate) struct Invitation {
 impl From<tertulia::Invitation> for Invitation {
     fn from(invitation: tertulia::Invitation) -> Self {
         Self { code: invitation.code, expires_at: Moment::from_millis(invitation.expires_at) }
+    }
+}
+
+/// A line of `role list`.
+#[derive(Serialize)]
+pub(crate) struct Role {
+    pub(crate) name: RoleName,
+    pub(crate) actions: ActionSet,
+}
+
+impl From<tertulia::Role> for Role {
+    fn from(role: tertulia::Role) -> Self {
+        Self { name: role.name().clone(), actions: role.actions() }
     }
 }
 

@@ -112,7 +112,7 @@ fn a_wrong_command_line_is_told_apart_from_a_refusal() {
         &["signup", "alice", "--hub", "not an address"],
         &["read", "@bob", "--limit", "0"],
         &["read", "@bob", "--limit", "many"],
-        &["group", "role", "garden", "bob", "emperor"],
+        &["group", "role", "garden", "bob", "Emperor!"],
         &["group", "add", "garden"],
         &["serve", "--listen", "nowhere"],
     ] {

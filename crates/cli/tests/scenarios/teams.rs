@@ -83,3 +83,32 @@ fn who_was_blocked_before_the_team_is_heard_in_it_and_a_stranger_after_it() {
     alice.send("@bob", "again");
     assert_eq!(bob.texts("@alice").last().unwrap(), "again");
 }
+
+#[test]
+fn a_team_defines_a_role_and_its_groups_use_it() {
+    let hub = Hub::start();
+    let (alice, bob) = (hub.sign_up("alice"), hub.sign_up("bob"));
+    alice.run(&["team", "create", "Café Gijón"]).done();
+    bob.run(&["team", "join", &invite(&alice)]).done();
+    let defined = alice.run(&["role", "create", "scribe", "modify_name", "leave"]).one();
+    assert_eq!(defined["actions"], serde_json::json!(["modify_name", "leave"]));
+    assert_eq!(alice.run(&["role", "create", "scribe", "leave"]).code(), "role-exists");
+    assert_eq!(bob.run(&["role", "create", "editor"]).code(), "action-denied");
+    assert_eq!(bob.run(&["role", "list"]).one(), defined);
+
+    alice.run(&["group", "create", "minutes", "bob", "--team"]).done();
+    assert_eq!(bob.run(&["group", "rename", "minutes", "Bob's"]).code(), "action-denied");
+    alice.run(&["group", "role", "minutes", "bob", "scribe"]).done();
+    bob.run(&["group", "rename", "minutes", "protocol"]).done();
+    let members = alice.run(&["group", "members", "protocol"]).lines();
+    let bobs = members.iter().find(|member| member["handle"] == "bob").unwrap();
+    assert_eq!(bobs["role"], "scribe");
+    assert_eq!(alice.run(&["role", "delete", "scribe"]).code(), "role-in-use");
+    assert_eq!(alice.run(&["group", "role", "protocol", "bob", "editor"]).code(), "unknown-role");
+    alice.run(&["group", "role", "protocol", "bob", "member"]).done();
+    assert!(alice.run(&["role", "delete", "scribe"]).lines().is_empty());
+    // Groups that are not of the team have no such roles.
+    alice.run(&["role", "create", "scribe", "modify_name", "leave"]).done();
+    alice.run(&["group", "create", "private", "bob"]).done();
+    assert_eq!(alice.run(&["group", "role", "private", "bob", "scribe"]).code(), "unknown-role");
+}

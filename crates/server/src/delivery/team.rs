@@ -2,7 +2,7 @@
 
 use super::{implicit, membership};
 use crate::{
-    error::ApiError,
+    error::{ApiError, sentence},
     mls::Observer,
     storage::{WriteTx, connections, conversations, events::append_user_event, teams},
 };
@@ -12,8 +12,9 @@ use tertulia_api::{
     team::{Team, TeamMember},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, DisplayName, Domain, TeamId, UserId,
-    limits::{MAX_TEAM_INVITATIONS, MAX_TEAM_MEMBERS},
+    ConversationId, ConversationType, DisplayName, Domain, Role, RoleName, TeamId, UserId,
+    limits::{MAX_TEAM_INVITATIONS, MAX_TEAM_MEMBERS, MAX_TEAM_ROLES},
+    role::ActionSet,
     succession,
     team::{self, TeamAction, TeamError, TeamRole},
 };
@@ -185,4 +186,49 @@ fn vanished() -> ApiError {
 pub(crate) fn for_conversation(tx: &WriteTx<'_>, user: UserId) -> Result<TeamId, ApiError> {
     let found = teams::of(tx, user)?;
     found.map(|(team, _)| team).ok_or_else(|| ApiError::new(Code::NoTeam, "You are in no team."))
+}
+
+/// Defines a role for the conversations of the actor's team. Doing so again changes nothing.
+pub(crate) fn define_role(
+    tx: &WriteTx<'_>,
+    actor: UserId,
+    name: &RoleName,
+    actions: ActionSet,
+) -> Result<(), ApiError> {
+    let (team, role) = teams::of(tx, actor)?.ok_or(TeamError::NoTeam)?;
+    team::authorise(Some(role), TeamAction::DefineRoles)?;
+    if let Err(predefined) = Role::defined(name.clone(), actions) {
+        return Err(ApiError::new(Code::BadRequest, sentence(&predefined)));
+    }
+    let roles = teams::roles(tx, team)?;
+    match roles.get(name) {
+        Some(known) if *known == actions => return Ok(()),
+        Some(_) => return Err(Code::RoleExists.into()),
+        None => {}
+    }
+    if roles.len() >= MAX_TEAM_ROLES {
+        return Err(TeamError::Limit { what: "roles", max: MAX_TEAM_ROLES }.into());
+    }
+    teams::define_role(tx, team, name, actions)?;
+    announce_roles(tx, team)
+}
+
+/// Deletes a role that no conversation of the actor's team uses.
+pub(crate) fn delete_role(tx: &WriteTx<'_>, actor: UserId, name: &RoleName) -> Result<(), ApiError> {
+    let (team, role) = teams::of(tx, actor)?.ok_or(TeamError::NoTeam)?;
+    team::authorise(Some(role), TeamAction::DefineRoles)?;
+    if teams::is_role_used(tx, team, name)? {
+        return Err(Code::RoleInUse.into());
+    }
+    if !teams::delete_role(tx, team, name)? {
+        return Err(Code::UnknownRole.into());
+    }
+    announce_roles(tx, team)
+}
+
+fn announce_roles(tx: &WriteTx<'_>, team: TeamId) -> Result<(), ApiError> {
+    for mate in teams::members(tx, team)? {
+        append_user_event(tx, mate.user, &EventBody::TeamRolesChanged { team })?;
+    }
+    Ok(())
 }

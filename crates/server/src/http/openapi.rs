@@ -97,7 +97,7 @@ fn codes(operation: &Operation) -> Vec<Code> {
     codes.extend(COMMON);
     // An empty requirement of its own opens an operation to everybody.
     if operation.security.is_none() {
-        codes.extend([Code::Unauthenticated, Code::StorageFull]);
+        codes.extend([Code::Unauthenticated, Code::DeviceRemoved, Code::StorageFull]);
     }
     if operation.request_body.is_some() {
         codes.extend(WITH_BODY);

@@ -15,9 +15,12 @@ use http::StatusCode;
 use std::{sync::Arc, time::Duration};
 use tertulia_api::{
     Code,
-    team::{Invitation, JoinTeam, NewInvitation, NewTeam, Team, TeamMembers, TeamRoleUpdate},
+    team::{
+        ConversationRole, ConversationRoles, Invitation, JoinTeam, NewInvitation, NewTeam, Team, TeamMembers,
+        TeamRoleUpdate,
+    },
 };
-use tertulia_domain::{DisplayName, UserId, team::TeamError};
+use tertulia_domain::{DisplayName, RoleName, UserId, team::TeamError};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// For how long an invitation can be accepted, unless the request says otherwise, and at least and at most.
@@ -34,6 +37,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(leave))
         .routes(routes!(remove))
         .routes(routes!(set_role))
+        .routes(routes!(roles, define_role))
+        .routes(routes!(delete_role))
 }
 
 /// My team
@@ -159,5 +164,53 @@ async fn set_role(
     Json(update): Json<TeamRoleUpdate>,
 ) -> Result<StatusCode, ApiError> {
     state.storage.write(move |tx| team::change_role(tx, caller.user, user, update.role)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The roles that my team defines
+///
+/// Members of its conversations can have them, besides `admin` and `member`.
+#[utoipa::path(get, path = "/v1/team/roles", tag = "teams",
+    responses((status = 200, description = "All of them, by name", body = ConversationRoles)),
+    extensions(("x-problems" = json!(["no-team"]))))]
+async fn roles(
+    State(state): State<AppState>,
+    caller: Authenticated,
+) -> Result<Json<ConversationRoles>, ApiError> {
+    let roles = state.storage.read(move |db| {
+        let (team, _) = teams::of(db, caller.user)?.ok_or(TeamError::NoTeam)?;
+        teams::roles(db, team)
+    });
+    let named = |(name, actions)| ConversationRole { name, actions };
+    Ok(Json(ConversationRoles { roles: roles.await?.into_iter().map(named).collect() }))
+}
+
+/// Define a role
+///
+/// For the conversations of the caller's team. What a role allows does not change; to define the same again changes nothing.
+#[utoipa::path(post, path = "/v1/team/roles", tag = "teams", request_body = ConversationRole,
+    responses((status = 201, description = "The role", body = ConversationRole)),
+    extensions(("x-problems" = json!(["no-team", "action-denied", "role-exists", "team-limit"]))))]
+async fn define_role(
+    State(state): State<AppState>,
+    caller: Authenticated,
+    Json(role): Json<ConversationRole>,
+) -> Result<(StatusCode, Json<ConversationRole>), ApiError> {
+    let (name, actions) = (role.name.clone(), role.actions);
+    state.storage.write(move |tx| team::define_role(tx, caller.user, &name, actions)).await?;
+    Ok((StatusCode::CREATED, Json(role)))
+}
+
+/// Delete a role
+#[utoipa::path(delete, path = "/v1/team/roles/{role}", tag = "teams",
+    params(("role" = String, Path, description = "The role's name")),
+    responses((status = 204, description = "The team has no role of this name")),
+    extensions(("x-problems" = json!(["no-team", "action-denied", "unknown-role", "role-in-use"]))))]
+async fn delete_role(
+    State(state): State<AppState>,
+    caller: Authenticated,
+    Path(name): Path<RoleName>,
+) -> Result<StatusCode, ApiError> {
+    state.storage.write(move |tx| team::delete_role(tx, caller.user, &name)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

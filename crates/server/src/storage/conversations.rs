@@ -438,7 +438,7 @@ pub(crate) fn was_in(
 pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> Result<(), ApiError> {
     tx.prepare_cached("UPDATE conversations SET ended_at = ?2 WHERE id = ?1")?
         .execute(params![Sql(conversation), now])?;
-    for table in ["groups", "leaves", "proposals"] {
+    for table in ["groups", "leaves", "proposals", "conversation_roles"] {
         tx.prepare_cached(&format!("DELETE FROM {table} WHERE conversation = ?1"))?
             .execute([Sql(conversation)])?;
     }

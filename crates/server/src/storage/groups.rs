@@ -195,7 +195,7 @@ pub(crate) fn of_device(
 ) -> Result<Vec<(ConversationId, ConversationType, u64)>, ApiError> {
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.type, c.epoch FROM leaves l JOIN conversations c ON c.id = l.conversation
-         WHERE l.user = ?1 AND l.device = ?2",
+         WHERE l.user = ?1 AND l.device = ?2 ORDER BY c.created_at, c.id",
     )?;
     let found = statement.query_map(params![Sql(user), Sql(device)], |row| {
         Ok((row.domain(0)?, row.domain(1)?, row.get::<_, i64>(2)?.cast_unsigned()))

@@ -54,3 +54,11 @@ CREATE INDEX team_invitations_by_team ON team_invitations (team, expires_at);
 
 ALTER TABLE conversations ADD COLUMN team BLOB REFERENCES teams (id); -- set at creation, absent once the team is no more
 CREATE INDEX conversations_by_team ON conversations (team) WHERE team IS NOT NULL;
+
+-- Roles that teams define for their conversations.
+CREATE TABLE team_roles (
+    team    BLOB    NOT NULL REFERENCES teams (id),
+    name    TEXT    NOT NULL,
+    actions INTEGER NOT NULL, -- bit n stands for the nth action of the domain
+    PRIMARY KEY (team, name)
+) STRICT, WITHOUT ROWID;

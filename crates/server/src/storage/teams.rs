@@ -3,8 +3,12 @@
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::collections::BTreeMap;
 use tertulia_api::team::{Team, TeamMember};
-use tertulia_domain::{ConversationId, DisplayName, TeamId, UserId, succession::Remaining, team::TeamRole};
+use tertulia_domain::{
+    ConversationId, DisplayName, RoleName, TeamId, UserId, role::ActionSet, succession::Remaining,
+    team::TeamRole,
+};
 
 /// SHA-256 of an invitation's code.
 pub(crate) type CodeHash = [u8; 32];
@@ -24,6 +28,7 @@ pub(crate) fn delete(tx: &WriteTx<'_>, team: TeamId) -> Result<(), ApiError> {
     for sql in [
         "UPDATE conversations SET team = NULL WHERE team = ?1",
         "DELETE FROM team_invitations WHERE team = ?1",
+        "DELETE FROM team_roles WHERE team = ?1",
         "DELETE FROM teams WHERE id = ?1",
     ] {
         tx.prepare_cached(sql)?.execute([Sql(team)])?;
@@ -181,4 +186,47 @@ pub(crate) fn of_conversation(
         .query_row([Sql(conversation)], |row| row.optional(0))
         .optional()?;
     Ok(team.flatten())
+}
+
+/// The roles that a team defines for its conversations.
+pub(crate) fn roles(
+    connection: &Connection,
+    team: TeamId,
+) -> Result<BTreeMap<RoleName, ActionSet>, ApiError> {
+    let mut statement = connection.prepare_cached("SELECT name, actions FROM team_roles WHERE team = ?1")?;
+    let roles = statement.query_map([Sql(team)], |row| {
+        let actions = ActionSet::from_bits(row.get(1)?).unwrap_or(ActionSet::NONE);
+        Ok((row.domain(0)?, actions))
+    })?;
+    Ok(roles.collect::<Result<_, _>>()?)
+}
+
+/// Stores a role that the team has not defined yet.
+pub(crate) fn define_role(
+    tx: &WriteTx<'_>,
+    team: TeamId,
+    name: &RoleName,
+    actions: ActionSet,
+) -> Result<(), ApiError> {
+    tx.prepare_cached("INSERT INTO team_roles (team, name, actions) VALUES (?1, ?2, ?3)")?
+        .execute(params![Sql(team), name.as_str(), actions.bits()])?;
+    Ok(())
+}
+
+/// Deletes a role. `false` if there is none of this name.
+pub(crate) fn delete_role(tx: &WriteTx<'_>, team: TeamId, name: &RoleName) -> Result<bool, ApiError> {
+    let deleted = tx
+        .prepare_cached("DELETE FROM team_roles WHERE team = ?1 AND name = ?2")?
+        .execute(params![Sql(team), name.as_str()])?;
+    Ok(deleted == 1)
+}
+
+/// Whether a conversation of the team uses the role.
+pub(crate) fn is_role_used(connection: &Connection, team: TeamId, name: &RoleName) -> Result<bool, ApiError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT 1 FROM conversation_roles r JOIN conversations c ON c.id = r.conversation
+             WHERE c.team = ?1 AND r.name = ?2 AND c.ended_at IS NULL",
+        )?
+        .exists(params![Sql(team), name.as_str()])?)
 }
