@@ -87,7 +87,7 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<(), Failure> {
 
     say::heading("bob takes a second device; it reads what is said from now on");
     laptop.log_in()?;
-    bob.does(&["devices"])?;
+    bob.does(&["device", "list"])?;
     alice.does(&["send", GROUP, CHAIRS])?;
     laptop.does(&["read", GROUP])?;
     laptop.does(&["send", GROUP, LAPTOP])?;

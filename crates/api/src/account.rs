@@ -23,6 +23,38 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// The password once more: who holds a session alone, such as somebody who found an open laptop, does not do what cannot be
+/// taken back.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct PasswordProof {
+    /// The account's password.
+    #[schema(format = Password)]
+    pub password: String,
+}
+
+impl fmt::Debug for PasswordProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordProof").finish_non_exhaustive()
+    }
+}
+
+/// Gives the account another password.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct PasswordChange {
+    /// The password that the account has.
+    #[schema(format = Password)]
+    pub password: String,
+    /// The one that it is to have, 8–1024 bytes of UTF-8.
+    #[schema(format = Password)]
+    pub new_password: String,
+}
+
+impl fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordChange").finish_non_exhaustive()
+    }
+}
+
 /// A session that was opened by sign-up or log-in.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct Session {
@@ -57,6 +89,12 @@ pub struct Me {
     /// The session's device, once it has registered one.
     #[schema(value_type = Option<String>)]
     pub device: Option<DeviceId>,
+    /// The user's display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The user's locale, a language tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
 }
 
 /// A user as others see them.
@@ -67,6 +105,32 @@ pub struct User {
     pub user: UserId,
     /// The user's handle.
     pub handle: String,
+    /// The user's display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The user's locale, a language tag. Only for who is connected with the user, or the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+}
+
+/// Users that were found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Users {
+    /// Ordered by handle, without locales.
+    pub users: Vec<User>,
+}
+
+/// What a user says of themselves. It replaces what was said before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Profile {
+    /// The display name, 1–128 characters; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Alice Munro")]
+    pub name: Option<String>,
+    /// The locale, a language tag (BCP 47) of at most 35 characters; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "es-MX")]
+    pub locale: Option<String>,
 }
 
 /// Registers the session's device.

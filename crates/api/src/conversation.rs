@@ -2,7 +2,9 @@
 
 use crate::{bytes::Base64, error::UserDevice};
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, ConversationType, Protocol, RoleName, SubconversationName, UserId};
+use tertulia_domain::{
+    ConversationId, ConversationType, Protocol, RoleName, SubconversationName, TeamId, UserId,
+};
 use utoipa::{IntoParams, ToSchema};
 
 /// The media type of MLS messages (RFC 9420 §17.8). A body of several messages is their concatenation; each `MLSMessage`
@@ -47,6 +49,10 @@ pub struct Conversation {
     /// Of a subconversation, what it is one of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subconversation: Option<SubconversationAddress>,
+    /// The team that it belongs to, if it belongs to one. Who leaves the team leaves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub team: Option<TeamId>,
 }
 
 /// What a subconversation is known by.
@@ -120,6 +126,9 @@ pub struct NewConversation {
     #[serde(default)]
     #[schema(value_type = String, example = "mls")]
     pub protocol: Protocol,
+    /// Whether it is to belong to the caller's team.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub team: bool,
 }
 
 /// Changes a member's role.

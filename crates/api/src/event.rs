@@ -3,9 +3,11 @@
 //! A device's stream is its user's own events and the logs of the conversations that the user is in, merged in the order in
 //! which the hub accepted them. Delivery is at least once; a device drops what it has seen by its cursor.
 
-use crate::{bytes::Base64, connection::Connection, conversation::Member, error::UserDevice};
+use crate::{
+    bytes::Base64, connection::Connection, conversation::Member, error::UserDevice, team::TeamMember,
+};
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, DeviceId, Protocol, RoleName, UserId};
+use tertulia_domain::{ConversationId, DeviceId, Protocol, RoleName, TeamId, UserId};
 use utoipa::{IntoParams, ToSchema};
 
 /// An event with its place in the stream.
@@ -61,6 +63,55 @@ pub enum EventBody {
         device: DeviceId,
         /// How many are left, the last-resort one not counted.
         count: u32,
+    },
+    /// Somebody whom the user was connected with has deleted their account. Their 1:1 has ended.
+    #[serde(rename = "user.deleted")]
+    UserDeleted {
+        /// Who is no more.
+        #[schema(value_type = String, format = Uuid)]
+        user: UserId,
+    },
+    /// Somebody is now in the user's team, perhaps the user. Members of one team are connected without having connections.
+    #[serde(rename = "team.member-joined")]
+    TeamMemberJoined {
+        /// The team.
+        #[schema(value_type = String, format = Uuid)]
+        team: TeamId,
+        /// Who joined.
+        member: TeamMember,
+    },
+    /// Somebody has left the user's team, or was removed from it, perhaps the user.
+    #[serde(rename = "team.member-left")]
+    TeamMemberLeft {
+        /// The team.
+        #[schema(value_type = String, format = Uuid)]
+        team: TeamId,
+        /// Who left.
+        #[schema(value_type = String, format = Uuid)]
+        user: UserId,
+    },
+    /// The role of a member of the user's team has changed.
+    #[serde(rename = "team.role-changed")]
+    TeamRoleChanged {
+        /// The team.
+        #[schema(value_type = String, format = Uuid)]
+        team: TeamId,
+        /// The member, who has the new role.
+        member: TeamMember,
+    },
+    /// The user's team has defined a role for conversations, or deleted one.
+    #[serde(rename = "team.roles-changed")]
+    TeamRolesChanged {
+        /// The team.
+        #[schema(value_type = String, format = Uuid)]
+        team: TeamId,
+    },
+    /// One of the user's devices was removed from the account.
+    #[serde(rename = "device.removed")]
+    DeviceRemoved {
+        /// The device.
+        #[schema(value_type = String)]
+        device: DeviceId,
     },
     /// The user is now a member of this conversation. The conversation itself is fetched.
     #[serde(rename = "conversation.joined")]
@@ -180,7 +231,15 @@ impl EventBody {
     /// The place in a conversation's log, for the events that have one.
     pub fn entry(&self) -> Option<&LogEntry> {
         match self {
-            Self::ConnectionUpdated { .. } | Self::DeviceAdded { .. } | Self::KeyPackagesLow { .. } => None,
+            Self::ConnectionUpdated { .. }
+            | Self::DeviceAdded { .. }
+            | Self::DeviceRemoved { .. }
+            | Self::KeyPackagesLow { .. }
+            | Self::UserDeleted { .. }
+            | Self::TeamMemberJoined { .. }
+            | Self::TeamMemberLeft { .. }
+            | Self::TeamRoleChanged { .. }
+            | Self::TeamRolesChanged { .. } => None,
             Self::ConversationJoined { entry }
             | Self::Message { entry, .. }
             | Self::Name { entry, .. }

@@ -20,6 +20,7 @@ pub mod error;
 pub mod event;
 pub mod pairwise;
 pub mod policy;
+pub mod team;
 
 pub use bytes::Base64;
 pub use error::{Code, Problem, UserDevice};

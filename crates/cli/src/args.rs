@@ -1,18 +1,26 @@
 //! The command line as types: the one place that names every command and flag. Help, completions, man pages and
 //! `docs/cli.md` are made from it.
 
+mod account;
 mod client;
 mod help;
 mod home;
+mod role;
 mod serve;
+mod team;
 
+pub(crate) use account::{
+    AccountCommand, ChangePasswordArgs, DeviceCommand, ProfileArgs, ProofArgs, SearchArgs,
+};
 pub(crate) use client::{
     ConnectionArgs, ConversationArg, GroupCommand, LogInArgs, OfflineArg, PasswordArgs, ReadArgs, SendArgs,
     SignUpArgs, SubArgs, SubCommand,
 };
 pub(crate) use help::{command, command_for_manual, reference};
 pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
+pub(crate) use role::RoleCommand;
 pub(crate) use serve::{LogFormat, ServeArgs};
+pub(crate) use team::{TeamCommand, team_role};
 
 use std::path::PathBuf;
 
@@ -84,14 +92,28 @@ pub(crate) enum Command {
     LogIn(LogInArgs),
     /// Show who this home is
     Whoami,
-    /// List the devices of the account
-    Devices,
+    /// List the devices of the account, or remove one
+    #[command(subcommand, after_help = help::DEVICE)]
+    Device(DeviceCommand),
+    /// Change the password of the account
+    ///
+    /// Your other devices are logged out; they go on after `tertulia login` on their homes, with all that they have.
+    #[command(after_help = help::NEW_PASSWORD)]
+    Password(ChangePasswordArgs),
+    /// Show or change what you say of yourself, or show what somebody else does
+    #[command(after_help = help::PROFILE)]
+    Profile(ProfileArgs),
+    /// Delete the account
+    #[command(subcommand, after_help = help::ACCOUNT)]
+    Account(AccountCommand),
     /// Fetch what is new and send what waits
     Sync,
     /// Copy this home, or give it another key
     #[command(subcommand, after_help = help::HOME)]
     Home(HomeCommand),
 
+    /// Search people by the beginning of their handles
+    Search(SearchArgs),
     /// Ask somebody for a connection
     Connect(ConnectionArgs),
     /// Accept somebody's request: from then on you can talk
@@ -106,6 +128,13 @@ pub(crate) enum Command {
     Cancel(ConnectionArgs),
     /// List connections and requests
     Connections(OfflineArg),
+
+    /// Make a team, invite people, and manage it
+    #[command(subcommand, after_help = help::TEAM)]
+    Team(TeamCommand),
+    /// Define roles for the groups of your team
+    #[command(subcommand, after_help = help::ROLE)]
+    Role(RoleCommand),
 
     /// List conversations
     List(OfflineArg),
@@ -167,7 +196,17 @@ mod tests {
             "signup alice --hub https://hub.example --password-stdin --label laptop --passphrase-stdin --json --home d",
             "login @Alice --hub https://hub.example",
             "whoami -v",
-            "devices",
+            "device list",
+            "device remove 00c0ffee00c0ffee",
+            "device remove 00c0ffee00c0ffee --password-stdin --json",
+            "account delete --password-stdin",
+            "profile",
+            "profile @bob",
+            "profile --name 'Alice Munro' --locale es-mx",
+            "profile --no-name --no-locale --json",
+            "search @ali",
+            "password",
+            "password --password-stdin",
             "list --offline",
             "connections --offline --json",
             "sync",
@@ -180,6 +219,20 @@ mod tests {
             "block bob",
             "unblock bob",
             "cancel bob",
+            "team create 'Café Gijón'",
+            "team show",
+            "team invite --days 1",
+            "team join aBc-_9",
+            "team members --json",
+            "team role @bob admin",
+            "team remove bob",
+            "team leave",
+            "role create scribe modify_name leave",
+            "role create silent",
+            "role list --json",
+            "role delete scribe",
+            "group role Thursday @bob scribe",
+            "group create Thursday --team @bob",
             "group create Thursday",
             "group create 'Book club' @bob carol",
             "group create Thursday --protocol pairwise @bob",
@@ -216,6 +269,16 @@ mod tests {
         for (line, kind) in [
             ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("dance", ErrorKind::InvalidSubcommand),
+            ("profile bob --name Bob", ErrorKind::ArgumentConflict),
+            ("profile --name A --no-name", ErrorKind::ArgumentConflict),
+            ("profile --locale klingonese-of-the-homeworld-and-beyond", ErrorKind::ValueValidation),
+            ("search a", ErrorKind::ValueValidation),
+            ("account", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("team create", ErrorKind::MissingRequiredArgument),
+            ("team invite --days 31", ErrorKind::ValueValidation),
+            ("team role bob king", ErrorKind::InvalidValue),
+            ("device remove", ErrorKind::MissingRequiredArgument),
+            ("device remove phone", ErrorKind::ValueValidation),
             ("home rekey", ErrorKind::MissingRequiredArgument),
             ("home rekey --key-file --new-passphrase-stdin", ErrorKind::ArgumentConflict),
             ("connect", ErrorKind::MissingRequiredArgument),
@@ -225,9 +288,11 @@ mod tests {
             ("group create '' @bob", ErrorKind::InvalidValue),
             ("group add Thursday", ErrorKind::MissingRequiredArgument),
             ("group create Thursday @bob josé", ErrorKind::ValueValidation),
-            ("group role Thursday @bob owner", ErrorKind::InvalidValue),
+            ("group role Thursday @bob Owner", ErrorKind::ValueValidation),
             ("sub join Thursday 'two words'", ErrorKind::ValueValidation),
             ("sub key Thursday call --length 0", ErrorKind::ValueValidation),
+            ("role create scribe dance", ErrorKind::ValueValidation),
+            ("role delete 'a scribe'", ErrorKind::ValueValidation),
             ("send ''", ErrorKind::InvalidValue),
             ("send @bob two words", ErrorKind::UnknownArgument),
             ("read @bob --limit 0", ErrorKind::ValueValidation),

@@ -6,8 +6,10 @@ mod conversations;
 mod documents;
 mod home;
 mod messages;
+mod people;
 mod serve;
 mod sub;
+mod team;
 
 use std::{io::StdinLock, path::PathBuf};
 
@@ -32,7 +34,11 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::SignUp(args) => account::sign_up(session, args).await,
         Command::LogIn(args) => account::log_in(session, args).await,
         Command::Whoami => account::whoami(session).await,
-        Command::Devices => account::devices(session).await,
+        Command::Device(command) => account::device(session, command).await,
+        Command::Password(args) => account::password(session, args).await,
+        Command::Profile(args) => people::profile(session, args).await,
+        Command::Account(command) => account::account(session, command).await,
+        Command::Search(args) => people::search(session, args).await,
         Command::Sync => account::sync(session).await,
         Command::Home(command) => home::home(session, command).await,
         Command::Connect(args) => connections::change(session, args, Change::Connect).await,
@@ -42,6 +48,8 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Unblock(args) => connections::change(session, args, Change::Unblock).await,
         Command::Cancel(args) => connections::change(session, args, Change::Cancel).await,
         Command::Connections(args) => connections::list(session, args).await,
+        Command::Role(command) => team::role(session, command).await,
+        Command::Team(command) => team::team(session, command).await,
         Command::List(args) => conversations::list(session, args).await,
         Command::Group(group) => conversations::group(session, group).await,
         Command::Sub(command) => sub::sub(session, command).await,

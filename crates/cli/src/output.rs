@@ -39,6 +39,43 @@ impl Output {
         self.all(devices, |devices| human::devices(devices, &Page::stdout()))
     }
 
+    pub(crate) fn removed_device(self, removed: &view::RemovedDevice) -> Result<(), CliError> {
+        self.one(removed, human::removed_device)
+    }
+
+    pub(crate) fn changed_password(self, changed: &view::ChangedPassword) -> Result<(), CliError> {
+        self.one(changed, human::changed_password)
+    }
+
+    pub(crate) fn deleted_account(self, deleted: &view::DeletedAccount) -> Result<(), CliError> {
+        self.one(deleted, human::deleted_account)
+    }
+
+    pub(crate) fn profile(self, profile: &view::Profile) -> Result<(), CliError> {
+        self.one(profile, human::profile)
+    }
+
+    pub(crate) fn people(self, people: &[view::Profile]) -> Result<(), CliError> {
+        self.all(people, |people| human::people(people, &Page::stdout()))
+    }
+
+    /// One team, or none.
+    pub(crate) fn teams(self, teams: &[view::Team]) -> Result<(), CliError> {
+        self.all(teams, human::teams)
+    }
+
+    pub(crate) fn team_members(self, members: &[view::TeamMember]) -> Result<(), CliError> {
+        self.all(members, |members| human::team_members(members, &Page::stdout()))
+    }
+
+    pub(crate) fn invitation(self, invitation: &view::Invitation) -> Result<(), CliError> {
+        self.one(invitation, |invitation| human::invitation(invitation, &Page::stdout()))
+    }
+
+    pub(crate) fn roles(self, roles: &[view::Role]) -> Result<(), CliError> {
+        self.all(roles, |roles| human::roles(roles, &Page::stdout()))
+    }
+
     pub(crate) fn connections(self, connections: &[view::Connection]) -> Result<(), CliError> {
         self.all(connections, |connections| human::connections(connections, &Page::stdout()))
     }

@@ -1,7 +1,7 @@
 //! What comes from standard input, and what a person types without echo.
 //!
 //! Standard input carries, in this order and as far as it is asked for: the passphrase (a line), the password or the new
-//! passphrase (a line), the text of a message (the rest). So a script can give all of them to one command.
+//! passphrase (a line), the new password (a line), the text of a message (the rest). So a script can give all of them to one command.
 
 use std::io::{self, BufRead, IsTerminal as _, Read as _};
 
@@ -46,6 +46,11 @@ impl<R: BufRead> Input<R> {
     /// The password as a line of standard input. `new`: it is being chosen, so a person types it twice.
     pub(crate) fn password(&mut self, new: bool) -> Result<Zeroizing<String>, CliError> {
         if self.is_terminal { ask("Password", new) } else { self.line("password") }
+    }
+
+    /// The password that the account is about to get, the line after the present one. A person types it twice.
+    pub(crate) fn new_password(&mut self) -> Result<Zeroizing<String>, CliError> {
+        if self.is_terminal { ask("New password", true) } else { self.line("new password") }
     }
 
     /// The rest, as the text of a message; the line end that `echo` and editors put behind it does not count.
@@ -98,12 +103,17 @@ impl<R: BufRead> Input<R> {
 
 /// Where the password comes from when standard input does not carry it: `TERTULIA_PASSWORD`, or somebody at the terminal.
 pub(crate) fn password_from_environment_or_terminal(new: bool) -> Result<Zeroizing<String>, CliError> {
-    match std::env::var_os("TERTULIA_PASSWORD").filter(|value| !value.is_empty()) {
-        Some(value) => {
-            value.into_string().map(Zeroizing::new).map_err(|_| CliError::NotUtf8 { what: "password" })
-        }
-        None => ask("Password", new),
-    }
+    from_environment("TERTULIA_PASSWORD", "password").unwrap_or_else(|| ask("Password", new))
+}
+
+/// The same for the password that is to come: `TERTULIA_NEW_PASSWORD`.
+pub(crate) fn new_password_from_environment_or_terminal() -> Result<Zeroizing<String>, CliError> {
+    from_environment("TERTULIA_NEW_PASSWORD", "new password").unwrap_or_else(|| ask("New password", true))
+}
+
+fn from_environment(name: &str, what: &'static str) -> Option<Result<Zeroizing<String>, CliError>> {
+    let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+    Some(value.into_string().map(Zeroizing::new).map_err(|_| CliError::NotUtf8 { what }))
 }
 
 /// Asks on the terminal, without echo; twice if the secret is new.

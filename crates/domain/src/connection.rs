@@ -52,9 +52,11 @@
 //! with a request of their own. And who blocks in turn and unblocks sees `accepted` where an unanswered request would be
 //! `sent` again: two blocked rows do not tell whether the users were connected before.
 
+mod deletion;
 mod effects;
 mod status;
 
+pub use deletion::{Deletion, Told, after_deletion};
 pub use effects::{Effects, OneToOneEffect, Presence, Transition};
 pub use status::Status;
 
@@ -144,11 +146,15 @@ pub fn check_request(
     if me == other || !other_exists {
         return Err(ConnectionError::InvalidUser);
     }
-    check_update(same_team)
+    check_update(false, same_team)
 }
 
-/// What is checked of an [`Action::Set`] before its [`transition`].
-pub const fn check_update(same_team: bool) -> Result<(), ConnectionError> {
+/// What is checked of an [`Action::Set`] before its [`transition`]. Who was never there has no rows, which is told by the
+/// transition.
+pub const fn check_update(other_is_deleted: bool, same_team: bool) -> Result<(), ConnectionError> {
+    if other_is_deleted {
+        return Err(ConnectionError::InvalidUser);
+    }
     if same_team { Err(ConnectionError::SameTeam) } else { Ok(()) }
 }
 

@@ -112,7 +112,7 @@ impl fmt::Debug for ConversationName {
 serde_by_text!(ConversationName, "a conversation's name");
 
 /// Control characters, line and paragraph separators, bidirectional embeddings, overrides and isolates.
-fn disturbs_its_line(c: char) -> bool {
+pub(crate) fn disturbs_its_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -5,7 +5,7 @@
 //!
 //! | type | form | example |
 //! |---|---|---|
-//! | [`UserId`], [`ConversationId`] | UUID, hyphenated, lower case | `f3b0c4a2-7d1e-4c55-9a38-2b6e0d9f1c47` |
+//! | [`UserId`], [`ConversationId`], [`TeamId`] | UUID, hyphenated, lower case | `f3b0c4a2-7d1e-4c55-9a38-2b6e0d9f1c47` |
 //! | [`DeviceId`] | 16 hex digits, lower case | `00c0ffee00c0ffee` |
 //! | [`Domain`] | host name, lower case, no port | `hub.example.com` |
 //! | [`Handle`] | 2–32 of `[a-z0-9_.-]` | `ana.garcia` |
@@ -31,4 +31,4 @@ pub use group::GroupId;
 pub use handle::{Handle, HandleError};
 pub use one_to_one::OneToOne;
 pub use sequence::Sequence;
-pub use uuids::{ConversationId, UserId, UuidError};
+pub use uuids::{ConversationId, TeamId, UserId, UuidError};

@@ -2,8 +2,9 @@
 //!
 //! This crate **owns** the [ids] of users, devices, conversations and hubs; the [types and names of
 //! conversations](conversation) and of [subconversations](subconversation); [roles](role) and the [checks](permission) that
-//! follow from them; the [connection] state machine; the [protocols](protocol) of conversations and for whom [pairwise]
-//! messages must be; and the [limits] that both sides keep. Server and client use the same ones.
+//! follow from them; [profiles](profile); [teams](team); the [connection] state machine; the [protocols](protocol) of
+//! conversations and for whom [pairwise] messages must be; and the [limits] that both sides keep. Server and client use the
+//! same ones.
 //!
 //! It **leaves to others** everything that happens: storage, network, clocks, encryption, HTTP statuses. Nothing here does
 //! I/O; the functions are given facts and answer with what is to be done, or with an error that has a stable code.
@@ -38,14 +39,20 @@ pub mod limits;
 pub mod pairwise;
 pub mod permission;
 pub mod policy;
+pub mod profile;
 pub mod protocol;
 pub mod role;
 pub mod signing;
 pub mod subconversation;
+pub mod succession;
+pub mod team;
 mod text;
 
 pub use conversation::{ConversationName, ConversationNameError, ConversationType};
-pub use ids::{ConversationId, DeviceAddress, DeviceId, Domain, GroupId, Handle, OneToOne, Sequence, UserId};
+pub use ids::{
+    ConversationId, DeviceAddress, DeviceId, Domain, GroupId, Handle, OneToOne, Sequence, TeamId, UserId,
+};
+pub use profile::{DisplayName, Locale};
 pub use protocol::Protocol;
 pub use role::{Role, RoleName};
 pub use subconversation::SubconversationName;

@@ -63,6 +63,22 @@ pub const MAX_CONNECTIONS: usize = 1000;
 /// leaves room for any passphrase and keeps a log-in from being made costly by its length.
 pub const PASSWORD_BYTES: RangeInclusive<usize> = 8..=1024;
 
+/// Most users that a search finds.
+///
+/// Enough to choose from on a screen, and little enough that who wants to list everybody has to ask very often.
+pub const MAX_FOUND: usize = 20;
+
+/// Most members of a team.
+///
+/// Who joins or leaves is told to every member, in one transaction.
+pub const MAX_TEAM_MEMBERS: usize = 500;
+
+/// Most open invitations of a team.
+pub const MAX_TEAM_INVITATIONS: usize = 100;
+
+/// Most roles for conversations that a team defines.
+pub const MAX_TEAM_ROLES: usize = 100;
+
 /// Longest request body that is neither a message nor a commit bundle nor key packages, in bytes.
 ///
 /// The largest such body names a few hundred users.

@@ -210,8 +210,8 @@ fn first_checks_come_in_their_order() {
     assert_eq!(check_request(me, me, true, true), Err(ConnectionError::InvalidUser));
     assert_eq!(check_request(me, other, false, true), Err(ConnectionError::InvalidUser));
     assert_eq!(check_request(me, other, true, true), Err(ConnectionError::SameTeam));
-    assert_eq!(check_update(true), Err(ConnectionError::SameTeam));
-    assert_eq!(check_update(false), Ok(()));
+    assert_eq!(check_update(false, true), Err(ConnectionError::SameTeam));
+    assert_eq!(check_update(false, false), Ok(()));
 }
 
 #[test]

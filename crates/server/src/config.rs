@@ -67,6 +67,8 @@ pub struct Limits {
     pub key_package_lifetime: Duration,
     /// Requests of one session.
     pub requests: Rate,
+    /// Searches of one user.
+    pub searches: Rate,
     /// Sign-ups from one address.
     pub sign_ups: Rate,
     /// Log-ins to one handle from one address, with whatever password.
@@ -121,6 +123,7 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(30),
             key_package_lifetime: Duration::from_hours(84 * 24),
             requests: Rate { burst: 2000, period: Duration::from_millis(1) },
+            searches: Rate { burst: 60, period: Duration::from_secs(1) },
             sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },
             log_ins: Rate { burst: 10, period: Duration::from_secs(10) },
             log_ins_per_address: Rate { burst: 200, period: Duration::from_secs(1) },

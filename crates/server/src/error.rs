@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use tertulia_api::{Code, Problem, UserDevice, pairwise::DeviceMismatch};
 use tertulia_domain::{
     connection::ConnectionError, permission::PermissionError, subconversation::SubconversationError,
+    team::TeamError,
 };
 
 /// Why a request is not done.
@@ -116,6 +117,15 @@ impl From<PermissionError> for ApiError {
 
 impl From<SubconversationError> for ApiError {
     fn from(error: SubconversationError) -> Self {
+        match error.code().parse::<Code>() {
+            Ok(code) => Self::new(code, sentence(&error)),
+            Err(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<TeamError> for ApiError {
+    fn from(error: TeamError) -> Self {
         match error.code().parse::<Code>() {
             Ok(code) => Self::new(code, sentence(&error)),
             Err(_) => Self::internal(error),

@@ -14,7 +14,7 @@ use std::{
     net::IpAddr,
     num::NonZeroU32,
 };
-use tertulia_domain::Handle;
+use tertulia_domain::{Handle, UserId};
 
 /// Keys share so many cells, by a hash that nobody outside can predict: inventing keys neither fills memory nor aims at
 /// somebody's cell.
@@ -24,6 +24,8 @@ const CELLS: u64 = 1 << 15;
 pub(crate) struct Limiters {
     /// Requests by the hash of the session's token.
     pub(crate) requests: Limiter<[u8; 32]>,
+    /// Searches by user.
+    pub(crate) searches: Limiter<UserId>,
     /// Sign-ups by address.
     pub(crate) sign_ups: Limiter<IpAddr>,
     /// Log-ins by handle and address. The right password counts too: what is counted after the password was looked at
@@ -37,6 +39,7 @@ impl Limiters {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             requests: Limiter::new(limits.requests),
+            searches: Limiter::new(limits.searches),
             sign_ups: Limiter::new(limits.sign_ups),
             log_ins: Limiter::new(limits.log_ins),
             log_ins_per_address: Limiter::new(limits.log_ins_per_address),

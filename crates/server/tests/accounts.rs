@@ -48,7 +48,14 @@ async fn who_signs_up_can_log_in_and_out() {
     assert_ne!(logged_in.token, signed_up.token);
     let second = client.with_token(&logged_in.token);
     let me: Me = second.get("/v1/self").await.done();
-    let alice = Me { user: signed_up.user, handle: "alice".into(), domain: "localhost".into(), device: None };
+    let alice = Me {
+        user: signed_up.user,
+        handle: "alice".into(),
+        domain: "localhost".into(),
+        device: None,
+        name: None,
+        locale: None,
+    };
     assert_eq!(me, alice);
 
     second.send(Method::DELETE, "/v1/sessions/current").await.empty();
@@ -187,7 +194,7 @@ async fn users_are_found_by_id_and_by_handle() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
     let found: User = alice.get("/v1/users?handle=%40Bob").await.done();
-    assert_eq!(found, User { user: bob.user, handle: "bob".into() });
+    assert_eq!(found, User { user: bob.user, handle: "bob".into(), name: None, locale: None });
     assert_eq!(alice.get(&format!("/v1/users/{}", bob.user)).await.done::<User>(), found);
     alice.get("/v1/users?handle=nobody").await.refused(Code::UnknownUser);
     alice.get(&format!("/v1/users/{}", UserId::random())).await.refused(Code::UnknownUser);

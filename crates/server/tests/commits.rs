@@ -255,7 +255,7 @@ async fn creating_a_group_again_changes_nothing() {
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
     let one = connect(&alice, &bob).await;
     let conversation = ConversationId::random();
-    let new = NewConversation { conversation, protocol: Protocol::Mls };
+    let new = NewConversation { conversation, protocol: Protocol::Mls, team: false };
     let first: Conversation = alice.post("/v1/conversations", &new).await.done();
     let rows = hub.rows();
     let again: Conversation = alice.post("/v1/conversations", &new).await.done();
@@ -263,7 +263,7 @@ async fn creating_a_group_again_changes_nothing() {
     bob.post("/v1/conversations", &new).await.refused(Code::BadRequest);
     // Ids that others can know are not for groups.
     for id in [one, ConversationId::self_of(bob.user)] {
-        let new = NewConversation { conversation: id, protocol: Protocol::Mls };
+        let new = NewConversation { conversation: id, protocol: Protocol::Mls, team: false };
         alice.post("/v1/conversations", &new).await.refused(Code::BadRequest);
     }
     assert_eq!(hub.rows(), rows);

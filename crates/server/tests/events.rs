@@ -3,57 +3,19 @@
 
 mod support;
 
-use futures::{SinkExt as _, StreamExt as _};
+use futures::SinkExt as _;
 use serde_json::json;
 use std::collections::BTreeSet;
 use support::{
     hub::{Answer, Hub, Person, connect, one_to_one, types},
     mls::{commit, encrypt},
+    socket::{Socket, closed, next, open, try_open},
 };
 use tertulia_api::{
     Code,
-    event::{Event, EventBody, EventPage},
+    event::{EventBody, EventPage},
 };
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{ClientRequestBuilder, Error, Message, protocol::frame::coding::CloseCode},
-};
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-async fn try_open(person: &Person, query: &str) -> Result<Socket, Error> {
-    let address = format!("{}/v1/events/stream{query}", person.base.replacen("http", "ws", 1));
-    let request = ClientRequestBuilder::new(address.parse().unwrap())
-        .with_header("Authorization", format!("Bearer {}", person.token));
-    connect_async(request).await.map(|(socket, _)| socket)
-}
-
-async fn open(person: &Person, query: &str) -> Socket {
-    try_open(person, query).await.unwrap()
-}
-
-/// The next event, with heartbeats passed over.
-async fn next(socket: &mut Socket) -> Event {
-    loop {
-        match socket.next().await.unwrap().unwrap() {
-            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-            Message::Ping(_) => {}
-            other => panic!("not an event: {other:?}"),
-        }
-    }
-}
-
-/// The code that the hub closes the socket with.
-async fn closed(socket: &mut Socket) -> CloseCode {
-    loop {
-        match socket.next().await.unwrap().unwrap() {
-            Message::Close(Some(frame)) => return frame.code,
-            Message::Text(_) | Message::Ping(_) => {}
-            other => panic!("not a close frame: {other:?}"),
-        }
-    }
-}
+use tokio_tungstenite::tungstenite::{Error, Message, protocol::frame::coding::CloseCode};
 
 async fn acknowledge(socket: &mut Socket, cursor: &str) {
     socket.send(Message::text(json!({ "type": "ack", "cursor": cursor }).to_string())).await.unwrap();

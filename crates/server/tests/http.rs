@@ -11,7 +11,7 @@ use support::{
     open::Client,
 };
 use tertulia_api::{Code, Problem, account::Session};
-use tertulia_domain::UserId;
+use tertulia_domain::{DeviceId, UserId};
 use tertulia_server::{Server, ServerConfig, ServerError, TlsFiles};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -26,6 +26,8 @@ fn routes(description: &Value) -> Vec<(Method, String)> {
         for parameter in ["{user}", "{conversation}"] {
             filled = filled.replace(parameter, &UserId::random().to_string());
         }
+        filled = filled.replace("{role}", "scribe");
+        filled = filled.replace("{device}", &DeviceId::random().to_string());
         for method in methods.as_object().unwrap().keys() {
             routes.push((method.to_uppercase().parse().unwrap(), filled.clone()));
         }
@@ -62,6 +64,8 @@ async fn every_endpoint_is_described_with_its_problems() {
       "DELETE /v1/conversations/{conversation}/subconversation",
       "DELETE /v1/key-packages",
       "DELETE /v1/sessions/current",
+      "DELETE /v1/team/members/{user}",
+      "DELETE /v1/team/roles/{role}",
       "GET /healthz",
       "GET /metrics",
       "GET /v1/connections",
@@ -76,7 +80,11 @@ async fn every_endpoint_is_described_with_its_problems() {
       "GET /v1/key-packages/count",
       "GET /v1/mls/keys",
       "GET /v1/pairwise-keys/count",
+      "GET /v1/search/users",
       "GET /v1/self",
+      "GET /v1/team",
+      "GET /v1/team/members",
+      "GET /v1/team/roles",
       "GET /v1/users",
       "GET /v1/users/{user}",
       "POST /v1/accounts",
@@ -91,17 +99,27 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/conversations/{conversation}/reset",
       "POST /v1/conversations/{conversation}/subconversation/leave",
       "POST /v1/devices",
+      "POST /v1/devices/{device}/remove",
       "POST /v1/key-packages",
       "POST /v1/key-packages/claims",
       "POST /v1/pairwise-keys",
       "POST /v1/pairwise-keys/claims",
+      "POST /v1/self/delete",
       "POST /v1/sessions",
+      "POST /v1/team",
+      "POST /v1/team/invitations",
+      "POST /v1/team/join",
+      "POST /v1/team/leave",
+      "POST /v1/team/roles",
       "PUT /v1/connections/{user}",
       "PUT /v1/conversations/{conversation}/members/{user}/role",
       "PUT /v1/conversations/{conversation}/name",
       "PUT /v1/conversations/{conversation}/protocol",
       "PUT /v1/conversations/{conversation}/subconversation",
-      "PUT /v1/key-packages"
+      "PUT /v1/key-packages",
+      "PUT /v1/self/password",
+      "PUT /v1/self/profile",
+      "PUT /v1/team/members/{user}/role"
     ]
     "#);
 }

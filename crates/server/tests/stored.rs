@@ -3,6 +3,7 @@
 
 mod support;
 
+use reqwest::Method;
 use rusqlite::Connection;
 use serde_json::json;
 use support::{
@@ -10,12 +11,14 @@ use support::{
     open::Client,
 };
 use tertulia_api::{
+    Code,
     account::{HubKeys, KeyPackageCount, Session},
     connection::Connections,
-    conversation::Conversations,
+    conversation::{Conversation, Conversations},
     event::EventPage,
+    team::Team,
 };
-use tertulia_domain::{Protocol, connection::Status};
+use tertulia_domain::{ConversationId, Protocol, connection::Status};
 
 /// The schema as SQLite has it, with white space folded.
 fn schema(database: &Connection) -> Vec<String> {
@@ -77,4 +80,15 @@ async fn a_database_of_version_1_can_be_read() {
     assert_eq!(bob.get("/v1/key-packages/count").await.done::<KeyPackageCount>().count, 2);
     let keys: HubKeys = bob.get("/v1/mls/keys").await.done();
     assert_eq!(hex::encode(keys.external_sender.0), &include_str!("fixtures/hub-v1.key").trim()[64..]);
+
+    // What came later works on it: a profile, a team with a conversation of its own, and the end of the account.
+    let profile = json!({ "name": "Bob", "locale": "eu" });
+    bob.answer(bob.request(Method::PUT, "/v1/self/profile").json(&profile)).await.empty();
+    bob.post("/v1/team", &json!({ "name": "Old friends" })).await.done::<Team>();
+    let new = json!({ "conversation": ConversationId::random(), "team": true });
+    bob.post("/v1/conversations", &new).await.done::<Conversation>();
+    bob.post("/v1/self/delete", &json!({ "password": PASSWORD })).await.empty();
+    bob.get("/v1/self").await.refused(Code::DeviceRemoved);
+    let rows = hub.rows();
+    assert_eq!((rows["teams"], rows["leaves"], rows["users"]), (0, 0, 3));
 }

@@ -8,7 +8,7 @@ pub(crate) use self::{
     carried::note_policy,
     rows::{put_connection, put_conversation, put_subconversation},
 };
-use crate::{Client, Result, Suspicion, pairwise::Sessions, suspicion::note, todo::Todo};
+use crate::{Client, Result, Suspicion, pairwise::Sessions, suspicion::note, team::People, todo::Todo};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -25,12 +25,16 @@ use tertulia_domain::{
 };
 use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, Outcome, TransactionContext};
 use tertulia_ratchet::RatchetError;
-use tertulia_store::{MemberRecord, NewMessage, OutboxKind, OutboxMessage, StoreError, WriteTx};
+use tertulia_store::{
+    ConnectionRecord, MemberRecord, NewMessage, OutboxKind, OutboxMessage, StoreError, WriteTx,
+};
 
 /// What was fetched before the transaction: the network is never called inside it.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     pub(crate) conversations: HashMap<ConversationId, Conversation>,
+    /// After somebody joined or left the user's team.
+    pub(crate) people: Option<People>,
 }
 
 /// What a page of events came to.
@@ -40,6 +44,8 @@ pub(crate) struct Applied {
     pub(crate) new_messages: Vec<(ConversationId, Sequence)>,
     pub(crate) changed: Vec<ConversationId>,
     pub(crate) connections: Vec<Connection>,
+    pub(crate) deleted_users: Vec<UserId>,
+    pub(crate) team_changed: bool,
     pub(crate) undecryptable: u64,
     pub(crate) resets: u64,
     pub(crate) suspicious: u64,
@@ -53,6 +59,8 @@ impl Applied {
         self.new_messages.extend(other.new_messages);
         self.changed.extend(other.changed);
         self.connections.extend(other.connections);
+        self.deleted_users.extend(other.deleted_users);
+        self.team_changed |= other.team_changed;
         self.undecryptable += other.undecryptable;
         self.resets += other.resets;
         self.suspicious += other.suspicious;
@@ -125,6 +133,12 @@ impl Page<'_> {
         }
         match body {
             EventBody::ConnectionUpdated { connection } => self.connection(connection),
+            EventBody::UserDeleted { user } => self.user_deleted(user),
+            EventBody::TeamMemberJoined { .. } | EventBody::TeamMemberLeft { .. } => self.team_changed(),
+            EventBody::TeamRoleChanged { .. } | EventBody::TeamRolesChanged { .. } => {
+                self.applied.team_changed = true;
+                Ok(())
+            }
             EventBody::Message { entry, message } => self.message(entry, message.0, false).await,
             EventBody::Name { entry, message } => self.message(entry, message.0, true).await,
             // Without a ciphertext it is one's own, written down with the hub's answer, or not for this device.
@@ -203,6 +217,30 @@ impl Page<'_> {
         self.tx.store_write(move |w| put_connection(w, &row))?;
         self.applied.todo.key_packages |= connection.status == Status::Accepted;
         self.applied.connections.push(connection);
+        Ok(())
+    }
+
+    /// A contact is no more: their row is what the hub's is now, and the 1:1 is over.
+    fn user_deleted(&mut self, user: UserId) -> Result<()> {
+        self.applied.deleted_users.push(user);
+        let Some(record) = self.client.inner().store.read(|r| r.connection(user))? else { return Ok(()) };
+        let conversation = record.conversation;
+        self.applied.changed.push(conversation);
+        self.wipe(conversation)?;
+        Ok(self.tx.store_write(move |w| {
+            w.put_connection(&ConnectionRecord { status: Status::Cancelled, ..record })?;
+            w.set_active(conversation, false)
+        })?)
+    }
+
+    /// What was fetched for the page holds for all of its events: it is at least as new as they are.
+    fn team_changed(&mut self) -> Result<()> {
+        self.applied.team_changed = true;
+        self.applied.todo.key_packages = true;
+        if let Some(people) = self.prepared.people.take() {
+            let ended = self.client.take_over(&mut self.tx, people)?;
+            self.applied.changed.extend(ended);
+        }
         Ok(())
     }
 

@@ -75,9 +75,12 @@ impl ClientBuilder {
     /// Adds this home to an account as a further device. It joins all conversations of the user; what was said before stays
     /// with the devices that were there.
     ///
+    /// A home that is a device of this account already, and whose session the hub has ended, goes on with a new one.
+    ///
     /// # Errors
     ///
-    /// As [`sign_up`](Self::sign_up), and `invalid-credentials`, `device-limit`.
+    /// As [`sign_up`](Self::sign_up), and `invalid-credentials`, `device-limit`; [`Error::DeviceRemoved`] for a home whose device
+    /// was removed from the account.
     pub async fn log_in(self, hub: &str, handle: &str, password: &str) -> Result<Client> {
         self.enter(Entry::LogIn, hub, handle, password).await
     }
@@ -105,6 +108,12 @@ impl ClientBuilder {
         let key_rotation = self.key_rotation;
         let store = self.unlock(true).await?;
         if let Some(owner) = store.read(|r| r.setting(Setting::Handle))? {
+            let own = entry == Entry::LogIn
+                && owner == handle.as_str()
+                && store.read(|r| r.setting(Setting::Hub))?.as_deref() == Some(hub.address().as_str());
+            if own {
+                return Self::log_in_again(store, &hub, password, key_rotation).await;
+            }
             return Err(Error::HomeInUse { handle: owner });
         }
         let session = match entry {
@@ -135,6 +144,31 @@ impl ClientBuilder {
         })?;
         tx.finish().await?;
 
+        let client = Self::client(store, key_rotation)?;
+        client.sync().await?;
+        Ok(client)
+    }
+
+    /// Gives the device of this home a new session.
+    async fn log_in_again(
+        store: Store,
+        hub: &Hub,
+        password: &str,
+        key_rotation: Option<Duration>,
+    ) -> Result<Client> {
+        let client = Self::client(store.clone(), key_rotation)?;
+        let me = client.me();
+        let session = hub.log_in(me.handle.as_str(), password).await?;
+        if session.user != me.user {
+            return Err(Error::UntrustworthyHub { what: "another user has this home's handle" });
+        }
+        let token = session.token;
+        // Before it is kept: what is refused leaves the home as it was.
+        client.resume(&hub.with_token(token.clone())).await?;
+        let mut tx = client.inner().session.new_transaction().await?;
+        tx.store_write(move |w| w.put_setting(Setting::Token, &token))?;
+        tx.finish().await?;
+        drop(client);
         let client = Self::client(store, key_rotation)?;
         client.sync().await?;
         Ok(client)

@@ -2,9 +2,10 @@
 
 use crate::{Client, Device, Error, Result, client::now, todo::Todo};
 use tertulia_api::account::{KeyPackageUpload, NewDevice};
-use tertulia_domain::limits::KEY_PACKAGES_LOW;
+use tertulia_domain::{DeviceId, limits::KEY_PACKAGES_LOW};
 use tertulia_mls::{CredentialRef, TransactionContext};
 use tertulia_store::Setting;
+use tertulia_transport::Hub;
 
 /// How many key packages a device keeps at the hub. Each lets somebody add the device once.
 const KEY_PACKAGES: usize = 50;
@@ -29,6 +30,33 @@ impl Client {
                 created_at: device.created_at,
             })
             .collect())
+    }
+
+    /// Removes a device from the account, this one or another. Its sessions end, nothing is delivered to it any more, and the
+    /// hub proposes to remove it from all conversations; what its home holds stays there.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `invalid-credentials`, `not-found`, `rate-limited`.
+    pub async fn remove_device(&self, device: DeviceId, password: &str) -> Result<()> {
+        Ok(self.inner().hub.remove_device(device, password).await?)
+    }
+
+    /// Makes a new session that of this device, which the hub knows already.
+    pub(crate) async fn resume(&self, hub: &Hub) -> Result<()> {
+        let mut tx = self.inner().session.new_transaction().await?;
+        let credential = self.own_credential(&tx)?;
+        tx.abort();
+        let label = self.inner().store.read(|r| r.setting(Setting::Label))?.unwrap_or_default();
+        let device = NewDevice {
+            device: self.inner().me.device,
+            label,
+            signature_key: credential.public_key().to_vec().into(),
+            key_packages: Vec::new(),
+            last_resort: None,
+        };
+        hub.register_device(&device).await?;
+        Ok(())
     }
 
     /// Registers this device with the hub, unless that is done. A home whose sign-up was interrupted catches up here.
@@ -72,13 +100,11 @@ impl Client {
 
     /// Takes over the connections and conversations that the user has already.
     async fn take_stock(&self) -> Result<()> {
-        let connections = self.inner().hub.connections().await?.connections;
+        let people = self.fetch_people().await?;
         let conversations = self.inner().hub.conversations().await?.conversations;
         let mut tx = self.inner().session.new_transaction().await?;
+        self.take_over(&mut tx, people)?;
         tx.store_write(move |w| {
-            for connection in &connections {
-                crate::apply::put_connection(w, connection)?;
-            }
             for conversation in &conversations {
                 crate::apply::put_conversation(w, conversation)?;
             }

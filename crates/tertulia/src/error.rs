@@ -39,6 +39,10 @@ pub enum Error {
     /// Nobody has signed up or logged in with this home. Do one of them first.
     #[error("nobody is signed in here; sign up or log in first")]
     NotSignedIn,
+    /// This device was removed from its account, or the account was deleted. Show what the home still holds, and tell the user
+    /// that this home can be signed in with no more: another home can log in as a new device.
+    #[error("this device was removed from the account; log in with another home to make a new device")]
+    DeviceRemoved,
     /// The handle cannot be one. Tell the person what handles are made of.
     #[error("{0}")]
     InvalidHandle(#[from] tertulia_domain::ids::HandleError),
@@ -162,7 +166,7 @@ pub enum Error {
     /// A call to the hub failed, or the hub refused. The code says which and what to do; what is transient can be tried
     /// again.
     #[error(transparent)]
-    Hub(#[from] TransportError),
+    Hub(TransportError),
     /// The hub refused a change of a group. The table of the hub's codes says what to do.
     #[error("{detail}")]
     Refused {
@@ -195,10 +199,24 @@ pub enum Error {
     InvalidContent(#[from] InvalidContent),
 }
 
+impl From<TransportError> for Error {
+    fn from(error: TransportError) -> Self {
+        match error.hub_code() {
+            Some(Code::DeviceRemoved) => Self::DeviceRemoved,
+            _ => Self::Hub(error),
+        }
+    }
+}
+
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Store(error) => Self::Store(error),
+            EngineError::CommitRejected(RejectReason::Refused { code, .. })
+                if code == Code::DeviceRemoved.as_str() =>
+            {
+                Self::DeviceRemoved
+            }
             EngineError::CommitRejected(RejectReason::Refused { code, detail }) => {
                 Self::Refused { code, detail }
             }
@@ -226,6 +244,7 @@ impl Error {
         match self {
             Self::HomeInUse { .. } => "home-in-use",
             Self::NotSignedIn => "not-signed-in",
+            Self::DeviceRemoved => Code::DeviceRemoved.as_str(),
             Self::InvalidHandle(_) => Code::InvalidHandle.as_str(),
             Self::InvalidName(_) | Self::InvalidSubconversationName(_) => "invalid-name",
             Self::UnknownTarget { .. } => "unknown-target",
@@ -269,6 +288,7 @@ impl Error {
         match self {
             Self::HomeInUse { .. }
             | Self::NotSignedIn
+            | Self::DeviceRemoved
             | Self::InvalidHandle(_)
             | Self::InvalidName(_)
             | Self::InvalidSubconversationName(_)
@@ -321,6 +341,7 @@ impl Error {
     pub(crate) fn hub_code(&self) -> Option<Code> {
         match self {
             Self::Hub(error) => error.hub_code(),
+            Self::DeviceRemoved => Some(Code::DeviceRemoved),
             Self::Refused { code, .. } => code.parse().ok(),
             _ => None,
         }

@@ -142,6 +142,10 @@ impl Events {
                 self.ready.push_back(ClientEvent::Connection(connection));
             }
         }
+        if applied.team_changed {
+            self.ready.push_back(ClientEvent::TeamChanged);
+        }
+        self.ready.extend(applied.deleted_users.iter().copied().map(ClientEvent::UserDeleted));
         self.ready.extend(applied.changed.iter().copied().map(ClientEvent::ConversationChanged));
         self.tell_messages()
     }
@@ -213,7 +217,7 @@ impl Events {
 fn is_passing(error: &Error) -> bool {
     match error {
         Error::Store(error) => error.kind() == tertulia_store::ErrorKind::Transient,
-        Error::NotSignedIn => false,
+        Error::NotSignedIn | Error::DeviceRemoved => false,
         error => error.hub_code() != Some(Code::Unauthenticated),
     }
 }

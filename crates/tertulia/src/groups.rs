@@ -473,6 +473,7 @@ impl Client {
                         tracing::debug!(code, detail, "the hub knows the group otherwise");
                         Ok(Attempt::Afresh(Error::Refused { code, detail }))
                     }
+                    Ok(Code::DeviceRemoved) => Err(Error::DeviceRemoved),
                     _ => Err(Error::Refused { code, detail }),
                 }
             }

@@ -29,6 +29,7 @@
 //! Every call can be interrupted at any point, by a lost connection or the end of the process, and can be made again. Errors
 //! have a stable [code](Error::code) and a [kind](Error::kind) that says who can do something about it.
 
+mod account;
 mod apply;
 mod builder;
 mod client;
@@ -50,21 +51,27 @@ mod sending;
 mod sub_conversations;
 mod suspicion;
 mod sync;
+mod team;
 mod todo;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    ClientEvent, Connection, Conversation, Device, Me, Member, Message, MessageQuery, OwnDeviceMessage,
-    SubMember, SyncReport,
+    ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,
+    OwnDeviceMessage, Profile, SubMember, SyncReport, Team, TeamMember,
 };
 pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, SubconversationName,
-    UserId, connection::Status as ConnectionStatus, ids::HandleError, policy::AddPermission,
+    ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, Role,
+    RoleName, SubconversationName, TeamId, UserId,
+    connection::Status as ConnectionStatus,
+    ids::HandleError,
+    policy::AddPermission,
+    role::{Action, ActionSet},
     subconversation::SubconversationNameError,
+    team::TeamRole,
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};
 

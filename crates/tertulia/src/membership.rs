@@ -6,7 +6,7 @@ use crate::{
 };
 use tertulia_api::{Code, policy::decode};
 use tertulia_domain::{
-    ConversationId, ConversationName, Handle, Protocol, Role, RoleName, UserId,
+    ConversationId, ConversationName, Handle, Protocol, RoleName, UserId,
     policy::{AddPermission, Policy},
 };
 use tertulia_store::OutboxKind;
@@ -33,6 +33,30 @@ impl Client {
         members: &[Handle],
         protocol: Protocol,
     ) -> Result<Conversation> {
+        self.create_group_in(name, members, protocol, false).await
+    }
+
+    /// Makes a group of the user's team: who leaves the team leaves it. Its members need not be in the team.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_group_with`](Self::create_group_with), and `no-team`.
+    pub async fn create_team_group(
+        &self,
+        name: &str,
+        members: &[Handle],
+        protocol: Protocol,
+    ) -> Result<Conversation> {
+        self.create_group_in(name, members, protocol, true).await
+    }
+
+    async fn create_group_in(
+        &self,
+        name: &str,
+        members: &[Handle],
+        protocol: Protocol,
+        team: bool,
+    ) -> Result<Conversation> {
         let name: ConversationName = name.parse()?;
         // All that can be refused is asked first, so that no empty group is left behind.
         let members = self.users(members).await?;
@@ -40,7 +64,7 @@ impl Client {
             self.check_connected(&members)?;
         }
         let id = ConversationId::random();
-        let made = self.inner().hub.create_conversation(id, protocol).await?;
+        let made = self.inner().hub.create_conversation(id, protocol, team).await?;
         let mut tx = self.inner().session.new_transaction().await?;
         let (fetched, known) = (made.clone(), name.clone());
         tx.store_write(move |w| {
@@ -169,7 +193,7 @@ impl Client {
         self.caught_up(id).await
     }
 
-    /// Gives a member another role: `admin` or `member`.
+    /// Gives a member another role: `admin`, `member`, or one that the team defines for its conversations.
     ///
     /// # Errors
     ///
@@ -178,7 +202,7 @@ impl Client {
     pub async fn set_role(&self, id: ConversationId, member: &Handle, role: &str) -> Result<Conversation> {
         self.check_group(id)?;
         let name: RoleName = role.parse().map_err(|_| Error::UnknownRole { role: role.to_owned() })?;
-        let role = Role::predefined(&name).ok_or(Error::UnknownRole { role: role.to_owned() })?;
+        let role = self.role(&name).await?;
         let user = self.user(member).await?;
         if self.protocol(id)? == Protocol::Pairwise {
             self.inner().hub.set_role(id, user, role.name().as_str()).await?;

@@ -2,8 +2,8 @@
 
 use crate::Noticed;
 use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
-    connection::Status as ConnectionStatus,
+    ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, RoleName,
+    TeamId, UserId, connection::Status as ConnectionStatus, team::TeamRole,
 };
 use url::Url;
 
@@ -21,6 +21,64 @@ pub struct Me {
     pub handle: Handle,
     /// The hub's address.
     pub hub: Url,
+}
+
+/// What a user says of themselves, as far as this user may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Profile {
+    /// The user.
+    pub user: UserId,
+    /// The user's handle.
+    pub handle: Handle,
+    /// The display name, if the user has given one.
+    pub name: Option<DisplayName>,
+    /// The locale, if the user has given one and this user may see it.
+    pub locale: Option<Locale>,
+}
+
+/// The user's team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Team {
+    /// Its id.
+    pub team: TeamId,
+    /// Its name.
+    pub name: DisplayName,
+    /// What the user may do in it.
+    pub role: TeamRole,
+    /// When it was made, milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// A member of the user's team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TeamMember {
+    /// The user.
+    pub user: UserId,
+    /// The user's handle.
+    pub handle: Handle,
+    /// What the member may do in the team.
+    pub role: TeamRole,
+    /// When the member joined, milliseconds since 1970.
+    pub joined_at: i64,
+}
+
+/// An invitation to the user's team, which one person can accept.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Invitation {
+    /// Whoever has it can join: it is given to the person who is meant.
+    pub code: String,
+    /// Until when, milliseconds since 1970.
+    pub expires_at: i64,
+}
+
+impl std::fmt::Debug for Invitation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Invitation").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
 }
 
 /// A device of the user.
@@ -192,6 +250,11 @@ pub enum ClientEvent {
     ConversationChanged(ConversationId),
     /// Something looks as if the hub did not do as it should.
     Suspicion(Noticed),
+    /// Somebody whom the user was connected with has deleted their account. The 1:1 has ended; its messages stay.
+    UserDeleted(UserId),
+    /// Somebody joined or left the user's team, perhaps the user, or has another role in it; or the team has other roles for its
+    /// conversations.
+    TeamChanged,
     /// Everything that the hub had is here; what follows is live.
     CaughtUp,
     /// The connection to the hub was lost; it is tried again until it works.

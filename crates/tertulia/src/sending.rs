@@ -31,6 +31,7 @@ impl Client {
     /// other error nothing was sent and nothing is kept: [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::NotConnected`],
     /// [`Error::NotAMember`], [`Error::Distrusted`], and what the hub refuses.
     pub async fn send(&self, id: ConversationId, text: &str) -> Result<Message> {
+        self.know_one_to_one(id).await?;
         let content = self.text_content(id, text)?;
         let accepted = self.send_content(id, OutboxKind::Message, content).await?;
         Ok(Message {
@@ -50,6 +51,7 @@ impl Client {
     ///
     /// As [`send`](Self::send), without what takes the hub to refuse.
     pub async fn queue(&self, id: ConversationId, text: &str) -> Result<()> {
+        self.know_one_to_one(id).await?;
         let content = self.text_content(id, text)?;
         self.enqueue(id, OutboxKind::Message, content).await.map(drop)
     }
@@ -288,11 +290,11 @@ fn is_refusal(error: &Error) -> bool {
     match error {
         Error::NotAMember { .. } | Error::NotConnected { .. } => true,
         other => other.hub_code().is_some_and(|code| {
+            let of_the_session =
+                matches!(code, Code::Unauthenticated | Code::DeviceRemoved | Code::InvalidCredentials);
             !code.retryable()
-                && !matches!(
-                    code,
-                    Code::Unauthenticated | Code::StaleEpoch | Code::WrongProtocol | Code::NotFound
-                )
+                && !of_the_session
+                && !matches!(code, Code::StaleEpoch | Code::WrongProtocol | Code::NotFound)
         }),
     }
 }

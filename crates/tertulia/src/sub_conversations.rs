@@ -116,6 +116,7 @@ impl SubConversation {
             protocol: Protocol::Mls,
             created_at: crate::client::now(),
             subconversation: Some(opened.address),
+            team: None,
         };
         let mut tx = self.client.inner().session.new_transaction().await?;
         tx.store_write(move |w| {

@@ -211,6 +211,12 @@ impl Client {
             }
         }
         let mut prepared = Prepared::default();
+        let of_the_team = |event: &Event| {
+            matches!(event.body, EventBody::TeamMemberJoined { .. } | EventBody::TeamMemberLeft { .. })
+        };
+        if events.iter().any(of_the_team) {
+            prepared.people = Some(self.fetch_people().await?);
+        }
         for id in wanted {
             match self.inner().hub.conversation(id).await {
                 Ok(conversation) => {
@@ -356,6 +362,7 @@ pub(crate) fn tolerate<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error @ (Error::Store(_) | Error::Hub(_))) if error.hub_code().is_none() => Err(error),
+        Err(error @ Error::DeviceRemoved) => Err(error),
         Err(error) => {
             tracing::warn!(code = error.code(), %error, "left for the next synchronisation");
             Ok(None)

@@ -6,7 +6,8 @@ use tertulia_api::{
     UserDevice,
     account::{
         ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount,
-        KeyPackageDeletion, KeyPackageUpload, Me, NewDevice, Session, User,
+        KeyPackageDeletion, KeyPackageUpload, Me, NewDevice, PasswordChange, PasswordProof, Profile, Session,
+        User, Users,
     },
     connection::{ConnectRequest, Connection, ConnectionUpdate, Connections},
     conversation::{
@@ -18,8 +19,15 @@ use tertulia_api::{
         ClaimedPairwiseKeys, NewMembers, PairwiseAccepted, PairwiseKeyClaim, PairwiseKeyCount,
         PairwiseKeyUpload, ProtocolUpdate,
     },
+    team::{
+        ConversationRole, ConversationRoles, Invitation, JoinTeam, NewInvitation, NewTeam, Team, TeamMembers,
+        TeamRoleUpdate,
+    },
 };
-use tertulia_domain::{ConversationId, Handle, Protocol, SubconversationName, UserId, connection::Status};
+use tertulia_domain::{
+    ConversationId, DeviceId, Handle, Protocol, RoleName, SubconversationName, UserId, connection::Status,
+    team::TeamRole,
+};
 
 type Result<T> = std::result::Result<T, TransportError>;
 
@@ -33,6 +41,13 @@ impl Hub {
     /// Opens a session.
     pub async fn log_in(&self, handle: &str, password: &str) -> Result<Session> {
         self.send(Method::POST, "v1/sessions", &credentials(handle, password)).await
+    }
+
+    /// Gives the account another password and ends all its other sessions.
+    pub async fn change_password(&self, password: &str, new_password: &str) -> Result<()> {
+        let (password, new_password) = (password.to_owned(), new_password.to_owned());
+        let request = self.request(Method::PUT, "v1/self/password")?;
+        self.bytes(request.json(&PasswordChange { password, new_password })).await.map(drop)
     }
 
     /// Who the session belongs to.
@@ -50,6 +65,24 @@ impl Hub {
         self.read(self.request(Method::GET, "v1/users")?.query(&[("handle", handle.as_str())])).await
     }
 
+    /// The users whose handles begin so, the first twenty.
+    pub async fn search_users(&self, beginning: &Handle) -> Result<Users> {
+        let request = self.request(Method::GET, "v1/search/users")?;
+        self.read(request.query(&[("beginning", beginning.as_str())])).await
+    }
+
+    /// Replaces what the user says of themselves.
+    pub async fn set_profile(&self, profile: &Profile) -> Result<()> {
+        let request = self.request(Method::PUT, "v1/self/profile")?;
+        self.bytes(request.json(profile)).await.map(drop)
+    }
+
+    /// Deletes the account.
+    pub async fn delete_account(&self, password: &str) -> Result<()> {
+        let request = self.request(Method::POST, "v1/self/delete")?;
+        self.bytes(request.json(&PasswordProof { password: password.to_owned() })).await.map(drop)
+    }
+
     /// Registers the session's device.
     pub async fn register_device(&self, device: &NewDevice) -> Result<Device> {
         self.send(Method::POST, "v1/devices", device).await
@@ -58,6 +91,12 @@ impl Hub {
     /// The user's devices.
     pub async fn devices(&self) -> Result<Devices> {
         self.get("v1/devices").await
+    }
+
+    /// Removes one of the user's devices.
+    pub async fn remove_device(&self, device: DeviceId, password: &str) -> Result<()> {
+        let request = self.request(Method::POST, &format!("v1/devices/{device}/remove"))?;
+        self.bytes(request.json(&PasswordProof { password: password.to_owned() })).await.map(drop)
     }
 
     /// Adds key packages of this device.
@@ -125,6 +164,65 @@ impl Hub {
     }
 }
 
+/// Teams.
+impl Hub {
+    /// The user's team.
+    pub async fn team(&self) -> Result<Team> {
+        self.get("v1/team").await
+    }
+
+    /// Makes a team with the user as its owner.
+    pub async fn create_team(&self, name: &str) -> Result<Team> {
+        self.send(Method::POST, "v1/team", &NewTeam { name: name.to_owned() }).await
+    }
+
+    /// The members of the user's team.
+    pub async fn team_members(&self) -> Result<TeamMembers> {
+        self.get("v1/team/members").await
+    }
+
+    /// Makes an invitation to the user's team that is valid for so many seconds.
+    pub async fn invite_to_team(&self, valid_for: Option<u64>) -> Result<Invitation> {
+        self.send(Method::POST, "v1/team/invitations", &NewInvitation { valid_for }).await
+    }
+
+    /// Accepts an invitation.
+    pub async fn join_team(&self, code: &str) -> Result<Team> {
+        self.send(Method::POST, "v1/team/join", &JoinTeam { code: code.to_owned() }).await
+    }
+
+    /// Leaves the user's team.
+    pub async fn leave_team(&self) -> Result<()> {
+        self.bytes(self.request(Method::POST, "v1/team/leave")?).await.map(drop)
+    }
+
+    /// Removes somebody from the user's team.
+    pub async fn remove_from_team(&self, user: UserId) -> Result<()> {
+        self.bytes(self.request(Method::DELETE, &format!("v1/team/members/{user}"))?).await.map(drop)
+    }
+
+    /// The roles that the user's team defines for conversations.
+    pub async fn team_roles(&self) -> Result<ConversationRoles> {
+        self.get("v1/team/roles").await
+    }
+
+    /// Defines a role for the conversations of the user's team.
+    pub async fn define_role(&self, role: &ConversationRole) -> Result<ConversationRole> {
+        self.send(Method::POST, "v1/team/roles", role).await
+    }
+
+    /// Deletes a role of the user's team.
+    pub async fn delete_role(&self, name: &RoleName) -> Result<()> {
+        self.bytes(self.request(Method::DELETE, &format!("v1/team/roles/{name}"))?).await.map(drop)
+    }
+
+    /// Changes the role of a member of the user's team.
+    pub async fn set_team_role(&self, user: UserId, role: TeamRole) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("v1/team/members/{user}/role"))?;
+        self.bytes(request.json(&TeamRoleUpdate { role })).await.map(drop)
+    }
+}
+
 /// Conversations and what is sent into them.
 impl Hub {
     /// All conversations of the user.
@@ -137,13 +235,14 @@ impl Hub {
         self.get(&format!("v1/conversations/{id}")).await
     }
 
-    /// Creates a group with the user as its admin.
+    /// Creates a group with the user as its admin; `team`: as one of the user's team.
     pub async fn create_conversation(
         &self,
         conversation: ConversationId,
         protocol: Protocol,
+        team: bool,
     ) -> Result<Conversation> {
-        self.send(Method::POST, "v1/conversations", &NewConversation { conversation, protocol }).await
+        self.send(Method::POST, "v1/conversations", &NewConversation { conversation, protocol, team }).await
     }
 
     /// Changes the protocol of a group.

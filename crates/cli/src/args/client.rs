@@ -5,7 +5,7 @@ use clap::{
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _},
     value_parser,
 };
-use tertulia::{AddPermission, Handle, Protocol, SubconversationName};
+use tertulia::{AddPermission, Handle, Protocol, RoleName, SubconversationName};
 use url::Url;
 
 /// `signup`.
@@ -71,6 +71,9 @@ pub(crate) enum GroupCommand {
         /// How messages are encrypted
         #[arg(long, value_enum, default_value_t)]
         protocol: GroupProtocol,
+        /// Make it one of your team: who leaves the team leaves it
+        #[arg(long)]
+        team: bool,
         #[command(flatten)]
         offline: OfflineArg,
     },
@@ -127,9 +130,8 @@ pub(crate) enum GroupCommand {
         conversation: ConversationArg,
         /// Whose role
         handle: Handle,
-        /// The new role
-        #[arg(value_parser = ["admin", "member"])]
-        role: String,
+        /// The new role: admin, member, or one that your team defines
+        role: RoleName,
         #[command(flatten)]
         offline: OfflineArg,
     },

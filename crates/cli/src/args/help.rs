@@ -38,6 +38,29 @@ The password is asked for without echo, unless TERTULIA_PASSWORD has it or
 --password-stdin is given. With --passphrase-stdin too, standard input has
 the passphrase in its first line and the password in the second.";
 
+pub(super) const DEVICE: &str = "\
+Examples:
+  tertulia device list
+  tertulia device remove 00c0ffee00c0ffee
+
+To remove a device takes the password. It is asked for without echo, unless
+TERTULIA_PASSWORD has it or --password-stdin is given.";
+
+pub(super) const ACCOUNT: &str = "\
+To delete the account takes the password. It is asked for without echo, unless
+TERTULIA_PASSWORD has it or --password-stdin is given.";
+
+pub(super) const PROFILE: &str = "\
+Examples:
+  tertulia profile --name 'Alice Munro' --locale en-CA
+  tertulia profile --no-locale
+  tertulia profile @bob";
+
+pub(super) const NEW_PASSWORD: &str = "\
+Both passwords are asked for without echo, unless TERTULIA_PASSWORD has the
+present and TERTULIA_NEW_PASSWORD the new one, or --password-stdin is given:
+then standard input has the present one in a line and the new one in the next.";
+
 pub(super) const HOME: &str = "\
 Examples:
   tertulia home export ~/backups/tertulia-monday
@@ -46,6 +69,24 @@ Examples:
 
 With --passphrase-stdin, standard input has the passphrase of this home in
 its first line and the new one in the second. A terminal asks without echo.";
+
+pub(super) const TEAM: &str = "\
+Examples:
+  tertulia team create 'Café Gijón'
+  tertulia team invite                # prints a code, for one person, who types:
+  tertulia team join CODE
+  tertulia team role @bob admin
+  tertulia group create Minutes @bob --team";
+
+pub(super) const ROLE: &str = "\
+Examples:
+  tertulia role create scribe modify_name leave
+  tertulia group role Minutes @bob scribe
+  tertulia role list
+
+Actions: add_member, remove_member, modify_name, modify_message_timer,
+modify_receipt_mode, modify_access, modify_other_member,
+modify_add_permission, leave, delete.";
 
 pub(super) const GROUP: &str = "\
 Examples:
@@ -91,9 +132,16 @@ Examples:
   tertulia man ~/.local/share/man/man1";
 
 /// The commands in the order and company in which somebody new needs them.
-const GROUPS: [(&str, &[&str]); 5] = [
-    ("This device", &["signup", "login", "whoami", "devices", "sync", "warnings", "home"]),
-    ("People", &["connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
+const GROUPS: [(&str, &[&str]); 6] = [
+    (
+        "This device",
+        &[
+            "signup", "login", "whoami", "profile", "device", "password", "account", "sync", "warnings",
+            "home",
+        ],
+    ),
+    ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
+    ("Teams", &["team", "role"]),
     ("Conversations", &["list", "send", "read", "group", "sub"]),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),

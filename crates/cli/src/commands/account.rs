@@ -1,15 +1,18 @@
-//! `signup`, `login`, `whoami`, `devices`, `sync`.
+//! `signup`, `login`, `whoami`, `device`, `password`, `account`, `sync`.
 
 use tertulia::ClientBuilder;
 use zeroize::Zeroizing;
 
 use super::Session;
 use crate::{
-    args::{LogInArgs, OfflineArg, PasswordArgs, SignUpArgs},
+    args::{
+        AccountCommand, ChangePasswordArgs, DeviceCommand, LogInArgs, OfflineArg, PasswordArgs, ProofArgs,
+        SignUpArgs,
+    },
     error::CliError,
     output::view,
     progress::watched,
-    secret_input::password_from_environment_or_terminal,
+    secret_input::{new_password_from_environment_or_terminal, password_from_environment_or_terminal},
 };
 
 pub(super) async fn sign_up(session: &mut Session<'_>, args: &SignUpArgs) -> Result<(), CliError> {
@@ -31,10 +34,44 @@ pub(super) async fn whoami(session: &mut Session<'_>) -> Result<(), CliError> {
     session.output.me(&view::Me::from(client.me()))
 }
 
-pub(super) async fn devices(session: &mut Session<'_>) -> Result<(), CliError> {
-    let client = session.open().await?;
-    let devices = watched("Asking the hub", client.devices()).await?;
-    session.output.devices(&devices.into_iter().map(view::Device::from).collect::<Vec<_>>())
+pub(super) async fn device(session: &mut Session<'_>, command: &DeviceCommand) -> Result<(), CliError> {
+    match command {
+        DeviceCommand::List => {
+            let client = session.open().await?;
+            let devices = watched("Asking the hub", client.devices()).await?;
+            session.output.devices(&devices.into_iter().map(view::Device::from).collect::<Vec<_>>())
+        }
+        DeviceCommand::Remove { device, proof } => {
+            let builder = session.builder(false)?;
+            let password = session.proof(proof)?;
+            let client = builder.open().await?;
+            watched("Removing the device", client.remove_device(*device, &password)).await?;
+            session.output.removed_device(&view::RemovedDevice { device: *device })
+        }
+    }
+}
+
+pub(super) async fn password(session: &mut Session<'_>, args: &ChangePasswordArgs) -> Result<(), CliError> {
+    let builder = session.builder(false)?;
+    let present = session.proof(&ProofArgs { password_stdin: args.password_stdin })?;
+    let new = if args.password_stdin {
+        session.input.new_password()?
+    } else {
+        new_password_from_environment_or_terminal()?
+    };
+    let client = builder.open().await?;
+    watched("Changing the password", client.change_password(&present, &new)).await?;
+    let me = view::Me::from(client.me());
+    session.output.changed_password(&view::ChangedPassword { handle: me.handle, hub: me.hub })
+}
+
+pub(super) async fn account(session: &mut Session<'_>, command: &AccountCommand) -> Result<(), CliError> {
+    let AccountCommand::Delete { proof } = command;
+    let builder = session.builder(false)?;
+    let password = session.proof(proof)?;
+    let client = builder.open().await?;
+    watched("Deleting the account", client.delete_account(&password)).await?;
+    session.output.deleted_account(&view::DeletedAccount { handle: client.me().handle.clone() })
 }
 
 pub(super) async fn sync(session: &mut Session<'_>) -> Result<(), CliError> {
@@ -70,4 +107,15 @@ fn prepare(
         None => builder,
     };
     Ok((builder, password))
+}
+
+impl Session<'_> {
+    /// The account's password, which proves that it is its user who asks. Standard input has the passphrase before it.
+    pub(super) fn proof(&mut self, args: &ProofArgs) -> Result<Zeroizing<String>, CliError> {
+        if args.password_stdin {
+            self.input.password(false)
+        } else {
+            password_from_environment_or_terminal(false)
+        }
+    }
 }

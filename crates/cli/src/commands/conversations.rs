@@ -18,10 +18,17 @@ pub(super) async fn list(session: &mut Session<'_>, args: &OfflineArg) -> Result
 
 pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> Result<(), CliError> {
     let changed = match command {
-        GroupCommand::Create { name, members, protocol, offline } => {
+        GroupCommand::Create { name, members, protocol, team, offline } => {
             let client = session.open_current(offline.offline).await?;
-            let made = client.create_group_with(name, members, (*protocol).into());
-            watched("Making the group", made).await?
+            let protocol = (*protocol).into();
+            let making = async {
+                if *team {
+                    client.create_team_group(name, members, protocol).await
+                } else {
+                    client.create_group_with(name, members, protocol).await
+                }
+            };
+            watched("Making the group", making).await?
         }
         GroupCommand::Migrate { conversation, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
@@ -46,7 +53,7 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
         }
         GroupCommand::Role { conversation, handle, role, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
-            watched("Changing the role", client.set_role(id, handle, role)).await?
+            watched("Changing the role", client.set_role(id, handle, role.as_str())).await?
         }
         GroupCommand::Reset { conversation, offline } => {
             let (client, id) = find(session, conversation, offline).await?;

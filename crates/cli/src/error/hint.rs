@@ -64,7 +64,32 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("invalid-credentials", Command::LogIn(args)) => {
             format!("no account yet? `tertulia signup {} --hub {}`", args.handle, address(&args.password.hub))
         }
-        ("no-secret", Command::SignUp(_) | Command::LogIn(_)) => {
+        ("device-removed", _) => {
+            "`--offline` still shows what this home has; `tertulia login` with another `--home` makes a new device"
+                .into()
+        }
+        ("unauthenticated", _) => {
+            "the session has ended, as by a changed password; `tertulia login HANDLE --hub URL` on this home begins another"
+                .into()
+        }
+        ("not-found", Command::Device(_)) => "`tertulia device list` shows the devices".into(),
+        ("no-team", _) => {
+            "`tertulia team create NAME` makes a team, `tertulia team join CODE` accepts an invitation".into()
+        }
+        ("unknown-role", _) => {
+            "the roles are admin, member, and what your team defines: `tertulia role list`".into()
+        }
+        ("role-in-use", _) => "give its members another role first: `tertulia group role`".into(),
+        ("already-in-team", _) => "`tertulia team leave` leaves it".into(),
+        ("last-owner", _) => "make somebody else owner first: `tertulia team role HANDLE owner`".into(),
+        ("same-team", _) => "you are connected with everybody in your team; `tertulia team members` shows them".into(),
+        ("action-denied", Command::Team(_)) => "`tertulia team members` shows who is owner or admin".into(),
+        ("no-secret", Command::Password(_)) => {
+            "TERTULIA_PASSWORD and TERTULIA_NEW_PASSWORD, or two lines of standard input with `--password-stdin`, \
+             give the passwords"
+                .into()
+        }
+        ("no-secret", Command::SignUp(_) | Command::LogIn(_) | Command::Device(_) | Command::Account(_)) => {
             "TERTULIA_PASSWORD or a line of standard input with `--password-stdin` gives the password".into()
         }
         ("last-admin", Command::Group(GroupCommand::Leave { .. })) => {
@@ -86,7 +111,6 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("distrusted", _) => {
             "`tertulia warnings` shows why; `tertulia group trust CONVERSATION` goes back in".into()
         }
-        ("unknown-role", _) => "the roles are admin and member".into(),
         ("action-denied", _) => match target {
             Some(group) => format!("`tertulia group members {group}` shows who is admin"),
             None => return None,

@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::{civil::Date, tz::TimeZone};
-use tertulia::{ConnectionStatus, ConversationType, Handle, Protocol};
+use tertulia::{ConnectionStatus, ConversationType, DisplayName, Handle, Locale, Protocol};
 
 use super::{
     text,
     view::{
-        Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report,
-        Secret, SubConversation, Warning,
+        ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key, Me,
+        Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Secret, SubConversation,
+        Team, TeamMember, Warning,
     },
 };
 
@@ -49,6 +50,10 @@ pub(crate) fn me(me: &Me) -> String {
         ("device", me.device.to_string()),
         ("hub", me.hub.clone()),
     ];
+    fields(&rows)
+}
+
+fn fields(rows: &[(&str, String)]) -> String {
     rows.iter().fold(String::new(), |mut out, (name, value)| {
         let _ = writeln!(out, "{DIM}{name:<7}{DIM:#} {value}");
         out
@@ -66,6 +71,85 @@ pub(crate) fn devices(devices: &[Device], page: &Page) -> String {
         ]
     });
     table(["DEVICE", "LABEL", "SINCE", ""], &[0], rows, page)
+}
+
+pub(crate) fn removed_device(removed: &RemovedDevice) -> String {
+    format!("Removed {}. Nothing is delivered to it any more.\n", removed.device)
+}
+
+pub(crate) fn changed_password(changed: &ChangedPassword) -> String {
+    let ChangedPassword { handle, hub } = changed;
+    format!("Changed. Your other devices log in again: `tertulia login {handle} --hub {hub}`.\n")
+}
+
+pub(crate) fn deleted_account(deleted: &DeletedAccount) -> String {
+    format!("The account @{} is no more. What this home holds stays here.\n", deleted.handle)
+}
+
+pub(crate) fn profile(profile: &Profile) -> String {
+    let name = profile.name.as_ref().map_or("-", DisplayName::as_str);
+    let rows = [
+        ("handle", format!("@{}", profile.handle)),
+        ("name", text::one_line(name).into_owned()),
+        ("locale", profile.locale.as_ref().map_or("-", Locale::as_str).to_owned()),
+        ("user", profile.user.to_string()),
+    ];
+    fields(&rows)
+}
+
+pub(crate) fn people(people: &[Profile], page: &Page) -> String {
+    if people.is_empty() {
+        return "Nobody's handle begins so.\n".to_owned();
+    }
+    let rows = people.iter().map(|person| {
+        let name = person.name.as_ref().map_or("", DisplayName::as_str);
+        vec![
+            Cell::new(format_args!("@{}", person.handle)),
+            Cell::new(text::one_line(name)),
+            Cell::new(person.user),
+        ]
+    });
+    table(["HANDLE", "NAME", "USER"], &[0, 2], rows, page)
+}
+
+pub(crate) fn teams(teams: &[Team]) -> String {
+    let Some(team) = teams.first() else {
+        return "You are in no team. `tertulia team create NAME` makes one.\n".to_owned();
+    };
+    let rows = [
+        ("team", text::one_line(team.name.as_str()).into_owned()),
+        ("role", team.role.to_string()),
+        ("id", team.id.to_string()),
+    ];
+    fields(&rows)
+}
+
+pub(crate) fn team_members(members: &[TeamMember], page: &Page) -> String {
+    let rows = members.iter().map(|member| {
+        vec![
+            Cell::new(format_args!("@{}", member.handle)),
+            Cell::new(member.role),
+            Cell::new(minute(member.joined_at, page)),
+        ]
+    });
+    table(["HANDLE", "ROLE", "SINCE"], &[0], rows, page)
+}
+
+pub(crate) fn invitation(invitation: &Invitation, page: &Page) -> String {
+    let until = minute(invitation.expires_at, page);
+    let code = text::one_line(&invitation.code);
+    format!("For one person, until {until}:\n  tertulia team join {code}\n")
+}
+
+pub(crate) fn roles(roles: &[Role], page: &Page) -> String {
+    if roles.is_empty() {
+        return "Your team defines no roles. `tertulia role create NAME ACTION…` defines one.\n".to_owned();
+    }
+    let rows = roles.iter().map(|role| {
+        let actions: Vec<_> = role.actions.iter().map(|action| action.to_string()).collect();
+        vec![Cell::new(&role.name), Cell::new(actions.join(" "))]
+    });
+    table(["ROLE", "ALLOWS"], &[0], rows, page)
 }
 
 pub(crate) fn connections(connections: &[Connection], page: &Page) -> String {
@@ -343,6 +427,16 @@ mod tests {
             report(&samples::report()),
             exported(&samples::exported()),
             rekeyed(&samples::rekeyed()),
+            removed_device(&samples::removed_device()),
+            changed_password(&samples::changed_password()),
+            deleted_account(&samples::deleted_account()),
+            profile(&samples::people()[0]),
+            people(&samples::people(), &PAGE),
+            teams(&[samples::team()]),
+            teams(&[]),
+            team_members(&samples::team_members(), &PAGE),
+            invitation(&samples::invitation(), &PAGE),
+            roles(&samples::roles(), &PAGE),
         ];
         insta::assert_snapshot!(plain(&all.join("\n")));
     }

@@ -99,6 +99,28 @@ mod tests {
     }
 
     #[test]
+    fn a_removed_device_and_a_changed_password() {
+        insta::assert_snapshot!(
+            [line(&samples::removed_device()), line(&samples::changed_password())].concat()
+        );
+    }
+
+    #[test]
+    fn people_and_a_deleted_account() {
+        let people: String = samples::people().iter().map(line).collect();
+        insta::assert_snapshot!([people, line(&samples::deleted_account())].concat());
+    }
+
+    #[test]
+    fn a_team_its_members_and_an_invitation() {
+        let members: String = samples::team_members().iter().map(line).collect();
+        insta::assert_snapshot!(
+            [line(&samples::team()), members, line(&samples::invitation()), line(&samples::roles()[0])]
+                .concat()
+        );
+    }
+
+    #[test]
     fn a_text_comes_back_whole_and_does_nothing_to_a_terminal() {
         let text = "a\nb\t\"c\"\\ \u{1b}[31m \u{9b}31m \u{7f} \u{202e} \u{e0041} é ☕";
         let printed = line(&text);

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use tertulia::{
-    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
+    Action, ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName,
+    TeamId, TeamRole, UserId,
 };
 use url::Url;
 
 use super::view::{
-    Connection, Conversation, Device, Exported, Key, Me, Member, Message, Moment, Rekeyed, Report, Warning,
-    address,
+    ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key, Me, Member,
+    Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Team, TeamMember, Warning, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -154,4 +155,55 @@ pub(crate) fn exported() -> Exported {
 
 pub(crate) fn rekeyed() -> Rekeyed {
     Rekeyed { key: Key::Passphrase }
+}
+
+pub(crate) fn removed_device() -> RemovedDevice {
+    RemovedDevice { device: DeviceId::new(u64::MAX) }
+}
+
+pub(crate) fn changed_password() -> ChangedPassword {
+    ChangedPassword { handle: handle("alice"), hub: me().hub }
+}
+
+pub(crate) fn deleted_account() -> DeletedAccount {
+    DeletedAccount { handle: handle("alice") }
+}
+
+pub(crate) fn people() -> Vec<Profile> {
+    let named = Profile {
+        handle: handle("alice"),
+        user: user(0xa1),
+        name: Some("Alice Munro".parse().unwrap()),
+        locale: Some("en-CA".parse().unwrap()),
+    };
+    vec![named, Profile { handle: handle("alicia"), user: user(0xa2), name: None, locale: None }]
+}
+
+pub(crate) fn team() -> Team {
+    Team {
+        id: TeamId::from_bytes([0x7e; 16]),
+        name: "Café Gijón".parse().unwrap(),
+        role: TeamRole::Owner,
+        created_at: Moment::from_millis(EVENING),
+    }
+}
+
+pub(crate) fn team_members() -> Vec<TeamMember> {
+    [("alice", 0xa1, TeamRole::Owner), ("maximiliana", 0xca, TeamRole::Member)]
+        .map(|(name, number, role)| TeamMember {
+            handle: handle(name),
+            user: user(number),
+            role,
+            joined_at: Moment::from_millis(EVENING),
+        })
+        .into()
+}
+
+pub(crate) fn invitation() -> Invitation {
+    Invitation { code: "x".repeat(43), expires_at: Moment::from_millis(EVENING) }
+}
+
+pub(crate) fn roles() -> Vec<Role> {
+    let actions = [Action::ModifyName, Action::Leave].into_iter().collect();
+    vec![Role { name: "scribe".parse().unwrap(), actions }]
 }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
-    ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName, UserId,
+    ActionSet, ConnectionStatus, ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle,
+    Locale, Protocol, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 use zeroize::Zeroizing;
@@ -79,6 +80,99 @@ impl From<tertulia::Device> for Device {
             created_at: Moment::from_millis(device.created_at),
             current: device.current,
         }
+    }
+}
+
+/// What `device remove` answers.
+#[derive(Serialize)]
+pub(crate) struct RemovedDevice {
+    pub(crate) device: DeviceId,
+}
+
+/// What `password` answers: whose it is, and where.
+#[derive(Serialize)]
+pub(crate) struct ChangedPassword {
+    pub(crate) handle: Handle,
+    pub(crate) hub: String,
+}
+
+/// What `account delete` answers.
+#[derive(Serialize)]
+pub(crate) struct DeletedAccount {
+    pub(crate) handle: Handle,
+}
+
+/// A line of `search`; what `profile` answers.
+#[derive(Serialize)]
+pub(crate) struct Profile {
+    pub(crate) handle: Handle,
+    pub(crate) user: UserId,
+    pub(crate) name: Option<DisplayName>,
+    pub(crate) locale: Option<Locale>,
+}
+
+impl From<tertulia::Profile> for Profile {
+    fn from(profile: tertulia::Profile) -> Self {
+        Self { handle: profile.handle, user: profile.user, name: profile.name, locale: profile.locale }
+    }
+}
+
+/// What `team show`, `team create` and `team join` answer; after `team leave` there is none.
+#[derive(Serialize)]
+pub(crate) struct Team {
+    #[serde(rename = "team")]
+    pub(crate) id: TeamId,
+    pub(crate) name: DisplayName,
+    pub(crate) role: TeamRole,
+    pub(crate) created_at: Moment,
+}
+
+impl From<tertulia::Team> for Team {
+    fn from(team: tertulia::Team) -> Self {
+        let created_at = Moment::from_millis(team.created_at);
+        Self { id: team.team, name: team.name, role: team.role, created_at }
+    }
+}
+
+/// A line of `team members`.
+#[derive(Serialize)]
+pub(crate) struct TeamMember {
+    pub(crate) handle: Handle,
+    pub(crate) user: UserId,
+    pub(crate) role: TeamRole,
+    pub(crate) joined_at: Moment,
+}
+
+impl From<tertulia::TeamMember> for TeamMember {
+    fn from(member: tertulia::TeamMember) -> Self {
+        let joined_at = Moment::from_millis(member.joined_at);
+        Self { handle: member.handle, user: member.user, role: member.role, joined_at }
+    }
+}
+
+/// What `team invite` answers.
+#[derive(Serialize)]
+pub(crate) struct Invitation {
+    pub(crate) code: String,
+    pub(crate) expires_at: Moment,
+}
+
+impl From<tertulia::Invitation> for Invitation {
+    fn from(invitation: tertulia::Invitation) -> Self {
+        Self { code: invitation.code, expires_at: Moment::from_millis(invitation.expires_at) }
+    }
+}
+
+/// A line of `role list`.
+#[derive(Serialize)]
+pub(crate) struct Role {
+    pub(crate) name: RoleName,
+    pub(crate) actions: ActionSet,
+}
+
+impl From<tertulia::Role> for Role {
+    fn from(role: tertulia::Role) -> Self {
+        Self { name: role.name().clone(), actions: role.actions() }
     }
 }
 

@@ -16,7 +16,7 @@ fn who_a_home_is_says_whoami() {
     let user = one["user"].as_str().unwrap();
     assert_eq!(user.len(), 36, "a UUID: {user}");
 
-    let devices = alice.run(&["devices"]).lines();
+    let devices = alice.run(&["device", "list"]).lines();
     assert_eq!(devices.len(), 2);
     let current: Vec<_> = devices.iter().filter(|device| device["current"] == true).collect();
     assert_eq!(current.len(), 1);

@@ -4,9 +4,11 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking, its helpers too
 
+mod accounts;
 mod backups;
 mod concurrency;
 mod connections;
+mod devices;
 mod documents;
 mod faults;
 mod follow;
@@ -18,4 +20,5 @@ mod secrecy;
 mod serving;
 mod sub_conversations;
 mod support;
+mod teams;
 mod whole_path;

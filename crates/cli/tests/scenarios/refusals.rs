@@ -54,7 +54,7 @@ fn a_wrong_password_and_an_unknown_handle_are_not_told_apart() {
     // The home is as if nothing had been tried, and the right password still works.
     assert_eq!(stranger.run(&["whoami"]).code(), "not-signed-in");
     stranger.run(&["login", "alice", "--hub", stranger.hub()]).done();
-    assert_eq!(alice.run(&["devices"]).lines().len(), 2);
+    assert_eq!(alice.run(&["device", "list"]).lines().len(), 2);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_wrong_command_line_is_told_apart_from_a_refusal() {
         &["signup", "alice", "--hub", "not an address"],
         &["read", "@bob", "--limit", "0"],
         &["read", "@bob", "--limit", "many"],
-        &["group", "role", "garden", "bob", "emperor"],
+        &["group", "role", "garden", "bob", "Emperor!"],
         &["group", "add", "garden"],
         &["serve", "--listen", "nowhere"],
     ] {

@@ -59,5 +59,5 @@ fn two_hubs_do_not_share_their_data() {
         tertulia().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(hub.data()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("error["));
-    assert_eq!(alice.run(&["devices"]).lines().len(), 1);
+    assert_eq!(alice.run(&["device", "list"]).lines().len(), 1);
 }

@@ -68,7 +68,7 @@ fn people_connect_talk_and_part_while_the_hub_is_killed_between_any_two_steps() 
     // A second device reads what is new in both conversations, and writes.
     let laptop = play.hub.device("bob");
     let me = play.run(&laptop, &["login", "bob", "--hub", laptop.hub()]).one();
-    assert_eq!(play.run(&bob, &["devices"]).lines().len(), 2);
+    assert_eq!(play.run(&bob, &["device", "list"]).lines().len(), 2);
     play.send(&alice, "@bob", "to both of bob's devices");
     play.send(&carol, "garden", "carol, to five devices");
     assert_eq!(play.texts(&laptop, "@alice"), ["to both of bob's devices"]);

@@ -106,6 +106,11 @@ uuid_id! {
     ConversationId
 }
 
+uuid_id! {
+    /// A team on a hub. Random.
+    TeamId
+}
+
 impl ConversationId {
     /// The `self` conversation of a user, which has the user's id.
     pub const fn self_of(user: UserId) -> Self {

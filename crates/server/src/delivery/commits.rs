@@ -138,9 +138,7 @@ pub(crate) fn accept(
     if access.parent.is_some() {
         subconversations::after_commit(tx, observer, sent, valid, place.position)?;
     } else {
-        if access.kind.is_managed() {
-            propose_removals(tx, observer, conversation, valid.epoch, now)?;
-        }
+        propose_removals(tx, observer, conversation, access.kind, valid.epoch, now)?;
         subconversations::follow_parent(tx, observer, conversation, now)?;
     }
     Ok(CommitAccepted { sequence: place.sequence, epoch: valid.epoch, sent_at: now })
@@ -234,9 +232,14 @@ fn check_going(
     if access.kind == ConversationType::Subconversation {
         return Ok(Vec::new()); // whose devices go stays a member of the parent
     }
-    let by_members = valid.removed.iter().filter(|removed| removed.by.is_some());
-    let going: BTreeSet<UserId> =
-        by_members.map(|removed| removed.device.user).filter(|&user| user != sender.user).collect();
+    let mut going = BTreeSet::new();
+    for Removed { device, by } in &valid.removed {
+        // To take out a device that its user has removed from the account takes nobody out, and anybody does it.
+        let registered = groups::registered_key(tx, *device)?.is_some();
+        if by.is_some() && device.user != sender.user && registered {
+            going.insert(device.user);
+        }
+    }
     let mut left = Vec::new();
     for user in going {
         if !access.kind.is_managed() {
@@ -292,7 +295,7 @@ fn record_members(
     // Who joins from outside changes nothing; and who has left meanwhile is in the policy until a member commits the removal.
     if let (Some(policy), false) = (policy, valid.external) {
         for NewRole { user, role } in policy::adopt(tx, sent, policy)? {
-            announce_role(tx, conversation, sender, user, role, now)?;
+            announce_role(tx, conversation, Some(sender), user, role, now)?;
         }
     }
     Ok(())

@@ -1,15 +1,16 @@
 //! Changes of membership and roles that are not commits.
 
-use super::{access, pairwise::wrong_protocol, subconversations};
+use super::{access, pairwise::wrong_protocol, subconversations, team};
 use crate::{
     error::ApiError,
     mls::{Observer, proposals::Proposed},
     storage::{
-        WriteTx, accounts,
+        WriteTx,
         conversations::{self, Access},
         groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
+        profiles,
     },
 };
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use tertulia_domain::{
     limits::MAX_PAIRWISE_MEMBERS,
     permission::{self, Candidate, Target},
     role::Action,
+    succession,
 };
 
 /// Creates a group with its creator as admin. Doing so again changes nothing.
@@ -27,6 +29,7 @@ pub(crate) fn create_group(
     conversation: ConversationId,
     protocol: Protocol,
     creator: UserId,
+    in_team: bool,
     now: i64,
 ) -> Result<(), ApiError> {
     if protocol == Protocol::Mixed {
@@ -38,7 +41,8 @@ pub(crate) fn create_group(
     if !random || conversations::is_user(tx, conversation)? {
         return Err(ApiError::new(Code::BadRequest, "The id of a new group is a random UUID, of version 4."));
     }
-    if conversations::create_group(tx, conversation, protocol, creator, now)? {
+    let team = if in_team { Some(team::for_conversation(tx, creator)?) } else { None };
+    if conversations::create_group(tx, conversation, protocol, creator, team, now)? {
         return Ok(());
     }
     let own = conversations::find(tx, conversation, creator)?
@@ -71,7 +75,7 @@ pub(crate) fn add_members(
     }
     let mut candidates = Vec::with_capacity(users.len());
     for &user in users {
-        let known = accounts::user(tx, user)?.ok_or(Code::UnknownUser)?;
+        let known = profiles::user(tx, user)?.ok_or(Code::UnknownUser)?;
         if conversations::role_of(tx, conversation, user)?.is_none() {
             let connected = conversations::are_connected(tx, actor.user, known.user)?;
             candidates.push(Candidate { user, connected });
@@ -162,24 +166,20 @@ pub(crate) fn change_role(
         return Ok(());
     }
     conversations::set_role(tx, conversation, user, &name)?;
-    announce_role(tx, conversation, actor, user, name, now)
+    announce_role(tx, conversation, Some(actor), user, name, now)
 }
 
-/// Tells the members of somebody's new role.
+/// Tells the members of somebody's new role. The hub itself gives one without an actor.
 pub(super) fn announce_role(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
-    actor: UserDevice,
+    actor: Option<UserDevice>,
     user: UserId,
     role: RoleName,
     now: i64,
 ) -> Result<(), ApiError> {
-    let entry = Entry {
-        sender: Some(actor),
-        sent_at: now,
-        extra: Some(Extra::Role { user, role }),
-        ..Entry::default()
-    };
+    let entry =
+        Entry { sender: actor, sent_at: now, extra: Some(Extra::Role { user, role }), ..Entry::default() };
     log::append(tx, conversation, Kind::Role, &entry).map(|_| ())
 }
 
@@ -206,7 +206,7 @@ pub(crate) fn leave(
     let last_admin = access.role.is_admin() && roster.admins == 1;
     if let (Some(user), Some(_), true) = (successor, follows, last_admin) {
         conversations::set_role(tx, conversation, user, &RoleName::ADMIN)?;
-        announce_role(tx, conversation, leaver, user, RoleName::ADMIN, now)?;
+        announce_role(tx, conversation, Some(leaver), user, RoleName::ADMIN, now)?;
     }
     let entry = Entry {
         sender: Some(leaver),
@@ -216,25 +216,65 @@ pub(crate) fn leave(
     };
     let place = log::append(tx, conversation, Kind::Members, &entry)?;
     conversations::end_member(tx, conversation, leaver.user, place.position)?;
-    propose_removals(tx, observer, conversation, access.epoch, now)?;
+    after_leaving(tx, observer, (conversation, access.kind, access.epoch), now)
+}
+
+/// Takes a user out of a conversation, whatever their role, on the hub's own account. If no admin is left, the longest
+/// member becomes one: by the policy in the commit that removes the user's devices, or at once where there is no MLS group.
+pub(super) fn take_out(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    (conversation, kind, epoch): (ConversationId, ConversationType, u64),
+    user: UserId,
+    now: i64,
+) -> Result<(), ApiError> {
+    if epoch == 0
+        && let Some(heir) = succession::heir(1, &conversations::remaining(tx, conversation, user)?)
+    {
+        conversations::set_role(tx, conversation, heir, &RoleName::ADMIN)?;
+        announce_role(tx, conversation, None, heir, RoleName::ADMIN, now)?;
+    }
+    let entry = Entry {
+        sent_at: now,
+        extra: Some(Extra::Members { joined: Vec::new(), left: vec![user] }),
+        ..Entry::default()
+    };
+    let place = log::append(tx, conversation, Kind::Members, &entry)?;
+    conversations::end_member(tx, conversation, user, place.position)?;
+    after_leaving(tx, observer, (conversation, kind, epoch), now)
+}
+
+/// The group ends when nobody is left in it; otherwise those who are take out the leaver's devices.
+fn after_leaving(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    (conversation, kind, epoch): (ConversationId, ConversationType, u64),
+    now: i64,
+) -> Result<(), ApiError> {
+    if conversations::roster(tx, conversation)?.members == 0 {
+        return conversations::end(tx, conversation, now);
+    }
+    propose_removals(tx, observer, conversation, kind, epoch, now)?;
     subconversations::follow_parent(tx, observer, conversation, now)
 }
 
-/// Proposes to remove every leaf of a user who is not a member, unless that is pending already or nobody is left to
-/// commit it.
+/// Proposes to remove the leaf of every device that was removed from its account or, where membership is managed, whose
+/// user is not a member; unless that is pending already or nobody is left to carry it out. Who is not in a 1:1 has blocked
+/// the other, which must not show.
 pub(super) fn propose_removals(
     tx: &WriteTx<'_>,
     observer: &Observer,
     conversation: ConversationId,
+    kind: ConversationType,
     epoch: u64,
     now: i64,
 ) -> Result<(), ApiError> {
-    let gone = groups::users_in_tree_only(tx, conversation)?;
+    let gone = groups::devices_to_remove(tx, conversation, kind.is_managed())?;
     if gone.is_empty() || conversations::roster(tx, conversation)?.members == 0 {
         return Ok(());
     }
     let Some(snapshot) = groups::snapshot(tx, conversation)? else { return Ok(()) };
-    let proposed = observer.propose_removals(&snapshot, |device| gone.contains(&device.user))?;
+    let proposed = observer.propose_removals(&snapshot, |device| gone.contains(&device))?;
     announce_removals(tx, conversation, epoch, proposed, now)
 }
 

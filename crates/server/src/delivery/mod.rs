@@ -1,7 +1,10 @@
 //! What happens when something is sent into a conversation or its membership changes: the steps of one transaction,
 //! between the handlers, which know HTTP, and the storage, which knows no rules.
 
+pub(crate) mod accounts;
 pub(crate) mod commits;
+pub(crate) mod devices;
+pub(crate) mod implicit;
 pub(crate) mod membership;
 pub(crate) mod messages;
 pub(crate) mod pairwise;
@@ -9,10 +12,14 @@ mod policy;
 pub(crate) mod proposals;
 pub(crate) mod resets;
 pub(crate) mod subconversations;
+pub(crate) mod team;
 
 use crate::{
     error::ApiError,
-    storage::conversations::{self, Access},
+    storage::{
+        conversations::{self, Access},
+        teams,
+    },
 };
 use rusqlite::Connection;
 use tertulia_domain::{
@@ -43,10 +50,14 @@ fn check_may_send(
         let above = self::access(connection, parent, user)?;
         return check_may_send(connection, parent, user, &above);
     }
-    if access.kind == ConversationType::OneToOne
-        && conversations::own_status(connection, conversation, user)? != Some(Status::Accepted)
+    if access.kind != ConversationType::OneToOne
+        || conversations::own_status(connection, conversation, user)? == Some(Status::Accepted)
     {
-        return Err(PermissionError::NotConnected { user: None }.into());
+        return Ok(());
     }
-    Ok(())
+    // Team mates have no rows.
+    match conversations::other_user(connection, conversation, user)? {
+        Some(other) if teams::same(connection, user, other)? => Ok(()),
+        _ => Err(PermissionError::NotConnected { user: None }.into()),
+    }
 }

@@ -1,18 +1,19 @@
 //! The policy in the signed context of a group or channel: what the hub asks of a commit that changes it, and what the hub
 //! keeps of it. The members ask the same of every commit, by the same function of the domain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::commits::Sent;
 use crate::{
     error::{ApiError, sentence},
     mls::{Rejection, ValidCommit},
-    storage::{WriteTx, conversations, conversations::Access, groups},
+    storage::{WriteTx, conversations, conversations::Access, groups, teams},
 };
 use tertulia_api::{Code, UserDevice, policy::decode};
 use tertulia_domain::{
     Role, RoleName, UserId,
     policy::{self, Change, Committer, Policy, Proposer, Violation},
+    team,
 };
 
 /// A role that a commit changes.
@@ -49,7 +50,11 @@ pub(super) fn check(
             .map_err(ApiError::internal)?
             .with_add_permission(after.add_permission()),
     };
-    if let Some(unknown) = after.roles().keys().next() {
+    let defined = match teams::of_conversation(tx, sent.conversation)? {
+        Some(team) => teams::roles(tx, team)?,
+        None => BTreeMap::new(),
+    };
+    if let Some(unknown) = team::unknown_role(&defined, before.roles(), after.roles()) {
         return Err(ApiError::new(Code::UnknownRole, format!("There is no role {unknown}.")));
     }
     match policy::check(&before, &after, &change(sent.sender.user, valid)) {

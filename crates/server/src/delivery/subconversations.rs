@@ -107,8 +107,19 @@ pub(crate) fn leave(
 ) -> Result<(), ApiError> {
     access(tx, parent, device.user)?;
     let id = ConversationId::subconversation(parent, name);
-    if subconversations::exit(tx, id, device)? {
-        after_departure(tx, observer, device, id, now)?;
+    take_out(tx, observer, id, device, now)
+}
+
+/// Takes a device out of a subconversation that is not to be in any.
+pub(super) fn take_out(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    sub: ConversationId,
+    device: UserDevice,
+    now: i64,
+) -> Result<(), ApiError> {
+    if subconversations::exit(tx, sub, device)? {
+        after_departure(tx, observer, device, sub, now)?;
     }
     Ok(())
 }

@@ -1,22 +1,24 @@
 //! Accounts and sessions.
 
 use super::{
-    auth::{Authenticated, new_token},
-    extract::{ClientAddress, Json, Path, Query},
+    auth::{Authenticated, new_secret},
+    extract::{ClientAddress, Json},
+    password,
 };
 use crate::{
+    delivery,
     error::{ApiError, sentence},
     state::{AppState, now_ms},
-    storage::accounts,
+    storage::{accounts, profiles},
 };
 use axum::extract::State;
 use http::StatusCode;
+use std::sync::Arc;
 use tertulia_api::{
     Code,
-    account::{Credentials, Me, Session, User},
+    account::{Credentials, Me, PasswordProof, Session},
 };
 use tertulia_domain::{Handle, UserId};
-use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
 
@@ -26,8 +28,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(log_in))
         .routes(routes!(log_out))
         .routes(routes!(show_self))
-        .routes(routes!(show_user))
-        .routes(routes!(find_user))
+        .routes(routes!(delete))
 }
 
 /// Sign up
@@ -47,11 +48,11 @@ async fn sign_up(
     state.limiters.sign_ups.take(&address)?;
     let wanted = handle.clone();
     // Asked before the password is hashed, which is the costly part, and decided by the insertion after it.
-    if state.storage.read(move |db| accounts::user_by_handle(db, &wanted)).await?.is_some() {
+    if state.storage.read(move |db| profiles::user_by_handle(db, &wanted)).await?.is_some() {
         return Err(Code::HandleTaken.into());
     }
     let hash = state.passwords.hash(password).await?;
-    let (user, (token, token_hash)) = (UserId::random(), new_token());
+    let (user, (token, token_hash)) = (UserId::random(), new_secret());
     let new = handle.clone();
     state
         .storage
@@ -83,10 +84,17 @@ async fn log_in(
     let wanted = handle.clone();
     let found = state.storage.read(move |db| accounts::credentials(db, &wanted)).await?;
     let (user, hash) = found.unzip();
-    let valid = state.passwords.verify(password, hash).await?;
-    let user = user.filter(|_| valid).ok_or(Code::InvalidCredentials)?;
-    let (token, token_hash) = new_token();
-    state.storage.write(move |tx| accounts::open_session(tx, &token_hash, user, now_ms())).await?;
+    let valid = state.passwords.verify(password, hash.clone()).await?;
+    let (user, hash) = user.zip(hash).filter(|_| valid).ok_or(Code::InvalidCredentials)?;
+    let (token, token_hash) = new_secret();
+    state
+        .storage
+        .write(move |tx| {
+            // A password that was changed meanwhile opens nothing any more.
+            accounts::check_password_is(tx, user, &hash)?;
+            accounts::open_session(tx, &token_hash, user, now_ms())
+        })
+        .await?;
     Ok((StatusCode::CREATED, Json(session(&state, token, user, &handle))))
 }
 
@@ -107,48 +115,42 @@ async fn log_out(State(state): State<AppState>, caller: Authenticated) -> Result
 /// Who am I
 #[utoipa::path(get, path = "/v1/self", tag = "accounts",
     responses((status = 200, description = "The session's user and device", body = Me)))]
-async fn show_self(State(state): State<AppState>, caller: Authenticated) -> Json<Me> {
-    Json(Me {
-        user: caller.user,
-        handle: caller.handle.to_string(),
+async fn show_self(State(state): State<AppState>, caller: Authenticated) -> Result<Json<Me>, ApiError> {
+    let user = caller.user;
+    let profile = state.storage.read(move |db| profiles::user(db, user)).await?;
+    let profile = profile.ok_or(Code::DeviceRemoved)?; // since the request was authenticated
+    Ok(Json(Me {
+        user,
+        handle: profile.handle,
         domain: state.domain.to_string(),
         device: caller.device,
-    })
+        name: profile.name,
+        locale: profile.locale,
+    }))
 }
 
-/// A user
-#[utoipa::path(get, path = "/v1/users/{user}", tag = "accounts",
-    params(("user" = String, Path, format = Uuid, description = "The user")),
-    responses((status = 200, description = "The user", body = User)),
-    extensions(("x-problems" = json!(["unknown-user"]))))]
-async fn show_user(
+/// Delete my account
+///
+/// For good: the handle is given to nobody any more. Sessions, devices and key packages go, the user leaves all conversations,
+/// the 1:1s end, and who was connected gets the event `user.deleted`.
+#[utoipa::path(post, path = "/v1/self/delete", tag = "accounts", request_body = PasswordProof,
+    responses((status = 204, description = "The account is no more")),
+    extensions(("x-problems" = json!(["invalid-credentials", "rate-limited"]))))]
+async fn delete(
     State(state): State<AppState>,
-    _caller: Authenticated,
-    Path(user): Path<UserId>,
-) -> Result<Json<User>, ApiError> {
-    let found = state.storage.read(move |db| accounts::user(db, user)).await?;
-    Ok(Json(found.ok_or(Code::UnknownUser)?))
-}
-
-/// What to find a user by.
-#[derive(serde::Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct UserQuery {
-    /// The handle, in full.
-    handle: String,
-}
-
-/// Find a user
-#[utoipa::path(get, path = "/v1/users", tag = "accounts", params(UserQuery),
-    responses((status = 200, description = "The user of this handle", body = User)),
-    extensions(("x-problems" = json!(["invalid-handle", "unknown-user"]))))]
-async fn find_user(
-    State(state): State<AppState>,
-    _caller: Authenticated,
-    Query(query): Query<UserQuery>,
-) -> Result<Json<User>, ApiError> {
-    let handle: Handle =
-        query.handle.parse().map_err(|error| ApiError::new(Code::InvalidHandle, sentence(&error)))?;
-    let found = state.storage.read(move |db| accounts::user_by_handle(db, &handle)).await?;
-    Ok(Json(found.ok_or(Code::UnknownUser)?))
+    caller: Authenticated,
+    address: ClientAddress,
+    Json(proof): Json<PasswordProof>,
+) -> Result<StatusCode, ApiError> {
+    let proven = password::prove(&state, &caller, &address, proof.password).await?;
+    let observer = Arc::clone(&state.observer);
+    state
+        .storage
+        .write(move |tx| {
+            proven.check(tx)?;
+            delivery::accounts::delete(tx, &observer, caller.user, now_ms())
+        })
+        .await?;
+    tracing::info!(user = caller.user.short(), "an account was deleted");
+    Ok(StatusCode::NO_CONTENT)
 }

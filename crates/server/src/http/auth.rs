@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{DeviceId, Handle, UserId};
 
-/// Bytes of a session token.
+/// Bytes of a session token, and of the code of an invitation.
 const TOKEN_BYTES: usize = 32;
 
 /// The user of the request's session.
@@ -47,8 +47,8 @@ impl FromRequestParts<AppState> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let token = bearer_token(parts).ok_or(Code::Unauthenticated)?;
-        let session = state.storage.read(move |connection| accounts::session(connection, &token)).await?;
-        let session = session.ok_or(Code::Unauthenticated)?;
+        let session =
+            state.storage.read(move |connection| accounts::authenticate(connection, &token)).await?;
         // After the look-up, so that made-up tokens do not weigh on anybody's cell.
         state.limiters.requests.take(&token)?;
         Ok(Self { user: session.user, handle: session.handle, device: session.device, token })
@@ -72,14 +72,14 @@ fn bearer_token(parts: &Parts) -> Option<TokenHash> {
     scheme.eq_ignore_ascii_case("bearer").then(|| hash(token.trim()))
 }
 
-/// A new token, and what it is stored under.
-pub(super) fn new_token() -> (String, TokenHash) {
+/// A new token or code, and what it is stored under.
+pub(super) fn new_secret() -> (String, TokenHash) {
     let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN_BYTES]>());
     let hash = hash(&token);
     (token, hash)
 }
 
-/// A token has 256 random bits, so a plain hash is as good as a slow one; and who steals the database cannot log in.
-fn hash(token: &str) -> TokenHash {
+/// A token or code has 256 random bits, so a plain hash is as good as a slow one; and who steals the database cannot log in.
+pub(super) fn hash(token: &str) -> TokenHash {
     Sha256::digest(token).into()
 }

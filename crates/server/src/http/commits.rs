@@ -9,7 +9,7 @@ use crate::{
     delivery::{
         self,
         commits::{self, Begun, Sent},
-        proposals,
+        implicit, proposals,
     },
     error::ApiError,
     mls::{CommitBundle, ProposalMessage},
@@ -69,6 +69,12 @@ async fn send(
     })
     .await?;
 
+    let (user, domain) = (sender.user, state.domain.clone());
+    let implicit = state.storage.read(move |db| implicit::show(db, &domain, user, conversation)).await?;
+    if implicit.is_some() {
+        let domain = state.domain.clone();
+        state.storage.write(move |tx| implicit::store(tx, &domain, user, conversation, now)).await?;
+    }
     let asked = Arc::clone(&sent);
     let stored = match state.storage.read(move |connection| commits::begin(connection, &asked)).await? {
         Begun::Known(accepted) => return Ok((StatusCode::CREATED, Json(accepted))),

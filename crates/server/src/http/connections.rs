@@ -8,7 +8,7 @@ use crate::{
     delivery::subconversations,
     error::{ApiError, sentence},
     state::{AppState, now_ms},
-    storage::{WriteTx, accounts, connections, conversations, events::append_user_event},
+    storage::{WriteTx, accounts, connections, conversations, events::append_user_event, profiles, teams},
 };
 use axum::extract::State;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ async fn list(State(state): State<AppState>, caller: Authenticated) -> Result<Js
 /// is the same whether the other has not answered yet, ignores the request, or blocks the caller.
 #[utoipa::path(post, path = "/v1/connections", tag = "connections", request_body = ConnectRequest,
     responses((status = 200, description = "The caller's side", body = Connection)),
-    extensions(("x-problems" = json!(["invalid-handle", "invalid-user", "bad-connection-update", "connection-limit"]))))]
+    extensions(("x-problems" = json!(["invalid-handle", "invalid-user", "same-team", "bad-connection-update", "connection-limit"]))))]
 async fn connect(
     State(state): State<AppState>,
     caller: Authenticated,
@@ -55,8 +55,12 @@ async fn connect(
     let connection = state
         .storage
         .write(move |tx| {
-            let other = accounts::user_by_handle(tx, &handle)?.map(|user| user.user);
-            check_request(caller.user, other.unwrap_or(caller.user), other.is_some(), false)?;
+            let other = profiles::user_by_handle(tx, &handle)?.map(|user| user.user);
+            let same_team = match other {
+                Some(other) => teams::same(tx, caller.user, other)?,
+                None => false,
+            };
+            check_request(caller.user, other.unwrap_or(caller.user), other.is_some(), same_team)?;
             let pair = Pair { me: caller.user, other: other.unwrap_or(caller.user) };
             act(tx, &pair, &domain, Action::Connect, most)
         })
@@ -70,7 +74,7 @@ async fn connect(
 #[utoipa::path(put, path = "/v1/connections/{user}", tag = "connections", request_body = ConnectionUpdate,
     params(("user" = String, Path, format = Uuid, description = "The other user")),
     responses((status = 200, description = "The caller's side", body = Connection)),
-    extensions(("x-problems" = json!(["not-connected", "bad-connection-update", "connection-limit"]))))]
+    extensions(("x-problems" = json!(["invalid-user", "same-team", "not-connected", "bad-connection-update", "connection-limit"]))))]
 async fn update(
     State(state): State<AppState>,
     caller: Authenticated,
@@ -82,7 +86,7 @@ async fn update(
     let connection = state
         .storage
         .write(move |tx| {
-            check_update(false)?;
+            check_update(accounts::is_deleted(tx, other)?, teams::same(tx, caller.user, other)?)?;
             let pair = Pair { me: caller.user, other };
             let changed = act(tx, &pair, &domain, Action::Set(update.status), most)?;
             // Who has left the 1:1 has left its subconversations, which looks like hanging up.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     delivery::{
-        membership,
+        implicit, membership,
         resets::{self, Asked},
     },
     error::ApiError,
@@ -49,6 +49,8 @@ async fn list(State(state): State<AppState>, auth: Authenticated) -> Result<Json
 }
 
 /// Read a conversation
+///
+/// The 1:1 of two members of one team is there without being created, in epoch 0.
 #[utoipa::path(
     get, path = "/v1/conversations/{conversation}", tag = "conversations",
     params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
@@ -66,9 +68,13 @@ async fn show(
 ) -> Result<Json<Conversation>, ApiError> {
     let user = auth.user;
     ensure(&state, conversation, user).await?;
+    let domain = state.domain.clone();
     let shown =
-        state.storage.read(move |connection| conversations::show(connection, conversation, user)).await?;
-    shown.map(Json).ok_or(PermissionError::NoConversation.into())
+        state.storage.read(move |connection| match conversations::show(connection, conversation, user)? {
+            None => implicit::show(connection, &domain, user, conversation),
+            shown => Ok(shown),
+        });
+    shown.await?.map(Json).ok_or(PermissionError::NoConversation.into())
 }
 
 /// Makes the conversation of a user with themselves be there whenever it is asked for.
@@ -98,17 +104,18 @@ pub(super) async fn ensure(
     responses(
         (status = 201, description = "The group.", body = Conversation),
     ),
+    extensions(("x-problems" = json!(["no-team"]))),
 )]
 async fn create(
     State(state): State<AppState>,
     auth: Authenticated,
-    Json(NewConversation { conversation, protocol }): Json<NewConversation>,
+    Json(NewConversation { conversation, protocol, team }): Json<NewConversation>,
 ) -> Result<(StatusCode, Json<Conversation>), ApiError> {
     let user = auth.user;
     let created = state
         .storage
         .write(move |tx| {
-            membership::create_group(tx, conversation, protocol, user, now_ms())?;
+            membership::create_group(tx, conversation, protocol, user, team, now_ms())?;
             conversations::show(tx, conversation, user)?.ok_or(PermissionError::NoConversation.into())
         })
         .await?;

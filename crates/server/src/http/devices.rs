@@ -1,7 +1,13 @@
 //! Devices of the caller.
 
-use super::{auth::Authenticated, extract::Json, key_packages::checked};
+use super::{
+    auth::Authenticated,
+    extract::{ClientAddress, Json, Path},
+    key_packages::checked,
+    password,
+};
 use crate::{
+    delivery,
     error::ApiError,
     state::{AppState, now_ms},
     storage::{
@@ -12,10 +18,12 @@ use crate::{
 use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
+use std::sync::Arc;
 use tertulia_api::{
     Code, UserDevice,
-    account::{Device, NewDevice},
+    account::{Device, NewDevice, PasswordProof},
 };
+use tertulia_domain::DeviceId;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -30,7 +38,7 @@ struct Devices {
 }
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(register, list))
+    OpenApiRouter::new().routes(routes!(register, list)).routes(routes!(remove))
 }
 
 /// Register a device
@@ -39,7 +47,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// A device that logged in anew registers again, with the same id and key; its place in the stream stays.
 #[utoipa::path(post, path = "/v1/devices", tag = "devices", request_body = NewDevice,
     responses((status = 201, description = "The device", body = Device)),
-    extensions(("x-problems" = json!(["device-limit", "invalid-key-package", "key-package-limit"]))))]
+    extensions(("x-problems" = json!(["device-limit", "device-removed", "invalid-key-package", "key-package-limit"]))))]
 async fn register(
     State(state): State<AppState>,
     caller: Authenticated,
@@ -84,4 +92,36 @@ fn label(text: &str) -> Result<String, ApiError> {
 async fn list(State(state): State<AppState>, caller: Authenticated) -> Result<Json<Devices>, ApiError> {
     let devices = state.storage.read(move |db| devices::list(db, caller.user)).await?;
     Ok(Json(Devices { devices }))
+}
+
+/// Remove a device
+///
+/// Ends the device's sessions, also what it has open, and deletes its key packages. Nothing is delivered to it any more. The
+/// hub proposes to remove it from every MLS group that it is in. Its id is not used again.
+#[utoipa::path(post, path = "/v1/devices/{device}/remove", tag = "devices", request_body = PasswordProof,
+    params(("device" = String, Path, description = "The device, one of the caller's")),
+    responses((status = 204, description = "The device is no longer one of the caller's")),
+    extensions(("x-problems" = json!(["invalid-credentials", "not-found", "rate-limited"]))))]
+async fn remove(
+    State(state): State<AppState>,
+    caller: Authenticated,
+    address: ClientAddress,
+    Path(device): Path<DeviceId>,
+    Json(proof): Json<PasswordProof>,
+) -> Result<StatusCode, ApiError> {
+    let proven = password::prove(&state, &caller, &address, proof.password).await?;
+    let (observer, removed) = (Arc::clone(&state.observer), UserDevice { user: caller.user, device });
+    state
+        .storage
+        .write(move |tx| {
+            proven.check(tx)?;
+            if delivery::devices::remove(tx, &observer, removed, now_ms())? {
+                Ok(())
+            } else {
+                Err(ApiError::new(Code::NotFound, "You have no device of this id."))
+            }
+        })
+        .await?;
+    tracing::info!(user = caller.user.short(), "a device was removed");
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -8,7 +8,7 @@ use crate::{
     error::ApiError,
     state::AppState,
     storage::{
-        Position,
+        Position, accounts,
         stream::{self, PageLimits},
     },
 };
@@ -68,8 +68,12 @@ async fn read(
     // Before the log is read, so that nothing comes in between unnoticed.
     let mut subscription = state.wake.subscribe(reader.user);
     loop {
-        let page =
-            state.storage.read(move |connection| stream::page(connection, reader, since, limits)).await?;
+        let read = state.storage.read(move |connection| {
+            // While this waited, the session may have ended.
+            accounts::authenticate(connection, &auth.token)?;
+            stream::page(connection, reader, since, limits)
+        });
+        let page = read.await?;
         if !page.events.is_empty() || Instant::now() >= deadline {
             return Ok(Json(page));
         }

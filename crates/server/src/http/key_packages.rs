@@ -6,8 +6,9 @@ use crate::{
     mls::key_package::{self, Expected, ValidKeyPackage},
     state::{AppState, now_ms},
     storage::{
-        WriteTx, accounts, connections, conversations, devices,
+        WriteTx, connections, conversations, devices,
         key_packages::{self, Upload},
+        profiles, teams,
     },
 };
 use axum::extract::State;
@@ -70,13 +71,15 @@ async fn take(
     store: Store,
 ) -> Result<Json<KeyPackageCount>, ApiError> {
     let signature_key = state.storage.read(move |db| devices::signature_key(db, device)).await?;
-    let signature_key = signature_key.ok_or(Code::NoDevice)?;
+    let signature_key = signature_key.ok_or(Code::DeviceRemoved)?;
     let upload = checked(state, device, &signature_key, upload.key_packages, upload.last_resort).await?;
     let (most, low) = (state.limits.key_packages_per_device, state.limits.key_packages_low);
     let count = state
         .storage
         .write(move |tx| {
             let now = now_ms();
+            // The device may have been removed since.
+            devices::signature_key(tx, device)?.ok_or(Code::DeviceRemoved)?;
             store(tx, device, &upload, most, now)?;
             key_packages::note_supply(tx, device, low, now)?;
             key_packages::count(tx, device, now)
@@ -206,8 +209,9 @@ async fn claim(
 /// Whose key packages one may claim: one's own, and those of users one is connected or in a conversation with. Of a
 /// connection only the caller's own side is asked, so that the answer does not tell who has blocked the caller.
 pub(super) fn check_claim(db: &Connection, caller: UserId, user: UserId) -> Result<(), ApiError> {
-    let known = accounts::user(db, user)?.ok_or(Code::UnknownUser)?;
+    let known = profiles::user(db, user)?.ok_or(Code::UnknownUser)?;
     let allowed = user == caller
+        || teams::same(db, caller, user)?
         || connections::status(db, caller, user)? == Some(Status::Accepted)
         || conversations::share_one(db, caller, user)?;
     if allowed {

@@ -14,7 +14,10 @@ mod messages;
 mod openapi;
 mod ops;
 mod pairwise;
+mod password;
 mod subconversations;
+mod teams;
+mod users;
 mod ws;
 
 use crate::state::AppState;
@@ -31,6 +34,9 @@ pub(crate) fn app(state: AppState) -> Router {
     let quick = OpenApiRouter::with_openapi(openapi::base())
         .merge(ops::router().layer(json))
         .merge(accounts::router().layer(json))
+        .merge(teams::router().layer(json))
+        .merge(users::router().layer(json))
+        .merge(password::router().layer(json))
         .merge(devices::router().layer(key_packages))
         .merge(key_packages::router().layer(key_packages))
         .merge(connections::router().layer(json))

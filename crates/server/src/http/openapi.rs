@@ -35,6 +35,7 @@ const WITH_BODY: [Code; 4] =
         (name = "accounts", description = "Accounts, sessions, users"),
         (name = "devices", description = "Devices and the keys that they publish"),
         (name = "connections", description = "Who may write to whom"),
+        (name = "teams", description = "Teams and their members"),
         (name = "conversations", description = "Conversations and their members"),
         (name = "messages", description = "What is sent into conversations: messages and commits"),
         (name = "events", description = "What happened, for each device in order"),
@@ -96,7 +97,7 @@ fn codes(operation: &Operation) -> Vec<Code> {
     codes.extend(COMMON);
     // An empty requirement of its own opens an operation to everybody.
     if operation.security.is_none() {
-        codes.extend([Code::Unauthenticated, Code::StorageFull]);
+        codes.extend([Code::Unauthenticated, Code::DeviceRemoved, Code::StorageFull]);
     }
     if operation.request_body.is_some() {
         codes.extend(WITH_BODY);

@@ -135,12 +135,12 @@ async fn send_events(
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let read = state.storage.read(move |connection| {
-            let session = accounts::session(connection, &token)?;
-            session.map(|_| stream::page(connection, reader, since, PAGE)).transpose()
+            accounts::authenticate(connection, &token)?;
+            stream::page(connection, reader, since, PAGE)
         });
         let page = match read.await {
-            Ok(Some(page)) => page,
-            Ok(None) => return End::LoggedOut,
+            Ok(page) => page,
+            Err(ApiError::Refused(_)) => return End::LoggedOut,
             Err(ApiError::Storage(StorageError::Closed)) => return End::Shutdown,
             Err(error) => {
                 tracing::error!(%error, "an event stream ended");

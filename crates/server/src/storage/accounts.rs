@@ -3,11 +3,14 @@
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use tertulia_api::{Code, account::User};
+use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{DeviceId, Handle, UserId};
 
 /// Most sessions of a user: several for each device, and bounded, since nobody is made to log out.
 const MAX_SESSIONS: i64 = 100;
+
+/// For so long, in milliseconds, a removed device is told that it was: 90 days.
+const REMEMBERED: i64 = 90 * 24 * 60 * 60 * 1000;
 
 /// SHA-256 of a session token.
 pub(crate) type TokenHash = [u8; 32];
@@ -43,10 +46,43 @@ pub(crate) fn credentials(
     handle: &Handle,
 ) -> Result<Option<(UserId, String)>, ApiError> {
     let found = connection
-        .prepare_cached("SELECT id, password FROM users WHERE handle = ?1")?
+        .prepare_cached("SELECT id, password FROM users WHERE handle = ?1 AND deleted_at IS NULL")?
         .query_row([handle.as_str()], |row| Ok((row.domain(0)?, row.get(1)?)))
         .optional()?;
     Ok(found)
+}
+
+/// The hash of a user's password.
+pub(crate) fn password(connection: &Connection, user: UserId) -> Result<Option<String>, ApiError> {
+    let password = connection
+        .prepare_cached("SELECT password FROM users WHERE id = ?1 AND deleted_at IS NULL")?
+        .query_row([Sql(user)], |row| row.get(0))
+        .optional()?;
+    Ok(password)
+}
+
+/// Checks that the password is still the one of this hash: it was verified before the transaction, and may have been changed
+/// since.
+pub(crate) fn check_password_is(connection: &Connection, user: UserId, hash: &str) -> Result<(), ApiError> {
+    if password(connection, user)?.as_deref() == Some(hash) {
+        Ok(())
+    } else {
+        Err(Code::InvalidCredentials.into())
+    }
+}
+
+/// Gives the user another password and ends all sessions but that of `token`. `hash` is a PHC string.
+pub(crate) fn change_password(
+    tx: &WriteTx<'_>,
+    user: UserId,
+    hash: &str,
+    token: &TokenHash,
+) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE users SET password = ?2 WHERE id = ?1")?.execute(params![Sql(user), hash])?;
+    tx.prepare_cached("DELETE FROM sessions WHERE user = ?1 AND token_hash <> ?2")?
+        .execute(params![Sql(user), token])?;
+    tx.wake([user]);
+    Ok(())
 }
 
 /// Opens a session. Of a user who has as many as are kept, the oldest ends, one without a device before one with.
@@ -78,8 +114,36 @@ pub(crate) fn close_session(tx: &WriteTx<'_>, token: &TokenHash, user: UserId) -
     Ok(())
 }
 
-/// The session of a token.
-pub(crate) fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>, ApiError> {
+/// Ends the sessions of a device. For [`REMEMBERED`] their tokens are known as those of a removed device.
+pub(crate) fn close_sessions_of(
+    tx: &WriteTx<'_>,
+    UserDevice { user, device }: UserDevice,
+    now: i64,
+) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM removed_sessions WHERE removed_at < ?1")?
+        .execute([now.saturating_sub(REMEMBERED)])?;
+    tx.prepare_cached(
+        "INSERT INTO removed_sessions (token_hash, removed_at)
+         SELECT token_hash, ?3 FROM sessions WHERE user = ?1 AND device = ?2",
+    )?
+    .execute(params![Sql(user), Sql(device), now])?;
+    tx.prepare_cached("DELETE FROM sessions WHERE user = ?1 AND device = ?2")?
+        .execute(params![Sql(user), Sql(device)])?;
+    tx.wake([user]);
+    Ok(())
+}
+
+/// The session of a token. Without one the error is `device-removed` or `unauthenticated`.
+pub(crate) fn authenticate(connection: &Connection, token: &TokenHash) -> Result<Session, ApiError> {
+    if let Some(session) = session(connection, token)? {
+        return Ok(session);
+    }
+    let removed =
+        connection.prepare_cached("SELECT 1 FROM removed_sessions WHERE token_hash = ?1")?.exists([token])?;
+    Err(if removed { Code::DeviceRemoved.into() } else { Code::Unauthenticated.into() })
+}
+
+fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>, ApiError> {
     let session = connection
         .prepare_cached(
             "SELECT s.user, u.handle, s.device FROM sessions s JOIN users u ON u.id = s.user
@@ -92,22 +156,29 @@ pub(crate) fn session(connection: &Connection, token: &TokenHash) -> Result<Opti
     Ok(session)
 }
 
-/// A user by id.
-pub(crate) fn user(connection: &Connection, user: UserId) -> Result<Option<User>, ApiError> {
-    let found = connection
-        .prepare_cached("SELECT handle FROM users WHERE id = ?1")?
-        .query_row([Sql(user)], |row| Ok(User { user, handle: row.get(0)? }))
-        .optional()?;
-    Ok(found)
+/// Ends all sessions of a user.
+pub(crate) fn close_all_sessions(tx: &WriteTx<'_>, user: UserId) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM sessions WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.wake([user]);
+    Ok(())
 }
 
-/// A user by handle.
-pub(crate) fn user_by_handle(connection: &Connection, handle: &Handle) -> Result<Option<User>, ApiError> {
-    let found = connection
-        .prepare_cached("SELECT id FROM users WHERE handle = ?1")?
-        .query_row([handle.as_str()], |row| Ok(User { user: row.domain(0)?, handle: handle.to_string() }))
-        .optional()?;
-    Ok(found)
+/// Deletes what the account itself holds. Its id and its handle stay taken.
+pub(crate) fn delete(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM user_events WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.prepare_cached("DELETE FROM removed_devices WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.prepare_cached(
+        "UPDATE users SET password = '', name = NULL, locale = NULL, deleted_at = ?2 WHERE id = ?1",
+    )?
+    .execute(params![Sql(user), now])?;
+    Ok(())
+}
+
+/// Whether the account of this id was deleted.
+pub(crate) fn is_deleted(connection: &Connection, user: UserId) -> Result<bool, ApiError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM users WHERE id = ?1 AND deleted_at IS NOT NULL")?
+        .exists([Sql(user)])?)
 }
 
 #[cfg(test)]

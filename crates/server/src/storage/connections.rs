@@ -62,6 +62,27 @@ pub(crate) fn list(database: &Database, user: UserId) -> Result<Vec<Connection>,
     Ok(connections.collect::<Result<_, _>>()?)
 }
 
+/// All pairs that a user is in: the other, the other's row on the user, and the 1:1 of the two.
+pub(crate) fn pairs(
+    database: &Database,
+    user: UserId,
+) -> Result<Vec<(UserId, Status, ConversationId)>, ApiError> {
+    let mut statement =
+        database.prepare_cached("SELECT user, status, conversation FROM connections WHERE other = ?1")?;
+    let pairs =
+        statement.query_map([Sql(user)], |row| Ok((row.domain(0)?, row.domain(1)?, row.domain(2)?)))?;
+    Ok(pairs.collect::<Result<_, _>>()?)
+}
+
+/// Deletes both rows of a pair.
+pub(crate) fn delete(tx: &WriteTx<'_>, a: UserId, b: UserId) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "DELETE FROM connections WHERE (user = ?1 AND other = ?2) OR (user = ?2 AND other = ?1)",
+    )?
+    .execute(params![Sql(a), Sql(b)])?;
+    Ok(())
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<Connection> {
     Ok(Connection {
         user: row.domain(0)?,

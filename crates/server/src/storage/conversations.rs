@@ -2,7 +2,7 @@
 //!
 //! Membership is kept as intervals of positions, since it decides which entries of the log a user may see.
 
-use super::{Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event};
+use super::{Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event, teams};
 use crate::error::ApiError;
 use std::collections::BTreeMap;
 
@@ -12,10 +12,11 @@ use tertulia_api::{
     event::{EventBody, LogEntry},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, GroupId, Protocol, Role, RoleName, UserId,
+    ConversationId, ConversationType, GroupId, Protocol, Role, RoleName, TeamId, UserId,
     connection::Status,
     permission::{Membership, Roster},
     role::ActionSet,
+    succession::Remaining,
 };
 
 /// A conversation, as its delivery sees it, and the role of the one member who asked.
@@ -61,10 +62,13 @@ pub(crate) fn create_group(
     id: ConversationId,
     protocol: Protocol,
     creator: UserId,
+    team: Option<TeamId>,
     now: i64,
 ) -> Result<bool, ApiError> {
     let created = insert(tx, id, ConversationType::Group, protocol, creator, now)?;
     if created {
+        tx.prepare_cached("UPDATE conversations SET team = ?2 WHERE id = ?1")?
+            .execute(params![Sql(id), team.map(Sql)])?;
         join(tx, id, creator, &RoleName::ADMIN, now)?;
     }
     Ok(created)
@@ -233,21 +237,27 @@ pub(crate) fn own_status(
     Ok(status)
 }
 
-/// The other user of a 1:1.
+/// The other user of a 1:1: by the connection that it belongs to or, without one, as in a team, by who was ever in it.
 pub(crate) fn other_user(
     connection: &Connection,
     one_to_one: ConversationId,
     user: UserId,
 ) -> Result<Option<UserId>, ApiError> {
     let other = connection
-        .prepare_cached("SELECT other FROM connections WHERE conversation = ?1 AND user = ?2")?
+        .prepare_cached(
+            "SELECT other FROM connections WHERE conversation = ?1 AND user = ?2
+             UNION SELECT user FROM members WHERE conversation = ?1 AND user <> ?2 LIMIT 1",
+        )?
         .query_row(params![Sql(one_to_one), Sql(user)], |row| row.domain(0))
         .optional()?;
     Ok(other)
 }
 
-/// Whether both users' rows are `accepted`.
+/// Whether both users' rows are `accepted`, or they are in one team.
 pub(crate) fn are_connected(connection: &Connection, a: UserId, b: UserId) -> Result<bool, ApiError> {
+    if teams::same(connection, a, b)? {
+        return Ok(true);
+    }
     let status = |user, other| connections::status(connection, user, other);
     Ok(tertulia_domain::connection::connected(status(a, b)?, status(b, a)?))
 }
@@ -343,7 +353,7 @@ pub(crate) fn show(
 ) -> Result<Option<Conversation>, ApiError> {
     let row = connection
         .prepare_cached(
-            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name
+            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team
              FROM conversations c
              JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user = ?2
                            AND m.left_position IS NULL
@@ -357,7 +367,8 @@ pub(crate) fn show(
 /// The conversations that this user is in, oldest first. Subconversations are listed by their parents only.
 pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversation>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name FROM members m
+        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team
+         FROM members m
          JOIN conversations c ON c.id = m.conversation
          WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
@@ -378,6 +389,7 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
             (Some(parent), Some(name)) => Some(SubconversationAddress { parent, name }),
             _ => None,
         },
+        team: row.optional(8)?,
     })
 }
 
@@ -413,6 +425,99 @@ pub(crate) fn as_member(connection: &Connection, user: UserId, role: RoleName) -
         .prepare_cached("SELECT handle FROM users WHERE id = ?1")?
         .query_row([Sql(user)], |row| row.get(0))?;
     Ok(Member { user, handle, role })
+}
+
+/// The current members but one, in the order of joining, as [`Remaining`] ranks them: admins are 1, others 0.
+pub(crate) fn remaining(
+    connection: &Connection,
+    conversation: ConversationId,
+    without: UserId,
+) -> Result<Vec<Remaining>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT user, role = ?3, joined_position FROM members
+         WHERE conversation = ?1 AND user <> ?2 AND left_position IS NULL",
+    )?;
+    let key = params![Sql(conversation), Sql(without), Sql(RoleName::ADMIN)];
+    let members = statement.query_map(key, |row| {
+        Ok(Remaining { user: row.domain(0)?, rank: row.get(1)?, joined: row.get(2)? })
+    })?;
+    Ok(members.collect::<Result<_, _>>()?)
+}
+
+/// The conversations that a user is in, with their types and epochs.
+pub(crate) fn of_user(
+    connection: &Connection,
+    user: UserId,
+) -> Result<Vec<(ConversationId, ConversationType, u64)>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.id, c.type, c.epoch FROM members m JOIN conversations c ON c.id = m.conversation
+         WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
+    )?;
+    let found = statement.query_map([Sql(user)], |row| {
+        Ok((row.domain(0)?, row.domain(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// The 1:1s that a user is in or once was.
+pub(crate) fn one_to_ones_of(connection: &Connection, user: UserId) -> Result<Vec<ConversationId>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT c.id FROM members m JOIN conversations c ON c.id = m.conversation
+         WHERE m.user = ?1 AND c.type IN (?2, ?3)",
+    )?;
+    let kinds = (Sql(ConversationType::Connection), Sql(ConversationType::OneToOne));
+    let found = statement.query_map(params![Sql(user), kinds.0, kinds.1], |row| row.domain(0))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Whether the user is in the conversation or once was.
+pub(crate) fn was_in(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<bool, ApiError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM members WHERE conversation = ?1 AND user = ?2")?
+        .exists(params![Sql(conversation), Sql(user)])?)
+}
+
+/// Notes that nobody is left in a conversation, for good. What its members do not need any more goes at once.
+pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE conversations SET ended_at = ?2 WHERE id = ?1")?
+        .execute(params![Sql(conversation), now])?;
+    for table in ["groups", "leaves", "proposals", "conversation_roles"] {
+        tx.prepare_cached(&format!("DELETE FROM {table} WHERE conversation = ?1"))?
+            .execute([Sql(conversation)])?;
+    }
+    Ok(delete_ended(tx)?)
+}
+
+/// Deletes the ended conversations of which nobody has anything to read any more: every device of who was in them has
+/// acknowledged what is in its stream of them.
+pub(crate) fn delete_ended(connection: &Connection) -> rusqlite::Result<()> {
+    let ended: Vec<ConversationId> = connection
+        .prepare_cached(
+            "SELECT id FROM conversations c WHERE ended_at IS NOT NULL AND NOT EXISTS (
+                 SELECT 1 FROM members m JOIN devices d ON d.user = m.user AND d.acknowledged < m.left_position
+                 WHERE m.conversation = c.id)",
+        )?
+        .query_map((), |row| row.domain(0))?
+        .collect::<Result<_, _>>()?;
+    for conversation in ended {
+        for sql in [
+            "DELETE FROM log WHERE conversation = ?1",
+            "DELETE FROM members WHERE conversation = ?1",
+            "DELETE FROM conversations WHERE id = ?1",
+        ] {
+            connection.prepare_cached(sql)?.execute([Sql(conversation)])?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is a conversation of this id, whoever is in it.
+pub(crate) fn exists(connection: &Connection, id: ConversationId) -> Result<bool, ApiError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM conversations WHERE id = ?1")?.exists([Sql(id)])?)
 }
 
 /// Whether the id is that of a user, whose `self` conversation it names.

@@ -1,6 +1,11 @@
 //! Devices of users.
 
-use super::{RowExt as _, Sql, WriteTx, accounts::TokenHash, events::append_user_event};
+use super::{
+    RowExt as _, Sql, WriteTx,
+    accounts::{self, TokenHash},
+    events::append_user_event,
+    key_packages,
+};
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::{Code, UserDevice, account::Device, event::EventBody};
@@ -37,6 +42,9 @@ pub(crate) fn register(
         return Ok(known);
     }
 
+    if was_removed(tx, new.address)? {
+        return Err(Code::DeviceRemoved.into());
+    }
     let others: usize = tx
         .prepare_cached("SELECT count(*) FROM devices WHERE user = ?1")?
         .query_row([Sql(user)], |row| row.get::<_, i64>(0))?
@@ -77,6 +85,42 @@ fn give_to_session(tx: &WriteTx<'_>, token: &TokenHash, device: DeviceId) -> Res
     tx.prepare_cached("UPDATE sessions SET device = ?2 WHERE token_hash = ?1")?
         .execute(params![token, Sql(device)])?;
     Ok(())
+}
+
+/// Removes a device with its sessions and key packages, and tells the user's other devices. `false` if there is none of this
+/// id. What it has in groups stays until others remove it.
+pub(crate) fn remove(tx: &WriteTx<'_>, address: UserDevice, now: i64) -> Result<bool, ApiError> {
+    let UserDevice { user, device } = address;
+    if find(tx, address)?.is_none() {
+        return Ok(false);
+    }
+    accounts::close_sessions_of(tx, address, now)?;
+    key_packages::delete_all(tx, address)?;
+    tx.prepare_cached("DELETE FROM devices WHERE user = ?1 AND device = ?2")?
+        .execute(params![Sql(user), Sql(device)])?;
+    tx.prepare_cached("INSERT INTO removed_devices (user, device, removed_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![Sql(user), Sql(device), now])?;
+    append_user_event(tx, user, &EventBody::DeviceRemoved { device })?;
+    Ok(true)
+}
+
+/// Removes all devices of a user, with their sessions and key packages.
+pub(crate) fn remove_all(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<Vec<UserDevice>, ApiError> {
+    let devices: Vec<_> =
+        list(tx, user)?.into_iter().map(|known| UserDevice { user, device: known.device }).collect();
+    for device in &devices {
+        accounts::close_sessions_of(tx, *device, now)?;
+        key_packages::delete_all(tx, *device)?;
+    }
+    accounts::close_all_sessions(tx, user)?;
+    tx.prepare_cached("DELETE FROM devices WHERE user = ?1")?.execute([Sql(user)])?;
+    Ok(devices)
+}
+
+fn was_removed(connection: &Connection, address: UserDevice) -> Result<bool, ApiError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM removed_devices WHERE user = ?1 AND device = ?2")?
+        .exists(params![Sql(address.user), Sql(address.device)])?)
 }
 
 /// A device and its signature key.

@@ -4,7 +4,7 @@ use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::UserDevice;
-use tertulia_domain::{ConversationId, DeviceId, GroupId, UserId};
+use tertulia_domain::{ConversationId, ConversationType, DeviceId, GroupId, UserId};
 
 /// A proposal of the current epoch that is not committed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,14 +170,17 @@ pub(crate) fn remove_leaf(
     Ok(())
 }
 
-/// Whether the device is in the tree.
+/// Whether the device is in the tree, and still one of its user's.
 pub(crate) fn has_leaf(
     connection: &Connection,
     conversation: ConversationId,
     UserDevice { user, device }: UserDevice,
 ) -> Result<bool, ApiError> {
     let found = connection
-        .prepare_cached("SELECT 1 FROM leaves WHERE conversation = ?1 AND user = ?2 AND device = ?3")?
+        .prepare_cached(
+            "SELECT 1 FROM leaves JOIN devices USING (user, device)
+             WHERE conversation = ?1 AND user = ?2 AND device = ?3",
+        )?
         .exists(params![Sql(conversation), Sql(user), Sql(device)])?;
     Ok(found)
 }
@@ -223,16 +226,37 @@ pub(crate) fn devices_in_tree_only(
     Ok(devices.collect::<Result<_, _>>()?)
 }
 
-/// The users who have devices in the tree and are not members.
-pub(crate) fn users_in_tree_only(
+/// The devices in the tree that are not to be there any more: those that their users have removed and, if `by_membership`,
+/// those of users who are not members.
+pub(crate) fn devices_to_remove(
     connection: &Connection,
     conversation: ConversationId,
-) -> Result<Vec<UserId>, ApiError> {
+    by_membership: bool,
+) -> Result<Vec<UserDevice>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT DISTINCT l.user FROM leaves l WHERE l.conversation = ?1 AND NOT EXISTS (
-             SELECT 1 FROM members m
-             WHERE m.conversation = l.conversation AND m.user = l.user AND m.left_position IS NULL)",
+        "SELECT l.user, l.device FROM leaves l WHERE l.conversation = ?1 AND (
+             NOT EXISTS (SELECT 1 FROM devices d WHERE d.user = l.user AND d.device = l.device)
+             OR ?2 AND NOT EXISTS (
+                 SELECT 1 FROM members m
+                 WHERE m.conversation = l.conversation AND m.user = l.user AND m.left_position IS NULL))",
     )?;
-    let users = statement.query_map([Sql(conversation)], |row| row.domain(0))?;
-    Ok(users.collect::<Result<_, _>>()?)
+    let devices = statement.query_map(params![Sql(conversation), by_membership], |row| {
+        Ok(UserDevice { user: row.domain(0)?, device: row.domain(1)? })
+    })?;
+    Ok(devices.collect::<Result<_, _>>()?)
+}
+
+/// The conversations in whose trees a device is, with their types and epochs.
+pub(crate) fn of_device(
+    connection: &Connection,
+    UserDevice { user, device }: UserDevice,
+) -> Result<Vec<(ConversationId, ConversationType, u64)>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.id, c.type, c.epoch FROM leaves l JOIN conversations c ON c.id = l.conversation
+         WHERE l.user = ?1 AND l.device = ?2 ORDER BY c.created_at, c.id",
+    )?;
+    let found = statement.query_map(params![Sql(user), Sql(device)], |row| {
+        Ok((row.domain(0)?, row.domain(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
 }

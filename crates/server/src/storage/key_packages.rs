@@ -138,6 +138,15 @@ fn insert(
     Ok(())
 }
 
+/// Deletes all key packages of a device, and that some were handed out.
+pub(crate) fn delete_all(tx: &WriteTx<'_>, device: UserDevice) -> Result<(), ApiError> {
+    for table in ["key_packages", "spent_key_packages"] {
+        tx.prepare_cached(&format!("DELETE FROM {table} WHERE user = ?1 AND device = ?2"))?
+            .execute(params![Sql(device.user), Sql(device.device)])?;
+    }
+    Ok(())
+}
+
 /// Expired key packages of the device, and the memory of any that were handed out and have expired.
 fn forget_expired(tx: &WriteTx<'_>, device: UserDevice, now: i64) -> Result<(), ApiError> {
     tx.prepare_cached("DELETE FROM key_packages WHERE user = ?1 AND device = ?2 AND expires_at <= ?3")?

@@ -13,10 +13,12 @@ pub(crate) mod groups;
 pub(crate) mod key_packages;
 pub(crate) mod log;
 pub(crate) mod pairwise;
+pub(crate) mod profiles;
 mod readers;
 mod sql;
 pub(crate) mod stream;
 pub(crate) mod subconversations;
+pub(crate) mod teams;
 mod writer;
 
 pub use error::StorageError;
@@ -39,6 +41,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema-3.sql")),
     M::up(include_str!("schema-4.sql")),
     M::up(include_str!("schema-5.sql")),
+    M::up(include_str!("schema-6.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
@@ -83,6 +86,10 @@ impl Storage {
         connection.pragma_update(None, "foreign_keys", true)?;
         MIGRATIONS.to_latest(&mut connection)?;
         let (domain, position) = identity(&connection, domain)?;
+        // What nobody needed to read any more only since it ended.
+        let transaction = connection.transaction()?;
+        conversations::delete_ended(&transaction)?;
+        transaction.commit()?;
 
         let readers = (0..READERS).map(|_| open_reader(path)).collect::<Result<_, _>>()?;
         let (writer, queue) = Writer::new(WAITING_JOBS);

@@ -13,7 +13,7 @@ use super::{
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tertulia_api::{
-    Base64, UserDevice,
+    Base64, Code, UserDevice,
     event::{Event, EventBody, EventPage, LogEntry},
 };
 use tertulia_domain::ConversationId;
@@ -67,8 +67,9 @@ pub(crate) fn progress(
         )?
         .query_row(params![Sql(user), Sql(device)], |row| {
             Ok(Progress { registered: row.get(0)?, acknowledged: row.get(1)?, last: row.get(2)? })
-        })?;
-    Ok(progress)
+        })
+        .optional()?;
+    progress.ok_or(Code::DeviceRemoved.into()) // since the request was authenticated
 }
 
 /// Notes that the device has everything up to `position`. It never goes back.

@@ -261,7 +261,10 @@ impl Person {
     pub async fn new_group(&self) -> (ConversationId, Group<Config>) {
         let conversation = ConversationId::random();
         let created: Conversation = self
-            .post("/v1/conversations", &NewConversation { conversation, protocol: Protocol::Mls })
+            .post(
+                "/v1/conversations",
+                &NewConversation { conversation, protocol: Protocol::Mls, team: false },
+            )
             .await
             .done();
         assert_eq!(created.group_id.0, conversation.as_bytes());

@@ -5,3 +5,4 @@ pub mod hub;
 pub mod mls;
 pub mod open;
 pub mod pairwise;
+pub mod socket;

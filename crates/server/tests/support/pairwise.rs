@@ -71,7 +71,7 @@ impl Person {
     /// A new pairwise group of this person with these members.
     pub async fn pairwise_group(&self, members: &[&Person]) -> ConversationId {
         let conversation = ConversationId::random();
-        let new = NewConversation { conversation, protocol: Protocol::Pairwise };
+        let new = NewConversation { conversation, protocol: Protocol::Pairwise, team: false };
         let made: Conversation = self.post("/v1/conversations", &new).await.done();
         assert_eq!(made.protocol, Protocol::Pairwise);
         self.add_to(conversation, members).await.empty();

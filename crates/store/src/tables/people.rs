@@ -74,4 +74,9 @@ impl WriteTx<'_> {
         execute(&self.tx, sql, (user.as_uuid(), status.as_str(), conversation.as_uuid(), updated_at))
             .map(drop)
     }
+
+    /// Removes a connection.
+    pub fn remove_connection(&mut self, user: UserId) -> Result<(), StoreError> {
+        execute(&self.tx, "DELETE FROM connections WHERE user = ?1", [user.as_uuid()]).map(drop)
+    }
 }

@@ -82,7 +82,7 @@ impl Person {
     }
 
     async fn create_group(&self, others: &[Self]) -> Outcome<()> {
-        self.hub.create_conversation(self.conversation, Protocol::Mls).await?;
+        self.hub.create_conversation(self.conversation, Protocol::Mls, false).await?;
         let claimed = self.hub.claim_key_packages(others.iter().map(|other| other.user).collect()).await?;
         let key_packages = claimed
             .key_packages

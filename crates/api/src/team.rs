@@ -1,0 +1,113 @@
+//! Teams.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use tertulia_domain::{RoleName, TeamId, UserId, role::ActionSet, team::TeamRole};
+use utoipa::ToSchema;
+
+/// Makes a team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewTeam {
+    /// Its name, 1–128 characters.
+    #[schema(example = "Café Gijón")]
+    pub name: String,
+}
+
+/// The caller's team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Team {
+    /// The team.
+    #[schema(value_type = String, format = Uuid)]
+    pub team: TeamId,
+    /// Its name.
+    pub name: String,
+    /// The caller's role in it: `owner`, `admin` or `member`.
+    #[schema(value_type = String, example = "owner")]
+    pub role: TeamRole,
+    /// When it was made, milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// A member of a team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TeamMember {
+    /// The user.
+    #[schema(value_type = String, format = Uuid)]
+    pub user: UserId,
+    /// The user's handle.
+    pub handle: String,
+    /// `owner`, `admin` or `member`.
+    #[schema(value_type = String, example = "member")]
+    pub role: TeamRole,
+    /// When the user joined, milliseconds since 1970.
+    pub joined_at: i64,
+}
+
+/// The members of the caller's team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TeamMembers {
+    /// In the order in which they joined.
+    pub members: Vec<TeamMember>,
+}
+
+/// Asks for an invitation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewInvitation {
+    /// For how many seconds it can be accepted: 60 to 30 days; 7 days if absent.
+    #[schema(example = 86400)]
+    pub valid_for: Option<u64>,
+}
+
+/// An invitation, which one person can accept.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Invitation {
+    /// 256 random bits. Whoever has it can join: it is given to the person who is meant.
+    pub code: String,
+    /// Until when, milliseconds since 1970.
+    pub expires_at: i64,
+}
+
+impl fmt::Debug for Invitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invitation").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// Accepts an invitation.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JoinTeam {
+    /// The invitation's code.
+    pub code: String,
+}
+
+impl fmt::Debug for JoinTeam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinTeam").finish_non_exhaustive()
+    }
+}
+
+/// Changes a member's role in the team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TeamRoleUpdate {
+    /// `owner`, `admin` or `member`.
+    #[schema(value_type = String, example = "admin")]
+    pub role: TeamRole,
+}
+
+/// A role that a team defines for its conversations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConversationRole {
+    /// 2–128 characters of `a-z 0-9 _`, not `admin` or `member`.
+    #[schema(value_type = String, example = "scribe", min_length = 2, max_length = 128, pattern = "^[a-z0-9_]+$")]
+    pub name: RoleName,
+    /// What it allows, such as `modify_name`.
+    #[schema(value_type = Vec<String>, example = json!(["modify_name", "leave"]))]
+    pub actions: ActionSet,
+}
+
+/// The roles that the caller's team defines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConversationRoles {
+    /// Ordered by name.
+    pub roles: Vec<ConversationRole>,
+}

@@ -1,0 +1,61 @@
+//! Accounts that are deleted.
+
+use super::membership;
+use crate::{
+    error::ApiError,
+    mls::Observer,
+    storage::{WriteTx, accounts, connections, conversations, devices, events::append_user_event, teams},
+};
+use tertulia_api::event::EventBody;
+use tertulia_domain::{
+    UserId,
+    connection::{Status, Told, after_deletion},
+};
+
+/// Deletes an account with everything that follows, in one transaction: sessions, devices and key packages go; the user
+/// leaves all conversations, with an heir where they were the last admin; the 1:1s end; and who was connected is told.
+pub(crate) fn delete(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i64) -> Result<(), ApiError> {
+    devices::remove_all(tx, user, now)?;
+    leave_team(tx, observer, user, now)?;
+    for (conversation, kind, epoch) in conversations::of_user(tx, user)? {
+        if kind.is_managed() {
+            membership::take_out(tx, observer, (conversation, kind, epoch), user, now)?;
+        } else {
+            conversations::leave_silently(tx, conversation, user)?;
+        }
+    }
+    for (other, row, one_to_one) in connections::pairs(tx, user)? {
+        let deletion = after_deletion(row);
+        if deletion.status != row {
+            connections::set_status(tx, other, user, deletion.status, one_to_one, now)?;
+        }
+        connections::set_status(tx, user, other, Status::Cancelled, one_to_one, now)?;
+        match deletion.told {
+            Told::Nothing => {}
+            Told::Row => {
+                if let Some(connection) = connections::show(tx, other, user)? {
+                    append_user_event(tx, other, &EventBody::ConnectionUpdated { connection })?;
+                }
+            }
+            Told::Deletion => {
+                append_user_event(tx, other, &EventBody::UserDeleted { user })?;
+            }
+        }
+        conversations::leave_silently(tx, one_to_one, other)?;
+    }
+    for one_to_one in conversations::one_to_ones_of(tx, user)? {
+        conversations::end(tx, one_to_one, now)?;
+    }
+    accounts::delete(tx, user, now)
+}
+
+/// Members of one team are connected, so they are told as well.
+fn leave_team(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i64) -> Result<(), ApiError> {
+    let Some((team, _)) = teams::of(tx, user)? else { return Ok(()) };
+    let mates = teams::members(tx, team)?;
+    super::team::depart(tx, observer, user, now)?;
+    for mate in mates.into_iter().filter(|mate| mate.user != user) {
+        append_user_event(tx, mate.user, &EventBody::UserDeleted { user })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The 1:1 of two members of one team. It exists without being created: before its first commit the hub has nothing of it,
+//! and knows it by its id, which is derived from the two.
+
+use crate::{
+    error::ApiError,
+    storage::{WriteTx, conversations, teams},
+};
+use rusqlite::Connection;
+use tertulia_api::{
+    conversation::{Conversation, Member},
+    team::TeamMember,
+};
+use tertulia_domain::{ConversationId, ConversationType, Domain, Protocol, RoleName, UserId};
+
+/// The 1:1 of this id as the user sees it, if it is that of the user and a team mate and nothing of it is stored yet.
+pub(crate) fn show(
+    db: &Connection,
+    domain: &Domain,
+    user: UserId,
+    id: ConversationId,
+) -> Result<Option<Conversation>, ApiError> {
+    let Some((me, mate)) = find(db, domain, user, id)? else { return Ok(None) };
+    let created_at = me.joined_at.max(mate.joined_at);
+    let member =
+        |member: TeamMember| Member { user: member.user, handle: member.handle, role: RoleName::ADMIN };
+    Ok(Some(Conversation {
+        conversation: id,
+        kind: ConversationType::OneToOne,
+        members: vec![member(me), member(mate)],
+        group_id: id.as_bytes().to_vec().into(),
+        epoch: 0,
+        protocol: Protocol::Mls,
+        created_at,
+        team: None,
+        subconversation: None,
+    }))
+}
+
+/// Stores the 1:1 of this id, with both in it, if [`show`] would show it.
+pub(crate) fn store(
+    tx: &WriteTx<'_>,
+    domain: &Domain,
+    user: UserId,
+    id: ConversationId,
+    now: i64,
+) -> Result<(), ApiError> {
+    match find(tx, domain, user, id)? {
+        Some((me, mate)) => open(tx, id, me.user, mate.user, now),
+        None => Ok(()),
+    }
+}
+
+/// Puts both into their 1:1, which is created if there is none.
+pub(super) fn open(
+    tx: &WriteTx<'_>,
+    id: ConversationId,
+    a: UserId,
+    b: UserId,
+    now: i64,
+) -> Result<(), ApiError> {
+    conversations::create_one_to_one(tx, id, a, now)?;
+    conversations::set_type(tx, id, ConversationType::OneToOne)?;
+    for user in [a, b] {
+        conversations::join(tx, id, user, &RoleName::ADMIN, now)?;
+    }
+    Ok(())
+}
+
+/// The user and the team mate whose 1:1 has this id, unless it is stored. A team is small enough to try all.
+fn find(
+    db: &Connection,
+    domain: &Domain,
+    user: UserId,
+    id: ConversationId,
+) -> Result<Option<(TeamMember, TeamMember)>, ApiError> {
+    if conversations::exists(db, id)? {
+        return Ok(None);
+    }
+    let Some((team, _)) = teams::of(db, user)? else { return Ok(None) };
+    let Some(me) = teams::member_of(db, team, user)? else { return Ok(None) };
+    let mate = teams::members(db, team)?.into_iter().find(|mate| {
+        mate.user != user && ConversationId::one_to_one((&user, domain), (&mate.user, domain)).id == id
+    });
+    Ok(mate.map(|mate| (me, mate)))
+}

@@ -1,0 +1,287 @@
+//! Who is blocked or ignored receives, byte for byte, what who is merely not answered receives, over every endpoint that there
+//! is.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use reqwest::{Method, header::CONTENT_TYPE};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use support::{
+    hub::{Hub, PASSWORD, Person},
+    open::Client,
+};
+use tertulia_api::connection::Connection;
+use tertulia_domain::ConversationId;
+
+/// A hub with somebody who asks and somebody who is asked. In every world the handles are the same.
+struct World {
+    hub: Hub,
+    alice: Person,
+    bob: Person,
+    one_to_one: ConversationId,
+    group: ConversationId,
+}
+
+impl World {
+    /// Bob does not answer, or does this.
+    async fn with(reaction: Option<&str>) -> Self {
+        let hub = Hub::start().await;
+        let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+        bob.put("/v1/self/profile", &json!({ "name": "Bob", "locale": "eu" })).await.empty();
+        let one_to_one = alice.connect(&bob).await;
+        if let Some(status) = reaction {
+            bob.set_connection(&alice, status).await.done::<Connection>();
+        }
+        let (group, _) = alice.new_group().await;
+        Self { hub, alice, bob, one_to_one, group }
+    }
+
+    /// The names that stand in a step's path and body.
+    fn filled(&self, text: &str) -> String {
+        text.replace("BOBS_DEVICE", &self.bob.mls.device.to_string())
+            .replace("BOB", &self.bob.user.to_string())
+            .replace("ONE_TO_ONE", &self.one_to_one.to_string())
+            .replace("GROUP", &self.group.to_string())
+    }
+
+    /// What a step receives: status, type and body, with what is random or of the clock named.
+    async fn receive(&self, step: &Step) -> String {
+        let request = self.alice.request(step.method.clone(), &self.filled(step.path));
+        let request = match &step.body {
+            Body::None => request,
+            Body::Json(body) => {
+                request.header("content-type", "application/json").body(self.filled(&body.to_string()))
+            }
+            Body::Mls(body) => request.header("content-type", "message/mls").body(body.clone()),
+        };
+        let response = request.bearer_auth(&self.alice.token).send().await.unwrap();
+        let media_type = response.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
+        let status = response.status();
+        let body = String::from_utf8(response.bytes().await.unwrap().to_vec()).unwrap();
+        format!("{status} {media_type:?} {}", self.named(&body))
+    }
+
+    fn named(&self, body: &str) -> String {
+        let mut body = body.to_owned();
+        for (id, name) in [
+            (self.alice.user.to_string(), "alice's id"),
+            (self.bob.user.to_string(), "bob's id"),
+            (self.alice.mls.device.to_string(), "alice's device"),
+            (self.one_to_one.to_string(), "their 1:1"),
+            (self.group.to_string(), "alice's group"),
+        ] {
+            body = body.replace(&id, name);
+        }
+        for field in [
+            "cursor",
+            "sent_at",
+            "updated_at",
+            "created_at",
+            "joined_at",
+            "expires_at",
+            "group_id",
+            "external_sender",
+            "team",
+        ] {
+            body = without_value(&body, field);
+        }
+        body
+    }
+}
+
+/// The JSON with the values of this field, a number or a string, left out.
+fn without_value(json: &str, field: &str) -> String {
+    let key = format!("\"{field}\":");
+    let mut parts = json.split(&key);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find([',', '}']).unwrap();
+        out.push_str(&key);
+        out.push_str(&part[end..]);
+    }
+    out
+}
+
+/// A request that alice makes.
+struct Step {
+    method: Method,
+    path: &'static str,
+    body: Body,
+    /// The operation of the API's description that it is of.
+    operation: &'static str,
+}
+
+enum Body {
+    None,
+    Json(Value),
+    Mls(Vec<u8>),
+}
+
+fn step(operation: &'static str, path: &'static str, body: Body) -> Step {
+    let method = operation.split(' ').next().unwrap().parse().unwrap();
+    Step { method, path, body, operation }
+}
+
+/// Everything that there is to ask for, most of it about bob. What ends the session comes last.
+fn steps() -> Vec<Step> {
+    let json = |operation, path, body| step(operation, path, Body::Json(body));
+    let get = |operation, path| step(operation, path, Body::None);
+    let mls = |operation, path| step(operation, path, Body::Mls(vec![0, 1, 0, 2, 0, 0]));
+    let read_all = || {
+        vec![
+            get("GET /v1/connections", "/v1/connections"),
+            get("GET /v1/conversations", "/v1/conversations"),
+            get("GET /v1/conversations/{conversation}", "/v1/conversations/ONE_TO_ONE"),
+            get("GET /v1/users", "/v1/users?handle=bob"),
+            get("GET /v1/users/{user}", "/v1/users/BOB"),
+            get("GET /v1/search/users", "/v1/search/users?beginning=bo"),
+            get("GET /v1/events", "/v1/events"),
+        ]
+    };
+    let mut steps = read_all();
+    steps.extend([
+        json("POST /v1/connections", "/v1/connections", json!({ "handle": "bob" })),
+        json("PUT /v1/connections/{user}", "/v1/connections/BOB", json!({ "status": "sent" })),
+        json("PUT /v1/connections/{user}", "/v1/connections/BOB", json!({ "status": "accepted" })),
+        json("PUT /v1/connections/{user}", "/v1/connections/BOB", json!({ "status": "ignored" })),
+        json("PUT /v1/connections/{user}", "/v1/connections/BOB", json!({ "status": "pending" })),
+        get("GET /v1/conversations/{conversation}/group-info", "/v1/conversations/ONE_TO_ONE/group-info"),
+        mls("POST /v1/conversations/{conversation}/commits", "/v1/conversations/ONE_TO_ONE/commits"),
+        mls("POST /v1/conversations/{conversation}/messages", "/v1/conversations/ONE_TO_ONE/messages"),
+        mls("PUT /v1/conversations/{conversation}/name", "/v1/conversations/ONE_TO_ONE/name"),
+        json("POST /v1/conversations/{conversation}/leave", "/v1/conversations/ONE_TO_ONE/leave", json!({})),
+        json(
+            "PUT /v1/conversations/{conversation}/members/{user}/role",
+            "/v1/conversations/ONE_TO_ONE/members/BOB/role",
+            json!({ "role": "member" }),
+        ),
+        json(
+            "PUT /v1/conversations/{conversation}/members/{user}/role",
+            "/v1/conversations/GROUP/members/BOB/role",
+            json!({ "role": "member" }),
+        ),
+        json("POST /v1/conversations", "/v1/conversations", json!({ "conversation": "ONE_TO_ONE" })),
+        json("POST /v1/key-packages/claims", "/v1/key-packages/claims", json!({ "users": ["BOB"] })),
+        json(
+            "POST /v1/conversations/{conversation}/members",
+            "/v1/conversations/ONE_TO_ONE/members",
+            json!({ "users": ["BOB"] }),
+        ),
+        json(
+            "POST /v1/conversations/{conversation}/members",
+            "/v1/conversations/GROUP/members",
+            json!({ "users": ["BOB"] }),
+        ),
+        step(
+            "DELETE /v1/conversations/{conversation}/members/{user}",
+            "/v1/conversations/ONE_TO_ONE/members/BOB",
+            Body::None,
+        ),
+        json(
+            "PUT /v1/conversations/{conversation}/protocol",
+            "/v1/conversations/ONE_TO_ONE/protocol",
+            json!({ "protocol": "mixed" }),
+        ),
+        json(
+            "POST /v1/conversations/{conversation}/pairwise-messages",
+            "/v1/conversations/ONE_TO_ONE/pairwise-messages",
+            json!({ "ciphertexts": [] }),
+        ),
+        json(
+            "POST /v1/pairwise-keys/claims",
+            "/v1/pairwise-keys/claims",
+            json!({ "devices": [{ "user": "BOB", "device": "BOBS_DEVICE" }] }),
+        ),
+        json("POST /v1/pairwise-keys", "/v1/pairwise-keys", json!({})),
+        get("GET /v1/pairwise-keys/count", "/v1/pairwise-keys/count"),
+        json("POST /v1/team", "/v1/team", json!({ "name": "Those who ask" })),
+        get("GET /v1/team", "/v1/team"),
+        get("GET /v1/team/members", "/v1/team/members"),
+        step("DELETE /v1/team/members/{user}", "/v1/team/members/BOB", Body::None),
+        json("PUT /v1/team/members/{user}/role", "/v1/team/members/BOB/role", json!({ "role": "admin" })),
+        json("POST /v1/team/invitations", "/v1/team/invitations", json!({ "valid_for": 1 })),
+        json("POST /v1/team/join", "/v1/team/join", json!({ "code": "made up" })),
+        get("GET /v1/team/roles", "/v1/team/roles"),
+        json(
+            "POST /v1/team/roles",
+            "/v1/team/roles",
+            json!({ "name": "scribe", "actions": ["modify_name"] }),
+        ),
+        step("DELETE /v1/team/roles/{role}", "/v1/team/roles/scribe", Body::None),
+        json("POST /v1/team/leave", "/v1/team/leave", json!({})),
+        json("PUT /v1/self/profile", "/v1/self/profile", json!({ "name": "Alice", "locale": "de" })),
+        get("GET /v1/self", "/v1/self"),
+        get("GET /v1/mls/keys", "/v1/mls/keys"),
+        get("GET /v1/devices", "/v1/devices"),
+        json("POST /v1/devices", "/v1/devices", json!({})),
+        json(
+            "POST /v1/devices/{device}/remove",
+            "/v1/devices/BOBS_DEVICE/remove",
+            json!({ "password": PASSWORD }),
+        ),
+        json("POST /v1/key-packages", "/v1/key-packages", json!({ "key_packages": [] })),
+        get("GET /v1/key-packages/count", "/v1/key-packages/count"),
+        get("GET /v1/events/stream", "/v1/events/stream"),
+    ]);
+    steps.extend(read_all());
+    // The request is taken back and made again; a new name for what was asked changes nothing.
+    steps.push(json("PUT /v1/connections/{user}", "/v1/connections/BOB", json!({ "status": "cancelled" })));
+    steps.extend(read_all());
+    steps.push(json("POST /v1/connections", "/v1/connections", json!({ "handle": "bob" })));
+    steps.extend(read_all());
+    steps.extend([
+        json(
+            "PUT /v1/self/password",
+            "/v1/self/password",
+            json!({ "password": PASSWORD, "new_password": "another password" }),
+        ),
+        json("POST /v1/self/delete", "/v1/self/delete", json!({ "password": "not her password" })),
+        step("DELETE /v1/sessions/current", "/v1/sessions/current", Body::None),
+    ]);
+    steps
+}
+
+/// What needs no session, and so knows of nobody's connections.
+const OPEN: [&str; 4] = ["POST /v1/accounts", "POST /v1/sessions", "GET /healthz", "GET /metrics"];
+
+#[tokio::test]
+async fn every_endpoint_is_among_the_steps() {
+    let hub = Hub::start().await;
+    let description: Value = Client::new(&hub).get("/v1/openapi.json").await.done();
+    let mut operations = BTreeSet::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            operations.insert(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    let covered: BTreeSet<String> =
+        steps().iter().map(|step| step.operation).chain(OPEN).map(ToOwned::to_owned).collect();
+    assert_eq!(operations, covered, "a new endpoint has to show that nothing of a block shows in it");
+}
+
+#[tokio::test]
+async fn who_is_blocked_receives_byte_for_byte_what_who_is_not_answered_receives() {
+    let (unanswered, ignored, blocked) =
+        tokio::join!(World::with(None), World::with(Some("ignored")), World::with(Some("blocked")));
+    let mut answered = 0;
+    for step in steps() {
+        let seen = unanswered.receive(&step).await;
+        assert_eq!(ignored.receive(&step).await, seen, "ignoring shows in {} {}", step.operation, step.path);
+        assert_eq!(blocked.receive(&step).await, seen, "blocking shows in {} {}", step.operation, step.path);
+        assert!(!seen.starts_with('5'), "{}: {seen}", step.operation);
+        answered += usize::from(seen.starts_with('2'));
+    }
+    assert!(answered > 40, "most of it is answered: {answered}");
+    for world in [unanswered, ignored, blocked] {
+        world.hub.stop().await;
+    }
+}
+
+#[test]
+fn values_are_left_out_and_nothing_else() {
+    assert_eq!(
+        without_value(r#"{"cursor":"p12","a":1,"b":[{"cursor":7}]}"#, "cursor"),
+        r#"{"cursor":,"a":1,"b":[{"cursor":}]}"#
+    );
+}
