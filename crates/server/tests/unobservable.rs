@@ -193,6 +193,35 @@ fn steps() -> Vec<Step> {
             "/v1/pairwise-keys/claims",
             json!({ "devices": [{ "user": "BOB", "device": "BOBS_DEVICE" }] }),
         ),
+        mls("POST /v1/conversations/{conversation}/proposals", "/v1/conversations/ONE_TO_ONE/proposals"),
+        json(
+            "POST /v1/conversations/{conversation}/reset",
+            "/v1/conversations/ONE_TO_ONE/reset",
+            json!({ "group_id": "AAAA", "epoch": 1 }),
+        ),
+        get(
+            "GET /v1/conversations/{conversation}/subconversations",
+            "/v1/conversations/ONE_TO_ONE/subconversations",
+        ),
+        get(
+            "GET /v1/conversations/{conversation}/subconversation",
+            "/v1/conversations/ONE_TO_ONE/subconversation?name=call",
+        ),
+        step(
+            "PUT /v1/conversations/{conversation}/subconversation",
+            "/v1/conversations/ONE_TO_ONE/subconversation?name=call",
+            Body::None,
+        ),
+        step(
+            "POST /v1/conversations/{conversation}/subconversation/leave",
+            "/v1/conversations/ONE_TO_ONE/subconversation/leave?name=call",
+            Body::None,
+        ),
+        step(
+            "DELETE /v1/conversations/{conversation}/subconversation",
+            "/v1/conversations/ONE_TO_ONE/subconversation?name=call",
+            Body::None,
+        ),
         json("POST /v1/pairwise-keys", "/v1/pairwise-keys", json!({})),
         get("GET /v1/pairwise-keys/count", "/v1/pairwise-keys/count"),
         json("POST /v1/team", "/v1/team", json!({ "name": "Those who ask" })),
@@ -221,6 +250,8 @@ fn steps() -> Vec<Step> {
             json!({ "password": PASSWORD }),
         ),
         json("POST /v1/key-packages", "/v1/key-packages", json!({ "key_packages": [] })),
+        json("PUT /v1/key-packages", "/v1/key-packages", json!({ "key_packages": [] })),
+        json("DELETE /v1/key-packages", "/v1/key-packages", json!({ "references": [] })),
         get("GET /v1/key-packages/count", "/v1/key-packages/count"),
         get("GET /v1/events/stream", "/v1/events/stream"),
     ]);
