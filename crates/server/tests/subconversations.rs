@@ -7,7 +7,7 @@ use mls_rs::Group;
 use reqwest::Method;
 use serde_json::json;
 use support::{
-    hub::{Answer, Hub, Person, connect, one_to_one, types},
+    hub::{Answer, Hub, PASSWORD, Person, connect, one_to_one, types},
     mls::{self, Bundle, Config, commit, decrypt, encrypt, leaf_of},
 };
 use tertulia_api::{
@@ -379,4 +379,52 @@ async fn a_conversation_has_a_bounded_number_of_subconversations() {
     open(&alice, table, "one more").await.refused(Code::BadRequest);
     open(&alice, table, "one-more").await.refused(Code::SubconversationLimit);
     open(&alice, table, "s0").await.done::<Subconversation>();
+}
+
+#[tokio::test]
+async fn a_removed_device_is_in_no_subconversation_any_more() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (id, mut at_alice) = parent(&alice, &[&bob]).await;
+    let tablet = Person::log_in(&hub, "alice").await;
+    let (_, joining) = external(&tablet, id, None).await;
+    tablet.commit(id, &joining).await.done::<CommitAccepted>();
+    at_alice.process_incoming_message(joining.commit).unwrap();
+    open(&alice, id, "call").await.done::<Subconversation>();
+    let call = show(&alice, id, "call").await;
+    begin(&alice, &call).await;
+    join(&tablet, call.conversation).await;
+    assert_eq!(show(&alice, id, "call").await.devices, [device(&alice), device(&tablet)]);
+
+    let path = format!("/v1/devices/{}/remove", tablet.mls.device);
+    alice.post(&path, &json!({ "password": PASSWORD })).await.empty();
+    assert_eq!(show(&alice, id, "call").await.devices, [device(&alice)]);
+    let last = alice.events().await;
+    let proposed = |id: ConversationId| {
+        last.iter()
+            .any(|event| matches!(&event.body, EventBody::Proposal { entry, .. } if entry.conversation == id))
+    };
+    assert!(proposed(id) && proposed(call.conversation));
+}
+
+#[tokio::test]
+async fn a_conversation_that_ends_takes_its_subconversations_with_it() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (id, mut at_alice) = alice.new_group().await;
+    let bundle = commit(&mut at_alice, &[], &[]);
+    alice.committed(id, &mut at_alice, &bundle).await;
+    open(&alice, id, "call").await.done::<Subconversation>();
+    let call = show(&alice, id, "call").await;
+    begin(&alice, &call).await;
+    assert_eq!((hub.rows()["conversations"], hub.rows()["sub_devices"]), (2, 1));
+
+    alice.post(&format!("/v1/conversations/{id}/leave"), &json!({})).await.empty();
+    // What is hers to read stays until she has read it, or is no more.
+    alice.post("/v1/self/delete", &json!({ "password": PASSWORD })).await.empty();
+    let dir = hub.stop().await;
+    let rows = Hub::start_in(dir).await.rows();
+    for table in ["conversations", "sub_devices", "members", "groups", "leaves", "log"] {
+        assert_eq!(rows[table], 0, "{table}");
+    }
 }

@@ -229,7 +229,8 @@ impl Page<'_> {
         self.wipe(conversation)?;
         Ok(self.tx.store_write(move |w| {
             w.put_connection(&ConnectionRecord { status: Status::Cancelled, ..record })?;
-            w.set_active(conversation, false)
+            w.set_active(conversation, false)?;
+            w.part_subconversations(conversation, true)
         })?)
     }
 

@@ -205,6 +205,7 @@ impl Client {
         tx.store_write(move |w| {
             for record in former {
                 w.set_active(record.conversation, false)?;
+                w.part_subconversations(record.conversation, true)?;
                 // What was said stays to be found; who was never spoken with is forgotten.
                 if spoken_with.contains(&record.conversation) {
                     w.put_connection(&ConnectionRecord { status: Status::Cancelled, ..record })?;

@@ -486,8 +486,10 @@ pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> R
     tx.prepare_cached("UPDATE conversations SET ended_at = ?2 WHERE id = ?1")?
         .execute(params![Sql(conversation), now])?;
     for table in ["groups", "leaves", "proposals", "conversation_roles"] {
-        tx.prepare_cached(&format!("DELETE FROM {table} WHERE conversation = ?1"))?
-            .execute([Sql(conversation)])?;
+        tx.prepare_cached(&format!(
+            "DELETE FROM {table} WHERE conversation IN (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1)"
+        ))?
+        .execute([Sql(conversation)])?;
     }
     Ok(delete_ended(tx)?)
 }
@@ -504,11 +506,17 @@ pub(crate) fn delete_ended(connection: &Connection) -> rusqlite::Result<()> {
         .query_map((), |row| row.domain(0))?
         .collect::<Result<_, _>>()?;
     for conversation in ended {
-        for sql in [
-            "DELETE FROM log WHERE conversation = ?1",
-            "DELETE FROM members WHERE conversation = ?1",
-            "DELETE FROM conversations WHERE id = ?1",
-        ] {
+        // Its subconversations go with it, and before it.
+        for table in ["log", "sub_devices", "members"] {
+            connection
+                .prepare_cached(&format!(
+                    "DELETE FROM {table} WHERE conversation IN
+                         (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1)"
+                ))?
+                .execute([Sql(conversation)])?;
+        }
+        for sql in ["DELETE FROM conversations WHERE sub_of = ?1", "DELETE FROM conversations WHERE id = ?1"]
+        {
             connection.prepare_cached(sql)?.execute([Sql(conversation)])?;
         }
     }
