@@ -226,11 +226,9 @@ impl Page<'_> {
         let Some(record) = self.client.inner().store.read(|r| r.connection(user))? else { return Ok(()) };
         let conversation = record.conversation;
         self.applied.changed.push(conversation);
-        self.wipe(conversation)?;
+        self.forget(conversation)?;
         Ok(self.tx.store_write(move |w| {
-            w.put_connection(&ConnectionRecord { status: Status::Cancelled, ..record })?;
-            w.set_active(conversation, false)?;
-            w.part_subconversations(conversation, true)
+            w.put_connection(&ConnectionRecord { status: Status::Cancelled, ..record })
         })?)
     }
 
@@ -328,11 +326,10 @@ impl Page<'_> {
             // Somebody else made the group first; what this device began is void.
             self.wipe(conversation)?;
         }
-        let before = self.present(conversation).await?;
         let done = self.decrypt(conversation, commit).await?;
         if let Some(done) = &done {
             self.note_new_device(conversation, done);
-            self.note_further_devices(conversation, &before, done)?;
+            self.note_further_devices(conversation, done).await?;
             if done.outcome == Outcome::StaleEpoch && self.is_replayed(conversation, epoch).await? {
                 self.suspect(conversation, Suspicion::Replayed { epoch })?;
             }
@@ -493,30 +490,29 @@ impl Page<'_> {
         Ok(data.and_then(|data| decode(Some(&data)).ok()))
     }
 
-    /// Whose devices are in the group.
-    async fn present(&mut self, conversation: ConversationId) -> Result<BTreeSet<UserId>> {
-        let group = self.group_of(conversation)?;
-        if !self.tx.conversation_exists(&group)? {
-            return Ok(BTreeSet::new());
-        }
-        let clients = self.tx.conversation(&group).await?.client_ids()?;
-        let address = |client: &ClientId| DeviceAddress::from_identity(client.as_bytes()).ok();
-        Ok(clients.iter().filter_map(address).map(|address| address.user).collect())
-    }
-
     /// Devices of those who were in the group already. Only the hub says that they are theirs.
-    fn note_further_devices(
+    async fn note_further_devices(
         &mut self,
         conversation: ConversationId,
-        before: &BTreeSet<UserId>,
         done: &MlsConversationDecryptMessage,
     ) -> Result<()> {
+        if done.added.is_empty() || !self.in_group(conversation)? {
+            return Ok(());
+        }
+        let group = self.group_of(conversation)?;
+        let members = self.tx.conversation(&group).await?.client_ids()?;
+        let added: BTreeSet<&ClientId> = done.added.iter().collect();
+        let stayed = members.iter().filter(|client| !added.contains(client));
+        let before: BTreeSet<UserId> = stayed
+            .chain(&done.removed)
+            .filter_map(|client| DeviceAddress::from_identity(client.as_bytes()).ok())
+            .map(|address| address.user)
+            .collect();
         let own = self.client.own_address();
-        for client in &done.added {
+        for client in done.added.iter().filter(|client| !done.removed.contains(client)) {
             if let Ok(DeviceAddress { user, device, .. }) = DeviceAddress::from_identity(client.as_bytes())
                 && before.contains(&user)
                 && (user, device) != (own.user, own.device)
-                && !done.removed.contains(client)
             {
                 self.suspect(conversation, Suspicion::NewDevice { user, device })?;
             }

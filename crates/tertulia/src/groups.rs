@@ -40,6 +40,8 @@ const CLAIM: usize = 100;
 pub(crate) struct Change {
     pub(crate) add: Vec<UserId>,
     pub(crate) remove: Vec<UserId>,
+    /// Users of whom all devices are to be in it, also of those who have some in it already.
+    pub(crate) complete: Vec<UserId>,
     /// What is to be different in the policy, beside what follows from the others.
     pub(crate) policy: Option<PolicyChange>,
 }
@@ -87,38 +89,17 @@ enum Attempt {
 }
 
 impl Client {
-    /// Makes the group so that everybody in `change.add` is in it with all devices, and nobody in `change.remove`. When another
-    /// device commits first, it catches up and does what is still to be done.
+    /// Makes the group so that everybody in `change.add` and `change.complete` is in it with all devices, and nobody in
+    /// `change.remove`. When another device commits first, it catches up and does what is still to be done.
     pub(crate) async fn change(&self, conversation: ConversationId, change: &Change) -> Result<()> {
         let mut claimed = Claimed::default();
         let mut retries = Retries::new(conversation);
         loop {
             self.ready(conversation).await?;
-            self.claim(&self.absent(conversation, &change.add)?, &mut claimed).await?;
+            let mut wanted = self.absent(conversation, &change.add)?;
+            wanted.extend(&change.complete);
+            self.claim(&wanted, &mut claimed).await?;
             match self.change_once(conversation, change, &claimed).await? {
-                Attempt::Done => return Ok(()),
-                Attempt::Again => {}
-                Attempt::Afresh(misfit) => {
-                    retries.misfit(misfit)?;
-                    claimed = Claimed::default();
-                }
-            }
-            retries.next(self).await?;
-        }
-    }
-
-    /// Adds the devices of these users that are not in the group.
-    pub(crate) async fn add_remaining_devices(
-        &self,
-        conversation: ConversationId,
-        users: &[UserId],
-    ) -> Result<()> {
-        let mut claimed = Claimed::default();
-        let mut retries = Retries::new(conversation);
-        loop {
-            self.ready(conversation).await?;
-            self.claim(users, &mut claimed).await?;
-            match self.change_once(conversation, &Change::default(), &claimed).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
                 Attempt::Afresh(misfit) => {

@@ -84,8 +84,8 @@ impl ConversationRules {
     }
 
     fn check_group(&self, group: &JoinedGroup) -> Result<(), Refusal> {
-        let present =
-            devices(&group.members).map(|client| self.user(client)).collect::<Result<BTreeSet<_>, _>>()?;
+        let devices = group.members.iter().filter(|client| !client.is_history_client());
+        let present = devices.map(|client| self.user(client)).collect::<Result<BTreeSet<_>, _>>()?;
         if group.data.is_none() {
             return self.check_pair(&group.conversation, present);
         }
@@ -139,7 +139,8 @@ impl ConversationRules {
             _ => return Err(Refusal::WrongGroup),
         };
         let gone: BTreeSet<&ClientId> = change.removed.iter().map(|(client, _)| client).collect();
-        let kept = change.members.iter().filter(|client| !gone.contains(client) && !is_history(client));
+        let kept =
+            change.members.iter().filter(|client| !gone.contains(client) && !client.is_history_client());
         Ok(Change {
             committer,
             added: self.proposed(&change.added)?,
@@ -160,7 +161,7 @@ impl ConversationRules {
             };
             Ok((self.user(client)?, by))
         };
-        proposals.iter().filter(|(client, _)| !is_history(client)).map(one).collect()
+        proposals.iter().filter(|(client, _)| !client.is_history_client()).map(one).collect()
     }
 
     fn user(&self, client: &ClientId) -> Result<UserId, Refusal> {
@@ -169,16 +170,6 @@ impl ConversationRules {
             _ => Err(Refusal::Stranger(client.clone())),
         }
     }
-}
-
-/// Whether no device is behind the member: it is there for newcomers to read by, and only the engine lets it in.
-fn is_history(client: &ClientId) -> bool {
-    client.as_bytes().starts_with(b"history-client:")
-}
-
-/// The members that devices are behind.
-fn devices(members: &[ClientId]) -> impl Iterator<Item = &ClientId> {
-    members.iter().filter(|client| !is_history(client))
 }
 
 /// The policy of this group, which says so itself.

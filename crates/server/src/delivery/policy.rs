@@ -11,7 +11,7 @@ use crate::{
 };
 use tertulia_api::{Code, UserDevice, policy::decode};
 use tertulia_domain::{
-    Role, RoleName, UserId,
+    RoleName, UserId,
     policy::{self, Change, Committer, Policy, Proposer, Violation},
     team,
 };
@@ -97,8 +97,8 @@ fn unaccounted(
 
 /// Takes over the roles that a policy gives, and says whose have changed. The members must be those that the hub has.
 pub(super) fn adopt(tx: &WriteTx<'_>, sent: &Sent, policy: &Policy) -> Result<Vec<NewRole>, ApiError> {
-    let known: BTreeSet<UserId> = conversations::member_ids(tx, sent.conversation)?.into_iter().collect();
-    if !policy.members().map(|(user, _)| user).collect::<BTreeSet<_>>().eq(&known) {
+    let known = conversations::role_names(tx, sent.conversation)?;
+    if known.len() != policy.members().len() || !known.keys().all(|user| policy.has(*user)) {
         let detail =
             "The policy's members are not those of the conversation. Fetch the events, then try again.";
         return Err(ApiError::new(Code::InvalidCommit, detail));
@@ -106,8 +106,7 @@ pub(super) fn adopt(tx: &WriteTx<'_>, sent: &Sent, policy: &Policy) -> Result<Ve
     conversations::define_roles(tx, sent.conversation, policy.roles())?;
     let mut changed = Vec::new();
     for (user, role) in policy.members() {
-        let present = conversations::role_of(tx, sent.conversation, user)?;
-        if present.as_ref().map(Role::name) != Some(role) {
+        if known.get(&user) != Some(role) {
             conversations::set_role(tx, sent.conversation, user, role)?;
             changed.push(NewRole { user, role: role.clone() });
         }

@@ -321,6 +321,17 @@ pub(crate) fn roster(connection: &Connection, conversation: ConversationId) -> R
     })
 }
 
+/// The current members with the names of their roles.
+pub(crate) fn role_names(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<BTreeMap<UserId, RoleName>, ApiError> {
+    let mut statement = connection
+        .prepare_cached("SELECT user, role FROM members WHERE conversation = ?1 AND left_position IS NULL")?;
+    let members = statement.query_map([Sql(conversation)], |row| Ok((row.domain(0)?, row.domain(1)?)))?;
+    Ok(members.collect::<Result<_, _>>()?)
+}
+
 /// The current members, by their ids alone.
 pub(crate) fn member_ids(
     connection: &Connection,

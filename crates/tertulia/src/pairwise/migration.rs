@@ -1,6 +1,6 @@
 //! The way of a conversation from pairwise messages to MLS.
 
-use crate::{Client, Conversation, Error, Result, SyncReport};
+use crate::{Client, Conversation, Error, Result, SyncReport, groups::Change};
 use std::collections::BTreeSet;
 use tertulia_api::Code;
 use tertulia_domain::{ConversationId, Protocol, UserId};
@@ -42,7 +42,7 @@ impl Client {
         let Some(outside) = self.end_pairwise(id).await? else { return Ok(()) };
         // Devices that came after the group was made and have not joined it by themselves yet.
         let users: BTreeSet<UserId> = outside.iter().copied().collect();
-        let added = self.add_remaining_devices(id, &Vec::from_iter(users)).await;
+        let added = self.change(id, &Change { complete: Vec::from_iter(users), ..Change::default() }).await;
         match self.end_pairwise(id).await? {
             None => Ok(()),
             Some(outside) => {
