@@ -322,7 +322,7 @@ impl Page<'_> {
     ) -> Result<()> {
         let conversation = entry.conversation;
         let foreign = entry.sender != Some(self.client.own_device());
-        if foreign && epoch == 1 && self.in_group(conversation)? {
+        if foreign && epoch == 1 && self.is_only_begun(conversation).await? {
             // Somebody else made the group first; what this device began is void.
             self.wipe(conversation)?;
         }
@@ -530,6 +530,18 @@ impl Page<'_> {
         }
         // One that this device has applied is delivered again when an acknowledgement was lost.
         Ok(epoch > self.tx.conversation(&group).await?.epoch()?)
+    }
+
+    /// Whether this device has begun the group and the hub has not taken it, or not said so. A device that needs the group
+    /// at once joins it before it hears of the commit that made it: that one is in it.
+    async fn is_only_begun(&mut self, conversation: ConversationId) -> Result<bool> {
+        let group = self.group_of(conversation)?;
+        match self.tx.conversation(&group).await.and_then(|mut guard| guard.epoch()) {
+            Ok(epoch) => Ok(epoch == 0),
+            // Decrypting says what is wrong, and heals it.
+            Err(EngineError::ConversationNotFound(_) | EngineError::DamagedState { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Gives up the group's state, so that this device joins again.
