@@ -2,11 +2,14 @@
 
 use crate::{
     api,
-    command::{Failure, Program},
+    command::{Failure, Program, target_directory},
     prerequisites, say,
 };
 use clap::{Args, ValueEnum};
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -31,6 +34,8 @@ enum Step {
     Docs,
     /// All tests of the workspace.
     Tests,
+    /// Every error code was the answer to some test's request.
+    Codes,
     /// Processes that are killed, and disks that are full, at every point of the engine where something is persisted or sent.
     Crashes,
     /// All examples in the documentation.
@@ -47,6 +52,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Docs => "documentation",
             Self::Tests => "tests",
+            Self::Codes => "error codes",
             Self::Crashes => "crashes",
             Self::Doctests => "examples in the documentation",
             Self::Api => "answers of the API",
@@ -71,7 +77,17 @@ impl Step {
                 .args("doc --workspace --no-deps --locked")
                 .env("RUSTDOCFLAGS", "-D warnings")
                 .run(),
-            Self::Tests => prerequisites::cargo_nextest()?.args("run --workspace --locked").run(),
+            Self::Tests => {
+                // What an earlier run reached does not count.
+                let codes = target_directory().join("tmp/codes");
+                if codes.exists() {
+                    fs::remove_dir_all(&codes).map_err(Failure::file(&codes))?;
+                }
+                prerequisites::cargo_nextest()?.args("run --workspace --locked").run()
+            }
+            Self::Codes => prerequisites::cargo_nextest()?
+                .args("run --package tertulia-server --test codes --run-ignored only --locked")
+                .run(),
             Self::Crashes => prerequisites::cargo_nextest()?
                 .args(
                     "run --package tertulia-mls --package tertulia-store --features tertulia-mls/failpoints",

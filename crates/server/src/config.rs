@@ -39,6 +39,8 @@ pub struct TlsFiles {
 /// What a hub allows. The defaults are those of [`tertulia_domain::limits`] and generous rates.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Largest database, in bytes; a page or two more with what waits to be moved into it. Without it the disk is the limit.
+    pub database_bytes: Option<u64>,
     /// Longest application message, in bytes.
     pub message_bytes: usize,
     /// Longest commit bundle, in bytes.
@@ -109,6 +111,7 @@ impl ServerConfig {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            database_bytes: None,
             message_bytes: limits::MAX_MESSAGE_BYTES,
             commit_bytes: limits::MAX_COMMIT_BUNDLE_BYTES,
             json_bytes: limits::MAX_JSON_BYTES,

@@ -175,7 +175,8 @@ impl Server {
         let batches = metrics.writer_batches();
         let given = config.domain.clone().unwrap_or_else(Domain::localhost);
         let committed = move |jobs: usize| batches.record(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
-        let Opened { storage, domain, closed } = Storage::open(&database, &given, wake.clone(), committed)?;
+        let Opened { storage, domain, closed } =
+            Storage::open(&database, &given, config.limits.database_bytes, wake.clone(), committed)?;
         if config.domain.is_some() && given != domain {
             return Err(ServerError::DomainFixed { stored: domain, given });
         }

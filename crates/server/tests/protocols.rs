@@ -43,6 +43,25 @@ async fn a_conversation_is_on_mls_unless_it_was_created_otherwise() {
 }
 
 #[tokio::test]
+async fn a_conversation_that_is_not_on_mls_has_a_bounded_number_of_members() {
+    let hub = Hub::start().await;
+    let (alice, _bob, group) = pair(&hub).await;
+    let carol = Person::sign_up(&hub, "carol").await;
+    connect(&alice, &carol).await;
+    // As many as would be there after years.
+    let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 126)";
+    let users = "INSERT INTO users (id, handle, password, created_at)
+                 SELECT randomblob(16), 'filler' || i, '', 0 FROM n";
+    hub.change(&format!("{many} {users}"), ());
+    let members = "INSERT INTO members (conversation, user, role, joined_position)
+                   SELECT ?1, id, 'member', 1 FROM users WHERE handle LIKE 'filler%'";
+    hub.change(members, [group.as_bytes()]);
+    alice.add_to(group, &[&carol]).await.refused(Code::MemberLimit);
+    hub.change("DELETE FROM members WHERE user = (SELECT id FROM users WHERE handle = 'filler1')", ());
+    assert!(alice.add_to(group, &[&carol]).await.status.is_success());
+}
+
+#[tokio::test]
 async fn a_conversation_on_mls_takes_no_pairwise_messages_and_no_members_by_request() {
     let hub = Hub::start().await;
     let (alice, bob, _) = pair(&hub).await;

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser};
 use tertulia::Domain;
 
@@ -59,6 +60,10 @@ pub(crate) struct ServeArgs {
     /// A proxy in front of the hub does TLS: serve plain HTTP on any address
     #[arg(long, env = "TERTULIA_BEHIND_PROXY", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(crate) behind_proxy: bool,
+
+    /// Largest database, such as 20GiB; when it is full, the hub refuses what would have to be stored [default: the disk]
+    #[arg(long, value_name = "SIZE", env = "TERTULIA_MAX_STORAGE", hide_env_values = true)]
+    pub(crate) max_storage: Option<ByteSize>,
 
     /// Form of the log on standard error
     #[arg(

@@ -28,6 +28,7 @@ pub(super) async fn serve(args: &ServeArgs) -> Result<(), CliError> {
     config.domain.clone_from(&args.domain);
     config.tls = tls;
     config.behind_proxy = args.behind_proxy;
+    config.limits.database_bytes = args.max_storage.map(|size| size.as_u64());
     let server = Server::bind(config).await?;
 
     let address = format!("{scheme}://{}", server.local_addr());

@@ -196,7 +196,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hub.db");
         let Opened { storage, .. } =
-            Storage::open(&path, &Domain::localhost(), Wake::default(), |_| ()).unwrap();
+            Storage::open(&path, &Domain::localhost(), None, Wake::default(), |_| ()).unwrap();
         let open = |tx: &WriteTx<'_>, user, number: u8| {
             open_session(tx, &[number; 32], user, number.into())?;
             Ok::<_, ApiError>(())

@@ -71,11 +71,13 @@ pub(crate) struct Opened {
 }
 
 impl Storage {
-    /// Opens the database at `path`, or creates it for `domain`, and brings its schema up to date. `committed` is
-    /// called with the number of jobs of each transaction.
+    /// Opens the database at `path`, or creates it for `domain`, and brings its schema up to date. It grows to
+    /// `max_bytes` at most; one that is larger already does not grow. `committed` is called with the number of jobs of
+    /// each transaction.
     pub(crate) fn open(
         path: &Path,
         domain: &Domain,
+        max_bytes: Option<u64>,
         wake: Wake,
         committed: impl Fn(usize) + Send + 'static,
     ) -> Result<Opened, StorageError> {
@@ -90,6 +92,9 @@ impl Storage {
         let transaction = connection.transaction()?;
         conversations::delete_ended(&transaction)?;
         transaction.commit()?;
+        if let Some(max_bytes) = max_bytes {
+            bound(&connection, max_bytes)?;
+        }
 
         let readers = (0..READERS).map(|_| open_reader(path)).collect::<Result<_, _>>()?;
         let (writer, queue) = Writer::new(WAITING_JOBS);
@@ -127,6 +132,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(128);
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "trusted_schema", false)
+}
+
+/// From here on the database is full at this size, as if the disk were.
+fn bound(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
+    let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    // More pages than SQLite can count are no bound.
+    let pages = u32::try_from(max_bytes / u64::from(page.max(1))).unwrap_or(u32::MAX - 1).max(1);
+    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
 }
 
 fn open_reader(path: &Path) -> rusqlite::Result<Connection> {

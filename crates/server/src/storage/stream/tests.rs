@@ -117,7 +117,8 @@ async fn everybody_sees_what_was_said_while_they_were_there_in_order_and_once() 
     let mut random = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("hub.db");
-    let Opened { storage, .. } = Storage::open(&path, &Domain::localhost(), Wake::default(), |_| ()).unwrap();
+    let Opened { storage, .. } =
+        Storage::open(&path, &Domain::localhost(), None, Wake::default(), |_| ()).unwrap();
 
     let model = storage
         .write(move |tx| {

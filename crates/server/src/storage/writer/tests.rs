@@ -20,7 +20,8 @@ fn open() -> Fixture {
     let sizes = Arc::clone(&batches);
     let committed = move |jobs| sizes.lock().unwrap().push(jobs);
     let Opened { storage, .. } =
-        Storage::open(&dir.path().join("hub.db"), &Domain::localhost(), wake.clone(), committed).unwrap();
+        Storage::open(&dir.path().join("hub.db"), &Domain::localhost(), None, wake.clone(), committed)
+            .unwrap();
     Fixture { dir, storage, wake, batches }
 }
 
@@ -153,6 +154,7 @@ async fn positions_go_on_after_a_restart() {
     assert_eq!(storage.write(|tx| note(tx, "before")).await.unwrap(), 1);
     drop(storage);
     let opened =
-        Storage::open(&dir.path().join("hub.db"), &Domain::localhost(), Wake::default(), |_| ()).unwrap();
+        Storage::open(&dir.path().join("hub.db"), &Domain::localhost(), None, Wake::default(), |_| ())
+            .unwrap();
     assert_eq!(opened.storage.write(|tx| note(tx, "after")).await.unwrap(), 2);
 }
