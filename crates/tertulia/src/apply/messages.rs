@@ -1,0 +1,172 @@
+//! Messages, decrypted and on their way into the store.
+
+use super::{NewMessages, Page};
+use crate::{Client, Error, Result, Suspicion};
+use std::sync::{Arc, PoisonError};
+use tertulia_api::{UserDevice, event::LogEntry};
+use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
+use tertulia_domain::{ConversationName, DeviceAddress, Sequence};
+use tertulia_mls::Outcome;
+use tertulia_ratchet::RatchetError;
+use tertulia_store::{NewMessage, OutboxKind, OutboxMessage, StoreError, WriteTx};
+
+impl Page<'_> {
+    /// An application message. One of this device's own leaves the outbox.
+    pub(super) async fn message(&mut self, entry: LogEntry, bytes: Vec<u8>, is_name: bool) -> Result<()> {
+        let new_messages = Arc::clone(&self.new_messages);
+        if let Some(sent) = self.client.inner().store.read(|r| r.outbox_by_ciphertext(&bytes))? {
+            let accepted = (Sequence::new(entry.sequence), entry.sent_at);
+            let record = self.client.own_message(&sent, accepted)?;
+            return Ok(self.tx.store_write(move |w| {
+                w.remove_from_outbox(sent.id)?;
+                record.write(w, &new_messages)
+            })?);
+        }
+        let Some(decrypted) = self.decrypt(entry.conversation, &bytes).await? else { return Ok(()) };
+        if decrypted.outcome != Outcome::Application {
+            return Ok(());
+        }
+        let author = decrypted
+            .sender_client_id
+            .as_ref()
+            .and_then(|id| DeviceAddress::from_identity(id.as_bytes()).ok());
+        if let (Some(author), Some(content)) = (author, decrypted.app_msg) {
+            self.incoming(&entry, &author, content, is_name)
+        } else {
+            self.applied.undecryptable += 1;
+            Ok(())
+        }
+    }
+
+    /// A message for this device alone.
+    pub(super) fn pairwise(
+        &mut self,
+        entry: &LogEntry,
+        announces_name: bool,
+        ciphertext: &[u8],
+    ) -> Result<()> {
+        let opened = self.sessions.open(self.client, &self.tx, entry, announces_name, ciphertext)?;
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.applied.undecryptable += 1;
+                if is_of_elsewhere(&error) {
+                    let reason = error.to_string();
+                    self.suspect(entry.conversation, Suspicion::Misplaced { reason })?;
+                }
+                return Ok(());
+            }
+        };
+        self.applied.todo.pairwise_keys |= opened.began_session;
+        if opened.is_further_device {
+            let DeviceAddress { user, device, .. } = opened.author;
+            self.suspect(entry.conversation, Suspicion::NewDevice { user, device })?;
+        }
+        self.incoming(entry, &opened.author, opened.content, announces_name)
+    }
+
+    /// Takes what was decrypted into the home.
+    fn incoming(
+        &mut self,
+        entry: &LogEntry,
+        author: &DeviceAddress,
+        content: Vec<u8>,
+        renames: bool,
+    ) -> Result<()> {
+        match self.client.incoming_message(entry, author, content, renames) {
+            Ok(record) => {
+                let new_messages = Arc::clone(&self.new_messages);
+                self.tx.store_write(move |w| record.write(w, &new_messages))?;
+            }
+            Err(error) => {
+                tracing::warn!(conversation = %entry.conversation.short(), %error, "unreadable content dropped");
+                self.applied.undecryptable += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a pairwise message was made for another place, or by another device, than the hub says.
+const fn is_of_elsewhere(error: &RatchetError) -> bool {
+    matches!(
+        error,
+        RatchetError::WrongContext { .. } | RatchetError::KeysChanged | RatchetError::UntrustedKey
+    )
+}
+
+/// A message on its way into the store.
+pub(crate) struct Incoming {
+    message: NewMessage,
+    /// The name that came with it.
+    name: Option<String>,
+    /// Whether the name replaces one that is known.
+    renames: bool,
+}
+
+impl Incoming {
+    /// Writes it, unless it is there already.
+    pub(crate) fn write(&self, w: &mut WriteTx<'_>, new: &NewMessages) -> Result<(), StoreError> {
+        if let Some(name) = &self.name {
+            w.set_name(self.message.conversation, name, self.renames)?;
+        }
+        if w.insert_message(&self.message)? && self.message.text.is_some() {
+            let id = (self.message.conversation, self.message.sequence);
+            new.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    pub(crate) fn own_device(&self) -> UserDevice {
+        UserDevice { user: self.me().user, device: self.me().device }
+    }
+
+    /// A message of this device's outbox that the hub accepted.
+    pub(crate) fn own_message(
+        &self,
+        sent: &OutboxMessage,
+        (sequence, sent_at): (Sequence, i64),
+    ) -> Result<Incoming> {
+        let own = self.own_address();
+        let conversation = sent.conversation;
+        let entry =
+            LogEntry { conversation, sequence: sequence.get(), sent_at, sender: Some(self.own_device()) };
+        // The name that goes with a text is the one that was known when it was written.
+        self.incoming_message(&entry, &own, sent.content.clone(), sent.kind == OutboxKind::Name)
+    }
+
+    /// A decrypted message. Its author is the one that MLS authenticated; the hub's word on it does not count.
+    fn incoming_message(
+        &self,
+        entry: &LogEntry,
+        author: &DeviceAddress,
+        content: Vec<u8>,
+        renames: bool,
+    ) -> Result<Incoming> {
+        let parsed = MimiContent::decode(&content)?;
+        let (sender_uri, room_uri) = self.uris(author.user, entry.conversation);
+        if !origin_matches(&parsed, &sender_uri, &room_uri) {
+            return Err(Error::MisattributedContent);
+        }
+        let id = MessageId::compute(&sender_uri, &room_uri, &content, &parsed.salt)?;
+        Ok(Incoming {
+            name: parsed
+                .conversation_name()
+                .and_then(|name| name.parse::<ConversationName>().ok())
+                .map(|name| name.to_string()),
+            renames,
+            message: NewMessage {
+                conversation: entry.conversation,
+                sequence: Sequence::new(entry.sequence),
+                sender: author.user,
+                sender_device: author.device,
+                sent_at: entry.sent_at,
+                message_id: *id.as_bytes(),
+                text: parsed.text().map(str::to_owned),
+                content,
+            },
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! Beginning a conversation's group.
+
+use super::{Attempt, Claimed, Retries, options};
+use crate::{Client, Error, Result};
+use std::collections::BTreeMap;
+use tertulia_api::{conversation::Conversation, policy::encode};
+use tertulia_domain::{ConversationId, ConversationName, ConversationType, Role, UserId, policy::Policy};
+use tertulia_mls::{EngineError, MlsConversationConfiguration};
+use tertulia_store::Setting;
+
+impl Client {
+    /// Begins the conversation's group with its members, and with `more` users. Somebody else may be quicker, which serves as
+    /// well.
+    pub(crate) async fn begin(
+        &self,
+        conversation: &Conversation,
+        more: &[UserId],
+        name: Option<&ConversationName>,
+    ) -> Result<()> {
+        let id = conversation.conversation;
+        let members: Vec<UserId> =
+            conversation.members.iter().map(|member| member.user).chain(more.iter().copied()).collect();
+        let announcement = name.map(|name| self.announcement(id, name)).transpose()?;
+        let mut claimed = Claimed::default();
+        let mut retries = Retries::new(id);
+        loop {
+            self.claim(&members, &mut claimed).await?;
+            match self.begin_once(conversation, &claimed, announcement.clone()).await? {
+                Attempt::Done => return Ok(()),
+                Attempt::Again => {}
+                Attempt::Afresh(misfit) => {
+                    retries.misfit(misfit)?;
+                    claimed = Claimed::default();
+                }
+            }
+            retries.next(self).await?;
+            if self.inner().hub.conversation(id).await?.epoch > 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn begin_once(
+        &self,
+        conversation: &Conversation,
+        claimed: &Claimed,
+        announcement: Option<Vec<u8>>,
+    ) -> Result<Attempt> {
+        let Conversation { conversation: id, kind, .. } = *conversation;
+        let group = self.group_of(id)?;
+        let mut tx = self.inner().session.new_transaction().await?;
+        if !tx.conversation_exists(&group)? {
+            let credential = self.own_credential(&tx)?;
+            tx.new_conversation(&group, &credential, self.configuration(id, kind)?)?;
+        } else if tx.conversation(&group).await?.epoch()? > 0 {
+            return Ok(Attempt::Done);
+        }
+        let mut guard = tx.conversation(&group).await?;
+        let mut options = options(announcement);
+        options.group_data = self.policy_to_keep(conversation);
+        let committed = if claimed.0.is_empty() {
+            guard.update_key_material_with(options).await
+        } else {
+            let add = claimed.0.values().cloned().collect();
+            guard.change_members(add, &[], options).await
+        };
+        match &committed {
+            Ok(_) => {
+                self.tie_to_parent(&mut tx, id).await?;
+                tx.store_write(move |w| {
+                    w.set_joined(id, true)?;
+                    w.set_since_epoch(id, 1)
+                })?;
+            }
+            // What was begun here is void, for the hub has another beginning, or none. Another process of this home may have
+            // joined that one meanwhile.
+            Err(EngineError::CommitRejected(_)) => {
+                if tx.conversation_exists(&group)? && tx.conversation(&group).await?.epoch()? == 0 {
+                    self.wipe(&mut tx, id)?;
+                }
+            }
+            Err(_) => {}
+        }
+        self.outcome(id, tx, committed).await
+    }
+
+    /// The group data in which those who are members already, while messages go pairwise, keep the roles that they have.
+    fn policy_to_keep(&self, conversation: &Conversation) -> Option<Vec<u8>> {
+        if !conversation.protocol.sends_pairwise() {
+            return None;
+        }
+        let me = self.me().user;
+        let policy = Policy::new(conversation.conversation, conversation.kind, me).ok()?;
+        let roles: BTreeMap<UserId, Role> = conversation
+            .members
+            .iter()
+            .map(|member| (member.user, Role::predefined(&member.role).unwrap_or(Role::MEMBER)))
+            .collect();
+        let add = |policy: Policy, (user, role): (UserId, Role)| policy.with_members([user], &role);
+        Some(encode(&roles.into_iter().fold(policy, add)))
+    }
+
+    /// How the group of a conversation is set up. That of a group or channel begins with a policy in which its creator is alone.
+    fn configuration(
+        &self,
+        id: ConversationId,
+        kind: ConversationType,
+    ) -> Result<MlsConversationConfiguration> {
+        let key = self.inner().store.read(|r| r.setting(Setting::HubKey))?.ok_or(Error::NotSignedIn)?;
+        let key = hex::decode(key).map_err(|_| Error::NotSignedIn)?;
+        let custom = self.inner().session.config().joined.clone();
+        let mut configuration = MlsConversationConfiguration { custom, ..Default::default() };
+        configuration.set_raw_external_senders(vec![key])?;
+        // A group that is begun anew has the policy of the one before, less who has left since.
+        let row = self.inner().store.read(|r| r.conversation(id))?;
+        let before = row.filter(|row| row.generation > 0).and_then(|row| row.policy);
+        configuration.group_data = match before {
+            Some(before) => Some(before),
+            None => Policy::new(id, kind, self.me().user).ok().map(|policy| encode(&policy)),
+        };
+        Ok(configuration)
+    }
+}

@@ -1,0 +1,72 @@
+//! Joining a group as a further device.
+
+use super::{Attempt, Retries};
+use crate::{Client, Error, Result, suspicion::Suspicion};
+use tertulia_api::Code;
+use tertulia_domain::ConversationId;
+use tertulia_mls::{EngineError, VerifiableGroupInfo};
+
+impl Client {
+    /// Joins the group as a further device, by external commit.
+    pub(crate) async fn join(&self, conversation: ConversationId) -> Result<()> {
+        let mut retries = Retries::new(conversation);
+        loop {
+            let group_info = match self.inner().hub.group_info(conversation).await {
+                Err(error) if error.hub_code() == Some(Code::NoConversation) => {
+                    return self.forget(conversation).await;
+                }
+                answer => answer?,
+            };
+            let group_info = VerifiableGroupInfo::from_bytes(&group_info)?;
+            let group = self.group_of(conversation)?;
+            if *group_info.conversation_id() != group {
+                // Made for a group that has taken this one's place meanwhile, or by a hub that lies.
+                retries.next(self).await?;
+                continue;
+            }
+            self.check_epoch(conversation, group_info.epoch()).await?;
+            let mut tx = self.inner().session.new_transaction().await?;
+            let committed = if tx.conversation_exists(&group)? {
+                Ok(())
+            } else {
+                let credential = self.own_credential(&tx)?;
+                let joined = tx.join_by_external_commit(group_info, &credential).await;
+                if let Ok(joined) = &joined {
+                    let epoch = joined.epoch;
+                    self.tie_to_parent(&mut tx, conversation).await?;
+                    tx.store_write(move |w| {
+                        w.set_joined(conversation, true)?;
+                        w.set_since_epoch(conversation, epoch)
+                    })?;
+                }
+                joined.map(drop)
+            };
+            if let Err(EngineError::AgainstTheRules(violation)) = &committed {
+                // The rules are those of the group that the hub offers.
+                let reason = violation.to_string();
+                tx.abort();
+                self.notice(conversation, Suspicion::ForbiddenGroup { reason }).await?;
+                return Err(Error::UntrustworthyHub {
+                    what: "the group that it offers is against its rules",
+                });
+            }
+            match self.outcome(conversation, tx, committed).await? {
+                Attempt::Done => return Ok(()),
+                Attempt::Again => {}
+                Attempt::Afresh(misfit) => retries.misfit(misfit)?,
+            }
+            retries.next(self).await?;
+        }
+    }
+
+    /// Refuses to join a state of the group that is known to be over.
+    async fn check_epoch(&self, conversation: ConversationId, epoch: u64) -> Result<()> {
+        let row = self.inner().store.read(|r| r.conversation(conversation))?;
+        let known = row.map_or(0, |row| row.record.epoch);
+        if epoch >= known {
+            return Ok(());
+        }
+        self.notice(conversation, Suspicion::OldGroupInfo { epoch, known }).await?;
+        Err(Error::UntrustworthyHub { what: "it offers an old state of the group" })
+    }
+}
