@@ -22,6 +22,13 @@ pub trait GroupRules: Send + Sync {
     /// It is not asked when this device joins from outside, for who does so cannot change it.
     fn data_after(&self, change: &GroupChange) -> Result<Option<Vec<u8>>, RuleViolation>;
 
+    /// Whether somebody's wish to have this client added is void by what else the commit does, so that a commit of this device
+    /// leaves it out. All members, and who delivers, must agree that it may be left out. Unless overridden, none is.
+    fn is_void(&self, change: &GroupChange, added: &ClientId, by: &Proposer) -> bool {
+        let _ = (change, added, by);
+        false
+    }
+
     /// Whether a commit is allowed: another's that was received, or an own one before it is sent.
     fn check(&self, change: &GroupChange) -> Result<(), RuleViolation>;
 

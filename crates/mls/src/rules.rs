@@ -7,7 +7,10 @@ use std::{collections::HashSet, sync::Arc};
 use mls_rs::{
     ExtensionList, MlsRules,
     error::{IntoAnyError, MlsError},
-    group::{GroupContext, Roster, Sender, proposal::Proposal, proposal::UpdateProposal},
+    group::{
+        GroupContext, Roster, Sender,
+        proposal::{AddProposal, Proposal, UpdateProposal},
+    },
     mls_rules::{
         CommitDirection, CommitOptions, CommitSource, DefaultMlsRules, EncryptionOptions, ProposalBundle,
         ProposalSource,
@@ -16,7 +19,7 @@ use mls_rs::{
 
 pub(crate) use self::change::{GROUP_DATA, data_of, members_of, with_data};
 use crate::{
-    EngineError, GroupRules, RuleViolation,
+    EngineError, GroupChange, GroupRules, RuleViolation,
     identity::{ClientIdError, Refusal},
 };
 
@@ -92,6 +95,7 @@ impl MlsRules for EngineRules {
         let mut change = change::read(&source, roster, context, &proposals)?;
         let is_own_member = matches!(source, CommitSource::ExistingMember(_));
         if direction == CommitDirection::Send && is_own_member {
+            leave_out_void(application.as_ref(), &mut change, &mut proposals);
             change.data_after = application.data_after(&change)?;
             set_data(&mut proposals, &source, context, change.data_after.as_deref());
         }
@@ -127,6 +131,18 @@ fn one_change_a_leaf(proposals: &mut ProposalBundle) {
             && !changed.insert(leaf)
         {
             proposals.remove::<UpdateProposal>(place);
+        }
+    }
+}
+
+/// Drops the Adds that others proposed and that the application's rules hold for void.
+fn leave_out_void(application: &dyn GroupRules, change: &mut GroupChange, proposals: &mut ProposalBundle) {
+    for place in (0..proposals.add_proposals().len()).rev() {
+        let by_reference = proposals.add_proposals()[place].is_by_reference();
+        let (client, by) = &change.added[place]; // read from the same list, in its order
+        if by_reference && application.is_void(change, client, by) {
+            proposals.remove::<AddProposal>(place);
+            change.added.remove(place);
         }
     }
 }

@@ -40,6 +40,10 @@ impl GroupRules for NamedOnesAdd {
         Ok(Some(data(&after)))
     }
 
+    fn is_void(&self, change: &GroupChange, added: &ClientId, _: &Proposer) -> bool {
+        change.removed.iter().any(|(removed, _)| removed == added)
+    }
+
     fn check(&self, change: &GroupChange) -> Result<(), RuleViolation> {
         let before = names(change.data_before.as_deref());
         let refused = |who: &ClientId| Err(RuleViolation::new(Broken::NotNamed(who.clone())));
@@ -190,6 +194,23 @@ async fn group_data_changes_with_commits_is_the_same_to_all_and_goes_to_newcomer
     assert_eq!(named(&dave, &id), rest);
     carol.sync(&id).await;
     assert_same_state(&id, &[&bob, &carol, &dave]);
+}
+
+#[tokio::test]
+async fn a_wish_that_is_void_by_what_else_a_commit_does_is_left_out() {
+    let (hub, id) = (Hub::new(), conversation());
+    let (mut alice, mut bob) = (device(&hub, "alice").await, device(&hub, "bob").await);
+    create(&mut alice, &id).await;
+    alice.add(&id, &mut [&mut bob]).await;
+    alice.sync(&id).await;
+    // Bob wants to be added anew, and then leaves.
+    hub.propose_add(&id, &bob.key_package().await);
+    hub.propose_removal(&id, &bob.client_id());
+    alice.sync(&id).await;
+    alice.commit_proposals(&id).await.unwrap();
+    let view = alice.session.conversation(&id).unwrap();
+    assert_eq!((view.client_ids().unwrap(), view.pending_proposals()), (vec![alice.client_id()], 0));
+    assert_eq!(hub.epoch(&id), 2);
 }
 
 #[tokio::test]

@@ -65,34 +65,53 @@ async fn of_10_000_key_packages_claimed_from_32_tasks_none_is_handed_out_twice()
     assert!(alice.claim(&[bob.user]).await.is_empty());
 }
 
-/// 50 different commits to one epoch at the same moment, for as many epochs as `ROUNDS` says (1,000 unless given): each time
-/// exactly one wins, and the others learn the epoch that it made.
+/// 50 different commits of five members to one epoch at the same moment, for as many epochs as `ROUNDS` says (1,000 unless
+/// given): each time exactly one wins, and the others learn the epoch that it made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_50_concurrent_commits_to_one_epoch_exactly_one_wins() {
     const COMMITS: usize = 50;
     let rounds: u64 = std::env::var("ROUNDS").map_or(1000, |rounds| rounds.parse().unwrap());
     let hub = hub(|_| ()).await;
     let alice = Person::sign_up(&hub, "alice").await;
-    let (conversation, mut group) = alice.new_group().await;
-    let first = mls::commit(&mut group, &[], &[]);
-    alice.committed(conversation, &mut group, &first).await;
+    let (conversation, group) = alice.new_group().await;
+    let mut members = vec![(alice, group)];
+    for name in ["bob", "carol", "dave", "erin"] {
+        let person = Person::sign_up(&hub, name).await;
+        let (alice, group) = &mut members[0];
+        connect(alice, &person).await;
+        let added = alice.add(conversation, group, &[person.user]).await;
+        for (_, group) in &mut members[1..] {
+            group.process_incoming_message(added.commit.clone()).unwrap();
+        }
+        let group = person.mls.join(&added.welcome.unwrap().to_bytes().unwrap());
+        members.push((person, group));
+    }
+    let begun = members[0].1.current_epoch();
     for round in 1..=rounds {
         // All are made before any is sent.
         let (bundles, secrets): (Vec<_>, Vec<_>) =
-            (0..COMMITS).map(|_| mls::commit_detached(&mut group)).unzip();
-        let answers = join_all(bundles.iter().map(|bundle| alice.commit(conversation, bundle))).await;
+            (0..COMMITS).map(|index| mls::commit_detached(&mut members[index % 5].1)).unzip();
+        let senders = members.iter().map(|(person, _)| person).cycle();
+        let sent = senders.zip(&bundles).map(|(person, bundle)| person.commit(conversation, bundle));
+        let answers = join_all(sent).await;
         let won: Vec<usize> =
             (0..COMMITS).filter(|&index| answers[index].status == StatusCode::CREATED).collect();
         let [winner] = won[..] else { panic!("round {round}: {} commits won", won.len()) };
         for (index, answer) in answers.into_iter().enumerate() {
             if index != winner {
                 let current = answer.refused(Code::StaleEpoch).current_epoch;
-                assert_eq!(current, Some(round + 1), "round {round}");
+                assert_eq!(current, Some(begun + round), "round {round}");
             }
         }
-        let secrets = secrets.into_iter().nth(winner).unwrap();
-        group.apply_detached_commit(secrets).unwrap();
-        assert_eq!(group.current_epoch(), round + 1);
+        let mut secrets = secrets.into_iter().nth(winner);
+        for (index, (_, group)) in members.iter_mut().enumerate() {
+            if index == winner % 5 {
+                group.apply_detached_commit(secrets.take().unwrap()).unwrap();
+            } else {
+                group.process_incoming_message(bundles[winner].commit.clone()).unwrap();
+            }
+            assert_eq!(group.current_epoch(), begun + round);
+        }
     }
-    assert_eq!(alice.conversation(conversation).await.epoch, rounds + 1);
+    assert_eq!(members[0].0.conversation(conversation).await.epoch, begun + rounds);
 }

@@ -51,6 +51,10 @@ impl GroupRules for ConversationRules {
         self.follow(change).map_err(RuleViolation::new)
     }
 
+    fn is_void(&self, change: &GroupChange, added: &ClientId, _: &tertulia_mls::Proposer) -> bool {
+        self.users(change).is_ok_and(|users| self.user(added).is_ok_and(|user| users.leaves(user)))
+    }
+
     fn check(&self, change: &GroupChange) -> Result<(), RuleViolation> {
         self.check_change(change).map_err(RuleViolation::new)
     }

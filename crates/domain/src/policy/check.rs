@@ -49,6 +49,11 @@ impl Change {
         self.kept.iter().copied().chain(self.added.iter().map(|(user, _)| *user)).chain(joiner).collect()
     }
 
+    /// Whether it removes all devices of the user that were there before. What others wished to add of theirs is void by that.
+    pub fn leaves(&self, user: UserId) -> bool {
+        self.removed.iter().any(|(removed, _)| *removed == user) && !self.kept.contains(&user)
+    }
+
     /// Who comes back in the commit that removes them: the hub removes all their devices, since they left, and a member adds
     /// some. They are new.
     pub fn returning(&self) -> BTreeSet<UserId> {
