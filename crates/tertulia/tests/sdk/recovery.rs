@@ -116,6 +116,24 @@ async fn of_the_devices_that_begin_the_new_group_exactly_one_wins_and_the_others
 }
 
 #[tokio::test]
+async fn who_is_in_a_group_before_hearing_of_the_commit_that_made_it_stays_in_it() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (hub.sign_up("alice").await, hub.sign_up("bob").await);
+    let both = connect(&alice, &bob).await;
+    alice.send(both, "first").await.expect("makes the group and sends");
+    bob.send(both, "second").await.expect("joins the group and sends");
+    alice.sync().await.expect("syncs");
+    let epoch = alice.epoch(both).await.expect("in it");
+    for _ in 0..2 {
+        bob.sync().await.expect("hears of the beginning");
+        assert_eq!(bob.epoch(both).await.expect("in it"), epoch);
+    }
+    alice.send(both, "third").await.expect("sends");
+    assert_eq!(read(&bob, both).await.last().map(String::as_str), Some("third"));
+    assert_eq!(alice.epoch(both).await.expect("in it"), epoch, "nobody had to come back");
+}
+
+#[tokio::test]
 async fn a_1_to_1_is_begun_anew_by_either_and_a_member_of_a_group_may_not() {
     let hub = Hub::start().await;
     let (alice, bob) = (hub.sign_up("alice").await, hub.sign_up("bob").await);
