@@ -236,6 +236,8 @@ pub enum EventBody {
         /// Where it stands in the log. There is no sender.
         #[serde(flatten)]
         entry: LogEntry,
+        /// The epoch in which the group was when they did: what they show is to fit the policy of that one.
+        epoch: u64,
         /// Who asks.
         #[schema(value_type = String, format = Uuid)]
         user: UserId,

@@ -68,7 +68,11 @@ pub enum JoinLinkError {
 
 impl JoinLink {
     /// A new link into a conversation of the hub at this address.
-    pub fn new(hub: Url, conversation: ConversationId) -> Self {
+    pub fn new(mut hub: Url, conversation: ConversationId) -> Self {
+        if !hub.path().ends_with('/') {
+            let path = format!("{}/", hub.path());
+            hub.set_path(&path);
+        }
         let mut secret = Zeroizing::new([0; SECRET_BYTES]);
         rand::Rng::fill_bytes(&mut rand::rng(), secret.as_mut_slice());
         Self { hub, conversation, secret }
@@ -237,6 +241,8 @@ mod tests {
         let text = link().to_string();
         assert_eq!(text.parse(), Ok(link()));
         assert_eq!(format!(" {text}\n").parse(), Ok(link()));
+        let below = JoinLink::new("https://hub.example/chat".parse().unwrap(), link().conversation);
+        assert_eq!(below.to_string().parse(), Ok(below));
         assert_ne!(JoinLink::new(link().hub, link().conversation), link());
         for (wrong, error) in [
             ("", JoinLinkError::Form),

@@ -351,14 +351,14 @@ async fn who_has_the_link_is_let_in_by_any_member_with_all_devices() {
         .await
         .into_iter()
         .filter_map(|event| match event.body {
-            EventBody::JoinRequested { entry, user, handle, proof } => {
-                Some((entry.sender, user, handle, proof))
+            EventBody::JoinRequested { entry, epoch, user, handle, proof } => {
+                Some((entry.sender, epoch, user, handle, proof))
             }
             _ => None,
         })
         .collect();
     let proof = Base64(table.link.prove(carol.user, &"localhost".parse().unwrap()).to_vec());
-    assert_eq!(asked, [(None, carol.user, "carol".to_owned(), Some(proof))], "told once");
+    assert_eq!(asked, [(None, 2, carol.user, "carol".to_owned(), Some(proof))], "told once");
 
     // Bob, who may add nobody and is not connected with Carol, lets her in: with all her devices, and as nothing but a member.
     let one = commit_adding(

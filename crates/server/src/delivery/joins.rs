@@ -324,7 +324,8 @@ fn enter(
         let Member { handle, .. } = conversations::as_member(tx, user, RoleName::MEMBER)?;
         let proof = request.proof.map(|proof| Base64(proof.to_vec()));
         let extra = Some(Extra::JoinRequest { user, handle, proof });
-        let entry = Entry { sent_at: now, extra, ..Entry::default() };
+        let (_, epoch) = groups::current(tx, id)?;
+        let entry = Entry { epoch: Some(epoch), sent_at: now, extra, ..Entry::default() };
         log::append(tx, id, Kind::JoinRequest, &entry)?;
     }
     Ok(Joining { conversation: id, joined: false })

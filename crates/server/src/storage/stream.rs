@@ -276,7 +276,8 @@ fn log_event(
         }
         Kind::JoinRequest => {
             let Extra::JoinRequest { user, handle, proof } = extra()? else { return Err(damaged()) };
-            EventBody::JoinRequested { entry, user, handle, proof }
+            let epoch = row.get::<_, Option<i64>>(7)?.unwrap_or_default().cast_unsigned();
+            EventBody::JoinRequested { entry, epoch, user, handle, proof }
         }
     };
     Ok((event, size.get()))
