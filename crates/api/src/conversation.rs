@@ -2,8 +2,10 @@
 
 use crate::{bytes::Base64, error::UserDevice};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use tertulia_domain::{
     ConversationId, ConversationType, Protocol, RoleName, SubconversationName, TeamId, UserId,
+    access::{AccessMode, AccessRole},
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -53,6 +55,14 @@ pub struct Conversation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = Uuid)]
     pub team: Option<TeamId>,
+    /// Of a group or channel, in which ways one comes in: `private`, `invite`, `link`, `code`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>, example = json!(["invite"]))]
+    pub access: BTreeSet<AccessMode>,
+    /// Of a group or channel, who is admitted: `team_member`, `non_team_member`, `guest`, `service`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>, example = json!(["team_member"]))]
+    pub access_roles: BTreeSet<AccessRole>,
 }
 
 /// What a subconversation is known by.

@@ -96,6 +96,10 @@ codes! {
     SubconversationLimit = "subconversation-limit", 403, Accept, "The conversation has as many subconversations as this hub allows.";
     ActionDenied = "action-denied", 403, Accept, "The user's role in this conversation or team does not allow it.";
     InvalidOperation = "invalid-operation", 403, Correct, "A conversation of this type cannot do that.";
+    NotAdmitted = "not-admitted", 403, Accept, "The conversation does not admit this user, or not in this way.";
+    NoConversationCode = "no-conversation-code", 404, Accept, "There is no such join link, or it has expired or was taken back.";
+    InvalidConversationPassword = "invalid-conversation-password", 403, Correct, "The password of the join link is wrong or missing.";
+    InvalidJoinProof = "invalid-join-proof", 400, Correct, "The signature does not prove that the caller has the join link.";
     WrongProtocol = "wrong-protocol", 409, CatchUp, "The conversation's protocol, which may have changed, does not take that.";
     InvalidProtocolTransition = "invalid-protocol-transition", 403, Accept, "The protocol goes from pairwise over mixed to mls, one step at a time and never back.";
     MemberLimit = "member-limit", 403, Accept, "The conversation would have more members than its protocol allows.";

@@ -7,7 +7,11 @@ use crate::{
     bytes::Base64, connection::Connection, conversation::Member, error::UserDevice, team::TeamMember,
 };
 use serde::{Deserialize, Serialize};
-use tertulia_domain::{ConversationId, DeviceId, Protocol, RoleName, TeamId, UserId};
+use std::collections::BTreeSet;
+use tertulia_domain::{
+    ConversationId, DeviceId, Protocol, RoleName, TeamId, UserId,
+    access::{AccessMode, AccessRole},
+};
 use utoipa::{IntoParams, ToSchema};
 
 /// An event with its place in the stream.
@@ -212,6 +216,45 @@ pub enum EventBody {
         #[schema(value_type = Vec<String>)]
         left: Vec<UserId>,
     },
+    /// Who is admitted to the conversation is different from here on.
+    #[serde(rename = "conversation.access")]
+    Access {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// In which ways one comes in.
+        #[schema(value_type = Vec<String>)]
+        access: BTreeSet<AccessMode>,
+        /// Who is admitted.
+        #[schema(value_type = Vec<String>)]
+        access_roles: BTreeSet<AccessRole>,
+    },
+    /// Somebody asks to come into the conversation, and the hub has found that they may. Any member adds them by a commit that
+    /// has the proof in the policy.
+    #[serde(rename = "conversation.join-requested")]
+    JoinRequested {
+        /// Where it stands in the log. There is no sender.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// The epoch in which the group was when they did: what they show is to fit the policy of that one.
+        epoch: u64,
+        /// Who asks.
+        #[schema(value_type = String, format = Uuid)]
+        user: UserId,
+        /// Their handle.
+        handle: String,
+        /// The signature that proves that they have the join link; absent where they ask by the conversation's id alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<Base64>,
+    },
+    /// The user's request to come into this conversation is void: the link was taken back, or the conversation admits them no
+    /// more, or another device of theirs took it back.
+    #[serde(rename = "conversation.join-ended")]
+    JoinEnded {
+        /// The conversation.
+        #[schema(value_type = String, format = Uuid)]
+        conversation: ConversationId,
+    },
     /// A member's role changed.
     #[serde(rename = "conversation.role")]
     Role {
@@ -239,7 +282,8 @@ impl EventBody {
             | Self::TeamMemberJoined { .. }
             | Self::TeamMemberLeft { .. }
             | Self::TeamRoleChanged { .. }
-            | Self::TeamRolesChanged { .. } => None,
+            | Self::TeamRolesChanged { .. }
+            | Self::JoinEnded { .. } => None,
             Self::ConversationJoined { entry }
             | Self::Message { entry, .. }
             | Self::Name { entry, .. }
@@ -248,6 +292,8 @@ impl EventBody {
             | Self::Commit { entry, .. }
             | Self::Proposal { entry, .. }
             | Self::GroupReset { entry, .. }
+            | Self::Access { entry, .. }
+            | Self::JoinRequested { entry, .. }
             | Self::Members { entry, .. }
             | Self::Role { entry, .. } => Some(entry),
         }

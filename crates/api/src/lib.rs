@@ -1,6 +1,6 @@
 //! What a hub and its clients say to each other over HTTP: bodies, events, error codes.
 //!
-//! Owns the shapes on the wire and the table of error codes. Leaves to others: the rules (`tertulia-domain`), the transport
+//! Owns the shapes on the wire, the table of error codes, and what a [join link](join_link) proves. Leaves to others: the rules (`tertulia-domain`), the transport
 //! (`tertulia-transport`), and everything inside the MLS messages, which are opaque bytes here.
 //!
 //! ```
@@ -18,6 +18,8 @@ pub mod connection;
 pub mod conversation;
 pub mod error;
 pub mod event;
+pub mod join;
+pub mod join_link;
 pub mod pairwise;
 pub mod policy;
 pub mod team;

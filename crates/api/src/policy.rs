@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use tertulia_domain::{
     ConversationId, ConversationType, RoleName, UserId,
-    policy::{AddPermission, Policy, PolicyError},
+    policy::{AddPermission, Entrance, Policy, PolicyError},
     role::ActionSet,
 };
 
 /// The type of the extension of the group's context that holds it. Of the range for private use (RFC 9420, section 17.3).
 pub const EXTENSION_TYPE: u16 = 0xf7e1;
 
-/// The version that this module reads and writes.
-const VERSION: u16 = 1;
+/// The version without an entrance: whom nobody invites does not come in. So it is written wherever it can be.
+const CLOSED: u16 = 1;
+/// The version with an entrance. A program that knows the other only says so, and does not take it for a forgery.
+const WITH_ENTRANCE: u16 = 2;
 
 /// Why bytes are not a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +51,28 @@ struct Wire {
     members: Vec<WireMember>,
     #[n(5)]
     roles: Vec<WireRole>,
+    #[n(6)]
+    entrance: Option<WireEntrance>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct WireEntrance {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    link: Option<[u8; 32]>,
+    #[n(1)]
+    open: bool,
+    #[n(2)]
+    admitted: Vec<WireAdmitted>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct WireAdmitted {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    user: [u8; 16],
+    #[cbor(n(1), with = "minicbor::bytes")]
+    proof: [u8; 64],
 }
 
 #[derive(Encode, Decode)]
@@ -72,8 +96,10 @@ struct WireRole {
 
 /// The bytes of a policy.
 pub fn encode(policy: &Policy) -> Vec<u8> {
+    let entrance = policy.entrance();
+    let is_closed = *entrance == Entrance::default();
     let wire = Wire {
-        version: VERSION,
+        version: if is_closed { CLOSED } else { WITH_ENTRANCE },
         conversation: *policy.conversation().as_bytes(),
         conversation_type: policy.conversation_type().to_string(),
         add_permission: policy.add_permission().to_string(),
@@ -86,6 +112,15 @@ pub fn encode(policy: &Policy) -> Vec<u8> {
             .iter()
             .map(|(name, actions)| WireRole { name: name.to_string(), actions: actions.bits() })
             .collect(),
+        entrance: (!is_closed).then(|| WireEntrance {
+            link: entrance.link,
+            open: entrance.open,
+            admitted: entrance
+                .admitted
+                .iter()
+                .map(|(user, proof)| WireAdmitted { user: *user.as_bytes(), proof: *proof })
+                .collect(),
+        }),
     };
     minicbor::to_vec(&wire).expect("writing to memory cannot fail")
 }
@@ -99,7 +134,7 @@ pub fn decode(bytes: Option<&[u8]>) -> Result<Policy, PolicyFormatError> {
     let bytes = bytes.ok_or(PolicyFormatError::Missing)?;
     let mut version = minicbor::Decoder::new(bytes);
     match version.array().and_then(|_| version.u16()) {
-        Ok(VERSION) => {}
+        Ok(CLOSED | WITH_ENTRANCE) => {}
         Ok(other) => return Err(PolicyFormatError::Version(other)),
         Err(_) => return Err(PolicyFormatError::Malformed),
     }
@@ -125,7 +160,11 @@ fn read(bytes: &[u8]) -> Result<Policy, PolicyFormatError> {
         roles.insert(name, actions);
     }
     let conversation = ConversationId::from_bytes(wire.conversation);
-    Ok(Policy::of(conversation, conversation_type, add_permission, members, roles)?)
+    let policy = Policy::of(conversation, conversation_type, add_permission, members, roles)?;
+    let Some(WireEntrance { link, open, admitted }) = wire.entrance else { return Ok(policy) };
+    let admitted =
+        admitted.into_iter().map(|WireAdmitted { user, proof }| (UserId::from_bytes(user), proof)).collect();
+    Ok(policy.with_entrance(Entrance { link, open, admitted }))
 }
 
 #[cfg(test)]
@@ -150,6 +189,28 @@ mod tests {
         let bytes = encode(&policy());
         insta::assert_snapshot!(hex::encode(&bytes));
         assert_eq!(decode(Some(&bytes)), Ok(policy()));
+    }
+
+    #[test]
+    fn the_form_with_an_entrance_is_the_released_one() {
+        let user = UserId::from_bytes([4; 16]);
+        let policies = [
+            policy().with_link(Some([5; 32])),
+            policy().with_open(true),
+            policy().with_link(Some([5; 32])).with_admitted([(user, [6; 64])]),
+        ];
+        for policy in &policies {
+            assert_eq!(decode(Some(&encode(policy))).as_ref(), Ok(policy));
+        }
+        insta::assert_snapshot!(policies.map(|policy| hex::encode(encode(&policy))).join("\n"));
+        // An entrance through which nobody comes is not written.
+        let mut wire: Wire = minicbor::decode(&encode(&policy())).unwrap();
+        wire.entrance = Some(WireEntrance { link: None, open: false, admitted: Vec::new() });
+        for version in [CLOSED, WITH_ENTRANCE] {
+            wire.version = version;
+            let bytes = minicbor::to_vec(&wire).unwrap();
+            assert_eq!(decode(Some(&bytes)), Err(PolicyFormatError::Malformed));
+        }
     }
 
     #[test]
@@ -179,8 +240,8 @@ mod tests {
             }
         }
         let mut later = bytes.clone();
-        later[1] = 2;
-        assert_eq!(decode(Some(&later)), Err(PolicyFormatError::Version(2)));
+        later[1] = 3;
+        assert_eq!(decode(Some(&later)), Err(PolicyFormatError::Version(3)));
     }
 
     #[test]

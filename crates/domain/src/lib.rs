@@ -2,7 +2,7 @@
 //!
 //! This crate **owns** the [ids] of users, devices, conversations and hubs; the [types and names of
 //! conversations](conversation) and of [subconversations](subconversation); [roles](role) and the [checks](permission) that
-//! follow from them; [profiles](profile); [teams](team); the [connection] state machine; the [protocols](protocol) of
+//! follow from them; who is [admitted](access); [profiles](profile); [teams](team); the [connection] state machine; the [protocols](protocol) of
 //! conversations and for whom [pairwise] messages must be; and the [limits] that both sides keep. Server and client use the
 //! same ones.
 //!
@@ -32,6 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod access;
 pub mod connection;
 pub mod conversation;
 pub mod ids;

@@ -53,6 +53,9 @@ pub enum PermissionError {
         /// The user, where the check knows who it is.
         user: Option<UserId>,
     },
+    /// The conversation does not admit a user in this way. Change who is admitted, or leave the user out.
+    #[error("the conversation does not admit this user in this way")]
+    NotAdmitted,
     /// There is no such role.
     #[error(transparent)]
     UnknownRole(#[from] RoleNameError),
@@ -68,6 +71,7 @@ impl PermissionError {
             Self::LastAdmin => "last-admin",
             Self::RoleElevation { .. } => "role-elevation",
             Self::NotConnected { .. } => "not-connected",
+            Self::NotAdmitted => "not-admitted",
             Self::UnknownRole(_) => "unknown-role",
         }
     }

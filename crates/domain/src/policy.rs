@@ -14,6 +14,10 @@
 //! | a device joins by external commit | a device of a member, and nothing else changes |
 //! | a member's role | [`Action::ModifyOtherMember`](crate::role::Action::ModifyOtherMember), never one's own |
 //! | who may add | [`Action::ModifyAddPermission`](crate::role::Action::ModifyAddPermission) |
+//! | the join link, and whether it is open | [`Action::ModifyAccess`](crate::role::Action::ModifyAccess) |
+//! | a user is added with the role `member` who proves to have the join link, or while the conversation is open | every member |
+//!
+//! Whether somebody has the join link is a matter of signatures, and so of the callers: [`Change::by_link`].
 //!
 //! A role is given by who has all its actions. An admin remains; when the hub removes the last one, whose account was
 //! deleted, the member who has been in it longest is the next.
@@ -59,7 +63,24 @@ pub struct Policy {
     members: IndexMap<UserId, RoleName>,
     /// What the roles allow that are not predefined. Exactly those that somebody has.
     roles: BTreeMap<RoleName, ActionSet>,
+    entrance: Entrance,
 }
+
+/// How people come into a conversation whom nobody invites.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entrance {
+    /// The public key of the join link, if there is one: who has the link proves it by a signature.
+    pub link: Option<LinkKey>,
+    /// Whether members add everybody who asks. Nothing proves then that they have asked but the hub's word.
+    pub open: bool,
+    /// Whom the commit that made this policy added by the link, with what proved that they have it. The next commit drops it.
+    pub admitted: BTreeMap<UserId, JoinProof>,
+}
+
+/// An Ed25519 public key.
+pub type LinkKey = [u8; 32];
+/// An Ed25519 signature.
+pub type JoinProof = [u8; 64];
 
 /// Why something is not a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -118,7 +139,14 @@ impl Policy {
         if !used.into_iter().eq(roles.keys()) {
             return Err(PolicyError::Roles);
         }
-        Ok(Self { conversation, conversation_type, add_permission, members, roles })
+        Ok(Self {
+            conversation,
+            conversation_type,
+            add_permission,
+            members,
+            roles,
+            entrance: Entrance::default(),
+        })
     }
 
     /// The conversation.
@@ -144,6 +172,11 @@ impl Policy {
     /// What the roles allow that are not predefined.
     pub const fn roles(&self) -> &BTreeMap<RoleName, ActionSet> {
         &self.roles
+    }
+
+    /// How people come into it whom nobody invites.
+    pub const fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 
     /// Whether the user is a member.

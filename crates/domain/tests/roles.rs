@@ -30,6 +30,10 @@ adding a user                           add_member
 removing a user                         remove_member
 giving another member a role            modify_other_member
 saying who may add                      modify_add_permission
+making a join link                      modify_access
+taking the join link back               modify_access
+opening it to all who ask               modify_access
+adding a user who has the link          nothing
 ";
 
 /// admin, member, and for each action one role that allows nothing else, and one that allows all others.
@@ -97,6 +101,7 @@ fn policy(kind: ConversationType, role: &Role) -> Policy {
         .unwrap()
         .with_members([user(ACTOR)], role)
         .with_members([user(OTHER)], &Role::MEMBER)
+        .with_link(Some([1; 32]))
 }
 
 /// A commit of the actor that leaves everybody in.
@@ -106,6 +111,7 @@ fn nothing() -> Change {
         added: Vec::new(),
         removed: Vec::new(),
         kept: [ADMIN, ACTOR, OTHER].map(user).into(),
+        by_link: BTreeSet::new(),
     }
 }
 
@@ -152,6 +158,17 @@ fn change(name: &str, before: &Policy) -> (Change, Policy) {
             before.clone().with_role(user(OTHER), &nothing)
         }
         "saying who may add" => before.clone().with_add_permission(AddPermission::Everyone),
+        "making a join link" => before.clone().with_link(Some([2; 32])),
+        "taking the join link back" => before.clone().with_link(None),
+        "opening it to all who ask" => before.clone().with_open(true),
+        "adding a user who has the link" => {
+            change.added.push(by_actor(STRANGER));
+            change.by_link.insert(user(STRANGER));
+            before
+                .clone()
+                .with_members([user(STRANGER)], &Role::MEMBER)
+                .with_admitted([(user(STRANGER), [3; 64])])
+        }
         _ => panic!("no change is called {name}"),
     };
     (change, after)
@@ -179,7 +196,7 @@ fn every_change_needs_of_every_role_what_the_table_says() {
             }
         }
     }
-    assert_eq!(combinations, 9 * 2 * 22);
+    assert_eq!(combinations, 13 * 2 * 22);
 }
 
 #[test]
@@ -319,6 +336,7 @@ proptest! {
                 added: Vec::new(),
                 removed: Vec::new(),
                 kept: present.clone(),
+                by_link: BTreeSet::new(),
             };
             let by_admin = Proposer::User(user(0));
             match what {

@@ -67,6 +67,10 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Longest lifetime of a key package.
     pub key_package_lifetime: Duration,
+    /// For how long a join link can be used, unless its maker says.
+    pub link_validity: Duration,
+    /// Longest time for which a join link can be used.
+    pub longest_link_validity: Duration,
     /// Requests of one session.
     pub requests: Rate,
     /// Searches of one user.
@@ -77,6 +81,8 @@ pub struct Limits {
     pub log_ins: Rate,
     /// Log-ins from one address, to whatever handles. Each costs the time and memory of a password hash.
     pub log_ins_per_address: Rate,
+    /// Attempts of one user to come into conversations by links or by asking, with whatever password.
+    pub joins: Rate,
 }
 
 /// How often something may be done: `burst` times at once, and then once for every `period`.
@@ -125,11 +131,14 @@ impl Default for Limits {
             users_per_request: limits::MAX_USERS_PER_REQUEST,
             request_timeout: Duration::from_secs(30),
             key_package_lifetime: Duration::from_hours(84 * 24),
+            link_validity: Duration::from_hours(7 * 24),
+            longest_link_validity: Duration::from_hours(365 * 24),
             requests: Rate { burst: 2000, period: Duration::from_millis(1) },
             searches: Rate { burst: 60, period: Duration::from_secs(1) },
             sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },
             log_ins: Rate { burst: 10, period: Duration::from_secs(10) },
             log_ins_per_address: Rate { burst: 200, period: Duration::from_secs(1) },
+            joins: Rate { burst: 20, period: Duration::from_secs(10) },
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Limiters {
     pub(crate) log_ins: Limiter<(Handle, IpAddr)>,
     /// Log-ins by address alone: handles can be invented without end.
     pub(crate) log_ins_per_address: Limiter<IpAddr>,
+    /// Attempts to come into conversations uninvited, by user.
+    pub(crate) joins: Limiter<UserId>,
 }
 
 impl Limiters {
@@ -43,6 +45,7 @@ impl Limiters {
             sign_ups: Limiter::new(limits.sign_ups),
             log_ins: Limiter::new(limits.log_ins),
             log_ins_per_address: Limiter::new(limits.log_ins_per_address),
+            joins: Limiter::new(limits.joins),
         }
     }
 }

@@ -60,6 +60,8 @@ async fn every_endpoint_is_described_with_its_problems() {
     }
     insta::assert_json_snapshot!(operations, @r#"
     [
+      "DELETE /v1/conversations/{conversation}/join",
+      "DELETE /v1/conversations/{conversation}/link",
       "DELETE /v1/conversations/{conversation}/members/{user}",
       "DELETE /v1/conversations/{conversation}/subconversation",
       "DELETE /v1/key-packages",
@@ -72,6 +74,7 @@ async fn every_endpoint_is_described_with_its_problems() {
       "GET /v1/conversations",
       "GET /v1/conversations/{conversation}",
       "GET /v1/conversations/{conversation}/group-info",
+      "GET /v1/conversations/{conversation}/link",
       "GET /v1/conversations/{conversation}/subconversation",
       "GET /v1/conversations/{conversation}/subconversations",
       "GET /v1/devices",
@@ -91,6 +94,7 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/connections",
       "POST /v1/conversations",
       "POST /v1/conversations/{conversation}/commits",
+      "POST /v1/conversations/{conversation}/join",
       "POST /v1/conversations/{conversation}/leave",
       "POST /v1/conversations/{conversation}/members",
       "POST /v1/conversations/{conversation}/messages",
@@ -100,6 +104,8 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/conversations/{conversation}/subconversation/leave",
       "POST /v1/devices",
       "POST /v1/devices/{device}/remove",
+      "POST /v1/join",
+      "POST /v1/join/preview",
       "POST /v1/key-packages",
       "POST /v1/key-packages/claims",
       "POST /v1/pairwise-keys",
@@ -112,6 +118,8 @@ async fn every_endpoint_is_described_with_its_problems() {
       "POST /v1/team/leave",
       "POST /v1/team/roles",
       "PUT /v1/connections/{user}",
+      "PUT /v1/conversations/{conversation}/access",
+      "PUT /v1/conversations/{conversation}/link",
       "PUT /v1/conversations/{conversation}/members/{user}/role",
       "PUT /v1/conversations/{conversation}/name",
       "PUT /v1/conversations/{conversation}/protocol",

@@ -18,7 +18,7 @@ use tertulia_api::{
     event::EventPage,
     team::Team,
 };
-use tertulia_domain::{ConversationId, Protocol, connection::Status};
+use tertulia_domain::{ConversationId, Protocol, access::Access, connection::Status};
 
 /// The schema as SQLite has it, with white space folded.
 fn schema(database: &Connection) -> Vec<String> {
@@ -80,6 +80,16 @@ async fn a_database_of_version_1_can_be_read() {
     assert_eq!(bob.get("/v1/key-packages/count").await.done::<KeyPackageCount>().count, 2);
     let keys: HubKeys = bob.get("/v1/mls/keys").await.done();
     assert_eq!(hex::encode(keys.external_sender.0), &include_str!("fixtures/hub-v1.key").trim()[64..]);
+
+    let database = Connection::open(hub.dir.path().join("hub.db")).unwrap();
+    let access: (u8, u8) = database
+        .query_row("SELECT access, access_roles FROM conversations", (), |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(
+        Access::from_bits(access),
+        Some(Access::of_new(false)),
+        "people were invited, and came not otherwise"
+    );
 
     // What came later works on it: a profile, a team with a conversation of its own, and the end of the account.
     let profile = json!({ "name": "Bob", "locale": "eu" });

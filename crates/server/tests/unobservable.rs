@@ -123,6 +123,15 @@ fn step(operation: &'static str, path: &'static str, body: Body) -> Step {
     Step { method, path, body, operation }
 }
 
+/// 64 bytes.
+const BASE64_64: &str =
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+
+fn new_link() -> Value {
+    let bytes = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    json!({ "code_hash": bytes, "public_key": bytes })
+}
+
 /// Everything that there is to ask for, most of it about bob. What ends the session comes last.
 fn steps() -> Vec<Step> {
     let json = |operation, path, body| step(operation, path, Body::Json(body));
@@ -222,6 +231,32 @@ fn steps() -> Vec<Step> {
             "/v1/conversations/ONE_TO_ONE/subconversation?name=call",
             Body::None,
         ),
+        json(
+            "PUT /v1/conversations/{conversation}/access",
+            "/v1/conversations/ONE_TO_ONE/access",
+            json!({ "access": ["invite"], "access_roles": ["guest"] }),
+        ),
+        json(
+            "PUT /v1/conversations/{conversation}/access",
+            "/v1/conversations/GROUP/access",
+            json!({ "access": ["private"], "access_roles": ["non_team_member"] }),
+        ),
+        // To a conversation that admits nobody, bob is added neither way.
+        json(
+            "POST /v1/conversations/{conversation}/members",
+            "/v1/conversations/GROUP/members",
+            json!({ "users": ["BOB"] }),
+        ),
+        json("PUT /v1/conversations/{conversation}/link", "/v1/conversations/ONE_TO_ONE/link", new_link()),
+        json("PUT /v1/conversations/{conversation}/link", "/v1/conversations/GROUP/link", new_link()),
+        get("GET /v1/conversations/{conversation}/link", "/v1/conversations/ONE_TO_ONE/link"),
+        get("GET /v1/conversations/{conversation}/link", "/v1/conversations/GROUP/link"),
+        step("DELETE /v1/conversations/{conversation}/link", "/v1/conversations/ONE_TO_ONE/link", Body::None),
+        json("POST /v1/join/preview", "/v1/join/preview", json!({ "code": "AAAA" })),
+        json("POST /v1/join", "/v1/join", json!({ "code": "AAAA", "proof": BASE64_64 })),
+        step("POST /v1/conversations/{conversation}/join", "/v1/conversations/ONE_TO_ONE/join", Body::None),
+        step("POST /v1/conversations/{conversation}/join", "/v1/conversations/GROUP/join", Body::None),
+        step("DELETE /v1/conversations/{conversation}/join", "/v1/conversations/ONE_TO_ONE/join", Body::None),
         json("POST /v1/pairwise-keys", "/v1/pairwise-keys", json!({})),
         get("GET /v1/pairwise-keys/count", "/v1/pairwise-keys/count"),
         json("POST /v1/team", "/v1/team", json!({ "name": "Those who ask" })),

@@ -68,7 +68,7 @@ pub use lock::WriterGuard;
 pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
     ConnectionRecord, ContentRow, ConversationRecord, ConversationRow, CredentialRecord, GroupStateRecord,
-    JournalEntry, KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind,
-    OutboxMessage, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, RecordKey, ResetRow,
-    Setting, SuspicionRecord,
+    JoinRecord, JournalEntry, KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage,
+    OutboxKind, OutboxMessage, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, RecordKey,
+    ResetRow, Setting, SuspicionRecord,
 };

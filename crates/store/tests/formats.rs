@@ -9,9 +9,10 @@ use tertulia_domain::{
     ConversationId, ConversationType, DeviceAddress, DeviceId, Handle, Protocol, RoleName, Sequence, UserId,
 };
 use tertulia_store::{
-    ConnectionRecord, ConversationRecord, CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord,
-    KeySource, MemberRecord, NewMessage, NewOutboxMessage, OutboxKind, PairwiseAccountRecord,
-    PairwisePeerRecord, PairwiseSessionRecord, ReadTx, RecordKey, Setting, Store, StoreError,
+    ConnectionRecord, ConversationRecord, CredentialRecord, GroupStateRecord, JoinRecord, JournalEntry,
+    KeyPackageRecord, KeySource, MemberRecord, NewMessage, NewOutboxMessage, OutboxKind,
+    PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, ReadTx, RecordKey, Setting, Store,
+    StoreError,
 };
 use zeroize::Zeroizing;
 
@@ -80,10 +81,7 @@ fn a_home_of_schema_3_is_read_completely() {
 #[test]
 fn a_home_of_schema_4_is_read_completely() {
     let home = copy_of("schema-4");
-    let store = Store::open(home.path(), &KeySource::File).expect("it opens");
-    store.read(everything).expect("readable");
-    store.read(suspicions).expect("readable");
-    store.read(pairwise).expect("readable");
+    // Before it is opened, which adds the tables of later schemas.
     let connection = raw(home.path());
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
     let mut names = connection.prepare(sql).expect("SQL");
@@ -92,6 +90,11 @@ fn a_home_of_schema_4_is_read_completely() {
         let rows: u32 = connection.query_row(&sql, [], |row| row.get(0)).expect("readable");
         assert!(rows > 0, "the fixture has a row in every table, also in {name:?}");
     }
+    let store = Store::open(home.path(), &KeySource::File).expect("it opens");
+    store.read(everything).expect("readable");
+    store.read(suspicions).expect("readable");
+    store.read(pairwise).expect("readable");
+    assert!(store.read(|r| r.joins()).expect("readable").is_empty());
 }
 
 /// What is in every fixture since schema 2.
@@ -129,6 +132,17 @@ fn suspicions(r: &ReadTx<'_>) -> Result<(), StoreError> {
     assert_eq!((noticed.len(), noticed[0].what.as_str()), (1, "{}"));
     assert!(r.suspicions_after(noticed[0].id)?.is_empty());
     Ok(())
+}
+
+/// What is in every fixture since schema 6.
+fn joins(r: &ReadTx<'_>) -> Result<(), StoreError> {
+    assert_eq!(r.own_link(CONVERSATION)?.expect("there").as_str(), "link");
+    assert_eq!(r.joins()?, [join()]);
+    Ok(())
+}
+
+fn join() -> JoinRecord {
+    JoinRecord { conversation: CONVERSATION, asked_at: 1_700_000_000_000 }
 }
 
 /// What is in every fixture since schema 4.
@@ -198,6 +212,8 @@ async fn a_home_can_be_written_as_a_fixture() {
             w.set_since_epoch(CONVERSATION, 2)?;
             w.set_distrusted(CONVERSATION, true)?;
             w.insert_suspicion(CONVERSATION, 1_700_000_000_000, "{}")?;
+            w.put_own_link(CONVERSATION, "link")?;
+            w.put_join(join())?;
             w.put_into_outbox(&NewOutboxMessage {
                 conversation: CONVERSATION,
                 kind: OutboxKind::Message,
@@ -218,6 +234,7 @@ async fn a_home_can_be_written_as_a_fixture() {
         .expect("writes");
     store.read(everything).expect("readable");
     store.read(pairwise).expect("readable");
+    store.read(joins).expect("readable");
     store.erase_log(&writer).expect("nobody reads");
 }
 
@@ -305,4 +322,9 @@ fn schema_4_does_not_change_once_it_is_released() {
 #[test]
 fn schema_5_does_not_change_once_it_is_released() {
     insta::assert_snapshot!(include_str!("../src/schema/5.sql"));
+}
+
+#[test]
+fn schema_6_does_not_change_once_it_is_released() {
+    insta::assert_snapshot!(include_str!("../src/schema/6.sql"));
 }

@@ -2,6 +2,7 @@
 
 mod carried;
 mod commits;
+mod joins;
 mod messages;
 mod rows;
 mod suspicions;
@@ -11,7 +12,12 @@ pub(crate) use self::{
     carried::note_policy,
     rows::{put_connection, put_conversation, put_subconversation},
 };
-use crate::{Client, Result, Suspicion, pairwise::Sessions, team::People, todo::Todo};
+use crate::{
+    Client, Result, Suspicion,
+    pairwise::Sessions,
+    team::People,
+    todo::{Asking, Todo},
+};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -42,6 +48,10 @@ pub(crate) struct Applied {
     pub(crate) connections: Vec<Connection>,
     pub(crate) deleted_users: Vec<UserId>,
     pub(crate) team_changed: bool,
+    /// Conversations that the user has been let into, having asked.
+    pub(crate) joined: Vec<ConversationId>,
+    /// Conversations that the user waits for no more.
+    pub(crate) joins_ended: Vec<ConversationId>,
     pub(crate) undecryptable: u64,
     pub(crate) resets: u64,
     pub(crate) suspicious: u64,
@@ -57,6 +67,8 @@ impl Applied {
         self.connections.extend(other.connections);
         self.deleted_users.extend(other.deleted_users);
         self.team_changed |= other.team_changed;
+        self.joined.extend(other.joined);
+        self.joins_ended.extend(other.joins_ended);
         self.undecryptable += other.undecryptable;
         self.resets += other.resets;
         self.suspicious += other.suspicious;
@@ -166,6 +178,9 @@ impl Page<'_> {
                 if left.contains(&me) {
                     self.forget(conversation)?;
                 }
+                if joined.iter().any(|member| member.user == me) {
+                    self.let_in(conversation)?;
+                }
                 Ok(self.tx.store_write(move |w| {
                     for member in &joined {
                         put_user(w, member.user, &member.handle)?;
@@ -187,6 +202,13 @@ impl Page<'_> {
                 }
                 Ok(self.tx.store_write(move |w| w.put_member(conversation, &MemberRecord { user, role }))?)
             }
+            EventBody::ConversationJoined { entry } => self.let_in(entry.conversation),
+            EventBody::JoinRequested { entry, epoch, user, handle, proof } => {
+                let proof = proof.map(|proof| proof.0);
+                let asking = Asking { conversation: entry.conversation, user, proof };
+                self.join_requested(asking, epoch, &handle).await
+            }
+            EventBody::JoinEnded { conversation } => self.join_ended(conversation),
             EventBody::GroupReset { entry, group_id } => self.reset(&entry, group_id.as_ref()),
             EventBody::DeviceAdded { .. } => {
                 self.applied.todo.own_devices = true;

@@ -8,6 +8,7 @@ use tertulia_mls::{EngineError, RejectReason};
 use tertulia_ratchet::RatchetError;
 use tertulia_store::StoreError;
 use tertulia_transport::TransportError;
+use url::Url;
 
 /// The result of an SDK call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -112,6 +113,12 @@ pub enum Error {
     Distrusted {
         /// The conversation.
         conversation: ConversationId,
+    },
+    /// The join link is into a conversation of another hub. Use an account there.
+    #[error("the join link is of another hub, {hub}")]
+    LinkOfOtherHub {
+        /// Its address.
+        hub: Url,
     },
     /// One leaves a conversation, one does not remove oneself from it. Call `leave`.
     #[error("one cannot remove oneself; leave the conversation instead")]
@@ -262,6 +269,7 @@ impl Error {
                 _ => Code::InvalidCommit.as_str(),
             },
             Self::Distrusted { .. } => "distrusted",
+            Self::LinkOfOtherHub { .. } => "link-of-other-hub",
             Self::LeaveInstead => "leave-instead",
             Self::NobodyNamed => "nobody-named",
             Self::EmptyText => "empty-text",
@@ -301,6 +309,7 @@ impl Error {
             | Self::NotAGroup
             | Self::UnknownRole { .. }
             | Self::NotAllowed { .. }
+            | Self::LinkOfOtherHub { .. }
             | Self::LeaveInstead
             | Self::NobodyNamed
             | Self::EmptyText

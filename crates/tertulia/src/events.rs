@@ -145,6 +145,8 @@ impl Events {
         if applied.team_changed {
             self.ready.push_back(ClientEvent::TeamChanged);
         }
+        self.ready.extend(applied.joined.iter().copied().map(ClientEvent::Joined));
+        self.ready.extend(applied.joins_ended.iter().copied().map(ClientEvent::JoinEnded));
         self.ready.extend(applied.deleted_users.iter().copied().map(ClientEvent::UserDeleted));
         self.ready.extend(applied.changed.iter().copied().map(ClientEvent::ConversationChanged));
         self.tell_messages()

@@ -18,7 +18,7 @@ use tertulia_api::{
 use tertulia_content::MimiContent;
 use tertulia_domain::{
     ConversationId, ConversationName, DeviceAddress, Role, UserId,
-    policy::{AddPermission, Policy},
+    policy::{AddPermission, JoinProof, LinkKey, Policy},
 };
 use tertulia_mls::{CommitOptions, EngineError, RejectReason, TransactionContext};
 
@@ -43,6 +43,12 @@ pub(crate) enum PolicyChange {
     Role { user: UserId, role: Role },
     /// Another rule of who may add members.
     AddPermission(AddPermission),
+    /// Another join link, or none.
+    Link(Option<LinkKey>),
+    /// Whether it is open to everybody who asks.
+    Open(bool),
+    /// What proves that the users who are added have the join link.
+    Admit(UserId, JoinProof),
 }
 
 impl PolicyChange {
@@ -50,6 +56,9 @@ impl PolicyChange {
         match self {
             Self::Role { user, role } => policy.with_role(*user, role),
             Self::AddPermission(permission) => policy.with_add_permission(*permission),
+            Self::Link(link) => policy.with_link(*link),
+            Self::Open(open) => policy.with_open(*open),
+            Self::Admit(user, proof) => policy.with_admitted([(*user, *proof)]),
         }
     }
 }
@@ -179,7 +188,7 @@ impl Client {
                 } else if at_hub.epoch == 0 {
                     self.begin(&at_hub, &[], None).await?;
                 } else {
-                    self.join(conversation).await?;
+                    self.join_group(conversation).await?;
                 }
             } else {
                 let view = self.inner().session.conversation(&group)?;
@@ -230,6 +239,8 @@ impl Client {
             add.remove(&address);
         }
         let policy = match &change.policy {
+            // A proof is for who comes in with the commit.
+            Some(PolicyChange::Admit(..)) if add.is_empty() => None,
             Some(change) => changed_policy(guard.group_data()?.as_deref(), change)?,
             None => None,
         };

@@ -39,6 +39,7 @@ mod error;
 mod events;
 mod groups;
 mod home;
+mod joining;
 mod link;
 mod membership;
 mod model;
@@ -57,15 +58,18 @@ mod todo;
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
+pub use joining::{JoinRequest, Joined, LinkInfo, LinkOptions, LinkPreview};
 pub use model::{
     ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,
     OwnDeviceMessage, Profile, SubMember, SyncReport, Team, TeamMember,
 };
 pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};
+pub use tertulia_api::join_link::{JoinLink, JoinLinkError};
 pub use tertulia_domain::{
     ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, Role,
     RoleName, SubconversationName, TeamId, UserId,
+    access::{Access, AccessError, AccessMode, AccessRole},
     connection::Status as ConnectionStatus,
     ids::HandleError,
     policy::AddPermission,

@@ -235,7 +235,7 @@ impl Client {
     }
 
     /// The policy of a group as this device has it.
-    fn policy(&self, id: ConversationId) -> Result<Option<Policy>> {
+    pub(crate) fn policy(&self, id: ConversationId) -> Result<Option<Policy>> {
         let row = self.inner().store.read(|r| r.conversation(id))?;
         Ok(row.and_then(|row| decode(row.policy.as_deref()).ok()))
     }

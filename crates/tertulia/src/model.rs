@@ -248,6 +248,10 @@ pub enum ClientEvent {
     },
     /// A conversation's members, roles, name or messages changed.
     ConversationChanged(ConversationId),
+    /// A member has let the user into a conversation that they asked to come into.
+    Joined(ConversationId),
+    /// What the user asked is void, as when the join link was taken back meanwhile.
+    JoinEnded(ConversationId),
     /// Something looks as if the hub did not do as it should.
     Suspicion(Noticed),
     /// Somebody whom the user was connected with has deleted their account. The 1:1 has ended; its messages stay.

@@ -7,7 +7,10 @@
 
 use crate::link::{conversation_of, group_id};
 use std::collections::BTreeSet;
-use tertulia_api::policy::{PolicyFormatError, decode, encode};
+use tertulia_api::{
+    join_link::by_link,
+    policy::{PolicyFormatError, decode, encode},
+};
 use tertulia_domain::{
     ConversationId, DeviceAddress, Domain, UserId,
     policy::{self, Change, Committer, Policy, Proposer, Violation},
@@ -82,7 +85,9 @@ impl ConversationRules {
             (before, after) => {
                 let before = policy_of(&change.conversation, before.as_deref())?;
                 let after = decode(after.as_deref())?;
-                Ok(policy::check(&before, &after, &users)?)
+                let added = users.added.iter().map(|(user, _)| *user);
+                let by_link = by_link(&before, &after, added, &self.domain);
+                Ok(policy::check(&before, &after, &Change { by_link, ..users })?)
             }
         }
     }
@@ -135,7 +140,7 @@ impl ConversationRules {
         }
     }
 
-    /// What the commit does, by users.
+    /// What the commit does, by users. Who comes by the join link is to be added.
     fn users(&self, change: &GroupChange) -> Result<Change, Refusal> {
         let committer = match &change.committer {
             tertulia_mls::Committer::Member(client) => Committer::Member(self.user(client)?),
@@ -150,6 +155,7 @@ impl ConversationRules {
             added: self.proposed(&change.added)?,
             removed: self.proposed(&change.removed)?,
             kept: kept.map(|client| self.user(client)).collect::<Result<_, _>>()?,
+            by_link: BTreeSet::new(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Subconversations: groups of the devices that take part in something, such as a call.
 
 use crate::{Client, Error, Result, SubMember, SyncReport};
+use std::collections::BTreeSet;
 use tertulia_api::{
     Code, UserDevice,
     conversation::{Conversation, GroupReset},
@@ -117,6 +118,8 @@ impl SubConversation {
             created_at: crate::client::now(),
             subconversation: Some(opened.address),
             team: None,
+            access: BTreeSet::new(),
+            access_roles: BTreeSet::new(),
         };
         let mut tx = self.client.inner().session.new_transaction().await?;
         tx.store_write(move |w| {

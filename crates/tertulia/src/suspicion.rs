@@ -52,6 +52,12 @@ pub enum Suspicion {
         /// The one that the hub says.
         protocol: Protocol,
     },
+    /// The hub says that a user asks to be let in, and what it shows does not prove that they have the conversation's join link. They
+    /// are not let in.
+    ForgedJoin {
+        /// The user.
+        user: UserId,
+    },
     /// A user who is a member has a further device in the group. It is as it should be if that user has a new device: the hub
     /// vouches for it alone.
     NewDevice {
@@ -75,6 +81,9 @@ impl fmt::Display for Suspicion {
             Self::ForgedRole { user } => write!(f, "the hub gives user {} another role", user.short()),
             Self::Misplaced { reason } => write!(f, "the hub delivered a message in a wrong place: {reason}"),
             Self::TurnedBack { protocol } => write!(f, "the hub says that the protocol is {protocol} again"),
+            Self::ForgedJoin { user } => {
+                write!(f, "the hub wants user {} let in, who does not have the join link", user.short())
+            }
             Self::NewDevice { user, device } => {
                 write!(f, "user {} has the further device {device}", user.short())
             }

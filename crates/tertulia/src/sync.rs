@@ -82,6 +82,12 @@ impl Client {
             // What cannot be done now stays to be done.
             todo.own_devices = tolerate(self.join_own_devices().await)?.is_some();
         }
+        for asking in std::mem::take(&mut todo.joins) {
+            // What cannot be done now stays to be done.
+            if tolerate(self.let_in(&asking).await)?.is_some() {
+                todo.joins.insert(asking);
+            }
+        }
         for conversation in &todo.announce {
             tolerate(self.queue_announcement(*conversation).await)?;
         }
@@ -112,6 +118,7 @@ impl Client {
         todo.history.retain(|conversation| !done.history.contains(conversation));
         todo.announce.retain(|conversation| !done.announce.contains(conversation));
         todo.begin.retain(|conversation| !done.begin.contains(conversation));
+        todo.joins.retain(|asking| !done.joins.contains(asking));
         todo.key_packages &= !done.key_packages;
         todo.own_devices &= !done.own_devices;
         todo.pairwise_keys &= !done.pairwise_keys;
@@ -244,7 +251,7 @@ impl Client {
         self.notice_lost_groups().await?;
         let mut joined = false;
         for conversation in self.inner().store.read(|r| r.conversations_to_join())? {
-            joined |= tolerate(self.join(conversation).await)?.is_some();
+            joined |= tolerate(self.join_group(conversation).await)?.is_some();
         }
         Ok(joined)
     }

@@ -3,7 +3,7 @@
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use tertulia_domain::ConversationId;
+use tertulia_domain::{ConversationId, UserId};
 use tertulia_mls::TransactionContext;
 
 /// What events call for beyond writing them down. It is kept with the cursor, so that it outlives the process.
@@ -18,12 +18,23 @@ pub(crate) struct Todo {
     pub(crate) announce: BTreeSet<ConversationId>,
     /// Conversations whose group this device has had begun anew, and is to begin.
     pub(crate) begin: BTreeSet<ConversationId>,
+    /// Who asks to be let in, until they are, or what they asked is void.
+    pub(crate) joins: BTreeSet<Asking>,
     /// Whether key packages may have been used up.
     pub(crate) key_packages: bool,
     /// Whether the user has several devices, and this one is to be in their group.
     pub(crate) own_devices: bool,
     /// Whether keys for pairwise sessions were used up.
     pub(crate) pairwise_keys: bool,
+}
+
+/// Somebody who asks to be let into a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Asking {
+    pub(crate) conversation: ConversationId,
+    pub(crate) user: UserId,
+    /// That they have the join link; none if they asked by the conversation's id alone.
+    pub(crate) proof: Option<Vec<u8>>,
 }
 
 impl Todo {
@@ -50,6 +61,7 @@ impl Todo {
         stored.history.extend(&self.history);
         stored.announce.extend(&self.announce);
         stored.begin.extend(&self.begin);
+        stored.joins.extend(self.joins.iter().cloned());
         stored.key_packages |= self.key_packages;
         stored.own_devices |= self.own_devices;
         stored.pairwise_keys |= self.pairwise_keys;

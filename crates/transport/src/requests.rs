@@ -15,6 +15,7 @@ use tertulia_api::{
         RoleUpdate, Subconversation, Subconversations,
     },
     event::{EventPage, EventQuery},
+    join::{AccessUpdate, JoinByLink, Joining, Link, LinkCode, LinkPreview, NewLink},
     pairwise::{
         ClaimedPairwiseKeys, NewMembers, PairwiseAccepted, PairwiseKeyClaim, PairwiseKeyCount,
         PairwiseKeyUpload, ProtocolUpdate,
@@ -311,6 +312,50 @@ impl Hub {
     /// A page of the device's events.
     pub async fn events(&self, query: &EventQuery) -> Result<EventPage> {
         self.read(self.request(Method::GET, "v1/events")?.query(query)).await
+    }
+}
+
+/// Who is admitted to conversations, and coming in.
+impl Hub {
+    /// Changes who is admitted to a conversation.
+    pub async fn set_access(&self, id: ConversationId, access: &AccessUpdate) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("v1/conversations/{id}/access"))?;
+        self.bytes(request.json(access)).await.map(drop)
+    }
+
+    /// Gives a conversation a join link.
+    pub async fn put_link(&self, id: ConversationId, link: &NewLink) -> Result<Link> {
+        self.send(Method::PUT, &format!("v1/conversations/{id}/link"), link).await
+    }
+
+    /// A conversation's join link, as the hub knows it.
+    pub async fn link(&self, id: ConversationId) -> Result<Link> {
+        self.get(&format!("v1/conversations/{id}/link")).await
+    }
+
+    /// Takes a conversation's join link back.
+    pub async fn revoke_link(&self, id: ConversationId) -> Result<()> {
+        self.bytes(self.request(Method::DELETE, &format!("v1/conversations/{id}/link"))?).await.map(drop)
+    }
+
+    /// Where a join link leads.
+    pub async fn preview_link(&self, code: &LinkCode) -> Result<LinkPreview> {
+        self.send(Method::POST, "v1/join/preview", code).await
+    }
+
+    /// Comes in by a join link.
+    pub async fn join_by_link(&self, by: &JoinByLink) -> Result<Joining> {
+        self.send(Method::POST, "v1/join", by).await
+    }
+
+    /// Asks to come into a conversation.
+    pub async fn ask_to_join(&self, id: ConversationId) -> Result<Joining> {
+        self.read(self.request(Method::POST, &format!("v1/conversations/{id}/join"))?).await
+    }
+
+    /// Takes that back.
+    pub async fn cancel_join(&self, id: ConversationId) -> Result<()> {
+        self.bytes(self.request(Method::DELETE, &format!("v1/conversations/{id}/join"))?).await.map(drop)
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Change {
     pub removed: Vec<(UserId, Proposer)>,
     /// Who has a device in the group that was there before and stays.
     pub kept: BTreeSet<UserId>,
+    /// Of whom the policy after the commit has a proof that they have the link of the policy before it.
+    pub by_link: BTreeSet<UserId>,
 }
 
 impl Change {
@@ -132,6 +134,7 @@ pub fn check(before: &Policy, after: &Policy, change: &Change) -> Result<(), Vio
     if before.add_permission != after.add_permission {
         allowed(committer, &own, Action::ModifyAddPermission)?;
     }
+    check_entrance(before, after, change, (committer, &own))?;
     check_present(after, &present)
 }
 
@@ -153,7 +156,10 @@ fn check_added(before: &Policy, after: &Policy, change: &Change) -> Result<(), V
             continue;
         }
         let granted = after.role_of(user).ok_or(Violation::Unaccounted { user })?;
-        if before.add_permission == AddPermission::Everyone && granted == Role::MEMBER {
+        let by_anybody = before.add_permission == AddPermission::Everyone
+            || before.entrance.open
+            || change.by_link.contains(&user);
+        if by_anybody && granted == Role::MEMBER {
             continue;
         }
         allowed(by, &own, Action::AddMember)?;
@@ -238,6 +244,27 @@ fn heir(before: &Policy, after: &Policy) -> Option<UserId> {
     let (first, role) = stayed.next()?;
     let no_admin = *role != RoleName::ADMIN && stayed.all(|(_, role)| *role != RoleName::ADMIN);
     no_admin.then_some(*first)
+}
+
+/// The entrance, and that proofs stand there for those alone who come in by them.
+fn check_entrance(
+    before: &Policy,
+    after: &Policy,
+    change: &Change,
+    (by, own): (UserId, &Role),
+) -> Result<(), Violation> {
+    let (was, is) = (&before.entrance, &after.entrance);
+    if (was.link, was.open) != (is.link, is.open) {
+        allowed(by, own, Action::ModifyAccess)?;
+    }
+    let comes_by_it = |user: &UserId| {
+        !before.has(*user) && change.by_link.contains(user) && change.added.iter().any(|(new, _)| new == user)
+    };
+    if was.admitted == is.admitted || is.admitted.keys().all(comes_by_it) {
+        Ok(())
+    } else {
+        Err(Violation::Tampered)
+    }
 }
 
 fn acting(policy: &Policy, user: UserId) -> Result<Role, Violation> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AddPermission, Change, Policy, Proposer};
+use super::{AddPermission, Change, Entrance, JoinProof, LinkKey, Policy, Proposer};
 use crate::{
     ids::UserId,
     role::{Role, RoleName},
@@ -12,7 +12,13 @@ impl Policy {
     /// What follows from a change of devices: who was added is a member with the role `member`, who was removed is one no
     /// more. Of a user whose devices the hub removes, only `is_member` can tell: they left, or lost their devices.
     #[must_use]
-    pub fn after(self, change: &Change, is_member: impl Fn(UserId) -> bool) -> Self {
+    pub fn after(mut self, change: &Change, is_member: impl Fn(UserId) -> bool) -> Self {
+        // Proofs are those of who comes in with this change; earlier ones have done what they were for.
+        let members = &self.members;
+        let arrives = |user: &UserId| {
+            !members.contains_key(user) && change.added.iter().any(|(added, _)| added == user)
+        };
+        self.entrance.admitted.retain(|user, _| arrives(user));
         let (present, returning) = (change.present(), change.returning());
         let by_member: BTreeSet<UserId> = change
             .removed
@@ -70,10 +76,37 @@ impl Policy {
         Self { add_permission, ..self }
     }
 
+    /// With this join link, or none.
+    #[must_use]
+    pub fn with_link(mut self, link: Option<LinkKey>) -> Self {
+        self.entrance.link = link;
+        self
+    }
+
+    /// Open to everybody who asks, or not.
+    #[must_use]
+    pub fn with_open(mut self, open: bool) -> Self {
+        self.entrance.open = open;
+        self
+    }
+
+    /// With proofs of users who are about to be added.
+    #[must_use]
+    pub fn with_admitted(mut self, admitted: impl IntoIterator<Item = (UserId, JoinProof)>) -> Self {
+        self.entrance.admitted = admitted.into_iter().collect();
+        self
+    }
+
+    /// With this entrance.
+    #[must_use]
+    pub fn with_entrance(self, entrance: Entrance) -> Self {
+        Self { entrance, ..self }
+    }
+
     /// Whether a group that was begun anew may begin with this policy, if the group before it ended with `last`: the same
-    /// roles for the same members in the same order, less those who have left.
+    /// roles for the same members in the same order, less those who have left, and the same entrance.
     pub fn continues(&self, last: &Self) -> bool {
-        last.clone().without(|user| !self.has(user)) == *self
+        last.clone().with_admitted([]).without(|user| !self.has(user)) == *self
     }
 
     fn define(&mut self, role: &Role) {
@@ -112,6 +145,13 @@ mod tests {
         assert!(!of_three.clone().with_role(user(2), &Role::ADMIN).continues(&of_three));
         assert!(!of_three.clone().with_members([user(4)], &Role::MEMBER).continues(&of_three));
         assert!(!of_three.clone().with_add_permission(AddPermission::Everyone).continues(&of_three));
+        assert!(!of_three.clone().with_link(Some([1; 32])).continues(&of_three));
+        assert!(!of_three.clone().with_open(true).continues(&of_three));
+        let by_link = of_three.clone().with_admitted([(user(3), [1; 64])]);
+        assert!(
+            of_three.continues(&by_link) && !by_link.continues(&of_three),
+            "no proof stands in a beginning"
+        );
         assert!(
             !Policy::new(id, ConversationType::Group, user(2))
                 .unwrap()

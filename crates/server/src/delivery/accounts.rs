@@ -4,7 +4,9 @@ use super::membership;
 use crate::{
     error::ApiError,
     mls::Observer,
-    storage::{WriteTx, accounts, connections, conversations, devices, events::append_user_event, teams},
+    storage::{
+        WriteTx, accounts, connections, conversations, devices, events::append_user_event, joins, teams,
+    },
 };
 use tertulia_api::event::EventBody;
 use tertulia_domain::{
@@ -16,6 +18,7 @@ use tertulia_domain::{
 /// leaves all conversations, with an heir where they were the last admin; the 1:1s end; and who was connected is told.
 pub(crate) fn delete(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i64) -> Result<(), ApiError> {
     devices::remove_all(tx, user, now)?;
+    joins::forget_requests_of(tx, user)?;
     leave_team(tx, observer, user, now)?;
     for (conversation, kind, epoch) in conversations::of_user(tx, user)? {
         if kind.is_managed() {

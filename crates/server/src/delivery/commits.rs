@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    access, check_may_send,
+    access, check_may_send, joins,
     membership::{announce_role, check_member_limit, propose_removals},
     pairwise::wrong_protocol,
     policy::{self, NewRole},
@@ -104,9 +104,9 @@ pub(crate) fn accept(
     if access.parent.is_some() {
         subconversations::check_commit(tx, conversation, sender, valid)?;
     }
-    let policy = policy::check(tx, sent, &access, valid)?;
+    let policy = policy::check(tx, observer.domain(), sent, &access, valid)?;
     let joined = check_arriving(tx, sent, &access, valid)?;
-    check_member_limit(tx, conversation, &access, joined.len())?;
+    check_member_limit(tx, conversation, access.protocol, joined.len())?;
 
     if !groups::advance(tx, conversation, bundle.epoch, valid.epoch)? {
         return Err(ApiError::stale_epoch(access.epoch));
@@ -189,13 +189,16 @@ fn check_arriving(
         return Ok(Vec::new());
     }
     let mut joined = Vec::new();
-    let mut candidates = Vec::new();
     for user in arriving {
         if conversations::role_of(tx, sent.conversation, user)?.is_none() {
             joined.push(user);
-            let connected = conversations::are_connected(tx, actor, user)?;
-            candidates.push(Candidate { user, connected });
         }
+    }
+    let before = policy::before(valid)?;
+    let invited = joins::not_asking(tx, (sent.conversation, access), before.as_ref(), &joined)?;
+    let mut candidates = Vec::with_capacity(invited.len());
+    for user in invited {
+        candidates.push(Candidate { user, connected: conversations::are_connected(tx, actor, user)? });
     }
     permission::check_candidates(candidates)?;
     Ok(joined)
@@ -297,6 +300,7 @@ fn record_members(
         for NewRole { user, role } in policy::adopt(tx, sent, policy)? {
             announce_role(tx, conversation, Some(sender), user, role, now)?;
         }
+        joins::follow_policy(tx, conversation, sender, policy, now)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::{
     storage::{WriteTx, conversations, teams},
 };
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 use tertulia_api::{
     conversation::{Conversation, Member},
     team::TeamMember,
@@ -32,6 +33,8 @@ pub(crate) fn show(
         protocol: Protocol::Mls,
         created_at,
         team: None,
+        access: BTreeSet::new(),
+        access_roles: BTreeSet::new(),
         subconversation: None,
     }))
 }

@@ -1,13 +1,11 @@
 //! Changes of membership and roles that are not commits.
 
-use super::{access, pairwise::wrong_protocol, subconversations, team};
+use super::{access, joins, pairwise::wrong_protocol, subconversations, team};
 use crate::{
     error::ApiError,
     mls::{Observer, proposals::Proposed},
     storage::{
-        WriteTx,
-        conversations::{self, Access},
-        groups,
+        WriteTx, conversations, groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
         profiles,
@@ -81,11 +79,12 @@ pub(crate) fn add_members(
             candidates.push(Candidate { user, connected });
         }
     }
+    joins::check_invited(tx, conversation, candidates.iter().map(|candidate| candidate.user))?;
     permission::check_add_members(Some(&access.membership()), &Role::MEMBER, candidates.iter().copied())?;
     if candidates.is_empty() {
         return Ok(());
     }
-    check_member_limit(tx, conversation, &access, candidates.len())?;
+    check_member_limit(tx, conversation, access.protocol, candidates.len())?;
     let mut joined = Vec::with_capacity(candidates.len());
     for Candidate { user, .. } in candidates {
         conversations::join(tx, conversation, user, &RoleName::MEMBER, now)?;
@@ -126,11 +125,11 @@ pub(crate) fn remove_member(
 pub(super) fn check_member_limit(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
-    access: &Access,
+    protocol: Protocol,
     more: usize,
 ) -> Result<(), ApiError> {
     let present = conversations::roster(tx, conversation)?.members;
-    if more > 0 && access.protocol.sends_pairwise() && present + more > MAX_PAIRWISE_MEMBERS {
+    if more > 0 && protocol.sends_pairwise() && present + more > MAX_PAIRWISE_MEMBERS {
         let detail = format!("A conversation that is not on MLS has at most {MAX_PAIRWISE_MEMBERS} members.");
         return Err(ApiError::new(Code::MemberLimit, detail));
     }

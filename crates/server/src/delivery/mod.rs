@@ -5,6 +5,7 @@ pub(crate) mod accounts;
 pub(crate) mod commits;
 pub(crate) mod devices;
 pub(crate) mod implicit;
+pub(crate) mod joins;
 pub(crate) mod membership;
 pub(crate) mod messages;
 pub(crate) mod pairwise;

@@ -9,9 +9,9 @@ use crate::{
     mls::{Rejection, ValidCommit},
     storage::{WriteTx, conversations, conversations::Access, groups, teams},
 };
-use tertulia_api::{Code, UserDevice, policy::decode};
+use tertulia_api::{Code, UserDevice, join_link::by_link, policy::decode};
 use tertulia_domain::{
-    RoleName, UserId,
+    Domain, RoleName, UserId,
     policy::{self, Change, Committer, Policy, Proposer, Violation},
     team,
 };
@@ -26,6 +26,7 @@ pub(super) struct NewRole {
 /// nature.
 pub(super) fn check(
     tx: &WriteTx<'_>,
+    domain: &Domain,
     sent: &Sent,
     access: &Access,
     valid: &ValidCommit,
@@ -44,11 +45,14 @@ pub(super) fn check(
         None if let Some(last) = groups::last_policy(tx, sent.conversation)? => {
             let members: BTreeSet<UserId> =
                 conversations::member_ids(tx, sent.conversation)?.into_iter().collect();
-            decode(Some(&last)).map_err(Rejection::from)?.without(|user| !members.contains(&user))
+            let last = decode(Some(&last)).map_err(Rejection::from)?.with_admitted([]);
+            last.without(|user| !members.contains(&user))
         }
         None => Policy::new(sent.conversation, access.kind, sent.sender.user)
             .map_err(ApiError::internal)?
-            .with_add_permission(after.add_permission()),
+            .with_add_permission(after.add_permission())
+            .with_link(after.entrance().link)
+            .with_open(after.entrance().open),
     };
     let defined = match teams::of_conversation(tx, sent.conversation)? {
         Some(team) => teams::roles(tx, team)?,
@@ -57,7 +61,7 @@ pub(super) fn check(
     if let Some(unknown) = team::unknown_role(&defined, before.roles(), after.roles()) {
         return Err(ApiError::new(Code::UnknownRole, format!("There is no role {unknown}.")));
     }
-    match policy::check(&before, &after, &change(sent.sender.user, valid)) {
+    match policy::check(&before, &after, &change(sent.sender.user, valid, (&before, &after), domain)) {
         Ok(()) => Ok(Some(after)),
         Err(Violation::Unaccounted { user }) => Err(unaccounted(tx, sent, valid, user)?),
         Err(violation) => Err(violation.into()),
@@ -65,14 +69,26 @@ pub(super) fn check(
 }
 
 /// The commit, by the users of the devices.
-fn change(sender: UserId, valid: &ValidCommit) -> Change {
+fn change(
+    sender: UserId,
+    valid: &ValidCommit,
+    (before, after): (&Policy, &Policy),
+    domain: &Domain,
+) -> Change {
     let by = |user: Option<UserId>| user.map_or(Proposer::Hub, Proposer::User);
     Change {
         committer: if valid.external { Committer::Joiner(sender) } else { Committer::Member(sender) },
         added: valid.added.iter().map(|leaf| (leaf.device.user, Proposer::User(sender))).collect(),
         removed: valid.removed.iter().map(|removed| (removed.device.user, by(removed.by))).collect(),
         kept: valid.kept.clone(),
+        by_link: by_link(before, after, valid.added.iter().map(|leaf| leaf.device.user), domain),
     }
+}
+
+/// The policy before the commit, if there was a group.
+pub(super) fn before(valid: &ValidCommit) -> Result<Option<Policy>, ApiError> {
+    let before = valid.policy_before.as_deref();
+    Ok(before.map(|policy| decode(Some(policy)).map_err(Rejection::from)).transpose()?)
 }
 
 /// A user whose devices do not fit their membership: most often some of those who are to go were forgotten.

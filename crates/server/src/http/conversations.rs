@@ -124,8 +124,8 @@ async fn create(
 
 /// Add members
 ///
-/// To a conversation whose protocol is pairwise; with MLS, members come by commit. Each must be connected with the caller. Who
-/// is a member already is passed over.
+/// To a conversation whose protocol is pairwise; with MLS, members come by commit. The conversation must admit each, and each must
+/// be connected with the caller. Who is a member already is passed over.
 #[utoipa::path(
     post, path = "/v1/conversations/{conversation}/members", tag = "conversations",
     params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
@@ -134,7 +134,7 @@ async fn create(
         (status = 204, description = "They are members."),
     ),
     extensions(("x-problems" = json!([
-        "action-denied", "invalid-operation", "wrong-protocol", "member-limit", "not-connected", "no-device", "no-conversation", "unknown-user"
+        "action-denied", "invalid-operation", "wrong-protocol", "member-limit", "not-admitted", "not-connected", "no-device", "no-conversation", "unknown-user"
     ]))),
 )]
 async fn add_members(

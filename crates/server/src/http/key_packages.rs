@@ -6,7 +6,7 @@ use crate::{
     mls::key_package::{self, Expected, ValidKeyPackage},
     state::{AppState, now_ms},
     storage::{
-        WriteTx, connections, conversations, devices,
+        WriteTx, connections, conversations, devices, joins,
         key_packages::{self, Upload},
         profiles, teams,
     },
@@ -206,14 +206,16 @@ async fn claim(
     Ok(Json(ClaimedKeyPackages { key_packages }))
 }
 
-/// Whose key packages one may claim: one's own, and those of users one is connected or in a conversation with. Of a
+/// Whose key packages one may claim: one's own, and those of users one is connected or in a conversation with, or
+/// who ask to come into one. Of a
 /// connection only the caller's own side is asked, so that the answer does not tell who has blocked the caller.
 pub(super) fn check_claim(db: &Connection, caller: UserId, user: UserId) -> Result<(), ApiError> {
     let known = profiles::user(db, user)?.ok_or(Code::UnknownUser)?;
     let allowed = user == caller
         || teams::same(db, caller, user)?
         || connections::status(db, caller, user)? == Some(Status::Accepted)
-        || conversations::share_one(db, caller, user)?;
+        || conversations::share_one(db, caller, user)?
+        || joins::asks(db, user, caller)?;
     if allowed {
         Ok(())
     } else {

@@ -8,6 +8,7 @@ mod conversations;
 mod devices;
 mod events;
 mod extract;
+mod joins;
 mod key_packages;
 mod layers;
 mod messages;
@@ -41,6 +42,7 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(key_packages::router().layer(key_packages))
         .merge(connections::router().layer(json))
         .merge(conversations::router().layer(json))
+        .merge(joins::router().layer(json))
         .merge(subconversations::router().layer(json))
         .merge(pairwise::router().layer(json))
         .merge(pairwise::messages().layer(DefaultBodyLimit::max(limits.pairwise_message_bytes)))

@@ -45,6 +45,11 @@ impl DeviceIdentityProvider {
         Self { domain }
     }
 
+    /// The hub's domain.
+    pub(crate) const fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
     /// The device that a leaf is of.
     pub(crate) fn device(&self, identity: &SigningIdentity) -> Result<DeviceAddress, IdentityError> {
         let basic = identity

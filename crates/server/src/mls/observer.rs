@@ -96,6 +96,11 @@ impl Observer {
         Self { identities: DeviceIdentityProvider::new(domain), secret, public }
     }
 
+    /// The hub's domain.
+    pub(crate) const fn domain(&self) -> &Domain {
+        self.identities.domain()
+    }
+
     /// The key that groups name as their external sender, 32 bytes.
     pub(crate) fn public_key(&self) -> &[u8] {
         &self.public

@@ -2,7 +2,7 @@
 //!
 //! Membership is kept as intervals of positions, since it decides which entries of the log a user may see.
 
-use super::{Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event, teams};
+use super::{Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event, joins, teams};
 use crate::error::ApiError;
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use tertulia_api::{
     event::{EventBody, LogEntry},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, GroupId, Protocol, Role, RoleName, TeamId, UserId,
+    ConversationId, ConversationType, GroupId, Protocol, Role, RoleName, TeamId, UserId, access,
     connection::Status,
     permission::{Membership, Roster},
     role::ActionSet,
@@ -69,6 +69,7 @@ pub(crate) fn create_group(
     if created {
         tx.prepare_cached("UPDATE conversations SET team = ?2 WHERE id = ?1")?
             .execute(params![Sql(id), team.map(Sql)])?;
+        joins::set_access(tx, id, &access::Access::of_new(team.is_some()))?;
         join(tx, id, creator, &RoleName::ADMIN, now)?;
     }
     Ok(created)
@@ -134,6 +135,7 @@ pub(crate) fn insert_member(
         "INSERT INTO members (conversation, user, role, joined_position) VALUES (?1, ?2, ?3, ?4)",
     )?
     .execute(params![Sql(conversation), Sql(user), role.as_str(), position])?;
+    joins::forget_request(tx, conversation, user)?;
     Ok(())
 }
 
@@ -364,8 +366,8 @@ pub(crate) fn show(
 ) -> Result<Option<Conversation>, ApiError> {
     let row = connection
         .prepare_cached(
-            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team
-             FROM conversations c
+            "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team,
+                    c.access, c.access_roles FROM conversations c
              JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user = ?2
                            AND m.left_position IS NULL
              WHERE c.id = ?1",
@@ -378,8 +380,8 @@ pub(crate) fn show(
 /// The conversations that this user is in, oldest first. Subconversations are listed by their parents only.
 pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversation>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team
-         FROM members m
+        "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team,
+                c.access, c.access_roles FROM members m
          JOIN conversations c ON c.id = m.conversation
          WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
@@ -388,9 +390,13 @@ pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversa
 }
 
 fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
+    let kind: ConversationType = row.domain(1)?;
+    let access = if kind.is_managed() { Some(joins::read_access(row, 9)?) } else { None };
+    let (access, access_roles) =
+        access.map(|access| (access.modes().clone(), access.roles().clone())).unwrap_or_default();
     Ok(Conversation {
         conversation: row.domain(0)?,
-        kind: row.domain(1)?,
+        kind,
         members: Vec::new(),
         group_id: row.get::<_, Vec<u8>>(2)?.into(),
         epoch: row.get::<_, i64>(3)?.cast_unsigned(),
@@ -401,6 +407,8 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
             _ => None,
         },
         team: row.optional(8)?,
+        access,
+        access_roles,
     })
 }
 
@@ -496,6 +504,7 @@ pub(crate) fn was_in(
 pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> Result<(), ApiError> {
     tx.prepare_cached("UPDATE conversations SET ended_at = ?2 WHERE id = ?1")?
         .execute(params![Sql(conversation), now])?;
+    joins::end_all(tx, conversation)?;
     for table in ["groups", "leaves", "proposals", "conversation_roles"] {
         tx.prepare_cached(&format!(
             "DELETE FROM {table} WHERE conversation IN (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1)"

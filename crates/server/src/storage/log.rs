@@ -5,8 +5,12 @@ use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params, types::ToSqlOutput};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tertulia_api::{UserDevice, conversation::Member, pairwise::DeviceMismatch};
-use tertulia_domain::{ConversationId, Protocol, RoleName, UserId};
+use std::collections::BTreeSet;
+use tertulia_api::{Base64, UserDevice, conversation::Member, pairwise::DeviceMismatch};
+use tertulia_domain::{
+    ConversationId, Protocol, RoleName, UserId,
+    access::{AccessMode, AccessRole},
+};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +33,14 @@ pub(crate) enum Kind {
     Role,
     /// A changed protocol.
     Protocol,
+    /// Who is admitted has changed.
+    Access,
+    /// Somebody asks to come in.
+    JoinRequest,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Message,
         Self::Name,
         Self::Pairwise,
@@ -42,6 +50,8 @@ impl Kind {
         Self::Members,
         Self::Role,
         Self::Protocol,
+        Self::Access,
+        Self::JoinRequest,
     ];
 
     /// The name that is stored.
@@ -56,6 +66,8 @@ impl Kind {
             Self::Members => "members",
             Self::Role => "role",
             Self::Protocol => "protocol",
+            Self::Access => "access",
+            Self::JoinRequest => "join-request",
         }
     }
 
@@ -106,6 +118,15 @@ pub(crate) enum Extra {
     },
     /// Of a changed protocol.
     Protocol { protocol: Protocol },
+    /// Of who is admitted.
+    Access { access: BTreeSet<AccessMode>, access_roles: BTreeSet<AccessRole> },
+    /// Of who asks to come in.
+    JoinRequest {
+        user: UserId,
+        handle: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<Base64>,
+    },
 }
 
 /// An entry to be appended.
@@ -237,6 +258,12 @@ mod tests {
                 },
             },
             Extra::Protocol { protocol: Protocol::Mixed },
+            Extra::Access {
+                access: [AccessMode::Invite, AccessMode::Code].into(),
+                access_roles: [AccessRole::TeamMember].into(),
+            },
+            Extra::JoinRequest { user, handle: "ana".into(), proof: Some(Base64(vec![1, 2])) },
+            Extra::JoinRequest { user, handle: "ana".into(), proof: None },
         ]
         .map(|extra| serde_json::to_string(&extra).unwrap());
         insta::assert_snapshot!(stored.join("\n"), @r#"
@@ -245,6 +272,9 @@ mod tests {
         {"joined":[{"user":"07070707-0707-0707-0707-070707070707","handle":"ana","role":"member"}],"left":["07070707-0707-0707-0707-070707070707"]}
         {"announces_name":false,"mismatch":{"deleted":[{"user":"07070707-0707-0707-0707-070707070707","device":"0000000000000001"}]}}
         {"protocol":"mixed"}
+        {"access":["invite","code"],"access_roles":["team_member"]}
+        {"user":"07070707-0707-0707-0707-070707070707","handle":"ana","proof":"AQI="}
+        {"user":"07070707-0707-0707-0707-070707070707","handle":"ana"}
         "#);
         for text in stored {
             let read: Extra = serde_json::from_str(&text).unwrap();

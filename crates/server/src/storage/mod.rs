@@ -10,6 +10,7 @@ pub(crate) mod devices;
 mod error;
 pub(crate) mod events;
 pub(crate) mod groups;
+pub(crate) mod joins;
 pub(crate) mod key_packages;
 pub(crate) mod log;
 pub(crate) mod pairwise;
@@ -42,6 +43,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema-4.sql")),
     M::up(include_str!("schema-5.sql")),
     M::up(include_str!("schema-6.sql")),
+    M::up(include_str!("schema-7.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 

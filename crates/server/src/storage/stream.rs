@@ -270,6 +270,15 @@ fn log_event(
             let Extra::Protocol { protocol } = extra()? else { return Err(damaged()) };
             EventBody::Protocol { entry, protocol }
         }
+        Kind::Access => {
+            let Extra::Access { access, access_roles } = extra()? else { return Err(damaged()) };
+            EventBody::Access { entry, access, access_roles }
+        }
+        Kind::JoinRequest => {
+            let Extra::JoinRequest { user, handle, proof } = extra()? else { return Err(damaged()) };
+            let epoch = row.get::<_, Option<i64>>(7)?.unwrap_or_default().cast_unsigned();
+            EventBody::JoinRequested { entry, epoch, user, handle, proof }
+        }
     };
     Ok((event, size.get()))
 }

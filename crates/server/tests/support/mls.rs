@@ -17,7 +17,11 @@ use mls_rs::{
     },
 };
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    time::Duration,
+};
 use tertulia_api::policy;
 use tertulia_domain::{
     ConversationId, ConversationType, DeviceAddress, DeviceId, Domain, UserId,
@@ -92,6 +96,7 @@ impl MlsRules for PolicyRules {
                 .filter(|(leaf, _)| !removed.contains_key(leaf))
                 .map(|(_, user)| *user)
                 .collect(),
+            by_link: BTreeSet::new(),
         };
         // Whose devices the hub removes has left, in these tests.
         let left = |user| removed.iter().any(|(leaf, by)| by_leaf[leaf] == user && *by == Proposer::Hub);
@@ -266,6 +271,22 @@ pub fn commit(group: &mut Group<Config>, key_packages: &[Vec<u8>], remove: &[u32
         builder = builder.remove_member(leaf).unwrap();
     }
     builder.build().unwrap().into()
+}
+
+/// A commit that adds these devices and gives the group this policy. It is pending afterwards.
+pub fn commit_adding(group: &mut Group<Config>, key_packages: &[Vec<u8>], policy: &Policy) -> Bundle {
+    let mut extensions = group.context().extensions().clone();
+    extensions.set(extension(policy));
+    let mut builder = group.commit_builder().set_group_context_ext(extensions).unwrap();
+    for key_package in key_packages {
+        builder = builder.add_member(message(key_package)).unwrap();
+    }
+    builder.build().unwrap().into()
+}
+
+/// The policy of the group.
+pub fn policy_in(group: &Group<Config>) -> Policy {
+    policy_of(group.context()).unwrap()
 }
 
 /// A commit that gives the group this policy, and does nothing else. It is pending afterwards.

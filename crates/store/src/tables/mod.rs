@@ -1,6 +1,7 @@
 //! The operations on what is stored, one file a concern. Reads are on [`ReadTx`] and writes on [`WriteTx`].
 
 mod conversations;
+mod joins;
 mod messages;
 mod mls;
 mod outbox;
@@ -10,6 +11,7 @@ mod settings;
 mod suspicions;
 
 pub use conversations::{ConversationRecord, ConversationRow, MemberRecord, ResetRow};
+pub use joins::JoinRecord;
 pub use messages::{ContentRow, MessageRow, NewMessage};
 pub use mls::{CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord, RecordKey};
 pub use outbox::{NewOutboxMessage, OutboxKind, OutboxMessage};

@@ -4,7 +4,9 @@ use super::{Attempt, Claimed, Retries, options};
 use crate::{Client, Error, Result};
 use std::collections::BTreeMap;
 use tertulia_api::{conversation::Conversation, policy::encode};
-use tertulia_domain::{ConversationId, ConversationName, ConversationType, Role, UserId, policy::Policy};
+use tertulia_domain::{
+    ConversationId, ConversationName, ConversationType, Role, UserId, access::AccessMode, policy::Policy,
+};
 use tertulia_mls::{EngineError, MlsConversationConfiguration};
 use tertulia_store::Setting;
 
@@ -84,13 +86,15 @@ impl Client {
         self.outcome(id, tx, committed).await
     }
 
-    /// The group data in which those who are members already, while messages go pairwise, keep the roles that they have.
+    /// The group data in which those who are members already, while messages go pairwise, keep the roles that they have, and
+    /// which is open if the conversation is. A join link ends: the hub alone went by it until now.
     fn policy_to_keep(&self, conversation: &Conversation) -> Option<Vec<u8>> {
         if !conversation.protocol.sends_pairwise() {
             return None;
         }
         let me = self.me().user;
         let policy = Policy::new(conversation.conversation, conversation.kind, me).ok()?;
+        let policy = policy.with_open(conversation.access.contains(&AccessMode::Link));
         let roles: BTreeMap<UserId, Role> = conversation
             .members
             .iter()

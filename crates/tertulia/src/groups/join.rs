@@ -8,7 +8,7 @@ use tertulia_mls::{EngineError, VerifiableGroupInfo};
 
 impl Client {
     /// Joins the group as a further device, by external commit.
-    pub(crate) async fn join(&self, conversation: ConversationId) -> Result<()> {
+    pub(crate) async fn join_group(&self, conversation: ConversationId) -> Result<()> {
         let mut retries = Retries::new(conversation);
         loop {
             let group_info = match self.inner().hub.group_info(conversation).await {

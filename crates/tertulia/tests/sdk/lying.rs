@@ -10,7 +10,9 @@ use std::{
     pin::pin,
     time::{Duration, SystemTime},
 };
-use tertulia::{Client, ClientEvent, Conversation, ConversationId, Error, ErrorKind, RoleName, Suspicion};
+use tertulia::{
+    Client, ClientEvent, Conversation, ConversationId, Error, ErrorKind, LinkOptions, RoleName, Suspicion,
+};
 use tertulia_api::{
     Base64, UserDevice,
     event::{Event, EventBody, LogEntry},
@@ -239,4 +241,73 @@ async fn an_old_group_info_is_not_joined() {
     liar.repent();
     bob.sync().await.expect("syncs");
     assert_eq!(read(alice, id).await, ["you cannot read this", "hello?"]);
+}
+
+/// The hub tells Bob that Zoe asks to be let in, and shows this.
+fn request_of(setting: &Setting, zoe: &Client, epoch: u64, proof: Option<Vec<u8>>) -> Event {
+    event(EventBody::JoinRequested {
+        entry: LogEntry { sender: None, ..setting.entry(setting.table.id) },
+        epoch,
+        user: zoe.me().user,
+        handle: "zoe".to_owned(),
+        proof: proof.map(Base64),
+    })
+}
+
+#[tokio::test]
+async fn whom_the_hub_wants_let_in_without_a_proof_stays_out_and_that_is_noticed() {
+    let setting = Setting::new().await;
+    let Setting { hub, liar, alice, bob, table, .. } = &setting;
+    let zoe = hub.sign_up("zoe").await;
+    let (user, domain) = (zoe.me().user, &zoe.me().domain);
+    let link = alice.create_link(table.id, &LinkOptions::default()).await.expect("makes a link").link;
+    let link = link.expect("it was made here");
+    let other_table = group(alice, "Saturday table", &[]).await;
+    let other = alice.create_link(other_table.id, &LinkOptions::default()).await.expect("another").link;
+    let other = other.expect("it was made here");
+    bob.sync().await.expect("syncs");
+    let epoch = bob.epoch(table.id).await.expect("in it");
+    let right = link.prove(user, domain).to_vec();
+    let lies = [
+        ("none at all", None),
+        ("made up", Some(vec![7; 64])),
+        ("of no length", Some(Vec::new())),
+        ("of another conversation", Some(other.prove(user, domain).to_vec())),
+        ("of another user", Some(link.prove(alice.me().user, domain).to_vec())),
+        ("of another hub", Some(link.prove(user, &"other.example".parse().expect("a domain")).to_vec())),
+    ];
+    for (what, proof) in lies {
+        let before = setting.suspicions().await.len();
+        liar.say_once(request_of(&setting, &zoe, epoch, proof));
+        assert_eq!(bob.sync().await.expect("syncs").suspicious, 1, "{what}");
+        assert_eq!(setting.suspicions().await[before..], [Suspicion::ForgedJoin { user }], "{what}");
+        assert_eq!(bob.epoch(table.id).await.expect("in it"), epoch, "{what}");
+    }
+
+    // What was true once is no more: the link was taken back.
+    liar.repent();
+    alice.revoke_link(table.id).await.expect("takes it back");
+    bob.sync().await.expect("syncs");
+    liar.say_once(request_of(&setting, &zoe, epoch + 1, Some(right.clone())));
+    assert_eq!(bob.sync().await.expect("syncs").suspicious, 1);
+    assert_eq!(setting.suspicions().await.last(), Some(&Suspicion::ForgedJoin { user }));
+    // As of an epoch that is over it may have been true, and is of no use.
+    liar.say_once(request_of(&setting, &zoe, epoch, Some(right)));
+    assert_eq!(bob.sync().await.expect("syncs").suspicious, 0);
+    let members = bob.conversation(table.id).await.expect("there").members;
+    assert_eq!(members.len(), 2, "nobody was let in");
+    assert_eq!(alice.epoch(table.id).await.expect("in it"), bob.epoch(table.id).await.expect("in it"));
+}
+
+#[tokio::test]
+async fn a_proof_that_is_true_is_of_no_use_to_a_hub_that_adds_by_itself() {
+    let setting = Setting::new().await;
+    let Setting { liar, alice, bob, table, .. } = &setting;
+    alice.create_link(table.id, &LinkOptions::default()).await.expect("makes a link");
+    bob.sync().await.expect("syncs");
+    // The hub has a proof of Mallory, say, who has the link. A member has to commit it all the same.
+    let intrusion = setting.intrusion(table.id, mallory()).await;
+    liar.say_once(intrusion);
+    bob.sync().await.expect("syncs");
+    assert!(matches!(setting.suspicions().await.last(), Some(Suspicion::ForbiddenCommit { .. })));
 }

@@ -2,6 +2,7 @@
 
 mod backups;
 mod contention;
+mod joining;
 mod key_packages;
 mod losses;
 mod lying;

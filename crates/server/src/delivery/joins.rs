@@ -1,0 +1,337 @@
+//! Who is admitted to a conversation, and coming in without being invited.
+//!
+//! Where there is an MLS group the hub lets nobody in: it finds somebody fit and tells the members, one of whom adds them by a
+//! commit. What the members go by is the join link's key and the flag `open` in the group's policy; the hub's own record of
+//! either follows the policy, in the transaction of the commit that changes it.
+
+use super::{
+    access,
+    membership::{check_member_limit, take_out},
+};
+use crate::{
+    error::ApiError,
+    mls::{Observer, Rejection},
+    storage::{
+        WriteTx, conversations, groups,
+        joins::{self, Request, StoredLink},
+        log::{self, Entry, Extra, Kind},
+        teams,
+    },
+};
+use rusqlite::Connection;
+use tertulia_api::{
+    Base64, Code, UserDevice,
+    conversation::Member,
+    join::{Joining, Link, LinkPreview},
+    join_link::proves,
+    policy::decode,
+};
+use tertulia_domain::{
+    ConversationId, Domain, Protocol, RoleName, TeamId, UserId,
+    access::{Access, AccessMode, AccessRole, check_ask, check_change_access},
+    permission::PermissionError,
+    policy::{AddPermission, JoinProof, Policy},
+    role::Action,
+};
+
+/// The class that a user is of, to a conversation of this team or of none.
+pub(super) fn class_of(
+    connection: &Connection,
+    team: Option<TeamId>,
+    user: UserId,
+) -> Result<AccessRole, ApiError> {
+    let own = teams::of(connection, user)?.map(|(own, _)| own);
+    let is_mate = team.is_some() && own == team;
+    Ok(if is_mate { AccessRole::TeamMember } else { AccessRole::NonTeamMember })
+}
+
+/// Whether a conversation admits these users, who are to be added by a member.
+pub(super) fn check_invited(
+    connection: &Connection,
+    conversation: ConversationId,
+    users: impl IntoIterator<Item = UserId>,
+) -> Result<(), ApiError> {
+    let admitted = joins::access(connection, conversation)?;
+    let team = teams::of_conversation(connection, conversation)?;
+    for user in users {
+        admitted.check(AccessMode::Invite, class_of(connection, team, user)?)?;
+    }
+    Ok(())
+}
+
+/// Of users whom a commit adds, those who do not come by a request of their own. They have to be admitted, and the committer's
+/// role to allow it.
+pub(super) fn not_asking(
+    connection: &Connection,
+    (conversation, member): (ConversationId, &conversations::Access),
+    before: Option<&Policy>,
+    users: &[UserId],
+) -> Result<Vec<UserId>, ApiError> {
+    let admitted = joins::access(connection, conversation)?;
+    let team = teams::of_conversation(connection, conversation)?;
+    let everybody_adds = before.is_some_and(|policy| policy.add_permission() == AddPermission::Everyone);
+    let mut invited = Vec::new();
+    for &user in users {
+        let class = class_of(connection, team, user)?;
+        if let Some(request) = joins::request(connection, conversation, user)? {
+            admitted.check(request.mode(), class)?;
+            continue;
+        }
+        // Where the policy lets everybody in who asks, or who has the link, the user has to have asked.
+        if !member.role.allows(Action::AddMember) && !everybody_adds {
+            return Err(PermissionError::ActionDenied { action: Action::AddMember }.into());
+        }
+        admitted.check(AccessMode::Invite, class)?;
+        invited.push(user);
+    }
+    Ok(invited)
+}
+
+/// Changes who is admitted, removes the members who no longer are, and takes back what lets in who is not. Doing so again changes
+/// nothing.
+pub(crate) fn change_access(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    conversation: ConversationId,
+    actor: UserDevice,
+    wanted: &Access,
+    now: i64,
+) -> Result<(), ApiError> {
+    let own = access(tx, conversation, actor.user)?;
+    check_change_access(Some(&own.membership()))?;
+    let present = joins::access(tx, conversation)?;
+    if own.protocol.has_group() && wanted.has(AccessMode::Link) != present.has(AccessMode::Link) {
+        let detail = "Whether everybody who asks is let in stands in the conversation's MLS group, and is changed by a commit.";
+        return Err(ApiError::new(Code::InvalidOperation, detail));
+    }
+    let team = teams::of_conversation(tx, conversation)?;
+    let mut members = Vec::new();
+    for (user, role) in conversations::role_names(tx, conversation)? {
+        members.push((user, class_of(tx, team, user)?, role == RoleName::ADMIN));
+    }
+    let gone = wanted.narrowed(&members, actor.user)?;
+    if *wanted != present {
+        joins::set_access(tx, conversation, wanted)?;
+        announce(tx, conversation, Some(actor), wanted, now)?;
+    }
+    if !wanted.has(AccessMode::Code) {
+        joins::delete_link(tx, conversation)?;
+    }
+    end_requests(tx, conversation, |request| {
+        Ok(wanted.check(request.mode(), class_of(tx, team, request.user)?).is_err())
+    })?;
+    for user in gone {
+        take_out(tx, observer, (conversation, own.kind, own.epoch), user, now)?;
+    }
+    Ok(())
+}
+
+fn announce(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    actor: Option<UserDevice>,
+    access: &Access,
+    now: i64,
+) -> Result<(), ApiError> {
+    let extra = Extra::Access { access: access.modes().clone(), access_roles: access.roles().clone() };
+    let entry = Entry { sender: actor, sent_at: now, extra: Some(extra), ..Entry::default() };
+    log::append(tx, conversation, Kind::Access, &entry).map(drop)
+}
+
+/// Ends the requests of which this says so.
+fn end_requests(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    is_void: impl Fn(&Request) -> Result<bool, ApiError>,
+) -> Result<(), ApiError> {
+    for request in joins::requests(tx, conversation)? {
+        if is_void(&request)? {
+            joins::end_request(tx, conversation, request.user)?;
+        }
+    }
+    Ok(())
+}
+
+/// After a commit: the hub's record of the link and of the way `link` is as the policy has it.
+pub(super) fn follow_policy(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    actor: UserDevice,
+    policy: &Policy,
+    now: i64,
+) -> Result<(), ApiError> {
+    let entrance = policy.entrance();
+    let present = joins::access(tx, conversation)?;
+    if present.has(AccessMode::Link) != entrance.open {
+        let changed = present.with(AccessMode::Link, entrance.open);
+        joins::set_access(tx, conversation, &changed)?;
+        announce(tx, conversation, Some(actor), &changed, now)?;
+    }
+    let has_other_link = joins::link_key(tx, conversation)?.is_some_and(|key| Some(key) != entrance.link);
+    if has_other_link {
+        joins::delete_link(tx, conversation)?;
+    }
+    let no_link = has_other_link || entrance.link.is_none();
+    end_requests(tx, conversation, |request| {
+        Ok(if request.proof.is_some() { no_link } else { !entrance.open })
+    })
+}
+
+/// Gives a conversation a link in the place of the one that it has.
+pub(crate) fn put_link(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    actor: UserDevice,
+    code_hash: [u8; 32],
+    link: &StoredLink,
+) -> Result<Link, ApiError> {
+    let conversation = link.conversation;
+    let own = access(tx, conversation, actor.user)?;
+    check_change_access(Some(&own.membership()))?;
+    if !joins::access(tx, conversation)?.has(AccessMode::Code) {
+        return Err(PermissionError::NotAdmitted.into());
+    }
+    if own.protocol.has_group() {
+        let snapshot = groups::snapshot(tx, conversation)?;
+        let policy = snapshot.map(|snapshot| observer.policy_of(&snapshot)).transpose()?.flatten();
+        let policy = policy.map(|policy| decode(Some(&policy)).map_err(Rejection::from)).transpose()?;
+        if policy.and_then(|policy| policy.entrance().link) != Some(link.public_key) {
+            let detail = "The link's key is not the one in the conversation's MLS group. A commit puts it there first.";
+            return Err(ApiError::new(Code::InvalidOperation, detail));
+        }
+    }
+    if joins::is_code_taken(tx, code_hash, conversation)? {
+        return Err(ApiError::new(Code::BadRequest, "Another link has this code; make a new one at random."));
+    }
+    let other_key = joins::link_key(tx, conversation)?.is_some_and(|key| key != link.public_key);
+    if other_key {
+        end_requests(tx, conversation, |request| Ok(request.proof.is_some()))?;
+    }
+    joins::put_link(tx, code_hash, link)?;
+    Ok(shown(link))
+}
+
+/// The conversation's link, for who may change it.
+pub(crate) fn show_link(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+    now: i64,
+) -> Result<Link, ApiError> {
+    let own = access(connection, conversation, user)?;
+    check_change_access(Some(&own.membership()))?;
+    let found = joins::link_of(connection, conversation, now)?;
+    found.as_ref().map(shown).ok_or_else(|| Code::NoConversationCode.into())
+}
+
+/// Takes the conversation's link back, and with it the requests of who came by it. Doing so again changes nothing.
+pub(crate) fn revoke_link(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<(), ApiError> {
+    let own = access(tx, conversation, user)?;
+    check_change_access(Some(&own.membership()))?;
+    joins::delete_link(tx, conversation)?;
+    end_requests(tx, conversation, |request| Ok(request.proof.is_some()))
+}
+
+fn shown(link: &StoredLink) -> Link {
+    Link {
+        public_key: Base64(link.public_key.to_vec()),
+        has_password: link.password.is_some(),
+        expires_at: link.expires_at,
+    }
+}
+
+/// What who has a link may know.
+pub(crate) fn preview(connection: &Connection, link: &StoredLink) -> Result<LinkPreview, ApiError> {
+    let conversation = link.conversation;
+    let entrance = joins::entrance(connection, conversation)?.ok_or(Code::NoConversationCode)?;
+    let members = conversations::roster(connection, conversation)?.members;
+    let Link { has_password, expires_at, .. } = shown(link);
+    Ok(LinkPreview { conversation, kind: entrance.kind, members: members as u64, has_password, expires_at })
+}
+
+/// Who comes in by a link, with what was found out about it before the transaction.
+#[derive(Debug)]
+pub(crate) struct ByLink {
+    pub(crate) user: UserId,
+    pub(crate) code_hash: [u8; 32],
+    /// As it was when the password was verified.
+    pub(crate) link: StoredLink,
+    pub(crate) proof: JoinProof,
+    /// Milliseconds since 1970.
+    pub(crate) now: i64,
+}
+
+/// Lets a user in by a link, or notes that they are to be let in.
+pub(crate) fn join_by_link(tx: &WriteTx<'_>, domain: &Domain, by: &ByLink) -> Result<Joining, ApiError> {
+    let ByLink { user, code_hash, ref link, proof, now } = *by;
+    // One that was taken back or replaced since is none.
+    if joins::link_by_code(tx, code_hash, now)?.as_ref() != Some(link) {
+        return Err(Code::NoConversationCode.into());
+    }
+    let id = link.conversation;
+    let entrance = joins::entrance(tx, id)?.ok_or(Code::NoConversationCode)?;
+    let team = teams::of_conversation(tx, id)?;
+    if conversations::role_of(tx, id, user)?.is_some() {
+        return Ok(Joining { conversation: id, joined: true });
+    }
+    entrance.access.check(AccessMode::Code, class_of(tx, team, user)?)?;
+    if !proves(&proof, &link.public_key, id, user, domain) {
+        return Err(Code::InvalidJoinProof.into());
+    }
+    enter(tx, id, entrance.protocol, Request { user, proof: Some(proof) }, now)
+}
+
+/// Lets a user in who knows the conversation's id, or notes that they are to be let in.
+pub(crate) fn join_by_id(
+    tx: &WriteTx<'_>,
+    id: ConversationId,
+    user: UserId,
+    now: i64,
+) -> Result<Joining, ApiError> {
+    let entrance = joins::entrance(tx, id)?.ok_or(PermissionError::NoConversation)?;
+    if entrance.kind.is_managed() && conversations::role_of(tx, id, user)?.is_some() {
+        return Ok(Joining { conversation: id, joined: true });
+    }
+    let team = teams::of_conversation(tx, id)?;
+    check_ask(entrance.kind, &entrance.access, class_of(tx, team, user)?)?;
+    enter(tx, id, entrance.protocol, Request { user, proof: None }, now)
+}
+
+/// Without a group there is nobody to ask. Blocks between the user and the members are not looked at, as nowhere where a third
+/// person lets somebody in: an error would tell of them.
+fn enter(
+    tx: &WriteTx<'_>,
+    id: ConversationId,
+    protocol: Protocol,
+    request: Request,
+    now: i64,
+) -> Result<Joining, ApiError> {
+    let user = request.user;
+    check_member_limit(tx, id, protocol, 1)?;
+    if protocol == Protocol::Pairwise {
+        conversations::join(tx, id, user, &RoleName::MEMBER, now)?;
+        let joined = vec![conversations::as_member(tx, user, RoleName::MEMBER)?];
+        let extra = Some(Extra::Members { joined, left: Vec::new() });
+        let entry = Entry { sent_at: now, extra, ..Entry::default() };
+        log::append(tx, id, Kind::Members, &entry)?;
+        return Ok(Joining { conversation: id, joined: true });
+    }
+    if joins::insert_request(tx, id, request, now)? {
+        let Member { handle, .. } = conversations::as_member(tx, user, RoleName::MEMBER)?;
+        let proof = request.proof.map(|proof| Base64(proof.to_vec()));
+        let extra = Some(Extra::JoinRequest { user, handle, proof });
+        let (_, epoch) = groups::current(tx, id)?;
+        let entry = Entry { epoch: Some(epoch), sent_at: now, extra, ..Entry::default() };
+        log::append(tx, id, Kind::JoinRequest, &entry)?;
+    }
+    Ok(Joining { conversation: id, joined: false })
+}
+
+/// Takes one's own request back. Doing so again changes nothing.
+pub(crate) fn cancel(tx: &WriteTx<'_>, id: ConversationId, user: UserId) -> Result<(), ApiError> {
+    joins::end_request(tx, id, user)
+}

@@ -1,0 +1,266 @@
+//! Join links, and coming in by them: several members let in at once, several devices come, and links that end.
+
+use crate::support::{Hub, connect, group, handle, read};
+use futures::StreamExt as _;
+use std::{pin::pin, time::Duration};
+use tertulia::{
+    Access, AccessMode, AccessRole, Client, ClientEvent, ConversationId, JoinLink, Joined, LinkInfo,
+    LinkOptions, Noticed, Protocol, Suspicion,
+};
+
+const SESAME: &str = "open, sesame";
+
+/// Alice with friends, a group of all of them, and a stranger called Zoe.
+struct Setting {
+    hub: Hub,
+    alice: Client,
+    friends: Vec<Client>,
+    zoe: Client,
+    id: ConversationId,
+}
+
+impl Setting {
+    async fn new(friends: &[&str]) -> Self {
+        let hub = Hub::start().await;
+        let alice = hub.sign_up("alice").await;
+        let mut clients = Vec::new();
+        for friend in friends {
+            let friend = hub.sign_up(friend).await;
+            connect(&alice, &friend).await;
+            clients.push(friend);
+        }
+        let id = group(&alice, "Friday table", &clients.iter().collect::<Vec<_>>()).await.id;
+        let zoe = hub.sign_up("zoe").await;
+        Self { hub, alice, friends: clients, zoe, id }
+    }
+
+    async fn link(&self) -> JoinLink {
+        let made = self.alice.create_link(self.id, &LinkOptions::default()).await.expect("makes a link");
+        made.link.expect("it was made here")
+    }
+}
+
+async fn handles(client: &Client, id: ConversationId) -> Vec<String> {
+    let members = client.conversation(id).await.expect("there").members;
+    members.into_iter().map(|member| member.handle.to_string()).collect()
+}
+
+#[tokio::test]
+async fn who_has_the_link_comes_in_and_talks() {
+    let setting = Setting::new(&["bob"]).await;
+    let Setting { alice, friends, zoe, id, hub } = &setting;
+    let options = LinkOptions { password: Some(SESAME.to_owned().into()), ..LinkOptions::default() };
+    let LinkInfo { link, has_password, .. } = alice.create_link(*id, &options).await.expect("makes a link");
+    let link = link.expect("it was made here");
+    assert!(has_password);
+    assert_eq!(alice.link(*id).await.expect("asks").expect("there").link.as_ref(), Some(&link));
+    // The hub has nothing of the secret, and another device of Alice's neither.
+    let tablet = hub.log_in("alice", "tablet").await;
+    let elsewhere = tablet.link(*id).await.expect("asks").expect("there");
+    assert_eq!((elsewhere.link, elsewhere.has_password), (None, true));
+    friends[0].sync().await.expect("syncs");
+    assert_eq!(friends[0].link(*id).await.expect_err("a member").code(), "action-denied");
+
+    let preview = zoe.preview_link(&link).await.expect("looks");
+    assert_eq!((preview.conversation, preview.members, preview.has_password), (*id, 2, true));
+    for wrong in [None, Some("open, barley")] {
+        let refused = zoe.join(&link, wrong).await.expect_err("a wrong password");
+        assert_eq!(refused.code(), "invalid-conversation-password");
+    }
+    assert!(zoe.join_requests().await.expect("readable").is_empty());
+    assert_eq!(zoe.join(&link, Some(SESAME)).await.expect("asks"), Joined::Waiting(*id));
+    assert_eq!(zoe.join(&link, Some(SESAME)).await.expect("asks again"), Joined::Waiting(*id));
+    assert_eq!(zoe.join_requests().await.expect("readable")[0].conversation, *id);
+
+    // Bob, a member without any rights, lets her in when he comes online.
+    let bob = &friends[0];
+    bob.sync().await.expect("syncs");
+    zoe.sync().await.expect("syncs");
+    assert!(zoe.join_requests().await.expect("readable").is_empty());
+    assert_eq!(handles(zoe, *id).await, ["alice", "bob", "zoe"]);
+    assert_eq!(zoe.conversation(*id).await.expect("there").name.as_deref(), Some("Friday table"));
+    zoe.send(*id, "hello, strangers").await.expect("sends");
+    assert_eq!(read(alice, *id).await, ["hello, strangers"]);
+    assert_eq!(read(bob, *id).await, ["hello, strangers"]);
+    assert_eq!(zoe.join(&link, Some(SESAME)).await.expect("is in"), Joined::Already(*id));
+    for client in [alice, bob, zoe] {
+        let noticed = client.suspicions().await.expect("readable");
+        let tablets = |noticed: &Noticed| matches!(noticed.suspicion, Suspicion::NewDevice { .. });
+        assert!(noticed.iter().all(tablets), "{noticed:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_members_who_let_somebody_in_at_once_one_does_and_all_agree() {
+    let setting = Setting::new(&["bob", "carol", "dave"]).await;
+    let Setting { hub, alice, friends, zoe, id } = &setting;
+    let link = setting.link().await;
+    let tablet = hub.log_in("zoe", "zoes-tablet").await;
+    for friend in friends {
+        friend.sync().await.expect("syncs");
+    }
+    let yves = hub.sign_up("yves").await;
+    for joiner in [zoe, &yves] {
+        joiner.join(&link, None).await.expect("asks");
+    }
+    let letting_in: Vec<_> = friends
+        .iter()
+        .chain([alice])
+        .map(|member| {
+            let member = member.clone();
+            tokio::spawn(async move { member.sync().await.expect("syncs") })
+        })
+        .collect();
+    for done in letting_in {
+        done.await.expect("runs");
+    }
+    let everybody: Vec<&Client> = friends.iter().chain([alice, zoe, &tablet, &yves]).collect();
+    for client in &everybody {
+        client.sync().await.expect("syncs");
+    }
+    let epoch = alice.epoch(*id).await.expect("in it");
+    for client in everybody {
+        assert_eq!(handles(client, *id).await, ["alice", "bob", "carol", "dave", "yves", "zoe"]);
+        assert_eq!(client.epoch(*id).await.expect("in it"), epoch);
+    }
+    assert_eq!(hub.database("SELECT count(*) FROM join_requests"), 0);
+    tablet.send(*id, "from both of my devices").await.expect("sends");
+    assert_eq!(read(zoe, *id).await, ["from both of my devices"]);
+    assert_eq!(read(&friends[2], *id).await, ["from both of my devices"]);
+}
+
+#[tokio::test]
+async fn a_member_who_was_away_lets_in_who_still_waits() {
+    let setting = Setting::new(&["bob"]).await;
+    let Setting { friends, zoe, id, .. } = &setting;
+    let link = setting.link().await;
+    zoe.join(&link, None).await.expect("asks");
+    zoe.sync().await.expect("syncs");
+    assert_eq!(zoe.join_requests().await.expect("readable").len(), 1, "nobody has been online");
+    let mut events = pin!(zoe.events());
+    while !matches!(events.next().await, Some(Ok(ClientEvent::CaughtUp))) {}
+    friends[0].sync().await.expect("syncs");
+    let told = loop {
+        match events.next().await.expect("it goes on").expect("it works") {
+            ClientEvent::Joined(joined) => break joined,
+            _ => {}
+        }
+    };
+    assert_eq!(told, *id);
+}
+
+#[tokio::test]
+async fn who_waits_is_told_when_the_link_is_taken_back() {
+    let setting = Setting::new(&["bob"]).await;
+    let Setting { alice, friends, zoe, id, .. } = &setting;
+    let link = setting.link().await;
+    friends[0].sync().await.expect("syncs");
+    zoe.join(&link, None).await.expect("asks");
+    let mut events = pin!(zoe.events());
+    while !matches!(events.next().await, Some(Ok(ClientEvent::CaughtUp))) {}
+    // Alice has not heard of Zoe when she takes it back; and then nobody lets her in.
+    alice.revoke_link(*id).await.expect("takes it back");
+    let told = loop {
+        if let ClientEvent::JoinEnded(ended) = events.next().await.expect("it goes on").expect("it works") {
+            break ended;
+        }
+    };
+    assert_eq!(told, *id);
+    assert!(zoe.join_requests().await.expect("readable").is_empty());
+    for member in [alice, &friends[0]] {
+        member.sync().await.expect("syncs");
+        assert_eq!(handles(member, *id).await, ["alice", "bob"]);
+        assert!(member.suspicions().await.expect("readable").is_empty(), "nobody lied");
+    }
+    assert_eq!(alice.link(*id).await.expect("asks"), None);
+    let refused = zoe.join(&link, None).await.expect_err("it was taken back");
+    assert_eq!(refused.code(), "no-conversation-code");
+}
+
+#[tokio::test]
+async fn an_expired_link_is_none_and_the_next_takes_its_place() {
+    let setting = Setting::new(&[]).await;
+    let Setting { hub, alice, zoe, id, .. } = &setting;
+    let first = setting.link().await;
+    hub.database("UPDATE join_links SET expires_at = 1");
+    assert_eq!(alice.link(*id).await.expect("asks"), None);
+    assert_eq!(zoe.join(&first, None).await.expect_err("expired").code(), "no-conversation-code");
+    let too_long = LinkOptions { valid_for: Some(Duration::from_hours(400 * 24)), ..LinkOptions::default() };
+    assert_eq!(alice.create_link(*id, &too_long).await.expect_err("too long").code(), "bad-request");
+    let second = setting.link().await;
+    assert_eq!(zoe.join(&first, None).await.expect_err("replaced").code(), "no-conversation-code");
+    zoe.join(&second, None).await.expect("asks");
+    alice.sync().await.expect("syncs");
+    zoe.sync().await.expect("syncs");
+    assert_eq!(handles(zoe, *id).await, ["alice", "zoe"]);
+}
+
+#[tokio::test]
+async fn who_takes_the_request_back_is_not_let_in() {
+    let setting = Setting::new(&[]).await;
+    let Setting { alice, zoe, id, .. } = &setting;
+    let link = setting.link().await;
+    zoe.join(&link, None).await.expect("asks");
+    zoe.cancel_join(*id).await.expect("takes it back");
+    assert!(zoe.join_requests().await.expect("readable").is_empty());
+    for _ in 0..2 {
+        alice.sync().await.expect("syncs");
+    }
+    assert_eq!(handles(alice, *id).await, ["alice"]);
+    // Asked anew, it is as at first.
+    zoe.join(&link, None).await.expect("asks");
+    alice.sync().await.expect("syncs");
+    assert_eq!(handles(alice, *id).await, ["alice", "zoe"]);
+}
+
+#[tokio::test]
+async fn an_open_group_lets_in_who_asks_and_a_closed_one_does_not() {
+    let setting = Setting::new(&["bob"]).await;
+    let Setting { alice, friends, zoe, id, .. } = &setting;
+    assert_eq!(zoe.ask_to_join(*id).await.expect_err("it is closed").code(), "no-conversation");
+    let present = alice.access(*id).await.expect("asks");
+    let open = present.clone().with(AccessMode::Link, true);
+    assert_eq!(alice.set_access(*id, &open).await.expect("opens it"), open);
+    assert_eq!(zoe.ask_to_join(*id).await.expect("asks"), Joined::Waiting(*id));
+    friends[0].sync().await.expect("syncs");
+    zoe.sync().await.expect("syncs");
+    assert_eq!(handles(zoe, *id).await, ["alice", "bob", "zoe"]);
+    assert_eq!(alice.set_access(*id, &present).await.expect("closes it"), present);
+    friends[0].sync().await.expect("syncs");
+    let refused = friends[0].set_access(*id, &open).await.expect_err("Bob may not");
+    assert_eq!(refused.code(), "action-denied");
+}
+
+#[tokio::test]
+async fn narrowing_takes_out_of_the_group_who_is_no_longer_admitted() {
+    let setting = Setting::new(&["bob"]).await;
+    let Setting { alice, friends, id, .. } = &setting;
+    let link = setting.link().await;
+    let services = Access::new([AccessMode::Invite], [AccessRole::Service]).expect("an access");
+    alice.set_access(*id, &services).await.expect("narrows");
+    alice.sync().await.expect("syncs");
+    assert_eq!(handles(alice, *id).await, ["alice"], "who asks for it stays");
+    friends[0].sync().await.expect("syncs");
+    assert!(!friends[0].conversation(*id).await.expect("there").active);
+    assert_eq!(alice.link(*id).await.expect("asks"), None, "the link went with its mode");
+    assert_eq!(friends[0].join(&link, None).await.expect_err("gone").code(), "no-conversation-code");
+    let refused = alice.add_members(*id, &[handle("bob")]).await.expect_err("not admitted");
+    assert_eq!(refused.code(), "not-admitted");
+}
+
+#[tokio::test]
+async fn into_a_pairwise_group_one_comes_at_once_and_migration_ends_its_link() {
+    let hub = Hub::start().await;
+    let (alice, zoe) = (hub.sign_up("alice").await, hub.sign_up("zoe").await);
+    let id = alice.create_group_with("Book club", &[], Protocol::Pairwise).await.expect("a group").id;
+    let link =
+        alice.create_link(id, &LinkOptions::default()).await.expect("makes a link").link.expect("here");
+    assert_eq!(zoe.join(&link, None).await.expect("joins"), Joined::Already(id));
+    assert_eq!(handles(&zoe, id).await, ["alice", "zoe"]);
+    zoe.send(id, "what are we reading?").await.expect("sends");
+    assert_eq!(read(&alice, id).await, ["what are we reading?"]);
+    alice.migrate(id).await.expect("goes to MLS");
+    assert_eq!(alice.link(id).await.expect("asks"), None);
+    let yves = hub.sign_up("yves").await;
+    assert_eq!(yves.join(&link, None).await.expect_err("ended").code(), "no-conversation-code");
+}
