@@ -32,7 +32,7 @@ pub struct Conversation {
     /// The conversation.
     #[schema(value_type = String, format = Uuid)]
     pub conversation: ConversationId,
-    /// `self`, `connection`, `one_to_one`, `group` or `subconversation`.
+    /// `self`, `connection`, `one_to_one`, `group`, `channel` or `subconversation`.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "group")]
     pub kind: ConversationType,
@@ -63,6 +63,9 @@ pub struct Conversation {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schema(value_type = Vec<String>, example = json!(["team_member"]))]
     pub access_roles: BTreeSet<AccessRole>,
+    /// Of a channel its name, which the hub knows. All other names are inside the encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// What a subconversation is known by.

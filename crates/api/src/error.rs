@@ -77,12 +77,13 @@ codes! {
     InvalidProfile = "invalid-profile", 400, Correct, "The display name or the locale cannot be one.";
     UnknownUser = "unknown-user", 404, Correct, "There is no such user.";
     InvalidUser = "invalid-user", 400, Correct, "One cannot connect with this user: it is oneself, or nobody.";
+    InvalidName = "invalid-name", 400, Correct, "The name cannot be a channel's.";
     SameTeam = "same-team", 403, Accept, "Members of one team are always connected.";
     NoTeam = "no-team", 404, Accept, "The user is in no team.";
     AlreadyInTeam = "already-in-team", 403, Accept, "The user is in a team, and can be in one only.";
     InvalidInvitation = "invalid-invitation", 404, Accept, "There is no such invitation, or it was used or has expired.";
     LastOwner = "last-owner", 403, Accept, "A team cannot be left without an owner.";
-    TeamLimit = "team-limit", 403, Accept, "The team has as many members, invitations or roles as this hub allows.";
+    TeamLimit = "team-limit", 403, Accept, "The team has as many members, invitations, roles or channels as this hub allows.";
     BadConnectionUpdate = "bad-connection-update", 403, Accept, "The connection cannot change to that state from the one it is in.";
     NotConnected = "not-connected", 403, Accept, "The two users are not connected.";
     ConnectionLimit = "connection-limit", 403, Accept, "The user has as many connections and open requests as this hub allows.";

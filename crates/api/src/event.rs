@@ -143,6 +143,15 @@ pub enum EventBody {
         /// The `MLSMessage` (a `PrivateMessage`).
         message: Base64,
     },
+    /// A channel has another name, which the hub knows.
+    #[serde(rename = "conversation.renamed")]
+    Renamed {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// The name.
+        name: String,
+    },
     /// An application message of a conversation whose protocol is pairwise or mixed.
     #[serde(rename = "conversation.pairwise")]
     Pairwise {
@@ -287,6 +296,7 @@ impl EventBody {
             Self::ConversationJoined { entry }
             | Self::Message { entry, .. }
             | Self::Name { entry, .. }
+            | Self::Renamed { entry, .. }
             | Self::Pairwise { entry, .. }
             | Self::Protocol { entry, .. }
             | Self::Commit { entry, .. }

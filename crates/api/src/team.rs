@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tertulia_domain::{RoleName, TeamId, UserId, role::ActionSet, team::TeamRole};
+use tertulia_domain::{ConversationId, Protocol, RoleName, TeamId, UserId, role::ActionSet, team::TeamRole};
 use utoipa::ToSchema;
 
 /// Makes a team.
@@ -110,4 +110,48 @@ pub struct ConversationRole {
 pub struct ConversationRoles {
     /// Ordered by name.
     pub roles: Vec<ConversationRole>,
+}
+
+/// Makes a channel of the caller's team. Its members come as those of a group do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewChannel {
+    /// Chosen at random by the client, so that a repeated request creates nothing twice.
+    #[schema(value_type = String, format = Uuid)]
+    pub conversation: ConversationId,
+    /// Its name, 1–256 characters. Unlike that of a group it is **not encrypted**: the hub and the whole team see it.
+    #[schema(example = "Announcements")]
+    pub name: String,
+    /// How its messages are to be encrypted: `mls`, also unless given, or `pairwise`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "mls")]
+    pub protocol: Protocol,
+}
+
+/// Gives a channel another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChannelName {
+    /// The name, 1–256 characters. The hub and the whole team see it.
+    #[schema(example = "Announcements")]
+    pub name: String,
+}
+
+/// A channel as the whole team sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Channel {
+    /// The conversation.
+    #[schema(value_type = String, format = Uuid)]
+    pub conversation: ConversationId,
+    /// Its name.
+    pub name: String,
+    /// How many members it has.
+    pub members: u64,
+    /// When it was made, milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// The channels of a team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Channels {
+    /// In the order in which they were made, at most 500.
+    pub channels: Vec<Channel>,
 }

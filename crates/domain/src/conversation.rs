@@ -37,6 +37,11 @@ impl ConversationType {
     pub const fn is_managed(self) -> bool {
         matches!(self, Self::Group | Self::Channel)
     }
+
+    /// Whether its name is known to the hub, for people who are not in it. All other names travel inside the encryption.
+    pub const fn has_public_name(self) -> bool {
+        matches!(self, Self::Channel)
+    }
 }
 
 /// The name of a group or channel: 1–256 characters without white space around them. Cheap to clone.

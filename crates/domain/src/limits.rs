@@ -79,6 +79,11 @@ pub const MAX_TEAM_INVITATIONS: usize = 100;
 /// Most roles for conversations that a team defines.
 pub const MAX_TEAM_ROLES: usize = 100;
 
+/// Most channels of a team.
+///
+/// Everybody in the team is shown all of them, in one answer.
+pub const MAX_TEAM_CHANNELS: usize = 500;
+
 /// Longest request body that is neither a message nor a commit bundle nor key packages, in bytes.
 ///
 /// The largest such body names a few hundred users.

@@ -2,7 +2,7 @@
 //!
 //! | | owner | admin | member |
 //! |---|---|---|---|
-//! | invite, define roles for conversations | yes | yes | no |
+//! | invite, define roles for conversations, make a channel | yes | yes | no |
 //! | remove a member | yes | yes | no |
 //! | remove an admin | yes | no | no |
 //! | remove an owner | yes | no | no |
@@ -23,7 +23,7 @@ use crate::{
 pub enum TeamRole {
     /// Everything. Who made the team is one.
     Owner,
-    /// Invites, removes members, and defines roles for conversations.
+    /// Invites, removes members, defines roles for conversations, and makes channels.
     Admin,
     /// Is in the team.
     Member,
@@ -53,6 +53,8 @@ pub enum TeamAction {
     Invite,
     /// Define or delete a role for conversations.
     DefineRoles,
+    /// Make a channel, whose name the whole team sees.
+    CreateChannel,
     /// Remove another member, who has this role.
     Remove(TeamRole),
     /// Change another member's role.
@@ -115,7 +117,10 @@ pub const fn allows(role: TeamRole, action: TeamAction) -> bool {
         TeamRole::Owner => true,
         TeamRole::Admin => matches!(
             action,
-            TeamAction::Invite | TeamAction::DefineRoles | TeamAction::Remove(TeamRole::Member)
+            TeamAction::Invite
+                | TeamAction::DefineRoles
+                | TeamAction::CreateChannel
+                | TeamAction::Remove(TeamRole::Member)
         ),
         TeamRole::Member => false,
     }
@@ -184,15 +189,17 @@ mod tests {
     const TABLE: &str = "
         invite          owner admin
         define-roles    owner admin
+        create-channel  owner admin
         remove-owner    owner
         remove-admin    owner
         remove-member   owner admin
         change-role     owner
     ";
 
-    const ACTIONS: [(&str, TeamAction); 6] = [
+    const ACTIONS: [(&str, TeamAction); 7] = [
         ("invite", TeamAction::Invite),
         ("define-roles", TeamAction::DefineRoles),
+        ("create-channel", TeamAction::CreateChannel),
         ("remove-owner", TeamAction::Remove(Owner)),
         ("remove-admin", TeamAction::Remove(Admin)),
         ("remove-member", TeamAction::Remove(Member)),

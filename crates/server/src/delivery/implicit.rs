@@ -35,6 +35,7 @@ pub(crate) fn show(
         team: None,
         access: BTreeSet::new(),
         access_roles: BTreeSet::new(),
+        name: None,
         subconversation: None,
     }))
 }

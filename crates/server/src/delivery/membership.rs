@@ -14,7 +14,7 @@ use crate::{
 use std::collections::BTreeSet;
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{
-    ConversationId, ConversationType, Protocol, Role, RoleName, UserId,
+    ConversationId, ConversationType, Protocol, Role, RoleName, TeamId, UserId,
     limits::MAX_PAIRWISE_MEMBERS,
     permission::{self, Candidate, Target},
     role::Action,
@@ -30,6 +30,20 @@ pub(crate) fn create_group(
     in_team: bool,
     now: i64,
 ) -> Result<(), ApiError> {
+    let team = if in_team { Some(team::for_conversation(tx, creator)?) } else { None };
+    create_managed(tx, conversation, (ConversationType::Group, protocol), creator, team, now).map(|_| ())
+}
+
+/// Creates a group or channel with its creator as admin, and says whether it was not there before: the same creator may ask
+/// for it again.
+pub(super) fn create_managed(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    (kind, protocol): (ConversationType, Protocol),
+    creator: UserId,
+    team: Option<TeamId>,
+    now: i64,
+) -> Result<bool, ApiError> {
     if protocol == Protocol::Mixed {
         let detail = "A new group's protocol is mls or pairwise; mixed is on the way from one to the other.";
         return Err(ApiError::new(Code::BadRequest, detail));
@@ -39,14 +53,13 @@ pub(crate) fn create_group(
     if !random || conversations::is_user(tx, conversation)? {
         return Err(ApiError::new(Code::BadRequest, "The id of a new group is a random UUID, of version 4."));
     }
-    let team = if in_team { Some(team::for_conversation(tx, creator)?) } else { None };
-    if conversations::create_group(tx, conversation, protocol, creator, team, now)? {
-        return Ok(());
+    if conversations::create_managed(tx, conversation, (kind, protocol), creator, team, now)? {
+        return Ok(true);
     }
     let own = conversations::find(tx, conversation, creator)?
-        .is_some_and(|access| access.kind == ConversationType::Group && access.role.is_admin());
+        .is_some_and(|access| access.kind == kind && access.role.is_admin());
     if own {
-        Ok(())
+        Ok(false)
     } else {
         Err(ApiError::new(Code::BadRequest, "This id cannot be used; choose another one at random."))
     }

@@ -1,6 +1,6 @@
 //! Application messages.
 
-use super::{access, check_may_send, pairwise::wrong_protocol};
+use super::{access, check_announces, check_may_send, pairwise::wrong_protocol};
 use crate::{
     error::ApiError,
     mls::ApplicationMessage,
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use tertulia_api::{Code, UserDevice, conversation::MessageAccepted};
-use tertulia_domain::{ConversationId, GroupId, permission};
+use tertulia_domain::{ConversationId, GroupId};
 
 /// How many epochs before the current one messages are taken from: the device may not have seen the last commits yet.
 const PAST_EPOCHS: u64 = 2;
@@ -35,7 +35,7 @@ pub(crate) fn accept(tx: &WriteTx<'_>, sent: &Sent) -> Result<MessageAccepted, A
     let Sent { conversation, sender, .. } = *sent;
     let access = access(tx, conversation, sender.user)?;
     if sent.kind == Kind::Name {
-        permission::check_rename(Some(&access.membership()))?;
+        check_announces(&access)?;
     }
     check_may_send(tx, conversation, sender.user, &access)?;
     // The same bytes get the same answer, also when the group has moved on meanwhile.

@@ -2,6 +2,7 @@
 //! between the handlers, which know HTTP, and the storage, which knows no rules.
 
 pub(crate) mod accounts;
+pub(crate) mod channels;
 pub(crate) mod commits;
 pub(crate) mod devices;
 pub(crate) mod implicit;
@@ -61,4 +62,13 @@ fn check_may_send(
         Some(other) if teams::same(connection, user, other)? => Ok(()),
         _ => Err(PermissionError::NotConnected { user: None }.into()),
     }
+}
+
+/// Whether the member may announce the conversation's name inside a message. A channel's is given to the hub.
+fn check_announces(access: &Access) -> Result<(), ApiError> {
+    permission::check_rename(Some(&access.membership()))?;
+    if access.kind.has_public_name() {
+        return Err(PermissionError::InvalidOperation { conversation_type: access.kind }.into());
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Pairwise messages, and the way of a conversation from them to MLS.
 
-use super::{access, check_may_send};
+use super::{access, check_announces, check_may_send};
 use crate::{
     error::ApiError,
     storage::{
@@ -37,7 +37,7 @@ pub(crate) fn accept(tx: &WriteTx<'_>, sent: &Sent) -> Result<PairwiseAccepted, 
     let Sent { conversation, sender, ref message, digest, now } = *sent;
     let access = access(tx, conversation, sender.user)?;
     if message.announces_name {
-        permission::check_rename(Some(&access.membership()))?;
+        check_announces(&access)?;
     }
     check_may_send(tx, conversation, sender.user, &access)?;
     // The same bytes get the same answer, whatever devices there are by now.

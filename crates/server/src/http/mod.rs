@@ -2,6 +2,7 @@
 
 mod accounts;
 mod auth;
+mod channels;
 mod commits;
 mod connections;
 mod conversations;
@@ -36,6 +37,7 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(ops::router().layer(json))
         .merge(accounts::router().layer(json))
         .merge(teams::router().layer(json))
+        .merge(channels::router().layer(json))
         .merge(users::router().layer(json))
         .merge(password::router().layer(json))
         .merge(devices::router().layer(key_packages))

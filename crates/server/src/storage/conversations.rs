@@ -56,16 +56,16 @@ pub(crate) fn create_one_to_one(
     insert(tx, id, ConversationType::Connection, Protocol::Mls, creator, now).map(|_| ())
 }
 
-/// Creates a group with its creator as admin. `false` if the id is taken.
-pub(crate) fn create_group(
+/// Creates a group or channel with its creator as admin. `false` if the id is taken.
+pub(crate) fn create_managed(
     tx: &WriteTx<'_>,
     id: ConversationId,
-    protocol: Protocol,
+    (kind, protocol): (ConversationType, Protocol),
     creator: UserId,
     team: Option<TeamId>,
     now: i64,
 ) -> Result<bool, ApiError> {
-    let created = insert(tx, id, ConversationType::Group, protocol, creator, now)?;
+    let created = insert(tx, id, kind, protocol, creator, now)?;
     if created {
         tx.prepare_cached("UPDATE conversations SET team = ?2 WHERE id = ?1")?
             .execute(params![Sql(id), team.map(Sql)])?;
@@ -367,7 +367,8 @@ pub(crate) fn show(
     let row = connection
         .prepare_cached(
             "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team,
-                    c.access, c.access_roles FROM conversations c
+                    c.access, c.access_roles, c.name
+             FROM conversations c
              JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user = ?2
                            AND m.left_position IS NULL
              WHERE c.id = ?1",
@@ -381,7 +382,8 @@ pub(crate) fn show(
 pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversation>, ApiError> {
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team,
-                c.access, c.access_roles FROM members m
+                c.access, c.access_roles, c.name
+         FROM members m
          JOIN conversations c ON c.id = m.conversation
          WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
@@ -409,6 +411,7 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         team: row.optional(8)?,
         access,
         access_roles,
+        name: row.get(11)?,
     })
 }
 
@@ -502,7 +505,7 @@ pub(crate) fn was_in(
 
 /// Notes that nobody is left in a conversation, for good. What its members do not need any more goes at once.
 pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> Result<(), ApiError> {
-    tx.prepare_cached("UPDATE conversations SET ended_at = ?2 WHERE id = ?1")?
+    tx.prepare_cached("UPDATE conversations SET ended_at = ?2, name = NULL WHERE id = ?1")?
         .execute(params![Sql(conversation), now])?;
     joins::end_all(tx, conversation)?;
     for table in ["groups", "leaves", "proposals", "conversation_roles"] {

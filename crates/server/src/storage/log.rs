@@ -37,10 +37,12 @@ pub(crate) enum Kind {
     Access,
     /// Somebody asks to come in.
     JoinRequest,
+    /// Another name of a channel.
+    Renamed,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Message,
         Self::Name,
         Self::Pairwise,
@@ -52,6 +54,7 @@ impl Kind {
         Self::Protocol,
         Self::Access,
         Self::JoinRequest,
+        Self::Renamed,
     ];
 
     /// The name that is stored.
@@ -68,6 +71,7 @@ impl Kind {
             Self::Protocol => "protocol",
             Self::Access => "access",
             Self::JoinRequest => "join-request",
+            Self::Renamed => "renamed",
         }
     }
 
@@ -127,6 +131,8 @@ pub(crate) enum Extra {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proof: Option<Base64>,
     },
+    /// Of a channel's name.
+    Renamed { name: String },
 }
 
 /// An entry to be appended.
@@ -264,6 +270,7 @@ mod tests {
             },
             Extra::JoinRequest { user, handle: "ana".into(), proof: Some(Base64(vec![1, 2])) },
             Extra::JoinRequest { user, handle: "ana".into(), proof: None },
+            Extra::Renamed { name: "Announcements".into() },
         ]
         .map(|extra| serde_json::to_string(&extra).unwrap());
         insta::assert_snapshot!(stored.join("\n"), @r#"
@@ -275,6 +282,7 @@ mod tests {
         {"access":["invite","code"],"access_roles":["team_member"]}
         {"user":"07070707-0707-0707-0707-070707070707","handle":"ana","proof":"AQI="}
         {"user":"07070707-0707-0707-0707-070707070707","handle":"ana"}
+        {"name":"Announcements"}
         "#);
         for text in stored {
             let read: Extra = serde_json::from_str(&text).unwrap();

@@ -4,6 +4,7 @@
 //! that only read take a connection and so work in both. What the rules say is decided in `tertulia-domain`.
 
 pub(crate) mod accounts;
+pub(crate) mod channels;
 pub(crate) mod connections;
 pub(crate) mod conversations;
 pub(crate) mod devices;
@@ -44,6 +45,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema-5.sql")),
     M::up(include_str!("schema-6.sql")),
     M::up(include_str!("schema-7.sql")),
+    M::up(include_str!("schema-9.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
