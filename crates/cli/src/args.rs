@@ -2,6 +2,7 @@
 //! `docs/cli.md` are made from it.
 
 mod account;
+mod channel;
 mod client;
 mod help;
 mod home;
@@ -12,6 +13,7 @@ mod team;
 pub(crate) use account::{
     AccountCommand, ChangePasswordArgs, DeviceCommand, ProfileArgs, ProofArgs, SearchArgs,
 };
+pub(crate) use channel::ChannelCommand;
 pub(crate) use client::{
     ConnectionArgs, ConversationArg, GroupCommand, LogInArgs, OfflineArg, PasswordArgs, ReadArgs, SendArgs,
     SignUpArgs, SubArgs, SubCommand,
@@ -141,6 +143,9 @@ pub(crate) enum Command {
     /// Make groups and manage them
     #[command(subcommand, after_help = help::GROUP)]
     Group(GroupCommand),
+    /// Make groups that your whole team sees, and list them
+    #[command(subcommand, after_help = help::CHANNEL)]
+    Channel(ChannelCommand),
     /// Take part in something within a conversation, such as a call
     #[command(subcommand, after_help = help::SUB)]
     Sub(SubCommand),
@@ -232,6 +237,9 @@ mod tests {
             "role list --json",
             "role delete scribe",
             "group role Thursday @bob scribe",
+            "channel create Announcements",
+            "channel create Announcements @bob carol --protocol pairwise --json",
+            "channel list",
             "group create Thursday --team @bob",
             "group create Thursday",
             "group create 'Book club' @bob carol",

@@ -1,6 +1,7 @@
 //! The commands, each a few calls to the SDK and one to the output.
 
 mod account;
+mod channel;
 mod connections;
 mod conversations;
 mod documents;
@@ -52,6 +53,7 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Team(command) => team::team(session, command).await,
         Command::List(args) => conversations::list(session, args).await,
         Command::Group(group) => conversations::group(session, group).await,
+        Command::Channel(command) => channel::channel(session, command).await,
         Command::Sub(command) => sub::sub(session, command).await,
         Command::Warnings(args) => account::warnings(session, args).await,
         Command::Send(args) => messages::send(session, args).await,

@@ -92,6 +92,10 @@ impl Output {
         self.one(conversation, human::conversation)
     }
 
+    pub(crate) fn channels(self, channels: &[view::Channel]) -> Result<(), CliError> {
+        self.all(channels, |channels| human::channels(channels, &Page::stdout()))
+    }
+
     pub(crate) fn members(self, members: &[view::Member]) -> Result<(), CliError> {
         self.all(members, |members| human::members(members, &Page::stdout()))
     }

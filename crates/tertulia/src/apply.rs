@@ -7,7 +7,7 @@ mod messages;
 mod rows;
 mod suspicions;
 
-use self::rows::put_user;
+use self::rows::{put_public_name, put_user};
 pub(crate) use self::{
     carried::note_policy,
     rows::{put_connection, put_conversation, put_subconversation},
@@ -160,6 +160,10 @@ impl Page<'_> {
                     return self.suspect(conversation, Suspicion::TurnedBack { protocol });
                 }
                 Ok(self.tx.store_write(move |w| w.advance_protocol(conversation, protocol).map(drop))?)
+            }
+            EventBody::Renamed { entry, name } => {
+                let channel = entry.conversation;
+                Ok(self.tx.store_write(move |w| put_public_name(w, channel, Some(&name)))?)
             }
             EventBody::Commit { entry, epoch, commit, welcome, message } => {
                 let conversation = entry.conversation;

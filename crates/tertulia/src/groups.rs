@@ -21,6 +21,7 @@ use tertulia_domain::{
     policy::{AddPermission, JoinProof, LinkKey, Policy},
 };
 use tertulia_mls::{CommitOptions, EngineError, RejectReason, TransactionContext};
+use tertulia_store::ConversationRow;
 
 /// In how many conversations keys are rotated at once, so that a synchronisation does not take long.
 const ROTATIONS: usize = 8;
@@ -248,8 +249,8 @@ impl Client {
             return Ok(Attempt::Done);
         }
         // Who joins by Welcome cannot read what was said before, the name neither.
-        let name = self.inner().store.read(|r| r.conversation(conversation))?.and_then(|row| row.name);
-        let announcement = match name.and_then(|name| name.parse().ok()) {
+        let row = self.inner().store.read(|r| r.conversation(conversation))?;
+        let announcement = match row.as_ref().and_then(announced_name) {
             // While the protocol is mixed, names go pairwise too.
             Some(name) if !add.is_empty() && !self.protocol(conversation)?.sends_pairwise() => {
                 Some(self.announcement(conversation, &name)?)
@@ -320,6 +321,12 @@ impl Client {
         let (sender, room) = self.uris(self.me().user, conversation);
         Ok(MimiContent::name_announcement(name.as_str()).with_origin(&sender, &room).encode()?)
     }
+}
+
+/// The name that the members of a conversation tell each other. A channel's they have from the hub.
+pub(crate) fn announced_name(row: &ConversationRow) -> Option<ConversationName> {
+    let name = row.name.as_deref().filter(|_| !row.record.kind.has_public_name());
+    name.and_then(|name| name.parse().ok())
 }
 
 /// The group data with which the policy is changed. None if it is so already.

@@ -32,6 +32,7 @@
 mod account;
 mod apply;
 mod builder;
+mod channels;
 mod client;
 mod connections;
 mod devices;
@@ -60,14 +61,14 @@ pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
 pub use joining::{JoinRequest, Joined, LinkInfo, LinkOptions, LinkPreview};
 pub use model::{
-    ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,
+    Channel, ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,
     OwnDeviceMessage, Profile, SubMember, SyncReport, Team, TeamMember,
 };
 pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_api::join_link::{JoinLink, JoinLinkError};
 pub use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, Role,
+    ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, Role,
     RoleName, SubconversationName, TeamId, UserId,
     access::{Access, AccessError, AccessMode, AccessRole},
     connection::Status as ConnectionStatus,

@@ -4,12 +4,23 @@ use crate::{
     Client, Conversation, Error, ErrorKind, Result, SyncReport,
     groups::{Change, PolicyChange},
 };
-use tertulia_api::{Code, policy::decode};
+use tertulia_api::{Code, policy::decode, team::NewChannel};
 use tertulia_domain::{
     ConversationId, ConversationName, Handle, Protocol, RoleName, UserId,
     policy::{AddPermission, Policy},
 };
 use tertulia_store::OutboxKind;
+
+/// Whose a group is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// Its members' alone.
+    Nobodys,
+    /// The user's team's: who leaves the team leaves it.
+    Teams,
+    /// The same, and the whole team sees its name: a channel.
+    WholeTeams,
+}
 
 impl Client {
     /// Makes a group with this name and these members. Each must be connected with the user.
@@ -33,7 +44,7 @@ impl Client {
         members: &[Handle],
         protocol: Protocol,
     ) -> Result<Conversation> {
-        self.create_group_in(name, members, protocol, false).await
+        self.create_managed(name, members, protocol, Home::Nobodys).await
     }
 
     /// Makes a group of the user's team: who leaves the team leaves it. Its members need not be in the team.
@@ -47,15 +58,16 @@ impl Client {
         members: &[Handle],
         protocol: Protocol,
     ) -> Result<Conversation> {
-        self.create_group_in(name, members, protocol, true).await
+        self.create_managed(name, members, protocol, Home::Teams).await
     }
 
-    async fn create_group_in(
+    /// Makes a group or channel.
+    pub(crate) async fn create_managed(
         &self,
         name: &str,
         members: &[Handle],
         protocol: Protocol,
-        team: bool,
+        home: Home,
     ) -> Result<Conversation> {
         let name: ConversationName = name.parse()?;
         // All that can be refused is asked first, so that no empty group is left behind.
@@ -64,7 +76,7 @@ impl Client {
             self.check_connected(&members)?;
         }
         let id = ConversationId::random();
-        let made = self.inner().hub.create_conversation(id, protocol, team).await?;
+        let made = self.create_at_hub(id, &name, protocol, home).await?;
         let mut tx = self.inner().session.new_transaction().await?;
         let (fetched, known) = (made.clone(), name.clone());
         tx.store_write(move |w| {
@@ -72,9 +84,10 @@ impl Client {
             w.set_name(id, known.as_str(), true)
         })?;
         tx.finish().await?;
+        let announced = Some(&name).filter(|_| !made.kind.has_public_name());
         let begun = match protocol {
-            Protocol::Pairwise => self.begin_pairwise(id, members, &name).await,
-            _ => self.begin(&made, &members, Some(&name)).await,
+            Protocol::Pairwise => self.begin_pairwise(id, members, announced).await,
+            _ => self.begin(&made, &members, announced).await,
         };
         if let Err(refused) = begun {
             if refused.kind() != ErrorKind::Transient {
@@ -86,16 +99,36 @@ impl Client {
         self.caught_up(id).await
     }
 
-    /// Adds the first members of a pairwise group, and tells them its name.
+    async fn create_at_hub(
+        &self,
+        id: ConversationId,
+        name: &ConversationName,
+        protocol: Protocol,
+        home: Home,
+    ) -> Result<tertulia_api::conversation::Conversation> {
+        let hub = &self.inner().hub;
+        Ok(match home {
+            Home::Nobodys => hub.create_conversation(id, protocol, false).await?,
+            Home::Teams => hub.create_conversation(id, protocol, true).await?,
+            Home::WholeTeams => {
+                let team = hub.team().await?.team;
+                let new = NewChannel { conversation: id, name: name.to_string(), protocol };
+                hub.create_channel(team, &new).await?
+            }
+        })
+    }
+
+    /// Adds the first members of a pairwise group, and tells them its name if it is they who keep it.
     async fn begin_pairwise(
         &self,
         id: ConversationId,
         members: Vec<UserId>,
-        name: &ConversationName,
+        name: Option<&ConversationName>,
     ) -> Result<()> {
         if !members.is_empty() {
             self.inner().hub.add_members(id, members).await?;
         }
+        let Some(name) = name else { return Ok(()) };
         let content = self.announcement(id, name)?;
         match self.send_content(id, OutboxKind::Name, content).await {
             // It is safe in the outbox, and the next synchronisation tells it.
@@ -180,7 +213,7 @@ impl Client {
         Ok(())
     }
 
-    /// Gives a group another name, which only its members can read.
+    /// Gives a group another name, which only its members can read; or a channel, whose name the hub and the team see.
     ///
     /// # Errors
     ///
@@ -188,8 +221,13 @@ impl Client {
     pub async fn rename(&self, id: ConversationId, name: &str) -> Result<Conversation> {
         self.check_group(id)?;
         let name: ConversationName = name.parse()?;
-        let content = self.announcement(id, &name)?;
-        self.send_content(id, OutboxKind::Name, content).await?;
+        let row = self.inner().store.read(|r| r.conversation(id))?;
+        if row.is_some_and(|row| row.record.kind.has_public_name()) {
+            self.inner().hub.rename_channel(id, name.as_str()).await?;
+        } else {
+            let content = self.announcement(id, &name)?;
+            self.send_content(id, OutboxKind::Name, content).await?;
+        }
         self.caught_up(id).await
     }
 

@@ -2,8 +2,8 @@
 
 use crate::Noticed;
 use tertulia_domain::{
-    ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, RoleName,
-    TeamId, UserId, connection::Status as ConnectionStatus, team::TeamRole,
+    ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale,
+    Protocol, RoleName, TeamId, UserId, connection::Status as ConnectionStatus, team::TeamRole,
 };
 use url::Url;
 
@@ -131,7 +131,8 @@ pub struct Conversation {
     pub id: ConversationId,
     /// What it is.
     pub kind: ConversationType,
-    /// Its name: `@handle` of the other user for a 1:1, the announced name for a group, once it is known here.
+    /// Its name: `@handle` of the other user for a 1:1, the announced name for a group, once it is known here, and
+    /// of a channel the one that the hub and the team see.
     pub name: Option<String>,
     /// Its members.
     pub members: Vec<Member>,
@@ -141,6 +142,22 @@ pub struct Conversation {
     pub active: bool,
     /// How its messages are encrypted.
     pub protocol: Protocol,
+}
+
+/// A channel of the user's team, as everybody in the team sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Channel {
+    /// The conversation.
+    pub id: ConversationId,
+    /// Its name, which the hub knows.
+    pub name: ConversationName,
+    /// How many members it has.
+    pub members: u64,
+    /// When it was made, milliseconds since 1970.
+    pub created_at: i64,
+    /// Whether the user is in it, as far as this home knows.
+    pub joined: bool,
 }
 
 /// A text in a conversation.

@@ -3,6 +3,7 @@
 use crate::{
     Client, Error, Message, Result, SyncReport,
     client::now,
+    groups::announced_name,
     pairwise,
     sync::{may_talk, tolerate},
 };
@@ -69,9 +70,9 @@ impl Client {
         self.check_may_send(&row)?;
         let (sender, room) = self.uris(self.me().user, id);
         let mut content = MimiContent::markdown(text).with_origin(&sender, &room);
-        if let Some(name) = &row.name {
+        if let Some(name) = announced_name(&row) {
             // A device that joined by itself learns the name by the next message.
-            content = content.with_conversation_name(name);
+            content = content.with_conversation_name(name.as_str());
         }
         Ok(content.encode()?)
     }
@@ -277,7 +278,7 @@ impl Client {
     /// Tells a further device of the user the conversation's name.
     pub(crate) async fn queue_announcement(&self, conversation: ConversationId) -> Result<()> {
         let row = self.inner().store.read(|r| r.conversation(conversation))?;
-        if let Some(name) = row.and_then(|row| row.name).and_then(|name| name.parse().ok()) {
+        if let Some(name) = row.as_ref().and_then(announced_name) {
             let content = self.announcement(conversation, &name)?;
             self.enqueue(conversation, OutboxKind::Message, content).await?;
         }

@@ -120,6 +120,7 @@ impl SubConversation {
             team: None,
             access: BTreeSet::new(),
             access_roles: BTreeSet::new(),
+            name: None,
         };
         let mut tx = self.client.inner().session.new_transaction().await?;
         tx.store_write(move |w| {

@@ -21,13 +21,13 @@ use tertulia_api::{
         PairwiseKeyUpload, ProtocolUpdate,
     },
     team::{
-        ConversationRole, ConversationRoles, Invitation, JoinTeam, NewInvitation, NewTeam, Team, TeamMembers,
-        TeamRoleUpdate,
+        ChannelName, Channels, ConversationRole, ConversationRoles, Invitation, JoinTeam, NewChannel,
+        NewInvitation, NewTeam, Team, TeamMembers, TeamRoleUpdate,
     },
 };
 use tertulia_domain::{
-    ConversationId, DeviceId, Handle, Protocol, RoleName, SubconversationName, UserId, connection::Status,
-    team::TeamRole,
+    ConversationId, DeviceId, Handle, Protocol, RoleName, SubconversationName, TeamId, UserId,
+    connection::Status, team::TeamRole,
 };
 
 type Result<T> = std::result::Result<T, TransportError>;
@@ -215,6 +215,22 @@ impl Hub {
     /// Deletes a role of the user's team.
     pub async fn delete_role(&self, name: &RoleName) -> Result<()> {
         self.bytes(self.request(Method::DELETE, &format!("v1/team/roles/{name}"))?).await.map(drop)
+    }
+
+    /// The channels of the user's team.
+    pub async fn channels(&self, team: TeamId) -> Result<Channels> {
+        self.get(&format!("v1/teams/{team}/channels")).await
+    }
+
+    /// Makes a channel of the user's team.
+    pub async fn create_channel(&self, team: TeamId, channel: &NewChannel) -> Result<Conversation> {
+        self.send(Method::POST, &format!("v1/teams/{team}/channels"), channel).await
+    }
+
+    /// Gives a channel another name.
+    pub async fn rename_channel(&self, id: ConversationId, name: &str) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("v1/conversations/{id}/channel-name"))?;
+        self.bytes(request.json(&ChannelName { name: name.to_owned() })).await.map(drop)
     }
 
     /// Changes the role of a member of the user's team.

@@ -97,6 +97,16 @@ Examples:
   tertulia group create Friday --protocol pairwise @bob
   tertulia group migrate Friday";
 
+pub(super) const CHANNEL: &str = "\
+Examples:
+  tertulia channel create Announcements @bob @carol
+  tertulia channel list
+  tertulia group add Announcements @dave
+  tertulia group rename Announcements News
+
+The name of a channel is not encrypted: the hub knows it, and shows it to
+the whole team. The name of a group only its members can read.";
+
 pub(super) const SUB: &str = "\
 Examples:
   tertulia sub join Thursday call
@@ -142,7 +152,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
     ("Teams", &["team", "role"]),
-    ("Conversations", &["list", "send", "read", "group", "sub"]),
+    ("Conversations", &["list", "send", "read", "group", "channel", "sub"]),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),
 ];

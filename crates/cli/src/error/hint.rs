@@ -83,6 +83,9 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("already-in-team", _) => "`tertulia team leave` leaves it".into(),
         ("last-owner", _) => "make somebody else owner first: `tertulia team role HANDLE owner`".into(),
         ("same-team", _) => "you are connected with everybody in your team; `tertulia team members` shows them".into(),
+        ("action-denied", Command::Channel(_)) => {
+            "owners and admins of a team make channels; `tertulia team members` shows who they are".into()
+        }
         ("action-denied", Command::Team(_)) => "`tertulia team members` shows who is owner or admin".into(),
         ("no-secret", Command::Password(_)) => {
             "TERTULIA_PASSWORD and TERTULIA_NEW_PASSWORD, or two lines of standard input with `--password-stdin`, \

@@ -11,9 +11,9 @@ use tertulia::{ConnectionStatus, ConversationType, DisplayName, Handle, Locale, 
 use super::{
     text,
     view::{
-        ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key, Me,
-        Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Secret, SubConversation,
-        Team, TeamMember, Warning,
+        ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Invitation,
+        Key, Me, Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Secret,
+        SubConversation, Team, TeamMember, Warning,
     },
 };
 
@@ -209,6 +209,22 @@ pub(crate) fn conversation(conversation: &Conversation) -> String {
     } else {
         format!("{name}: you are no longer in it\n{DIM}{}{DIM:#}\n", conversation.id)
     }
+}
+
+pub(crate) fn channels(channels: &[Channel], page: &Page) -> String {
+    if channels.is_empty() {
+        return "Your team has no channels. `tertulia channel create NAME` makes one.\n".to_owned();
+    }
+    let rows = channels.iter().map(|channel| {
+        let here = if channel.joined { "you are in it" } else { "" };
+        vec![
+            Cell::new(text::one_line(channel.name.as_str())),
+            Cell::new(channel.members).set_alignment(CellAlignment::Right),
+            Cell::new(here),
+            Cell::new(channel.id),
+        ]
+    });
+    table(["NAME", "MEMBERS", "", "CONVERSATION"], &[1, 3], rows, page)
 }
 
 pub(crate) fn members(members: &[Member], page: &Page) -> String {
@@ -437,6 +453,8 @@ mod tests {
             team_members(&samples::team_members(), &PAGE),
             invitation(&samples::invitation(), &PAGE),
             roles(&samples::roles(), &PAGE),
+            channels(&samples::channels(), &PAGE),
+            channels(&[], &PAGE),
         ];
         insta::assert_snapshot!(plain(&all.join("\n")));
     }

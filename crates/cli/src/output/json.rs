@@ -121,6 +121,11 @@ mod tests {
     }
 
     #[test]
+    fn channels() {
+        insta::assert_snapshot!(samples::channels().iter().map(line).collect::<String>());
+    }
+
+    #[test]
     fn a_text_comes_back_whole_and_does_nothing_to_a_terminal() {
         let text = "a\nb\t\"c\"\\ \u{1b}[31m \u{9b}31m \u{7f} \u{202e} \u{e0041} é ☕";
         let printed = line(&text);

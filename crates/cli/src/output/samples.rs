@@ -9,8 +9,9 @@ use tertulia::{
 use url::Url;
 
 use super::view::{
-    ChangedPassword, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key, Me, Member,
-    Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Team, TeamMember, Warning, address,
+    ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key,
+    Me, Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Team, TeamMember, Warning,
+    address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -206,4 +207,16 @@ pub(crate) fn invitation() -> Invitation {
 pub(crate) fn roles() -> Vec<Role> {
     let actions = [Action::ModifyName, Action::Leave].into_iter().collect();
     vec![Role { name: "scribe".parse().unwrap(), actions }]
+}
+
+pub(crate) fn channels() -> Vec<Channel> {
+    [(4, "Announcements", 12, true), (5, "Café ☕", 1, false)]
+        .map(|(number, name, members, joined)| Channel {
+            id: conversation_id(number),
+            name: name.parse().unwrap(),
+            members,
+            created_at: Moment::from_millis(EVENING),
+            joined,
+        })
+        .into()
 }

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
-    ActionSet, ConnectionStatus, ConversationId, ConversationType, DeviceId, DisplayName, Domain, Handle,
-    Locale, Protocol, RoleName, TeamId, TeamRole, UserId,
+    ActionSet, ConnectionStatus, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName,
+    Domain, Handle, Locale, Protocol, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 use zeroize::Zeroizing;
@@ -223,6 +223,26 @@ impl From<tertulia::Conversation> for Conversation {
             active: conversation.active,
             protocol: conversation.protocol,
         }
+    }
+}
+
+/// A line of `channel list`.
+#[derive(Serialize)]
+pub(crate) struct Channel {
+    #[serde(rename = "conversation")]
+    pub(crate) id: ConversationId,
+    pub(crate) name: ConversationName,
+    pub(crate) members: u64,
+    pub(crate) created_at: Moment,
+    /// Whether this user is in it.
+    pub(crate) joined: bool,
+}
+
+impl From<tertulia::Channel> for Channel {
+    fn from(channel: tertulia::Channel) -> Self {
+        let created_at = Moment::from_millis(channel.created_at);
+        let tertulia::Channel { id, name, members, joined, .. } = channel;
+        Self { id, name, members, created_at, joined }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod backups;
+mod channels;
 mod concurrency;
 mod connections;
 mod devices;

@@ -27,7 +27,7 @@ pub struct ConversationRecord {
 pub struct ConversationRow {
     /// As the hub describes it.
     pub record: ConversationRecord,
-    /// Its name, if one was announced.
+    /// Its name, if one was announced, or of a channel as the hub has it.
     pub name: Option<String>,
     /// Whether this device is in its MLS group.
     pub joined: bool,
@@ -187,10 +187,18 @@ impl WriteTx<'_> {
         Ok(known.is_some_and(|known| known <= to))
     }
 
-    /// Gives a conversation a name. One that is known stays, unless `replace`.
+    /// Gives a group the name that a message announced. One that is known stays, unless `replace`. Nothing else has a name
+    /// that messages announce.
     pub fn set_name(&mut self, id: ConversationId, name: &str, replace: bool) -> Result<(), StoreError> {
-        let sql = "UPDATE conversations SET name = ?2 WHERE id = ?1 AND kind IN ('group', 'channel') AND (name IS NULL OR ?3)";
+        let sql =
+            "UPDATE conversations SET name = ?2 WHERE id = ?1 AND kind = 'group' AND (name IS NULL OR ?3)";
         execute(&self.tx, sql, (id.as_uuid(), name, replace)).map(drop)
+    }
+
+    /// Gives a channel the name that the hub has for it. Nothing else has a name that the hub knows.
+    pub fn set_public_name(&mut self, id: ConversationId, name: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET name = ?2 WHERE id = ?1 AND kind = 'channel'";
+        execute(&self.tx, sql, (id.as_uuid(), name)).map(drop)
     }
 
     /// Notes that the hub's group has reached this epoch.

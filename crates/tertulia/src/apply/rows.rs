@@ -4,7 +4,7 @@ use tertulia_api::{
     connection::Connection,
     conversation::{Conversation, SubconversationAddress},
 };
-use tertulia_domain::{GroupId, UserId};
+use tertulia_domain::{ConversationId, ConversationName, GroupId, UserId};
 use tertulia_store::{ConversationRecord, MemberRecord, StoreError, WriteTx};
 
 /// Writes a connection as the hub describes it.
@@ -31,6 +31,7 @@ pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation)
         put_group(w, conversation)?;
         w.set_epoch(conversation.conversation, conversation.epoch)?;
     }
+    put_public_name(w, conversation.conversation, conversation.name.as_deref())?;
     let mut members = Vec::with_capacity(conversation.members.len());
     for member in &conversation.members {
         put_user(w, member.user, &member.handle)?;
@@ -62,6 +63,18 @@ pub(crate) fn put_subconversation(
     put_conversation(w, conversation)?;
     put_group(w, conversation)?;
     w.set_epoch(conversation.conversation, conversation.epoch)
+}
+
+/// Writes the name of a channel, if it is one: a hub's word is checked like anybody's.
+pub(super) fn put_public_name(
+    w: &mut WriteTx<'_>,
+    channel: ConversationId,
+    name: Option<&str>,
+) -> Result<(), StoreError> {
+    match name.and_then(|name| name.parse::<ConversationName>().ok()) {
+        Some(name) => w.set_public_name(channel, name.as_str()),
+        None => Ok(()),
+    }
 }
 
 /// Writes a user's handle, if it is one: a hub's word is checked like anybody's.
