@@ -3,10 +3,10 @@
 use crate::bytes::Base64;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tertulia_domain::{DeviceId, UserId};
+use tertulia_domain::{AccountKind, DeviceId, UserId};
 use utoipa::ToSchema;
 
-/// A handle with its password: the body of sign-up and log-in.
+/// A handle with its password: the body of log-in.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct Credentials {
     /// 2–32 characters of `a-z 0-9 _ . -`.
@@ -21,6 +21,35 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("handle", &self.handle).finish_non_exhaustive()
     }
+}
+
+/// An account to be made: the body of sign-up.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct NewAccount {
+    /// 2–32 characters of `a-z 0-9 _ . -`, not beginning with `guest-`.
+    #[schema(example = "alice")]
+    pub handle: String,
+    /// 8–1024 bytes of UTF-8.
+    #[schema(format = Password)]
+    pub password: String,
+    /// `person`, also unless given, or `service` for a program. Everybody sees it.
+    #[serde(default)]
+    #[schema(value_type = String, example = "person")]
+    pub kind: AccountKind,
+}
+
+impl fmt::Debug for NewAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewAccount").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+/// A guest account to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewGuest {
+    /// The display name, 1–128 characters.
+    #[schema(example = "Ana")]
+    pub name: String,
 }
 
 /// The password once more: who holds a session alone, such as somebody who found an open laptop, does not do what cannot be
@@ -68,6 +97,13 @@ pub struct Session {
     /// The hub's domain, which completes ids outside this hub.
     #[schema(example = "chat.example.org")]
     pub domain: String,
+    /// What the account is.
+    #[serde(default, skip_serializing_if = "AccountKind::is_person")]
+    #[schema(value_type = Option<String>, example = "guest")]
+    pub kind: AccountKind,
+    /// Of a guest, when the account ends, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
 }
 
 impl fmt::Debug for Session {
@@ -95,6 +131,13 @@ pub struct Me {
     /// The user's locale, a language tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
+    /// What the account is.
+    #[serde(default, skip_serializing_if = "AccountKind::is_person")]
+    #[schema(value_type = Option<String>, example = "service")]
+    pub kind: AccountKind,
+    /// Of a guest, when the account ends, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
 }
 
 /// A user as others see them.
@@ -111,6 +154,10 @@ pub struct User {
     /// The user's locale, a language tag. Only for who is connected with the user, or the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
+    /// What the account is: `person` if absent, `guest` or `service`.
+    #[serde(default, skip_serializing_if = "AccountKind::is_person")]
+    #[schema(value_type = Option<String>, example = "service")]
+    pub kind: AccountKind,
 }
 
 /// Users that were found.

@@ -4,7 +4,7 @@ use crate::{bytes::Base64, error::UserDevice};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tertulia_domain::{
-    ConversationId, ConversationType, Protocol, RoleName, SubconversationName, TeamId, UserId,
+    AccountKind, ConversationId, ConversationType, Protocol, RoleName, SubconversationName, TeamId, UserId,
     access::{AccessMode, AccessRole},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -24,6 +24,10 @@ pub struct Member {
     /// What the user may do: `admin` or `member`.
     #[schema(value_type = String, example = "member")]
     pub role: RoleName,
+    /// What the account is: `person` if absent, `guest` or `service`.
+    #[serde(default, skip_serializing_if = "AccountKind::is_person")]
+    #[schema(value_type = Option<String>, example = "service")]
+    pub kind: AccountKind,
 }
 
 /// A conversation as one of its members sees it.

@@ -81,6 +81,8 @@ codes! {
     SameTeam = "same-team", 403, Accept, "Members of one team are always connected.";
     NoTeam = "no-team", 404, Accept, "The user is in no team.";
     AlreadyInTeam = "already-in-team", 403, Accept, "The user is in a team, and can be in one only.";
+    GuestDenied = "guest-denied", 403, Accept, "A guest cannot do that; it takes an account.";
+    GuestsOff = "guests-off", 403, Accept, "This hub takes no guests.";
     InvalidInvitation = "invalid-invitation", 404, Accept, "There is no such invitation, or it was used or has expired.";
     LastOwner = "last-owner", 403, Accept, "A team cannot be left without an owner.";
     TeamLimit = "team-limit", 403, Accept, "The team has as many members, invitations, roles or channels as this hub allows.";

@@ -68,6 +68,16 @@ pub enum EventBody {
         /// How many are left, the last-resort one not counted.
         count: u32,
     },
+    /// A device of the user has few one-time keys for pairwise sessions left, so that it is to upload more. Told once, until
+    /// it has enough again.
+    #[serde(rename = "device.pairwise-keys-low")]
+    PairwiseKeysLow {
+        /// The device.
+        #[schema(value_type = String)]
+        device: DeviceId,
+        /// How many are left, the fallback key not counted.
+        count: u32,
+    },
     /// Somebody whom the user was connected with has deleted their account. Their 1:1 has ended.
     #[serde(rename = "user.deleted")]
     UserDeleted {
@@ -287,6 +297,7 @@ impl EventBody {
             | Self::DeviceAdded { .. }
             | Self::DeviceRemoved { .. }
             | Self::KeyPackagesLow { .. }
+            | Self::PairwiseKeysLow { .. }
             | Self::UserDeleted { .. }
             | Self::TeamMemberJoined { .. }
             | Self::TeamMemberLeft { .. }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tertulia_domain::{ConversationId, Protocol, RoleName, TeamId, UserId, role::ActionSet, team::TeamRole};
+use tertulia_domain::{
+    AccountKind, ConversationId, Protocol, RoleName, TeamId, UserId, role::ActionSet, team::TeamRole,
+};
 use utoipa::ToSchema;
 
 /// Makes a team.
@@ -41,6 +43,10 @@ pub struct TeamMember {
     pub role: TeamRole,
     /// When the user joined, milliseconds since 1970.
     pub joined_at: i64,
+    /// What the account is: `person` if absent, `guest` or `service`.
+    #[serde(default, skip_serializing_if = "AccountKind::is_person")]
+    #[schema(value_type = Option<String>, example = "service")]
+    pub kind: AccountKind,
 }
 
 /// The members of the caller's team.

@@ -2,7 +2,7 @@
 //!
 //! This crate **owns** the [ids] of users, devices, conversations and hubs; the [types and names of
 //! conversations](conversation) and of [subconversations](subconversation); [roles](role) and the [checks](permission) that
-//! follow from them; who is [admitted](access); [profiles](profile); [teams](team); the [connection] state machine; the [protocols](protocol) of
+//! follow from them; who is [admitted](access); [kinds of accounts](account); [profiles](profile); [teams](team); the [connection] state machine; the [protocols](protocol) of
 //! conversations and for whom [pairwise] messages must be; and the [limits] that both sides keep. Server and client use the
 //! same ones.
 //!
@@ -33,6 +33,7 @@
 //! ```
 
 pub mod access;
+pub mod account;
 pub mod connection;
 pub mod conversation;
 pub mod ids;
@@ -49,6 +50,7 @@ pub mod succession;
 pub mod team;
 mod text;
 
+pub use account::AccountKind;
 pub use conversation::{ConversationName, ConversationNameError, ConversationType};
 pub use ids::{
     ConversationId, DeviceAddress, DeviceId, Domain, GroupId, Handle, OneToOne, Sequence, TeamId, UserId,

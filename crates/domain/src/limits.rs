@@ -3,7 +3,7 @@
 //! Lengths of names are with their types: [`Handle`](crate::ids::Handle), [`Domain`](crate::ids::Domain),
 //! [`ConversationName`](crate::conversation::ConversationName).
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Longest application message (an MLS `PrivateMessage`), in bytes.
 ///
@@ -46,6 +46,19 @@ pub const MAX_KEY_PACKAGES: usize = 200;
 ///
 /// So many invitations can still come before the last-resort one is used, which is used more than once.
 pub const KEY_PACKAGES_LOW: u32 = 20;
+
+/// One-time keys of a device at a hub below which its owner is told to make more.
+///
+/// So many sessions can still be begun before the fallback key is used, which is used more than once.
+pub const ONE_TIME_KEYS_LOW: u32 = 20;
+
+/// How long a guest is let in, unless the hub is configured otherwise: for a day's meeting.
+pub const GUEST_LIFETIME: Duration = Duration::from_hours(24);
+
+/// Longest time that a hub lets guests in for: 30 days.
+///
+/// Who stays longer has an account of their own: a guest cannot remove a lost device, nor come back with another.
+pub const MAX_GUEST_LIFETIME: Duration = Duration::from_hours(30 * 24);
 
 /// Most devices of one user.
 ///

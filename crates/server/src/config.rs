@@ -23,6 +23,9 @@ pub struct ServerConfig {
     /// Whether `/metrics` answers everybody. Otherwise it answers only who asks from the same machine and not through a
     /// proxy: counters that can be read at any time tell when people write, and how much.
     pub metrics_public: bool,
+    /// How long guests are let in, at most 30 days; none if they are not. A day by default: on a hub where everybody can make
+    /// an account, somebody without one comes no closer to anybody.
+    pub guest_lifetime: Option<Duration>,
     /// What the hub allows.
     pub limits: Limits,
 }
@@ -61,6 +64,8 @@ pub struct Limits {
     pub pairwise_message_bytes: usize,
     /// Most one-time keys for pairwise sessions kept for a device.
     pub one_time_keys_per_device: usize,
+    /// One-time keys of a device below which its owner is told.
+    pub one_time_keys_low: u32,
     /// Most users in one claim of key packages, and devices in one of keys for pairwise sessions.
     pub users_per_request: usize,
     /// Longest time that a request may take, the waiting for an event aside.
@@ -109,6 +114,7 @@ impl ServerConfig {
             tls: None,
             behind_proxy: false,
             metrics_public: false,
+            guest_lifetime: Some(limits::GUEST_LIFETIME),
             limits: Limits::default(),
         }
     }
@@ -128,6 +134,7 @@ impl Default for Limits {
             key_packages_low: limits::KEY_PACKAGES_LOW,
             pairwise_message_bytes: limits::MAX_PAIRWISE_MESSAGE_BYTES,
             one_time_keys_per_device: limits::MAX_ONE_TIME_KEYS,
+            one_time_keys_low: limits::ONE_TIME_KEYS_LOW,
             users_per_request: limits::MAX_USERS_PER_REQUEST,
             request_timeout: Duration::from_secs(30),
             key_package_lifetime: Duration::from_hours(84 * 24),

@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use tertulia_api::{Code, Problem, UserDevice, pairwise::DeviceMismatch};
 use tertulia_domain::{
-    connection::ConnectionError, permission::PermissionError, subconversation::SubconversationError,
-    team::TeamError,
+    account::AccountError, connection::ConnectionError, permission::PermissionError,
+    subconversation::SubconversationError, team::TeamError,
 };
 
 /// Why a request is not done.
@@ -94,6 +94,15 @@ impl From<Code> for ApiError {
 impl From<rusqlite::Error> for ApiError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Storage(error.into())
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error.code().parse::<Code>() {
+            Ok(code) => Self::new(code, sentence(&error)),
+            Err(_) => Self::internal(error),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod config;
 mod delivery;
 mod error;
 mod files;
+mod guests;
 mod http;
 mod hub_key;
 mod limits;

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{ServerConfig, TlsFiles},
-    files, http, hub_key,
+    files, guests, http, hub_key,
     limits::Limiters,
     metrics::Metrics,
     mls::Observer,
@@ -137,6 +137,7 @@ pub struct Server {
     domain: Domain,
     tls: Option<RustlsConfig>,
     app: Router,
+    state: AppState,
     trigger: Trigger,
     closed: oneshot::Receiver<()>,
     /// Held as long as the hub runs.
@@ -189,6 +190,7 @@ impl Server {
             limits: config.limits,
             behind_proxy: config.behind_proxy,
             metrics_public: config.metrics_public,
+            guest_lifetime: config.guest_lifetime,
             domain,
             storage,
             wake,
@@ -202,7 +204,8 @@ impl Server {
         listener.set_nonblocking(true).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let domain = state.domain.clone();
-        Ok(Self { listener, local_addr, domain, tls, app: http::app(state), trigger, closed, lock })
+        let app = http::app(state.clone());
+        Ok(Self { listener, local_addr, domain, tls, app, state, trigger, closed, lock })
     }
 
     /// The address that the hub listens on.
@@ -218,7 +221,9 @@ impl Server {
     /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for events, gives running
     /// requests ten seconds, and leaves the database in one file.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { listener, tls, app, trigger, closed, lock, .. } = self;
+        let Self { listener, tls, app, state, trigger, closed, lock, .. } = self;
+        // It ends when the hub is to stop, or this function does.
+        tokio::spawn(guests::see_out(state));
         let handle = Handle::new();
         let server = axum_server::from_tcp(listener).map_err(ServerError::Serve)?;
         let mut server = server.handle(handle.clone());

@@ -7,7 +7,7 @@ use crate::{
 use std::{
     ops::Deref,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tertulia_domain::Domain;
 
@@ -28,6 +28,8 @@ pub(crate) struct Hub {
     pub(crate) shutdown: Shutdown,
     /// Whether `X-Forwarded-For` is to be believed.
     pub(crate) behind_proxy: bool,
+    /// How long guests are let in; none if they are not.
+    pub(crate) guest_lifetime: Option<Duration>,
     /// Whether everybody may read the metrics.
     pub(crate) metrics_public: bool,
 }

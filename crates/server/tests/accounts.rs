@@ -15,7 +15,7 @@ use tertulia_api::{
     Base64, Code,
     account::{Device, Me, NewDevice, Session, User},
 };
-use tertulia_domain::{DeviceId, Domain, UserId};
+use tertulia_domain::{AccountKind, DeviceId, Domain, UserId};
 use tertulia_server::Rate;
 
 fn credentials(handle: &str, password: &str) -> Value {
@@ -55,6 +55,8 @@ async fn who_signs_up_can_log_in_and_out() {
         device: None,
         name: None,
         locale: None,
+        kind: AccountKind::Person,
+        expires_at: None,
     };
     assert_eq!(me, alice);
 
@@ -194,7 +196,10 @@ async fn users_are_found_by_id_and_by_handle() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
     let found: User = alice.get("/v1/users?handle=%40Bob").await.done();
-    assert_eq!(found, User { user: bob.user, handle: "bob".into(), name: None, locale: None });
+    assert_eq!(
+        found,
+        User { user: bob.user, handle: "bob".into(), name: None, locale: None, kind: AccountKind::Person }
+    );
     assert_eq!(alice.get(&format!("/v1/users/{}", bob.user)).await.done::<User>(), found);
     alice.get("/v1/users?handle=nobody").await.refused(Code::UnknownUser);
     alice.get(&format!("/v1/users/{}", UserId::random())).await.refused(Code::UnknownUser);

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use support::hub::{Hub, Person, connect};
 use tertulia_api::{
     Base64, Code, UserDevice,
+    event::EventBody,
     pairwise::{PairwiseKeyCount, PairwiseKeyUpload},
 };
 use tertulia_domain::{DeviceId, pairwise::SignedKey};
@@ -143,4 +144,34 @@ async fn keys_are_claimed_by_who_may_write_to_their_owner_only() {
     assert_eq!(hub.rows()["pairwise_keys"], 1);
     let many: Vec<_> = (0..501).map(|n| UserDevice { device: DeviceId::new(n), ..bob.address() }).collect();
     alice.try_claim_pairwise(&many).await.refused(Code::BadRequest);
+}
+
+#[tokio::test]
+async fn the_owner_is_told_once_when_one_time_keys_fall_below_the_threshold() {
+    let hub =
+        Hub::start_with(tempfile::tempdir().unwrap(), |config| config.limits.one_time_keys_low = 2).await;
+    let (alice, bob) = two(&hub).await;
+    let told = async || {
+        let low = |event: tertulia_api::event::Event| match event.body {
+            EventBody::PairwiseKeysLow { device, count } => Some((device, count)),
+            _ => None,
+        };
+        bob.events().await.into_iter().filter_map(low).collect::<Vec<_>>()
+    };
+    bob.publish_pairwise(&[1, 2, 3]).await;
+    alice.claim_pairwise(&[bob.address()]).await;
+    assert!(told().await.is_empty(), "two are left");
+    for _ in 0..3 {
+        alice.claim_pairwise(&[bob.address()]).await;
+    }
+    assert_eq!(told().await, [(bob.mls.device, 1)]);
+    // Too few are no supply; enough are, and when they have gone it is said again.
+    bob.publish_pairwise(&[4]).await;
+    alice.claim_pairwise(&[bob.address()]).await;
+    assert_eq!(told().await.len(), 1);
+    bob.publish_pairwise(&[5, 6]).await;
+    alice.claim_pairwise(&[bob.address()]).await;
+    assert_eq!(told().await, [(bob.mls.device, 1), (bob.mls.device, 1)]);
+    let others = alice.events().await;
+    assert!(others.iter().all(|event| !matches!(event.body, EventBody::PairwiseKeysLow { .. })));
 }

@@ -42,6 +42,19 @@ impl Handle {
     /// Longest handle, in characters, which are bytes here.
     pub const MAX_LEN: usize = 32;
 
+    /// What the handles of guests begin with, and no other's.
+    const GUEST: &str = "guest-";
+
+    /// The handle of a guest, made of a random number.
+    pub fn of_guest(number: u64) -> Self {
+        Self(Arc::from(format!("{}{number:016x}", Self::GUEST)))
+    }
+
+    /// Whether it is kept for guests: nobody else gets it, so that nobody is taken for one.
+    pub fn is_for_guests(&self) -> bool {
+        self.0.starts_with(Self::GUEST)
+    }
+
     /// The handle, without `@`.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -107,6 +120,17 @@ mod tests {
         }
         assert!("a".repeat(32).parse::<Handle>().is_ok());
         assert_eq!("maximiliana".parse::<Handle>().unwrap().short(), "maximili");
+    }
+
+    #[test]
+    fn a_guest_has_a_handle_that_nobody_chooses() {
+        let handle = Handle::of_guest(0xc0ffee);
+        assert_eq!(handle.as_str(), "guest-0000000000c0ffee");
+        assert_eq!(handle.as_str().parse(), Ok(handle.clone()));
+        assert!(handle.is_for_guests() && Handle::of_guest(u64::MAX).is_for_guests());
+        for other in ["guest", "guests-of-honour", "my-guest-1"] {
+            assert!(!other.parse::<Handle>().unwrap().is_for_guests(), "{other}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     error::ApiError,
     mls::{CommitBundle, Observer, Removed, ValidCommit},
     storage::{
-        Position, WriteTx, conversations,
+        Position, WriteTx, accounts, conversations,
         conversations::Access,
         groups, key_packages,
         log::{self, Digest, Entry, Extra, Kind},
@@ -24,6 +24,7 @@ use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
 use tertulia_domain::{
     ConversationId, ConversationType, GroupId, RoleName, UserId,
+    account::AccountAction,
     permission::{self, Candidate},
     policy::Policy,
     role::Action,
@@ -196,6 +197,9 @@ fn check_arriving(
     }
     let before = policy::before(valid)?;
     let invited = joins::not_asking(tx, (sent.conversation, access), before.as_ref(), &joined)?;
+    if !invited.is_empty() {
+        accounts::kind(tx, actor)?.check(AccountAction::AddOthers)?;
+    }
     let mut candidates = Vec::with_capacity(invited.len());
     for user in invited {
         candidates.push(Candidate { user, connected: conversations::are_connected(tx, actor, user)? });

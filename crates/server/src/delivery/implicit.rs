@@ -22,8 +22,12 @@ pub(crate) fn show(
 ) -> Result<Option<Conversation>, ApiError> {
     let Some((me, mate)) = find(db, domain, user, id)? else { return Ok(None) };
     let created_at = me.joined_at.max(mate.joined_at);
-    let member =
-        |member: TeamMember| Member { user: member.user, handle: member.handle, role: RoleName::ADMIN };
+    let member = |TeamMember { user, handle, kind, .. }: TeamMember| Member {
+        user,
+        handle,
+        role: RoleName::ADMIN,
+        kind,
+    };
     Ok(Some(Conversation {
         conversation: id,
         kind: ConversationType::OneToOne,

@@ -5,7 +5,7 @@ use crate::{
     error::ApiError,
     mls::{Observer, proposals::Proposed},
     storage::{
-        WriteTx, conversations, groups,
+        WriteTx, accounts, conversations, groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
         profiles,
@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{
     ConversationId, ConversationType, Protocol, Role, RoleName, TeamId, UserId,
+    account::AccountAction,
     limits::MAX_PAIRWISE_MEMBERS,
     permission::{self, Candidate, Target},
     role::Action,
@@ -81,6 +82,7 @@ pub(crate) fn add_members(
 ) -> Result<(), ApiError> {
     let access = access(tx, conversation, actor.user)?;
     permission::authorise(Some(&access.membership()), Action::AddMember)?;
+    accounts::kind(tx, actor.user)?.check(AccountAction::AddOthers)?;
     if access.protocol != Protocol::Pairwise {
         return Err(wrong_protocol(&access));
     }

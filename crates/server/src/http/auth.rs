@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{header, request::Parts};
 use sha2::{Digest as _, Sha256};
 use tertulia_api::{Code, UserDevice};
-use tertulia_domain::{DeviceId, Handle, UserId};
+use tertulia_domain::{AccountKind, DeviceId, Handle, UserId};
 
 /// Bytes of a session token, and of the code of an invitation.
 const TOKEN_BYTES: usize = 32;
@@ -22,6 +22,8 @@ pub(crate) struct Authenticated {
     pub(crate) handle: Handle,
     /// The session's device, once it has registered one.
     pub(crate) device: Option<DeviceId>,
+    /// What the account is.
+    pub(crate) kind: AccountKind,
     /// What the session is stored under.
     pub(crate) token: TokenHash,
 }
@@ -51,7 +53,8 @@ impl FromRequestParts<AppState> for Authenticated {
             state.storage.read(move |connection| accounts::authenticate(connection, &token)).await?;
         // After the look-up, so that made-up tokens do not weigh on anybody's cell.
         state.limiters.requests.take(&token)?;
-        Ok(Self { user: session.user, handle: session.handle, device: session.device, token })
+        let accounts::Session { user, handle, device, kind } = session;
+        Ok(Self { user, handle, device, kind, token })
     }
 }
 

@@ -17,7 +17,9 @@ use tertulia_api::{
     conversation::Conversation,
     team::{ChannelName, Channels, NewChannel},
 };
-use tertulia_domain::{ConversationId, ConversationName, TeamId, permission::PermissionError};
+use tertulia_domain::{
+    ConversationId, ConversationName, TeamId, account::AccountAction, permission::PermissionError,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -47,13 +49,14 @@ async fn list(
 #[utoipa::path(post, path = "/v1/teams/{team}/channels", tag = "teams", request_body = NewChannel,
     params(("team" = String, Path, format = Uuid, description = "The caller's team")),
     responses((status = 201, description = "The channel", body = Conversation)),
-    extensions(("x-problems" = json!(["no-team", "action-denied", "invalid-name", "team-limit"]))))]
+    extensions(("x-problems" = json!(["no-team", "action-denied", "guest-denied", "invalid-name", "team-limit"]))))]
 async fn create(
     State(state): State<AppState>,
     caller: Authenticated,
     Path(team): Path<TeamId>,
     Json(new): Json<NewChannel>,
 ) -> Result<(StatusCode, Json<Conversation>), ApiError> {
+    caller.kind.check(AccountAction::CreateChannel)?;
     let NewChannel { conversation, name, protocol } = new;
     let (name, user) = (parsed(&name)?, caller.user);
     let created = state

@@ -51,7 +51,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         (status = 201, description = "Where it stands in the log, and the epoch that it made.", body = CommitAccepted),
     ),
     extensions(("x-problems" = json!([
-        "malformed-mls-message", "invalid-commit", "missing-proposals", "inconsistent-group-info", "not-admitted", "not-connected", "action-denied", "invalid-operation", "last-admin", "no-device", "parent-not-joined", "no-conversation", "proposal-not-found", "stale-epoch", "device-mismatch"
+        "malformed-mls-message", "invalid-commit", "missing-proposals", "inconsistent-group-info", "not-admitted", "not-connected", "action-denied", "guest-denied", "invalid-operation", "last-admin", "no-device", "parent-not-joined", "no-conversation", "proposal-not-found", "stale-epoch", "device-mismatch"
     ]))),
 )]
 async fn send(

@@ -19,6 +19,7 @@ use tertulia_api::{
 };
 use tertulia_domain::{
     ConversationId, ConversationType, Domain, Handle, RoleName, UserId,
+    account::AccountAction,
     connection::{
         Action, Effects, OneToOneEffect, Presence, check_limit, check_request, check_update, transition,
     },
@@ -43,19 +44,22 @@ async fn list(State(state): State<AppState>, caller: Authenticated) -> Result<Js
 /// is the same whether the other has not answered yet, ignores the request, or blocks the caller.
 #[utoipa::path(post, path = "/v1/connections", tag = "connections", request_body = ConnectRequest,
     responses((status = 200, description = "The caller's side", body = Connection)),
-    extensions(("x-problems" = json!(["invalid-handle", "invalid-user", "same-team", "bad-connection-update", "connection-limit"]))))]
+    extensions(("x-problems" = json!(["invalid-handle", "invalid-user", "same-team", "bad-connection-update", "connection-limit", "guest-denied"]))))]
 async fn connect(
     State(state): State<AppState>,
     caller: Authenticated,
     Json(request): Json<ConnectRequest>,
 ) -> Result<Json<Connection>, ApiError> {
+    caller.kind.check(AccountAction::Connect)?;
     let handle: Handle =
         request.handle.parse().map_err(|error| ApiError::new(Code::InvalidHandle, sentence(&error)))?;
     let (domain, most) = (state.domain.clone(), state.limits.connections_per_user);
     let connection = state
         .storage
         .write(move |tx| {
-            let other = profiles::user_by_handle(tx, &handle)?.map(|user| user.user);
+            // To who asks for a connection, a guest is nobody.
+            let found = profiles::user_by_handle(tx, &handle)?;
+            let other = found.filter(|user| user.kind.is_found()).map(|user| user.user);
             let same_team = match other {
                 Some(other) => teams::same(tx, caller.user, other)?,
                 None => false,
@@ -74,19 +78,21 @@ async fn connect(
 #[utoipa::path(put, path = "/v1/connections/{user}", tag = "connections", request_body = ConnectionUpdate,
     params(("user" = String, Path, format = Uuid, description = "The other user")),
     responses((status = 200, description = "The caller's side", body = Connection)),
-    extensions(("x-problems" = json!(["invalid-user", "same-team", "not-connected", "bad-connection-update", "connection-limit"]))))]
+    extensions(("x-problems" = json!(["invalid-user", "same-team", "not-connected", "bad-connection-update", "connection-limit", "guest-denied"]))))]
 async fn update(
     State(state): State<AppState>,
     caller: Authenticated,
     Path(other): Path<UserId>,
     Json(update): Json<ConnectionUpdate>,
 ) -> Result<Json<Connection>, ApiError> {
+    caller.kind.check(AccountAction::Connect)?;
     let (domain, most) = (state.domain.clone(), state.limits.connections_per_user);
     let observer = Arc::clone(&state.observer);
     let connection = state
         .storage
         .write(move |tx| {
-            check_update(accounts::is_deleted(tx, other)?, teams::same(tx, caller.user, other)?)?;
+            let is_nobody = accounts::is_deleted(tx, other)? || !accounts::kind(tx, other)?.is_found();
+            check_update(is_nobody, teams::same(tx, caller.user, other)?)?;
             let pair = Pair { me: caller.user, other };
             let changed = act(tx, &pair, &domain, Action::Set(update.status), most)?;
             // Who has left the 1:1 has left its subconversations, which looks like hanging up.

@@ -21,7 +21,7 @@ use tertulia_api::{
     conversation::{Conversation, Conversations, GroupReset, Leave, NewConversation, RoleUpdate},
     pairwise::NewMembers,
 };
-use tertulia_domain::{ConversationId, UserId, permission::PermissionError};
+use tertulia_domain::{ConversationId, UserId, account::AccountAction, permission::PermissionError};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -104,13 +104,14 @@ pub(super) async fn ensure(
     responses(
         (status = 201, description = "The group.", body = Conversation),
     ),
-    extensions(("x-problems" = json!(["no-team"]))),
+    extensions(("x-problems" = json!(["guest-denied", "no-team"]))),
 )]
 async fn create(
     State(state): State<AppState>,
     auth: Authenticated,
     Json(NewConversation { conversation, protocol, team }): Json<NewConversation>,
 ) -> Result<(StatusCode, Json<Conversation>), ApiError> {
+    auth.kind.check(AccountAction::CreateGroup)?;
     let user = auth.user;
     let created = state
         .storage
@@ -134,7 +135,7 @@ async fn create(
         (status = 204, description = "They are members."),
     ),
     extensions(("x-problems" = json!([
-        "action-denied", "invalid-operation", "wrong-protocol", "member-limit", "not-admitted", "not-connected", "no-device", "no-conversation", "unknown-user"
+        "action-denied", "guest-denied", "invalid-operation", "wrong-protocol", "member-limit", "not-admitted", "not-connected", "no-device", "no-conversation", "unknown-user"
     ]))),
 )]
 async fn add_members(

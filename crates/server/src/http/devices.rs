@@ -101,7 +101,7 @@ async fn list(State(state): State<AppState>, caller: Authenticated) -> Result<Js
 #[utoipa::path(post, path = "/v1/devices/{device}/remove", tag = "devices", request_body = PasswordProof,
     params(("device" = String, Path, description = "The device, one of the caller's")),
     responses((status = 204, description = "The device is no longer one of the caller's")),
-    extensions(("x-problems" = json!(["invalid-credentials", "not-found", "rate-limited"]))))]
+    extensions(("x-problems" = json!(["guest-denied", "invalid-credentials", "not-found", "rate-limited"]))))]
 async fn remove(
     State(state): State<AppState>,
     caller: Authenticated,

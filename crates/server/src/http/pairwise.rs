@@ -59,7 +59,7 @@ async fn upload(
     caller: AuthenticatedDevice,
     Json(upload): Json<PairwiseKeyUpload>,
 ) -> Result<Json<PairwiseKeyCount>, ApiError> {
-    let most = state.limits.one_time_keys_per_device;
+    let (most, low) = (state.limits.one_time_keys_per_device, state.limits.one_time_keys_low);
     if upload.one_time_keys.len() > most {
         let detail = format!("The hub keeps at most {most} one-time keys for a device.");
         return Err(ApiError::new(Code::PairwiseKeyLimit, detail));
@@ -74,6 +74,7 @@ async fn upload(
         .storage
         .write(move |tx| {
             pairwise::store(tx, device, &upload, most)?;
+            pairwise::note_supply(tx, device, low)?;
             pairwise::count(tx, device)
         })
         .await?;
@@ -139,7 +140,7 @@ async fn count(
 /// Claim keys for pairwise sessions
 ///
 /// Takes one key of each device. A one-time key is given to nobody else; a device that has none left gives its fallback key,
-/// which is never used up. Devices that there are not, or that have published nothing, are left out.
+/// which is never used up. Owners of devices that are left with few are told. Devices that there are not, or that have published nothing, are left out.
 #[utoipa::path(post, path = "/v1/pairwise-keys/claims", tag = "devices", request_body = PairwiseKeyClaim,
     responses((status = 200, description = "One for each device that has published keys", body = ClaimedPairwiseKeys)),
     extensions(("x-problems" = json!(["no-device", "unknown-user", "not-connected"]))))]
@@ -149,7 +150,7 @@ async fn claim(
     Json(claim): Json<PairwiseKeyClaim>,
 ) -> Result<Json<ClaimedPairwiseKeys>, ApiError> {
     let devices: BTreeSet<UserDevice> = claim.devices.into_iter().collect();
-    let most = state.limits.users_per_request;
+    let (most, low) = (state.limits.users_per_request, state.limits.one_time_keys_low);
     if devices.len() > most {
         return Err(ApiError::new(Code::BadRequest, format!("A claim names at most {most} devices.")));
     }
@@ -162,7 +163,7 @@ async fn claim(
             }
             let mut keys = Vec::with_capacity(devices.len());
             for device in devices.into_iter().filter(|&device| device != caller.address()) {
-                keys.extend(pairwise::claim(tx, device)?);
+                keys.extend(pairwise::claim(tx, device, low)?);
             }
             Ok(keys)
         })

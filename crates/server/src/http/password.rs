@@ -12,7 +12,7 @@ use crate::{
 use axum::extract::State;
 use http::StatusCode;
 use tertulia_api::{Code, account::PasswordChange};
-use tertulia_domain::UserId;
+use tertulia_domain::{UserId, account::AccountAction};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
 
@@ -40,6 +40,7 @@ pub(super) async fn prove(
     &ClientAddress(address): &ClientAddress,
     password: String,
 ) -> Result<Proven, ApiError> {
+    caller.kind.check(AccountAction::UsePassword)?;
     let password = Zeroizing::new(password);
     state.limiters.log_ins.take(&(caller.handle.clone(), address))?;
     state.limiters.log_ins_per_address.take(&address)?;
@@ -58,7 +59,7 @@ pub(super) async fn prove(
 /// Ends all other sessions of the user, also what they have open. Their devices stay, and go on after a new log-in.
 #[utoipa::path(put, path = "/v1/self/password", tag = "accounts", request_body = PasswordChange,
     responses((status = 204, description = "The account has the new password")),
-    extensions(("x-problems" = json!(["invalid-credentials", "invalid-password", "rate-limited"]))))]
+    extensions(("x-problems" = json!(["guest-denied", "invalid-credentials", "invalid-password", "rate-limited"]))))]
 async fn change(
     State(state): State<AppState>,
     caller: Authenticated,

@@ -20,7 +20,7 @@ use tertulia_api::{
         TeamRoleUpdate,
     },
 };
-use tertulia_domain::{DisplayName, RoleName, UserId, team::TeamError};
+use tertulia_domain::{DisplayName, RoleName, UserId, account::AccountAction, team::TeamError};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// For how long an invitation can be accepted, unless the request says otherwise, and at least and at most.
@@ -55,12 +55,13 @@ async fn show(State(state): State<AppState>, caller: Authenticated) -> Result<Js
 /// The caller is its owner.
 #[utoipa::path(post, path = "/v1/team", tag = "teams", request_body = NewTeam,
     responses((status = 201, description = "The team", body = Team)),
-    extensions(("x-problems" = json!(["already-in-team"]))))]
+    extensions(("x-problems" = json!(["already-in-team", "guest-denied"]))))]
 async fn create(
     State(state): State<AppState>,
     caller: Authenticated,
     Json(new): Json<NewTeam>,
 ) -> Result<(StatusCode, Json<Team>), ApiError> {
+    caller.kind.check(AccountAction::CreateTeam)?;
     let name: DisplayName =
         new.name.parse().map_err(|error| ApiError::new(Code::BadRequest, sentence(&error)))?;
     let domain = state.domain.clone();
@@ -112,12 +113,13 @@ async fn invite(
 /// Accepts an invitation. What connections and blocks there were with the members end: team mates are always connected.
 #[utoipa::path(post, path = "/v1/team/join", tag = "teams", request_body = JoinTeam,
     responses((status = 200, description = "The team, which is the caller's now", body = Team)),
-    extensions(("x-problems" = json!(["already-in-team", "invalid-invitation", "team-limit"]))))]
+    extensions(("x-problems" = json!(["already-in-team", "guest-denied", "invalid-invitation", "team-limit"]))))]
 async fn join(
     State(state): State<AppState>,
     caller: Authenticated,
     Json(JoinTeam { code }): Json<JoinTeam>,
 ) -> Result<Json<Team>, ApiError> {
+    caller.kind.check(AccountAction::JoinTeam)?;
     let (domain, code) = (state.domain.clone(), hash(code.trim()));
     let joined = state.storage.write(move |tx| team::join(tx, &domain, caller.user, &code, now_ms()));
     Ok(Json(joined.await?))

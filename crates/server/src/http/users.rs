@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{ApiError, sentence},
     state::AppState,
-    storage::{connections, conversations, profiles, teams},
+    storage::{accounts, connections, conversations, profiles, teams},
 };
 use axum::extract::State;
 use http::StatusCode;
@@ -18,6 +18,7 @@ use tertulia_api::{
 };
 use tertulia_domain::{
     ConversationId, DisplayName, Domain, Handle, Locale, UserId,
+    account::AccountAction,
     limits::MAX_FOUND,
     profile::{Acquaintance, sees_locale},
 };
@@ -77,6 +78,7 @@ fn handle(text: &str) -> Result<Handle, ApiError> {
 /// A user as `viewer` sees them.
 fn seen(db: &Connection, domain: &Domain, viewer: UserId, found: Option<User>) -> Result<User, ApiError> {
     let mut user = found.ok_or(Code::UnknownUser)?;
+    check_seen(db, viewer, &user)?;
     let one_to_one = ConversationId::one_to_one((&viewer, domain), (&user.user, domain)).id;
     let acquaintance = Acquaintance {
         same_user: viewer == user.user,
@@ -88,6 +90,15 @@ fn seen(db: &Connection, domain: &Domain, viewer: UserId, found: Option<User>) -
         user.locale = None;
     }
     Ok(user)
+}
+
+/// Guests and others see each other where they meet: in a conversation that both are in.
+fn check_seen(db: &Connection, viewer: UserId, user: &User) -> Result<(), ApiError> {
+    let with_guest = !user.kind.is_found() || !accounts::kind(db, viewer)?.is_found();
+    if with_guest && viewer != user.user && !conversations::share_one(db, viewer, user.user)? {
+        return Err(Code::UnknownUser.into());
+    }
+    Ok(())
 }
 
 /// What to search users by.
@@ -103,12 +114,13 @@ struct SearchQuery {
 /// By the beginning of their handles: the first twenty, in alphabetical order.
 #[utoipa::path(get, path = "/v1/search/users", tag = "accounts", params(SearchQuery),
     responses((status = 200, description = "Those who were found, without their locales", body = Users)),
-    extensions(("x-problems" = json!(["invalid-handle", "rate-limited"]))))]
+    extensions(("x-problems" = json!(["guest-denied", "invalid-handle", "rate-limited"]))))]
 async fn search(
     State(state): State<AppState>,
     caller: Authenticated,
     Query(query): Query<SearchQuery>,
 ) -> Result<Json<Users>, ApiError> {
+    caller.kind.check(AccountAction::Search)?;
     // What begins a handle and has as many characters as the shortest is one.
     let beginning = handle(&query.beginning)?;
     state.limiters.searches.take(&caller.user)?;

@@ -4,7 +4,7 @@ use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::{Code, UserDevice};
-use tertulia_domain::{DeviceId, Handle, UserId};
+use tertulia_domain::{AccountKind, DeviceId, DisplayName, Handle, UserId};
 
 /// Most sessions of a user: several for each device, and bounded, since nobody is made to log out.
 const MAX_SESSIONS: i64 = 100;
@@ -21,33 +21,89 @@ pub(crate) struct Session {
     pub(crate) user: UserId,
     pub(crate) handle: Handle,
     pub(crate) device: Option<DeviceId>,
+    pub(crate) kind: AccountKind,
 }
 
 /// Creates a user; `handle-taken` if there is one of this handle. `password` is a PHC string.
 pub(crate) fn create(
     tx: &WriteTx<'_>,
     user: UserId,
-    handle: &Handle,
+    (handle, kind): (&Handle, AccountKind),
     password: &str,
     now: i64,
 ) -> Result<(), ApiError> {
     let inserted = tx
         .prepare_cached(
-            "INSERT INTO users (id, handle, password, created_at) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO users (id, handle, kind, password, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (handle) DO NOTHING",
         )?
-        .execute(params![Sql(user), handle.as_str(), password, now])?;
+        .execute(params![Sql(user), handle.as_str(), Sql(kind), password, now])?;
     if inserted == 0 { Err(Code::HandleTaken.into()) } else { Ok(()) }
 }
 
-/// The user of this handle and the hash of the password.
+/// Creates a guest, whose account ends by itself and has no password.
+pub(crate) fn create_guest(
+    tx: &WriteTx<'_>,
+    user: UserId,
+    (handle, name): (&Handle, &DisplayName),
+    expires_at: i64,
+    now: i64,
+) -> Result<(), ApiError> {
+    create(tx, user, (handle, AccountKind::Guest), "", now)?;
+    tx.prepare_cached("UPDATE users SET name = ?2, expires_at = ?3 WHERE id = ?1")?.execute(params![
+        Sql(user),
+        name.as_str(),
+        expires_at
+    ])?;
+    Ok(())
+}
+
+/// The guests whose time is over, the earliest first, at most so many.
+pub(crate) fn expired(connection: &Connection, now: i64, most: usize) -> Result<Vec<UserId>, ApiError> {
+    let mut statement = connection
+        .prepare_cached("SELECT id FROM users WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2")?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let users = statement.query_map([now, most], |row| row.domain(0))?;
+    Ok(users.collect::<Result<_, _>>()?)
+}
+
+/// When the time of the next guest is over.
+pub(crate) fn next_expiry(connection: &Connection) -> Result<Option<i64>, ApiError> {
+    let next = connection
+        .prepare_cached("SELECT min(expires_at) FROM users WHERE expires_at IS NOT NULL")?
+        .query_row((), |row| row.get(0))?;
+    Ok(next)
+}
+
+/// Of a guest, when the account ends.
+pub(crate) fn expiry(connection: &Connection, user: UserId) -> Result<Option<i64>, ApiError> {
+    let expiry = connection
+        .prepare_cached("SELECT expires_at FROM users WHERE id = ?1")?
+        .query_row([Sql(user)], |row| row.get(0))
+        .optional()?;
+    Ok(expiry.flatten())
+}
+
+/// What a user's account is.
+pub(crate) fn kind(connection: &Connection, user: UserId) -> Result<AccountKind, ApiError> {
+    let kind = connection
+        .prepare_cached("SELECT kind FROM users WHERE id = ?1")?
+        .query_row([Sql(user)], |row| row.domain(0))
+        .optional()?;
+    Ok(kind.unwrap_or_default())
+}
+
+/// The user of this handle, the hash of the password, and what the account is. Nobody logs in as a guest.
 pub(crate) fn credentials(
     connection: &Connection,
     handle: &Handle,
-) -> Result<Option<(UserId, String)>, ApiError> {
+) -> Result<Option<(UserId, String, AccountKind)>, ApiError> {
     let found = connection
-        .prepare_cached("SELECT id, password FROM users WHERE handle = ?1 AND deleted_at IS NULL")?
-        .query_row([handle.as_str()], |row| Ok((row.domain(0)?, row.get(1)?)))
+        .prepare_cached(
+            "SELECT id, password, kind FROM users
+             WHERE handle = ?1 AND deleted_at IS NULL AND kind <> 'guest'",
+        )?
+        .query_row([handle.as_str()], |row| Ok((row.domain(0)?, row.get(1)?, row.domain(2)?)))
         .optional()?;
     Ok(found)
 }
@@ -146,11 +202,16 @@ pub(crate) fn authenticate(connection: &Connection, token: &TokenHash) -> Result
 fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>, ApiError> {
     let session = connection
         .prepare_cached(
-            "SELECT s.user, u.handle, s.device FROM sessions s JOIN users u ON u.id = s.user
+            "SELECT s.user, u.handle, s.device, u.kind FROM sessions s JOIN users u ON u.id = s.user
              WHERE s.token_hash = ?1",
         )?
         .query_row([token], |row| {
-            Ok(Session { user: row.domain(0)?, handle: row.domain(1)?, device: row.optional(2)? })
+            Ok(Session {
+                user: row.domain(0)?,
+                handle: row.domain(1)?,
+                device: row.optional(2)?,
+                kind: row.domain(3)?,
+            })
         })
         .optional()?;
     Ok(session)
@@ -168,7 +229,8 @@ pub(crate) fn delete(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<(), Api
     tx.prepare_cached("DELETE FROM user_events WHERE user = ?1")?.execute([Sql(user)])?;
     tx.prepare_cached("DELETE FROM removed_devices WHERE user = ?1")?.execute([Sql(user)])?;
     tx.prepare_cached(
-        "UPDATE users SET password = '', name = NULL, locale = NULL, deleted_at = ?2 WHERE id = ?1",
+        "UPDATE users SET password = '', name = NULL, locale = NULL, expires_at = NULL, deleted_at = ?2
+         WHERE id = ?1",
     )?
     .execute(params![Sql(user), now])?;
     Ok(())
@@ -203,7 +265,7 @@ mod tests {
         };
         let left = storage.write(move |tx| {
             let user = UserId::random();
-            create(tx, user, &"alice".parse().unwrap(), "", 0)?;
+            create(tx, user, (&"alice".parse().unwrap(), AccountKind::Person), "", 0)?;
             open(tx, user, 0)?;
             let device = "INSERT INTO devices (user, device, label, signature_key, created_at, registered, acknowledged)
                           VALUES (?1, 7, '', x'', 0, 0, 0)";

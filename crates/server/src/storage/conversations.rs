@@ -418,17 +418,17 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
 fn with_members(connection: &Connection, mut conversation: Conversation) -> Result<Conversation, ApiError> {
     // Who was once in a 1:1 is shown in it for good: that somebody blocked the other and so left must not show.
     let sql = if conversation.kind == ConversationType::Subconversation {
-        "SELECT DISTINCT d.user, u.handle, m.role FROM sub_devices d
+        "SELECT DISTINCT d.user, u.handle, m.role, u.kind FROM sub_devices d
          JOIN users u ON u.id = d.user
          JOIN conversations c ON c.id = d.conversation
          JOIN members m ON m.conversation = c.sub_of AND m.user = d.user AND m.left_position IS NULL
          WHERE d.conversation = ?1 AND d.left_position IS NULL ORDER BY d.user"
     } else if conversation.kind == ConversationType::OneToOne {
-        "SELECT m.user, u.handle, m.role, max(m.joined_position) FROM members m JOIN users u ON u.id = m.user
+        "SELECT m.user, u.handle, m.role, u.kind, max(m.joined_position) FROM members m JOIN users u ON u.id = m.user
          WHERE m.conversation = ?1 GROUP BY m.user
          ORDER BY (SELECT min(f.joined_position) FROM members f WHERE f.conversation = ?1 AND f.user = m.user)"
     } else {
-        "SELECT m.user, u.handle, m.role FROM members m JOIN users u ON u.id = m.user
+        "SELECT m.user, u.handle, m.role, u.kind FROM members m JOIN users u ON u.id = m.user
          WHERE m.conversation = ?1 AND m.left_position IS NULL ORDER BY m.joined_position, m.user"
     };
     let mut statement = connection.prepare_cached(sql)?;
@@ -438,15 +438,15 @@ fn with_members(connection: &Connection, mut conversation: Conversation) -> Resu
 }
 
 fn member(row: &Row<'_>) -> rusqlite::Result<Member> {
-    Ok(Member { user: row.domain(0)?, handle: row.get(1)?, role: row.domain(2)? })
+    Ok(Member { user: row.domain(0)?, handle: row.get(1)?, role: row.domain(2)?, kind: row.domain(3)? })
 }
 
 /// A user as an entry of the log names them.
 pub(crate) fn as_member(connection: &Connection, user: UserId, role: RoleName) -> Result<Member, ApiError> {
-    let handle = connection
-        .prepare_cached("SELECT handle FROM users WHERE id = ?1")?
-        .query_row([Sql(user)], |row| row.get(0))?;
-    Ok(Member { user, handle, role })
+    let (handle, kind) = connection
+        .prepare_cached("SELECT handle, kind FROM users WHERE id = ?1")?
+        .query_row([Sql(user)], |row| Ok((row.get(0)?, row.domain(1)?)))?;
+    Ok(Member { user, handle, role, kind })
 }
 
 /// The current members but one, in the order of joining, as [`Remaining`] ranks them: admins are 1, others 0.

@@ -246,12 +246,12 @@ pub(crate) fn known_with_extra(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tertulia_domain::DeviceId;
+    use tertulia_domain::{AccountKind, DeviceId};
 
     #[test]
     fn what_is_stored_beside_the_messages_keeps_its_form() {
         let user = UserId::from_bytes([7; 16]);
-        let member = Member { user, handle: "ana".into(), role: RoleName::MEMBER };
+        let member = Member { user, handle: "ana".into(), role: RoleName::MEMBER, kind: AccountKind::Person };
         let stored = [
             Extra::Commit { added: vec![UserDevice { user, device: DeviceId::new(1) }] },
             Extra::Role { user, role: RoleName::ADMIN },

@@ -1,11 +1,12 @@
 //! Keys for pairwise sessions, and the ciphertexts of pairwise messages.
 
-use super::{Position, RowExt as _, Sql, WriteTx};
+use super::{Position, RowExt as _, Sql, WriteTx, events::append_user_event};
 use crate::error::ApiError;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::BTreeSet;
 use tertulia_api::{
     Code, UserDevice,
+    event::EventBody,
     pairwise::{ClaimedPairwiseKey, PairwiseCiphertext, SignedPairwiseKey},
 };
 use tertulia_domain::{ConversationId, pairwise::Recipient};
@@ -124,12 +125,42 @@ pub(crate) fn count(
     Ok(count)
 }
 
+/// Notes after an upload whether the device has as many as it should have.
+pub(crate) fn note_supply(tx: &WriteTx<'_>, address: UserDevice, low: u32) -> Result<(), ApiError> {
+    let enough = count(tx, address)? >= low;
+    tx.prepare_cached(
+        "UPDATE pairwise_devices SET supplied = supplied OR ?3 WHERE user = ?1 AND device = ?2",
+    )?
+    .execute(params![Sql(address.user), Sql(address.device), enough])?;
+    Ok(())
+}
+
+/// Tells the owner, once, that a device that had enough one-time keys has few.
+fn warn(tx: &WriteTx<'_>, address: UserDevice, low: u32) -> Result<(), ApiError> {
+    let count = count(tx, address)?;
+    if count >= low {
+        return Ok(());
+    }
+    let had_enough = tx
+        .prepare_cached(
+            "UPDATE pairwise_devices SET supplied = 0 WHERE user = ?1 AND device = ?2 AND supplied",
+        )?
+        .execute(params![Sql(address.user), Sql(address.device)])?;
+    if had_enough == 1 {
+        let low = EventBody::PairwiseKeysLow { device: address.device, count };
+        append_user_event(tx, address.user, &low)?;
+    }
+    Ok(())
+}
+
 /// Takes a one-time key of a device, the oldest first. Without one it is the fallback key, which stays. None if the device has
-/// published nothing.
+/// published nothing. The owner of a device that is left with fewer than `low` is told.
 pub(crate) fn claim(
     tx: &WriteTx<'_>,
-    UserDevice { user, device }: UserDevice,
+    address: UserDevice,
+    low: u32,
 ) -> Result<Option<ClaimedPairwiseKey>, ApiError> {
+    let UserDevice { user, device } = address;
     let published = tx
         .prepare_cached(
             "SELECT d.signature_key, p.identity_key, p.fallback_key, p.fallback_signature
@@ -151,6 +182,7 @@ pub(crate) fn claim(
         .query_row(params![Sql(user), Sql(device)], |row| Ok(signed_key(row.get(0)?, row.get(1)?)))
         .optional()?;
     let is_fallback = once.is_none();
+    warn(tx, address, low)?;
     Ok(Some(ClaimedPairwiseKey {
         user,
         device,

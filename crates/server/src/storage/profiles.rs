@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tertulia_api::account::User;
 use tertulia_domain::{DisplayName, Handle, Locale, UserId};
 
-const COLUMNS: &str = "SELECT id, handle, name, locale FROM users WHERE deleted_at IS NULL AND";
+const COLUMNS: &str = "SELECT id, handle, name, locale, kind FROM users WHERE deleted_at IS NULL AND";
 
 /// A user by id, with the locale, which is not for everybody.
 pub(crate) fn user(connection: &Connection, user: UserId) -> Result<Option<User>, ApiError> {
@@ -20,15 +20,16 @@ pub(crate) fn user_by_handle(connection: &Connection, handle: &Handle) -> Result
     Ok(statement.query_row([handle.as_str()], read).optional()?)
 }
 
-/// The first users by handle whose handles begin so, without their locales.
+/// The first users by handle whose handles begin so, without their locales. Guests are not among them.
 pub(crate) fn search(
     connection: &Connection,
     beginning: &Handle,
     most: usize,
 ) -> Result<Vec<User>, ApiError> {
     // No character of a handle comes after the tilde.
-    let mut statement = connection
-        .prepare_cached(&format!("{COLUMNS} handle BETWEEN ?1 AND ?1 || '~' ORDER BY handle LIMIT ?2"))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "{COLUMNS} kind <> 'guest' AND handle BETWEEN ?1 AND ?1 || '~' ORDER BY handle LIMIT ?2"
+    ))?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let found = statement.query_map(params![beginning.as_str(), most], read)?;
     found.map(|user| Ok(User { locale: None, ..user? })).collect()
@@ -47,5 +48,11 @@ pub(crate) fn set(
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<User> {
-    Ok(User { user: row.domain(0)?, handle: row.get(1)?, name: row.get(2)?, locale: row.get(3)? })
+    Ok(User {
+        user: row.domain(0)?,
+        handle: row.get(1)?,
+        name: row.get(2)?,
+        locale: row.get(3)?,
+        kind: row.domain(4)?,
+    })
 }

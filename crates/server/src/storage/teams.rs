@@ -104,7 +104,7 @@ pub(crate) fn set_role(tx: &WriteTx<'_>, user: UserId, role: TeamRole) -> Result
 }
 
 const MEMBER: &str =
-    "SELECT m.user, u.handle, m.role, m.joined_at FROM team_members m JOIN users u ON u.id = m.user";
+    "SELECT m.user, u.handle, m.role, m.joined_at, u.kind FROM team_members m JOIN users u ON u.id = m.user";
 
 /// The members, in the order in which they joined.
 pub(crate) fn members(connection: &Connection, team: TeamId) -> Result<Vec<TeamMember>, ApiError> {
@@ -128,7 +128,13 @@ pub(crate) fn member_of(
 }
 
 fn member(row: &Row<'_>) -> rusqlite::Result<TeamMember> {
-    Ok(TeamMember { user: row.domain(0)?, handle: row.get(1)?, role: row.domain(2)?, joined_at: row.get(3)? })
+    Ok(TeamMember {
+        user: row.domain(0)?,
+        handle: row.get(1)?,
+        role: row.domain(2)?,
+        joined_at: row.get(3)?,
+        kind: row.domain(4)?,
+    })
 }
 
 /// The members as [`Remaining`] ranks them.

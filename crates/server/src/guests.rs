@@ -1,0 +1,60 @@
+//! Ends the accounts of guests whose time is over, at the start of the hub and while it runs.
+
+use crate::{
+    delivery,
+    error::ApiError,
+    state::{AppState, now_ms},
+    storage::accounts,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+/// Guests that are looked up at once. Each ends in a transaction of its own, so that requests come in between.
+const STEP: usize = 64;
+
+/// Longest time until it is looked again: clocks are set, and what failed is tried anew.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Sees guests out until the hub is to stop.
+pub(crate) async fn see_out(state: AppState) {
+    loop {
+        let wait = match step(&state).await {
+            Ok(wait) => wait.min(LONGEST_WAIT),
+            Err(error) => {
+                tracing::error!(%error, "guests whose time is over were not seen out");
+                LONGEST_WAIT
+            }
+        };
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = state.shutdown.requested() => return,
+        }
+    }
+}
+
+/// Ends the accounts that are due, at most so many, and says how long there is nothing to do.
+async fn step(state: &AppState) -> Result<Duration, ApiError> {
+    let due = state.storage.read(|db| accounts::expired(db, now_ms(), STEP)).await?;
+    let (found, mut failed) = (due.len(), false);
+    for guest in due {
+        let observer = Arc::clone(&state.observer);
+        let ended = state.storage.write(move |tx| delivery::accounts::delete(tx, &observer, guest, now_ms()));
+        match ended.await {
+            Ok(()) => tracing::info!(user = guest.short(), "a guest's time is over"),
+            Err(error) => {
+                failed = true;
+                tracing::error!(user = guest.short(), %error, "a guest was not seen out");
+            }
+        }
+    }
+    if failed {
+        return Ok(LONGEST_WAIT);
+    }
+    if found == STEP {
+        return Ok(Duration::ZERO);
+    }
+    let next = state.storage.read(accounts::next_expiry).await?;
+    let lifetime = state.guest_lifetime.unwrap_or(LONGEST_WAIT);
+    // A guest who comes in meanwhile is due after a whole lifetime.
+    Ok(next.map_or(lifetime, |at| Duration::from_millis(at.saturating_sub(now_ms()).max(0).cast_unsigned())))
+}
