@@ -15,8 +15,8 @@ pub(crate) use account::{
 };
 pub(crate) use channel::ChannelCommand;
 pub(crate) use client::{
-    ConnectionArgs, ConversationArg, GroupCommand, LogInArgs, OfflineArg, PasswordArgs, ReadArgs, SendArgs,
-    SignUpArgs, SubArgs, SubCommand,
+    ConnectionArgs, ConversationArg, GroupCommand, GuestArgs, LogInArgs, OfflineArg, PasswordArgs, ReadArgs,
+    SendArgs, SignUpArgs, SubArgs, SubCommand,
 };
 pub(crate) use help::{command, command_for_manual, reference};
 pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
@@ -89,6 +89,11 @@ pub(crate) enum Command {
     /// Make an account on a hub, with this home as its first device
     #[command(name = "signup", after_help = help::PASSWORD)]
     SignUp(SignUpArgs),
+    /// Come in as a guest: without a password, and for a while
+    ///
+    /// A guest has no other device, is not found, and can neither connect with people nor make groups. The account ends by
+    /// itself, a day later unless the hub says otherwise, and with it the keys in this home are of no use any more.
+    Guest(GuestArgs),
     /// Add this home to an account as a further device
     #[command(name = "login", after_help = help::PASSWORD)]
     LogIn(LogInArgs),
@@ -199,6 +204,9 @@ mod tests {
             "serve --listen [::1]:0 --behind-proxy",
             "--home d --json signup alice --hub http://127.0.0.1:8440",
             "signup alice --hub https://hub.example --password-stdin --label laptop --passphrase-stdin --json --home d",
+            "signup alice --hub https://hub.example --service",
+            "guest --name 'Ana García' --hub https://hub.example --json",
+            "serve --guest-hours 0",
             "login @Alice --hub https://hub.example",
             "whoami -v",
             "device list",
@@ -307,6 +315,9 @@ mod tests {
             ("read @bob --follow --offline", ErrorKind::ArgumentConflict),
             ("signup alice --hub hub.example", ErrorKind::ValueValidation),
             ("signup alice --hub ftp://hub.example", ErrorKind::ValueValidation),
+            ("guest --hub https://hub.example", ErrorKind::MissingRequiredArgument),
+            ("guest --name '' --hub https://hub.example", ErrorKind::ValueValidation),
+            ("serve --guest-hours 721", ErrorKind::ValueValidation),
             ("serve --listen 8440", ErrorKind::ValueValidation),
             ("serve --domain 'not a domain'", ErrorKind::ValueValidation),
             ("serve --tls-cert chain.pem", ErrorKind::MissingRequiredArgument),

@@ -33,6 +33,7 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
     match command {
         Command::Serve(args) => serve::serve(args).await,
         Command::SignUp(args) => account::sign_up(session, args).await,
+        Command::Guest(args) => account::guest(session, args).await,
         Command::LogIn(args) => account::log_in(session, args).await,
         Command::Whoami => account::whoami(session).await,
         Command::Device(command) => account::device(session, command).await,

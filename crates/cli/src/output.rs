@@ -32,7 +32,7 @@ pub(crate) enum Output {
 
 impl Output {
     pub(crate) fn me(self, me: &view::Me) -> Result<(), CliError> {
-        self.one(me, human::me)
+        self.one(me, |me| human::me(me, &Page::stdout()))
     }
 
     pub(crate) fn devices(self, devices: &[view::Device]) -> Result<(), CliError> {

@@ -17,6 +17,7 @@ impl Client {
             handle: self.me().handle.clone(),
             name: parsed(me.name.as_deref())?,
             locale: parsed(me.locale.as_deref())?,
+            kind: me.kind,
         })
     }
 
@@ -60,7 +61,7 @@ impl Client {
     }
 
     /// Deletes the account, for good: nobody gets its handle again, and the user leaves all conversations. What the homes of its
-    /// devices hold stays there.
+    /// devices hold stays there. A guest has no password, and none is asked for.
     ///
     /// # Errors
     ///
@@ -78,6 +79,7 @@ fn read(user: &account::User) -> Result<Profile> {
         handle: parsed(Some(&user.handle))?.ok_or(UNREADABLE)?,
         name: parsed(user.name.as_deref())?,
         locale: parsed(user.locale.as_deref())?,
+        kind: user.kind,
     })
 }
 

@@ -7,7 +7,7 @@ mod messages;
 mod rows;
 mod suspicions;
 
-use self::rows::{put_public_name, put_user};
+use self::rows::{put_public_name, put_user_of};
 pub(crate) use self::{
     carried::note_policy,
     rows::{put_connection, put_conversation, put_subconversation},
@@ -187,7 +187,7 @@ impl Page<'_> {
                 }
                 Ok(self.tx.store_write(move |w| {
                     for member in &joined {
-                        put_user(w, member.user, &member.handle)?;
+                        put_user_of(w, member)?;
                         w.put_member(
                             conversation,
                             &MemberRecord { user: member.user, role: member.role.clone() },
@@ -220,6 +220,10 @@ impl Page<'_> {
             }
             EventBody::KeyPackagesLow { device, .. } => {
                 self.applied.todo.key_packages |= device == self.client.me().device;
+                Ok(())
+            }
+            EventBody::PairwiseKeysLow { device, .. } => {
+                self.applied.todo.pairwise_keys |= device == self.client.me().device;
                 Ok(())
             }
             // The rest tells a person something, or is of a later version.

@@ -8,7 +8,7 @@ use crate::{
     rules::ConversationRules,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tertulia_domain::{DeviceAddress, DeviceId, Domain, Handle, UserId};
+use tertulia_domain::{AccountKind, DeviceAddress, DeviceId, DisplayName, Domain, Handle, UserId};
 use tertulia_mls::{Ciphersuite, ClientId, Credential, MlsCustomConfiguration, Session, SessionConfig};
 use tertulia_store::{KeySource, Setting, Store, StoreError};
 use tertulia_transport::Hub;
@@ -19,10 +19,11 @@ use zeroize::Zeroizing;
 const KEY_ROTATION: Duration = Duration::from_hours(30 * 24);
 
 /// How the user comes to the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Entry {
-    SignUp,
-    LogIn,
+#[derive(Clone, Copy)]
+enum Entry<'a> {
+    SignUp { handle: &'a str, password: &'a str, kind: AccountKind },
+    LogIn { handle: &'a str, password: &'a str },
+    Guest { name: &'a DisplayName },
 }
 
 /// Opens a home. Made by [`Client::builder`].
@@ -69,7 +70,28 @@ impl ClientBuilder {
     /// [`Error::HomeInUse`], [`Error::InvalidHandle`], those of the store, and what the hub refuses: `handle-taken`,
     /// `invalid-password`.
     pub async fn sign_up(self, hub: &str, handle: &str, password: &str) -> Result<Client> {
-        self.enter(Entry::SignUp, hub, handle, password).await
+        self.enter(Entry::SignUp { handle, password, kind: AccountKind::Person }, hub).await
+    }
+
+    /// Creates an account for a program, with this home as its first device. It is like a person's, and everybody sees
+    /// that it is a service.
+    ///
+    /// # Errors
+    ///
+    /// As [`sign_up`](Self::sign_up).
+    pub async fn sign_up_service(self, hub: &str, handle: &str, password: &str) -> Result<Client> {
+        self.enter(Entry::SignUp { handle, password, kind: AccountKind::Service }, hub).await
+    }
+
+    /// Comes in as a guest of this display name, with this home as the only device: without a password, and for a time that
+    /// the hub says ([`Me::expires_at`]). Then the account ends as by [`Client::delete_account`]. A guest is in
+    /// conversations that admit guests; what takes an account is refused with `guest-denied`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HomeInUse`], those of the store, and what the hub refuses: `guests-off`, `rate-limited`.
+    pub async fn sign_up_guest(self, hub: &str, name: &DisplayName) -> Result<Client> {
+        self.enter(Entry::Guest { name }, hub).await
     }
 
     /// Adds this home to an account as a further device. It joins all conversations of the user; what was said before stays
@@ -82,7 +104,7 @@ impl ClientBuilder {
     /// As [`sign_up`](Self::sign_up), and `invalid-credentials`, `device-limit`; [`Error::DeviceRemoved`] for a home whose device
     /// was removed from the account.
     pub async fn log_in(self, hub: &str, handle: &str, password: &str) -> Result<Client> {
-        self.enter(Entry::LogIn, hub, handle, password).await
+        self.enter(Entry::LogIn { handle, password }, hub).await
     }
 
     /// Opens a home that somebody is signed in with. Does not use the network.
@@ -101,24 +123,29 @@ impl ClientBuilder {
         Self::client(store, key_rotation)
     }
 
-    async fn enter(self, entry: Entry, hub: &str, handle: &str, password: &str) -> Result<Client> {
-        let handle: Handle = handle.parse()?;
+    async fn enter(self, entry: Entry<'_>, hub: &str) -> Result<Client> {
+        let handle: Option<Handle> = match entry {
+            Entry::SignUp { handle, .. } | Entry::LogIn { handle, .. } => Some(handle.parse()?),
+            Entry::Guest { .. } => None,
+        };
         let hub = Hub::new(hub)?;
         let label = self.label.clone();
         let key_rotation = self.key_rotation;
         let store = self.unlock(true).await?;
         if let Some(owner) = store.read(|r| r.setting(Setting::Handle))? {
-            let own = entry == Entry::LogIn
-                && owner == handle.as_str()
+            let own = handle.is_some_and(|handle| owner == handle.as_str())
                 && store.read(|r| r.setting(Setting::Hub))?.as_deref() == Some(hub.address().as_str());
-            if own {
-                return Self::log_in_again(store, &hub, password, key_rotation).await;
-            }
-            return Err(Error::HomeInUse { handle: owner });
+            return match entry {
+                Entry::LogIn { password, .. } if own => {
+                    Self::log_in_again(store, &hub, password, key_rotation).await
+                }
+                _ => Err(Error::HomeInUse { handle: owner }),
+            };
         }
         let session = match entry {
-            Entry::SignUp => hub.sign_up(handle.as_str(), password).await?,
-            Entry::LogIn => hub.log_in(handle.as_str(), password).await?,
+            Entry::SignUp { handle, password, kind } => hub.sign_up(handle, password, kind).await?,
+            Entry::LogIn { handle, password } => hub.log_in(handle, password).await?,
+            Entry::Guest { name } => hub.sign_up_guest(name.as_str()).await?,
         };
         let domain: Domain = session
             .domain
@@ -130,7 +157,7 @@ impl ClientBuilder {
         let engine = Session::open(store.clone(), Arc::new(HubLink::default()), SessionConfig::default())?;
         let mut tx = engine.new_transaction().await?;
         tx.add_credential(Credential::basic(ClientId::from(address.to_identity()), Ciphersuite::default())?)?;
-        let settings = [
+        let mut settings = vec![
             (Setting::Hub, hub.address().to_string()),
             (Setting::User, session.user.to_string()),
             (Setting::Device, device.to_string()),
@@ -138,7 +165,9 @@ impl ClientBuilder {
             (Setting::Domain, domain.to_string()),
             (Setting::Label, label),
             (Setting::Token, session.token),
+            (Setting::Kind, session.kind.to_string()),
         ];
+        settings.extend(session.expires_at.map(|at| (Setting::ExpiresAt, at.to_string())));
         tx.store_write(move |w| {
             settings.iter().try_for_each(|(setting, value)| w.put_setting(*setting, value))
         })?;
@@ -194,6 +223,8 @@ impl ClientBuilder {
             let values: Option<Vec<String>> = values.into_iter().collect();
             values.and_then(|values| values.try_into().ok()).ok_or(Error::NotSignedIn)?
         };
+        let (kind, expires_at) = store
+            .read(|r| Ok::<_, StoreError>((r.setting(Setting::Kind)?, r.setting(Setting::ExpiresAt)?)))?;
         let hub_address: Url = hub.parse().map_err(|_| Error::NotSignedIn)?;
         let me = Me {
             user: user.parse::<UserId>().map_err(|_| Error::NotSignedIn)?,
@@ -201,6 +232,8 @@ impl ClientBuilder {
             device: device.parse().map_err(|_| Error::NotSignedIn)?,
             handle: handle.parse()?,
             hub: hub_address,
+            kind: kind.and_then(|kind| kind.parse().ok()).unwrap_or_default(),
+            expires_at: expires_at.and_then(|at| at.parse().ok()),
         };
         let hub = Hub::new(&hub)?.with_token(token);
         let link = Arc::new(HubLink::default());

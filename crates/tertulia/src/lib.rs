@@ -68,8 +68,8 @@ pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_api::join_link::{JoinLink, JoinLinkError};
 pub use tertulia_domain::{
-    ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, Protocol, Role,
-    RoleName, SubconversationName, TeamId, UserId,
+    AccountKind, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle,
+    Locale, Protocol, Role, RoleName, SubconversationName, TeamId, UserId,
     access::{Access, AccessError, AccessMode, AccessRole},
     connection::Status as ConnectionStatus,
     ids::HandleError,

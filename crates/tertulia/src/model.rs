@@ -2,8 +2,8 @@
 
 use crate::Noticed;
 use tertulia_domain::{
-    ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale,
-    Protocol, RoleName, TeamId, UserId, connection::Status as ConnectionStatus, team::TeamRole,
+    AccountKind, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle,
+    Locale, Protocol, RoleName, TeamId, UserId, connection::Status as ConnectionStatus, team::TeamRole,
 };
 use url::Url;
 
@@ -21,6 +21,10 @@ pub struct Me {
     pub handle: Handle,
     /// The hub's address.
     pub hub: Url,
+    /// What the account is.
+    pub kind: AccountKind,
+    /// Of a guest, when the account ends, milliseconds since 1970.
+    pub expires_at: Option<i64>,
 }
 
 /// What a user says of themselves, as far as this user may see it.
@@ -35,6 +39,8 @@ pub struct Profile {
     pub name: Option<DisplayName>,
     /// The locale, if the user has given one and this user may see it.
     pub locale: Option<Locale>,
+    /// What the account is: a person's, a guest's or a service's.
+    pub kind: AccountKind,
 }
 
 /// The user's team.
@@ -63,6 +69,8 @@ pub struct TeamMember {
     pub role: TeamRole,
     /// When the member joined, milliseconds since 1970.
     pub joined_at: i64,
+    /// What the member's account is.
+    pub kind: AccountKind,
 }
 
 /// An invitation to the user's team, which one person can accept.
@@ -121,6 +129,8 @@ pub struct Member {
     pub handle: Handle,
     /// What the user may do.
     pub role: RoleName,
+    /// What the user's account is.
+    pub kind: AccountKind,
 }
 
 /// A conversation as it stands in this home.

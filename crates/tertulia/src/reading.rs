@@ -2,7 +2,7 @@
 
 use crate::{Client, Conversation, Error, Member, Message, MessageQuery, Result};
 use tertulia_api::policy::decode;
-use tertulia_domain::{ConversationId, ConversationType, Handle, RoleName, Sequence, UserId};
+use tertulia_domain::{AccountKind, ConversationId, ConversationType, Handle, RoleName, Sequence, UserId};
 use tertulia_store::{ConversationRow, MessageRow, ReadTx};
 
 #[allow(clippy::unused_async)] // an application need not know which calls wait
@@ -109,7 +109,8 @@ impl Client {
         let mut members = Vec::new();
         for (user, role) in members_of(r, &row)? {
             if let Some(handle) = self.handle_of(r, user)? {
-                members.push(Member { user, handle, role });
+                let kind = self.kind_of(r, user)?;
+                members.push(Member { user, handle, role, kind });
             }
         }
         members.sort_by(|a, b| a.handle.cmp(&b.handle));
@@ -130,6 +131,10 @@ impl Client {
             protocol: row.record.protocol,
             active: row.active,
         })
+    }
+
+    fn kind_of(&self, r: &ReadTx<'_>, user: UserId) -> Result<AccountKind> {
+        if user == self.me().user { Ok(self.me().kind) } else { Ok(r.account_kind(user)?) }
     }
 
     fn handle_of(&self, r: &ReadTx<'_>, user: UserId) -> Result<Option<Handle>> {

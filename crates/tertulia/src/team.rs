@@ -70,8 +70,8 @@ impl Client {
             .into_iter()
             .map(|member| {
                 let handle = member.handle.parse().map_err(|_| UNREADABLE)?;
-                let team::TeamMember { user, role, joined_at, .. } = member;
-                Ok(TeamMember { user, handle, role, joined_at })
+                let team::TeamMember { user, role, joined_at, kind, .. } = member;
+                Ok(TeamMember { user, handle, role, joined_at, kind })
             })
             .collect()
     }

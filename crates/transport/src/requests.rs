@@ -6,8 +6,8 @@ use tertulia_api::{
     UserDevice,
     account::{
         ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount,
-        KeyPackageDeletion, KeyPackageUpload, Me, NewDevice, PasswordChange, PasswordProof, Profile, Session,
-        User, Users,
+        KeyPackageDeletion, KeyPackageUpload, Me, NewAccount, NewDevice, NewGuest, PasswordChange,
+        PasswordProof, Profile, Session, User, Users,
     },
     connection::{ConnectRequest, Connection, ConnectionUpdate, Connections},
     conversation::{
@@ -26,7 +26,7 @@ use tertulia_api::{
     },
 };
 use tertulia_domain::{
-    ConversationId, DeviceId, Handle, Protocol, RoleName, SubconversationName, TeamId, UserId,
+    AccountKind, ConversationId, DeviceId, Handle, Protocol, RoleName, SubconversationName, TeamId, UserId,
     connection::Status, team::TeamRole,
 };
 
@@ -34,9 +34,15 @@ type Result<T> = std::result::Result<T, TransportError>;
 
 /// Accounts, devices, key packages.
 impl Hub {
-    /// Creates an account and opens a session.
-    pub async fn sign_up(&self, handle: &str, password: &str) -> Result<Session> {
-        self.send(Method::POST, "v1/accounts", &credentials(handle, password)).await
+    /// Creates an account, a person's or a service's, and opens a session.
+    pub async fn sign_up(&self, handle: &str, password: &str, kind: AccountKind) -> Result<Session> {
+        let (handle, password) = (handle.to_owned(), password.to_owned());
+        self.send(Method::POST, "v1/accounts", &NewAccount { handle, password, kind }).await
+    }
+
+    /// Creates a guest's account, which ends by itself, and opens its only session.
+    pub async fn sign_up_guest(&self, name: &str) -> Result<Session> {
+        self.send(Method::POST, "v1/guests", &NewGuest { name: name.to_owned() }).await
     }
 
     /// Opens a session.

@@ -5,7 +5,7 @@ use clap::{
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _},
     value_parser,
 };
-use tertulia::{AddPermission, Handle, Protocol, RoleName, SubconversationName};
+use tertulia::{AddPermission, DisplayName, Handle, Protocol, RoleName, SubconversationName};
 use url::Url;
 
 /// `signup`.
@@ -13,8 +13,21 @@ use url::Url;
 pub(crate) struct SignUpArgs {
     /// The name others find you by: 2 to 32 of a-z, 0-9, '_', '.', '-'
     pub(crate) handle: Handle,
+    /// The account is a program's, a bot's: everybody sees it
+    #[arg(long)]
+    pub(crate) service: bool,
     #[command(flatten)]
     pub(crate) password: PasswordArgs,
+}
+
+/// `guest`.
+#[derive(Args)]
+pub(crate) struct GuestArgs {
+    /// What the others are to call you
+    #[arg(long)]
+    pub(crate) name: DisplayName,
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
 }
 
 /// `login`.
@@ -40,6 +53,21 @@ pub(crate) struct PasswordArgs {
     /// What your other devices call this one
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) label: Option<String>,
+}
+
+/// Where a guest comes in.
+#[derive(Args)]
+pub(crate) struct HubArgs {
+    /// Address of the hub, such as `https://hub.example`
+    #[arg(
+        id = "address",
+        long = "hub",
+        value_name = "URL",
+        env = "TERTULIA_HUB",
+        hide_env_values = true,
+        value_parser = hub_url
+    )]
+    pub(crate) address: Url,
 }
 
 /// `connect`, `accept` and the others.

@@ -146,8 +146,8 @@ const GROUPS: [(&str, &[&str]); 6] = [
     (
         "This device",
         &[
-            "signup", "login", "whoami", "profile", "device", "password", "account", "sync", "warnings",
-            "home",
+            "signup", "guest", "login", "whoami", "profile", "device", "password", "account", "sync",
+            "warnings", "home",
         ],
     ),
     ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser};
+use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser, value_parser};
 use tertulia::Domain;
 
 /// `serve`.
@@ -64,6 +64,19 @@ pub(crate) struct ServeArgs {
     /// Largest database, such as 20GiB; when it is full, the hub refuses what would have to be stored [default: the disk]
     #[arg(long, value_name = "SIZE", env = "TERTULIA_MAX_STORAGE", hide_env_values = true)]
     pub(crate) max_storage: Option<ByteSize>,
+
+    /// After how many hours a guest's account ends, 720 at most; 0: no guests
+    ///
+    /// A guest has no password and can only be in conversations that admit guests.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 24,
+        env = "TERTULIA_GUEST_HOURS",
+        hide_env_values = true,
+        value_parser = value_parser!(u64).range(0..=720)
+    )]
+    pub(crate) guest_hours: u64,
 
     /// Form of the log on standard error
     #[arg(

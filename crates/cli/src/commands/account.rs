@@ -1,13 +1,13 @@
-//! `signup`, `login`, `whoami`, `device`, `password`, `account`, `sync`.
+//! `signup`, `guest`, `login`, `whoami`, `device`, `password`, `account`, `sync`.
 
-use tertulia::ClientBuilder;
+use tertulia::{AccountKind, ClientBuilder};
 use zeroize::Zeroizing;
 
 use super::Session;
 use crate::{
     args::{
-        AccountCommand, ChangePasswordArgs, DeviceCommand, LogInArgs, OfflineArg, PasswordArgs, ProofArgs,
-        SignUpArgs,
+        AccountCommand, ChangePasswordArgs, DeviceCommand, GuestArgs, LogInArgs, OfflineArg, PasswordArgs,
+        ProofArgs, SignUpArgs,
     },
     error::CliError,
     output::view,
@@ -17,8 +17,21 @@ use crate::{
 
 pub(super) async fn sign_up(session: &mut Session<'_>, args: &SignUpArgs) -> Result<(), CliError> {
     let (builder, password) = prepare(session, &args.password, true)?;
-    let signing_up = builder.sign_up(args.password.hub.as_str(), args.handle.as_str(), &password);
+    let (hub, handle) = (args.password.hub.as_str(), args.handle.as_str());
+    let signing_up = async {
+        if args.service {
+            builder.sign_up_service(hub, handle, &password).await
+        } else {
+            builder.sign_up(hub, handle, &password).await
+        }
+    };
     let client = watched("Making the account", signing_up).await?;
+    session.output.me(&view::Me::from(client.me()))
+}
+
+pub(super) async fn guest(session: &mut Session<'_>, args: &GuestArgs) -> Result<(), CliError> {
+    let coming_in = session.builder(true)?.sign_up_guest(args.hub.address.as_str(), &args.name);
+    let client = watched("Coming in", coming_in).await?;
     session.output.me(&view::Me::from(client.me()))
 }
 
@@ -67,9 +80,11 @@ pub(super) async fn password(session: &mut Session<'_>, args: &ChangePasswordArg
 
 pub(super) async fn account(session: &mut Session<'_>, command: &AccountCommand) -> Result<(), CliError> {
     let AccountCommand::Delete { proof } = command;
-    let builder = session.builder(false)?;
-    let password = session.proof(proof)?;
-    let client = builder.open().await?;
+    let client = session.builder(false)?.open().await?;
+    let password = match client.me().kind {
+        AccountKind::Guest => Zeroizing::default(),
+        _ => session.proof(proof)?,
+    };
     watched("Deleting the account", client.delete_account(&password)).await?;
     session.output.deleted_account(&view::DeletedAccount { handle: client.me().handle.clone() })
 }

@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal as _},
     path::Path,
     pin::pin,
+    time::Duration,
 };
 
 use tertulia::Domain;
@@ -29,6 +30,7 @@ pub(super) async fn serve(args: &ServeArgs) -> Result<(), CliError> {
     config.tls = tls;
     config.behind_proxy = args.behind_proxy;
     config.limits.database_bytes = args.max_storage.map(|size| size.as_u64());
+    config.guest_lifetime = (args.guest_hours > 0).then(|| Duration::from_hours(args.guest_hours));
     let server = Server::bind(config).await?;
 
     let address = format!("{scheme}://{}", server.local_addr());

@@ -35,7 +35,7 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
             | Command::Connections(_)
             | Command::Group(GroupCommand::Members { .. }),
         ) => "`--offline` shows what this home already has".into(),
-        ("hub-unreachable", Command::SignUp(_) | Command::LogIn(_)) => {
+        ("hub-unreachable", Command::SignUp(_) | Command::LogIn(_) | Command::Guest(_)) => {
             "is the hub running? `tertulia serve` starts one on this machine".into()
         }
         ("queued", _) => "do not send it again; `tertulia sync` sends what waits".into(),
@@ -68,6 +68,8 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
             "`--offline` still shows what this home has; `tertulia login` with another `--home` makes a new device"
                 .into()
         }
+        ("guest-denied", _) => "it takes an account: `tertulia signup HANDLE --hub URL` in another `--home` makes one".into(),
+        ("guests-off", _) => "`tertulia signup HANDLE --hub URL` makes an account".into(),
         ("unauthenticated", _) => {
             "the session has ended, as by a changed password; `tertulia login HANDLE --hub URL` on this home begins another"
                 .into()

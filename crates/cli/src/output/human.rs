@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::{civil::Date, tz::TimeZone};
-use tertulia::{ConnectionStatus, ConversationType, DisplayName, Handle, Locale, Protocol};
+use tertulia::{AccountKind, ConnectionStatus, ConversationType, DisplayName, Handle, Locale, Protocol};
 
 use super::{
     text,
@@ -43,13 +43,17 @@ impl Page {
     }
 }
 
-pub(crate) fn me(me: &Me) -> String {
-    let rows = [
+pub(crate) fn me(me: &Me, page: &Page) -> String {
+    let mut rows = vec![
         ("handle", format!("@{}", me.handle)),
         ("user", format!("{}@{}", me.user, me.domain)),
         ("device", me.device.to_string()),
         ("hub", me.hub.clone()),
     ];
+    if !me.kind.is_person() {
+        rows.push(("kind", me.kind.to_string()));
+    }
+    rows.extend(me.expires_at.map(|at| ("until", minute(at, page))));
     fields(&rows)
 }
 
@@ -93,6 +97,7 @@ pub(crate) fn profile(profile: &Profile) -> String {
         ("name", text::one_line(name).into_owned()),
         ("locale", profile.locale.as_ref().map_or("-", Locale::as_str).to_owned()),
         ("user", profile.user.to_string()),
+        ("kind", profile.kind.to_string()),
     ];
     fields(&rows)
 }
@@ -106,10 +111,11 @@ pub(crate) fn people(people: &[Profile], page: &Page) -> String {
         vec![
             Cell::new(format_args!("@{}", person.handle)),
             Cell::new(text::one_line(name)),
+            Cell::new(unusual(person.kind)),
             Cell::new(person.user),
         ]
     });
-    table(["HANDLE", "NAME", "USER"], &[0, 2], rows, page)
+    table(["HANDLE", "NAME", "", "USER"], &[0, 3], rows, page)
 }
 
 pub(crate) fn teams(teams: &[Team]) -> String {
@@ -130,9 +136,10 @@ pub(crate) fn team_members(members: &[TeamMember], page: &Page) -> String {
             Cell::new(format_args!("@{}", member.handle)),
             Cell::new(member.role),
             Cell::new(minute(member.joined_at, page)),
+            Cell::new(unusual(member.kind)),
         ]
     });
-    table(["HANDLE", "ROLE", "SINCE"], &[0], rows, page)
+    table(["HANDLE", "ROLE", "SINCE", ""], &[0], rows, page)
 }
 
 pub(crate) fn invitation(invitation: &Invitation, page: &Page) -> String {
@@ -229,9 +236,14 @@ pub(crate) fn channels(channels: &[Channel], page: &Page) -> String {
 
 pub(crate) fn members(members: &[Member], page: &Page) -> String {
     let rows = members.iter().map(|member| {
-        vec![Cell::new(format_args!("@{}", member.handle)), Cell::new(&member.role), Cell::new(member.user)]
+        vec![
+            Cell::new(format_args!("@{}", member.handle)),
+            Cell::new(&member.role),
+            Cell::new(unusual(member.kind)),
+            Cell::new(member.user),
+        ]
     });
-    table(["HANDLE", "ROLE", "USER"], &[0, 2], rows, page)
+    table(["HANDLE", "ROLE", "", "USER"], &[0, 3], rows, page)
 }
 
 pub(crate) fn sub_conversations(subs: &[SubConversation], page: &Page) -> String {
@@ -376,6 +388,11 @@ fn kind(conversation: &Conversation) -> String {
     format!("{kind}{protocol}{left}")
 }
 
+/// What an account is, where it is no person's.
+fn unusual(kind: AccountKind) -> &'static str {
+    if kind.is_person() { "" } else { kind.as_str() }
+}
+
 fn handles(handles: &[Handle]) -> String {
     handles.iter().map(|handle| format!("@{handle}")).collect::<Vec<_>>().join(" ")
 }
@@ -434,7 +451,8 @@ mod tests {
     #[test]
     fn tables_have_plain_columns() {
         let all = [
-            me(&samples::me()),
+            me(&samples::me(), &PAGE),
+            me(&samples::guest(), &PAGE),
             devices(&samples::devices(), &PAGE),
             connections(&samples::connections(), &PAGE),
             conversations(&samples::conversations(), &PAGE),

@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn whoami() {
-        insta::assert_snapshot!(line(&samples::me()));
+        insta::assert_snapshot!([line(&samples::me()), line(&samples::guest())].concat());
     }
 
     #[test]

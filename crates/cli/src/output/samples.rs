@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use tertulia::{
-    Action, ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle, Protocol, RoleName,
-    TeamId, TeamRole, UserId,
+    AccountKind, Action, ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle,
+    Protocol, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 
@@ -37,7 +37,14 @@ pub(crate) fn me() -> Me {
         device: DeviceId::new(0x00c0_ffee),
         handle: handle("alice"),
         hub: address(&Url::parse("https://hub.example").unwrap()),
+        kind: AccountKind::Person,
+        expires_at: None,
     }
+}
+
+pub(crate) fn guest() -> Me {
+    let expires_at = Some(Moment::from_millis(EVENING));
+    Me { handle: Handle::of_guest(7), kind: AccountKind::Guest, expires_at, ..me() }
 }
 
 pub(crate) fn devices() -> Vec<Device> {
@@ -104,9 +111,12 @@ pub(crate) fn conversations() -> Vec<Conversation> {
 }
 
 pub(crate) fn members() -> Vec<Member> {
-    [("alice", 0xa1, RoleName::ADMIN), ("bob", 0xb0, RoleName::MEMBER)]
-        .map(|(name, number, role)| Member { handle: handle(name), user: user(number), role })
-        .into()
+    [
+        ("alice", 0xa1, RoleName::ADMIN, AccountKind::Person),
+        ("bob", 0xb0, RoleName::MEMBER, AccountKind::Service),
+    ]
+    .map(|(name, number, role, kind)| Member { handle: handle(name), user: user(number), role, kind })
+    .into()
 }
 
 pub(crate) fn messages() -> Vec<Message> {
@@ -176,8 +186,10 @@ pub(crate) fn people() -> Vec<Profile> {
         user: user(0xa1),
         name: Some("Alice Munro".parse().unwrap()),
         locale: Some("en-CA".parse().unwrap()),
+        kind: AccountKind::Person,
     };
-    vec![named, Profile { handle: handle("alicia"), user: user(0xa2), name: None, locale: None }]
+    let kind = AccountKind::Service;
+    vec![named, Profile { handle: handle("alicia"), user: user(0xa2), name: None, locale: None, kind }]
 }
 
 pub(crate) fn team() -> Team {
@@ -196,6 +208,7 @@ pub(crate) fn team_members() -> Vec<TeamMember> {
             user: user(number),
             role,
             joined_at: Moment::from_millis(EVENING),
+            kind: AccountKind::Person,
         })
         .into()
 }

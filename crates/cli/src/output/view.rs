@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
-    ActionSet, ConnectionStatus, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName,
-    Domain, Handle, Locale, Protocol, RoleName, TeamId, TeamRole, UserId,
+    AccountKind, ActionSet, ConnectionStatus, ConversationId, ConversationName, ConversationType, DeviceId,
+    DisplayName, Domain, Handle, Locale, Protocol, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 use zeroize::Zeroizing;
@@ -42,6 +42,10 @@ pub(crate) struct Me {
     pub(crate) device: DeviceId,
     pub(crate) handle: Handle,
     pub(crate) hub: String,
+    pub(crate) kind: AccountKind,
+    /// Of a guest, when the account ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<Moment>,
 }
 
 impl From<&tertulia::Me> for Me {
@@ -52,6 +56,8 @@ impl From<&tertulia::Me> for Me {
             device: me.device,
             handle: me.handle.clone(),
             hub: address(&me.hub),
+            kind: me.kind,
+            expires_at: me.expires_at.map(Moment::from_millis),
         }
     }
 }
@@ -109,11 +115,13 @@ pub(crate) struct Profile {
     pub(crate) user: UserId,
     pub(crate) name: Option<DisplayName>,
     pub(crate) locale: Option<Locale>,
+    pub(crate) kind: AccountKind,
 }
 
 impl From<tertulia::Profile> for Profile {
     fn from(profile: tertulia::Profile) -> Self {
-        Self { handle: profile.handle, user: profile.user, name: profile.name, locale: profile.locale }
+        let tertulia::Profile { handle, user, name, locale, kind, .. } = profile;
+        Self { handle, user, name, locale, kind }
     }
 }
 
@@ -141,12 +149,13 @@ pub(crate) struct TeamMember {
     pub(crate) user: UserId,
     pub(crate) role: TeamRole,
     pub(crate) joined_at: Moment,
+    pub(crate) kind: AccountKind,
 }
 
 impl From<tertulia::TeamMember> for TeamMember {
     fn from(member: tertulia::TeamMember) -> Self {
         let joined_at = Moment::from_millis(member.joined_at);
-        Self { handle: member.handle, user: member.user, role: member.role, joined_at }
+        Self { handle: member.handle, user: member.user, role: member.role, joined_at, kind: member.kind }
     }
 }
 
@@ -252,11 +261,12 @@ pub(crate) struct Member {
     pub(crate) handle: Handle,
     pub(crate) user: UserId,
     pub(crate) role: RoleName,
+    pub(crate) kind: AccountKind,
 }
 
 impl From<tertulia::Member> for Member {
     fn from(member: tertulia::Member) -> Self {
-        Self { handle: member.handle, user: member.user, role: member.role }
+        Self { handle: member.handle, user: member.user, role: member.role, kind: member.kind }
     }
 }
 

@@ -14,6 +14,7 @@ mod documents;
 mod faults;
 mod follow;
 mod groups;
+mod guests;
 mod homes;
 mod offline;
 mod refusals;

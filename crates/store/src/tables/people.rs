@@ -2,7 +2,7 @@
 
 use super::{all, execute, first, named, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
-use tertulia_domain::{ConversationId, Handle, UserId, connection::Status};
+use tertulia_domain::{AccountKind, ConversationId, Handle, UserId, connection::Status};
 
 /// The user's side of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,12 @@ impl ReadTx<'_> {
         first(&self.tx, "SELECT id FROM users WHERE handle = ?1", [handle.as_str()], |row| uuid(row, 0))
     }
 
+    /// What a user's account is, as far as is known here.
+    pub fn account_kind(&self, user: UserId) -> Result<AccountKind, StoreError> {
+        let sql = "SELECT kind FROM users WHERE id = ?1";
+        Ok(first(&self.tx, sql, [user.as_uuid()], |row| named(row, 0))?.unwrap_or_default())
+    }
+
     /// All connections, ordered by handle.
     pub fn connections(&self) -> Result<Vec<ConnectionRecord>, StoreError> {
         let sql = format!("{CONNECTION} LEFT JOIN users u ON u.id = c.user ORDER BY u.handle");
@@ -65,6 +71,12 @@ impl WriteTx<'_> {
     pub fn put_user(&mut self, user: UserId, handle: &Handle) -> Result<(), StoreError> {
         let sql = "INSERT INTO users (id, handle) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET handle = excluded.handle";
         execute(&self.tx, sql, (user.as_uuid(), handle.as_str())).map(drop)
+    }
+
+    /// Writes what the account of a user is whose handle is here.
+    pub fn set_account_kind(&mut self, user: UserId, kind: AccountKind) -> Result<(), StoreError> {
+        let sql = "UPDATE users SET kind = ?2 WHERE id = ?1";
+        execute(&self.tx, sql, (user.as_uuid(), kind.as_str())).map(drop)
     }
 
     /// Writes a connection.

@@ -15,6 +15,10 @@ pub enum Setting {
     Device,
     /// The user's handle.
     Handle,
+    /// What the account is; a person's if absent.
+    Kind,
+    /// Of a guest, when the account ends, milliseconds since 1970.
+    ExpiresAt,
     /// The hub's domain.
     Domain,
     /// The device's name for people.
@@ -34,6 +38,8 @@ impl Setting {
             Self::User => "user",
             Self::Device => "device",
             Self::Handle => "handle",
+            Self::Kind => "kind",
+            Self::ExpiresAt => "expires_at",
             Self::Domain => "domain",
             Self::Label => "label",
             Self::Token => "token",

@@ -2,7 +2,7 @@
 
 use tertulia_api::{
     connection::Connection,
-    conversation::{Conversation, SubconversationAddress},
+    conversation::{Conversation, Member, SubconversationAddress},
 };
 use tertulia_domain::{ConversationId, ConversationName, GroupId, UserId};
 use tertulia_store::{ConversationRecord, MemberRecord, StoreError, WriteTx};
@@ -34,7 +34,7 @@ pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation)
     put_public_name(w, conversation.conversation, conversation.name.as_deref())?;
     let mut members = Vec::with_capacity(conversation.members.len());
     for member in &conversation.members {
-        put_user(w, member.user, &member.handle)?;
+        put_user_of(w, member)?;
         members.push(MemberRecord { user: member.user, role: member.role.clone() });
     }
     w.replace_members(conversation.conversation, &members)
@@ -77,8 +77,14 @@ pub(super) fn put_public_name(
     }
 }
 
+/// Writes who a member is.
+pub(super) fn put_user_of(w: &mut WriteTx<'_>, member: &Member) -> Result<(), StoreError> {
+    put_user(w, member.user, &member.handle)?;
+    w.set_account_kind(member.user, member.kind)
+}
+
 /// Writes a user's handle, if it is one: a hub's word is checked like anybody's.
-pub(super) fn put_user(w: &mut WriteTx<'_>, user: UserId, handle: &str) -> Result<(), StoreError> {
+fn put_user(w: &mut WriteTx<'_>, user: UserId, handle: &str) -> Result<(), StoreError> {
     match handle.parse() {
         Ok(handle) => w.put_user(user, &handle),
         Err(_) => Ok(()),

@@ -5,13 +5,12 @@ use tertulia_api::{
     Base64,
     pairwise::{PairwiseKeyUpload, PairwiseOneTimeKey, SignedPairwiseKey},
 };
+use tertulia_domain::limits::ONE_TIME_KEYS_LOW;
 use tertulia_mls::{CredentialRef, TransactionContext};
 use tertulia_ratchet::{KeyUpload, Ratchet, RatchetError, Signer};
 
 /// How many one-time keys a device keeps at the hub. Each lets somebody begin a session with it.
 const ONE_TIME_KEYS: usize = 50;
-/// Below so many they are topped up.
-const ONE_TIME_KEYS_LOW: u32 = 20;
 
 /// The device's MLS credential signs.
 struct CredentialSigner<'a> {

@@ -37,6 +37,14 @@ impl Claimer {
         let claimed = self.post("/v1/key-packages/claims", &json!({ "users": [user] })).await;
         claimed["key_packages"][0]["key_package"].as_str().expect("a key package").to_owned()
     }
+
+    /// A key for a pairwise session with this device, and whether it is the fallback key.
+    async fn claim_pairwise(&self, bob: &tertulia::Me) -> (String, bool) {
+        let devices = json!({ "devices": [{ "user": bob.user, "device": bob.device }] });
+        let claimed = self.post("/v1/pairwise-keys/claims", &devices).await;
+        let key = claimed["keys"][0]["key"].as_str().expect("a key").to_owned();
+        (key, claimed["keys"][0]["fallback"].as_bool().expect("it says"))
+    }
 }
 
 #[tokio::test]
@@ -59,4 +67,27 @@ async fn a_device_makes_more_key_packages_when_it_is_told_that_few_are_left() {
         given.insert(mallory.claim(bob.me().user).await);
     }
     assert_eq!(given.len(), 80, "the last-resort one was not needed");
+}
+
+#[tokio::test]
+async fn a_device_makes_more_one_time_keys_when_it_is_told_that_few_are_left() {
+    let hub = Hub::start().await;
+    let bob = hub.sign_up("bob").await;
+    let mallory = Claimer::sign_up(&hub).await;
+    mallory.post("/v1/connections", &json!({ "handle": "bob" })).await;
+    bob.sync().await.expect("sees the request");
+    bob.accept(&"mallory".parse().expect("a handle")).await.expect("accepts");
+    bob.sync().await.expect("has nothing to make");
+
+    // Of its fifty, forty are taken without a message that would tell bob of it.
+    let mut given = HashSet::new();
+    for _ in 0..40 {
+        given.insert(mallory.claim_pairwise(bob.me()).await);
+    }
+    bob.sync().await.expect("is told, and makes more");
+    for _ in 0..40 {
+        given.insert(mallory.claim_pairwise(bob.me()).await);
+    }
+    assert_eq!(given.len(), 80);
+    assert!(given.iter().all(|(_, is_fallback)| !is_fallback), "the fallback key was not needed");
 }

@@ -3,6 +3,7 @@
 mod backups;
 mod contention;
 mod joining;
+mod guests;
 mod key_packages;
 mod losses;
 mod lying;
