@@ -4,7 +4,8 @@ use crate::{bytes::Base64, error::UserDevice};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tertulia_domain::{
-    AccountKind, ConversationId, ConversationType, Protocol, RoleName, SubconversationName, TeamId, UserId,
+    AccountKind, ConversationId, ConversationType, Handshake, Protocol, RoleName, SubconversationName,
+    TeamId, UserId,
     access::{AccessMode, AccessRole},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -67,6 +68,10 @@ pub struct Conversation {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schema(value_type = Vec<String>, example = json!(["team_member"]))]
     pub access_roles: BTreeSet<AccessRole>,
+    /// Whether commits and proposals are encrypted: `plaintext`, also unless given, or `ciphertext`.
+    #[serde(default, skip_serializing_if = "Handshake::is_plaintext")]
+    #[schema(value_type = String, example = "plaintext")]
+    pub handshake: Handshake,
     /// Of a channel its name, which the hub knows. All other names are inside the encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -143,6 +148,10 @@ pub struct NewConversation {
     #[serde(default)]
     #[schema(value_type = String, example = "mls")]
     pub protocol: Protocol,
+    /// Whether commits and proposals are encrypted: `plaintext`, also unless given, or `ciphertext`.
+    #[serde(default, skip_serializing_if = "Handshake::is_plaintext")]
+    #[schema(value_type = String, example = "plaintext")]
+    pub handshake: Handshake,
     /// Whether it is to belong to the caller's team.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub team: bool,

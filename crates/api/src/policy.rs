@@ -13,6 +13,10 @@ use tertulia_domain::{
 /// The type of the extension of the group's context that holds it. Of the range for private use (RFC 9420, section 17.3).
 pub const EXTENSION_TYPE: u16 = 0xf7e1;
 
+/// The type of the extension of a group's context that says that its handshake messages are encrypted. It has no content; a
+/// group without it has them readable.
+pub const ENCRYPTED_HANDSHAKE_EXTENSION_TYPE: u16 = 0xf7e2;
+
 /// The version without an entrance: whom nobody invites does not come in. So it is written wherever it can be.
 const CLOSED: u16 = 1;
 /// The version with an entrance. A program that knows the other only says so, and does not take it for a forgery.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tertulia_domain::{
-    AccountKind, ConversationId, Protocol, RoleName, TeamId, UserId, role::ActionSet, team::TeamRole,
+    AccountKind, ConversationId, Handshake, Protocol, RoleName, TeamId, UserId, role::ActionSet,
+    team::TeamRole,
 };
 use utoipa::ToSchema;
 
@@ -131,6 +132,10 @@ pub struct NewChannel {
     #[serde(default)]
     #[schema(value_type = String, example = "mls")]
     pub protocol: Protocol,
+    /// Whether commits and proposals are encrypted: `plaintext`, also unless given, or `ciphertext`.
+    #[serde(default, skip_serializing_if = "Handshake::is_plaintext")]
+    #[schema(value_type = String, example = "plaintext")]
+    pub handshake: Handshake,
 }
 
 /// Gives a channel another name.

@@ -36,6 +36,7 @@ pub mod access;
 pub mod account;
 pub mod connection;
 pub mod conversation;
+pub mod handshake;
 pub mod ids;
 pub mod limits;
 pub mod pairwise;
@@ -52,6 +53,7 @@ mod text;
 
 pub use account::AccountKind;
 pub use conversation::{ConversationName, ConversationNameError, ConversationType};
+pub use handshake::Handshake;
 pub use ids::{
     ConversationId, DeviceAddress, DeviceId, Domain, GroupId, Handle, OneToOne, Sequence, TeamId, UserId,
 };

@@ -84,7 +84,7 @@ pub enum Padding {
     Off,
 }
 
-/// Settings of a conversation that is created. All members share the first two, which are in the group's context.
+/// Settings of a conversation that is created. All members share them but the last, for they are in the group's context.
 #[derive(Debug, Clone, Default)]
 pub struct MlsConversationConfiguration {
     /// The ciphersuite, which must be the credential's.
@@ -95,6 +95,9 @@ pub struct MlsConversationConfiguration {
     /// What the application's rules keep in the group's context: see [`GroupRules`]. At most
     /// [`MAX_GROUP_DATA`](Self::MAX_GROUP_DATA) bytes.
     pub group_data: Option<Vec<u8>>,
+    /// Whether the handshake messages of all members are encrypted, for good. Every member's device has to know the extension
+    /// that says so: [`ENCRYPTED_HANDSHAKE_EXTENSION`](crate::ENCRYPTED_HANDSHAKE_EXTENSION).
+    pub handshake: MlsWirePolicy,
     /// Settings of this device only.
     pub custom: MlsCustomConfiguration,
 }
@@ -129,7 +132,7 @@ pub struct MlsCustomConfiguration {
     /// or its joining. The application asks for what is due:
     /// [`Session::key_rotations_due`](crate::Session::key_rotations_due).
     pub key_rotation_span: Option<Duration>,
-    /// Whether handshake messages are encrypted.
+    /// Whether this device encrypts its handshake messages where the group leaves it open.
     pub wire_policy: MlsWirePolicy,
     /// How many application messages of one sender and epoch may still come after a later one: those right before the newest.
     /// Default: 2.
@@ -154,7 +157,8 @@ impl Default for MlsCustomConfiguration {
     }
 }
 
-/// Whether the handshake messages that this device sends are encrypted. Both are accepted from others.
+/// Whether handshake messages are encrypted. Both are accepted from others. Who joins from outside sends theirs readable in
+/// either case (RFC 9420, section 12.4.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MlsWirePolicy {
     /// `PublicMessage`: signed, and readable for the hub, which can so check them.

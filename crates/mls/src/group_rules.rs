@@ -8,6 +8,9 @@ use crate::{ClientId, ConversationId};
 /// section 17.3).
 pub const GROUP_DATA_EXTENSION: u16 = 0xf7e1;
 
+/// The type of the extension of the group's context that says that handshake messages are encrypted. It has no content.
+pub const ENCRYPTED_HANDSHAKE_EXTENSION: u16 = 0xf7e2;
+
 /// Decides which commits a group takes, beside what MLS itself asks. Set it as
 /// [`SessionConfig::group_rules`](crate::SessionConfig::group_rules).
 ///

@@ -305,7 +305,8 @@ pub use events::EpochObserver;
 pub use external_sender::{ExternalSender, ExternalSenderError};
 pub use group_info::VerifiableGroupInfo;
 pub use group_rules::{
-    Committer, GROUP_DATA_EXTENSION, GroupChange, GroupRules, JoinedGroup, Proposer, RuleViolation,
+    Committer, ENCRYPTED_HANDSHAKE_EXTENSION, GROUP_DATA_EXTENSION, GroupChange, GroupRules, JoinedGroup,
+    Proposer, RuleViolation,
 };
 pub use history::{
     HistoryClient, HistoryObserver, HistorySecret, HistorySharing, HistorySpan, MAX_HISTORY_SPANS,

@@ -20,7 +20,7 @@ use crate::{
     key_package::{BACKDATE, MAX_LIFETIME},
     overlay::Overlay,
     record::GroupMeta,
-    rules::{EngineRules, GROUP_DATA},
+    rules::{ENCRYPTED_HANDSHAKE, EngineRules, GROUP_DATA},
 };
 
 /// The library's configuration, spelled out.
@@ -75,6 +75,7 @@ pub(crate) fn client(
         .crypto_provider(EngineCrypto(crypto_provider()))
         .mls_rules(EngineRules { defaults: rules, application: config.group_rules.clone() })
         .extension_type(GROUP_DATA)
+        .extension_type(ENCRYPTED_HANDSHAKE)
         .group_state_storage(overlay.clone())
         .psk_store(overlay.clone())
         .key_package_repo(overlay.clone())

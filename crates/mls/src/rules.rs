@@ -17,7 +17,9 @@ use mls_rs::{
     },
 };
 
-pub(crate) use self::change::{GROUP_DATA, data_of, members_of, with_data};
+pub(crate) use self::change::{
+    ENCRYPTED_HANDSHAKE, GROUP_DATA, data_of, members_of, with_data, with_handshake,
+};
 use crate::{
     EngineError, GroupChange, GroupRules, RuleViolation,
     identity::{ClientIdError, Refusal},
@@ -117,7 +119,11 @@ impl MlsRules for EngineRules {
         current_roster: &Roster<'_>,
         current_context: &GroupContext,
     ) -> Result<EncryptionOptions, Refused> {
-        self.defaults.encryption_options(current_roster, current_context).map_err(|never| match never {})
+        let options = self.defaults.encryption_options(current_roster, current_context);
+        let mut options = options.unwrap_or_else(|never| match never {});
+        // What the group is set up with holds for all; one's own settings can only ask for more.
+        options.encrypt_control_messages |= change::encrypts_handshake(&current_context.extensions);
+        Ok(options)
     }
 }
 

@@ -11,12 +11,29 @@ use mls_rs::{
 
 use super::Refused;
 use crate::{
-    ClientId, Committer, ConversationId, GROUP_DATA_EXTENSION, GroupChange, Proposer,
+    ClientId, Committer, ConversationId, ENCRYPTED_HANDSHAKE_EXTENSION, GROUP_DATA_EXTENSION, GroupChange,
+    MlsWirePolicy, Proposer,
     identity::{ClientIdError, client_id_of},
 };
 
 /// [`GROUP_DATA_EXTENSION`] for the library.
 pub(crate) const GROUP_DATA: ExtensionType = ExtensionType::new(GROUP_DATA_EXTENSION);
+
+/// [`ENCRYPTED_HANDSHAKE_EXTENSION`] for the library.
+pub(crate) const ENCRYPTED_HANDSHAKE: ExtensionType = ExtensionType::new(ENCRYPTED_HANDSHAKE_EXTENSION);
+
+/// Whether the group's handshake messages are encrypted, by whichever member sends them.
+pub(super) fn encrypts_handshake(extensions: &ExtensionList) -> bool {
+    extensions.iter().any(|extension| extension.extension_type == ENCRYPTED_HANDSHAKE)
+}
+
+/// The extensions of a group whose handshake messages are sent so.
+pub(crate) fn with_handshake(mut extensions: ExtensionList, handshake: MlsWirePolicy) -> ExtensionList {
+    if handshake == MlsWirePolicy::Ciphertext {
+        extensions.set(Extension::new(ENCRYPTED_HANDSHAKE, Vec::new()));
+    }
+    extensions
+}
 
 /// The group data among a context's extensions.
 pub(crate) fn data_of(extensions: &ExtensionList) -> Option<&[u8]> {

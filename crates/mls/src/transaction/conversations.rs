@@ -19,7 +19,7 @@ use crate::{
     provider::{self, MlsGroup},
     record::GroupMeta,
     rotation,
-    rules::{data_of, members_of, refusal, with_data},
+    rules::{data_of, members_of, refusal, with_data, with_handshake},
     wire,
 };
 
@@ -52,7 +52,8 @@ impl TransactionContext {
         credential: &CredentialRef,
         config: MlsConversationConfiguration,
     ) -> Result<()> {
-        let MlsConversationConfiguration { ciphersuite, external_senders, group_data, custom } = config;
+        let MlsConversationConfiguration { ciphersuite, external_senders, group_data, handshake, custom } =
+            config;
         let config = self.session.config().clone();
         let writing = self.writing_mut()?;
         let overlay = writing.overlay.clone();
@@ -76,7 +77,7 @@ impl TransactionContext {
                 let senders = external_senders.iter().map(external_signing_identity).collect();
                 extensions.set_from(ExternalSendersExt::new(senders))?;
             }
-            let extensions = with_data(extensions, group_data.as_deref());
+            let extensions = with_handshake(with_data(extensions, group_data.as_deref()), handshake);
             client
                 .group_builder()?
                 .with_group_id(id.as_bytes().to_vec())

@@ -12,7 +12,7 @@ use crate::{
 use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice, team::Channel};
 use tertulia_domain::{
-    ConversationId, ConversationName, ConversationType, Protocol, TeamId, UserId,
+    ConversationId, ConversationName, ConversationType, Handshake, Protocol, TeamId, UserId,
     limits::MAX_TEAM_CHANNELS,
     permission::{self, PermissionError},
     team::{self, TeamAction, TeamError, TeamRole},
@@ -23,12 +23,13 @@ pub(crate) fn create(
     tx: &WriteTx<'_>,
     (team, creator): (TeamId, UserId),
     channel: ConversationId,
-    (name, protocol): (&ConversationName, Protocol),
+    name: &ConversationName,
+    (protocol, handshake): (Protocol, Handshake),
     now: i64,
 ) -> Result<(), ApiError> {
     let role = role_in(tx, team, creator)?;
     team::authorise(Some(role), TeamAction::CreateChannel)?;
-    let kind = (ConversationType::Channel, protocol);
+    let kind = (ConversationType::Channel, protocol, handshake);
     if !membership::create_managed(tx, channel, kind, creator, Some(team), now)? {
         return Ok(());
     }

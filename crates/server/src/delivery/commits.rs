@@ -23,7 +23,7 @@ use crate::{
 use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
 use tertulia_domain::{
-    ConversationId, ConversationType, GroupId, RoleName, UserId,
+    ConversationId, ConversationType, GroupId, Handshake, RoleName, UserId,
     account::AccountAction,
     permission::{self, Candidate},
     policy::Policy,
@@ -73,6 +73,13 @@ pub(crate) fn begin(connection: &Connection, sent: &Sent) -> Result<Begun, ApiEr
     }
     if bundle.epoch != access.epoch {
         return Err(ApiError::stale_epoch(access.epoch));
+    }
+    if !bundle.sender.fits(access.handshake) {
+        let detail = match access.handshake {
+            Handshake::Plaintext => "The commits of this conversation are sent as PublicMessage.",
+            Handshake::Ciphertext => "The commits of this conversation are sent as PrivateMessage.",
+        };
+        return Err(ApiError::new(Code::MalformedMls, detail));
     }
     Ok(Begun::Check(groups::snapshot(connection, *conversation)?))
 }

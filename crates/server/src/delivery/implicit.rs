@@ -11,7 +11,7 @@ use tertulia_api::{
     conversation::{Conversation, Member},
     team::TeamMember,
 };
-use tertulia_domain::{ConversationId, ConversationType, Domain, Protocol, RoleName, UserId};
+use tertulia_domain::{ConversationId, ConversationType, Domain, Handshake, Protocol, RoleName, UserId};
 
 /// The 1:1 of this id as the user sees it, if it is that of the user and a team mate and nothing of it is stored yet.
 pub(crate) fn show(
@@ -40,6 +40,7 @@ pub(crate) fn show(
         access: BTreeSet::new(),
         access_roles: BTreeSet::new(),
         name: None,
+        handshake: Handshake::Plaintext,
         subconversation: None,
     }))
 }

@@ -14,7 +14,7 @@ use crate::{
 use std::collections::BTreeSet;
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{
-    ConversationId, ConversationType, Protocol, Role, RoleName, TeamId, UserId,
+    ConversationId, ConversationType, Handshake, Protocol, Role, RoleName, TeamId, UserId,
     account::AccountAction,
     limits::MAX_PAIRWISE_MEMBERS,
     permission::{self, Candidate, Target},
@@ -26,13 +26,14 @@ use tertulia_domain::{
 pub(crate) fn create_group(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
-    protocol: Protocol,
+    (protocol, handshake): (Protocol, Handshake),
     creator: UserId,
     in_team: bool,
     now: i64,
 ) -> Result<(), ApiError> {
     let team = if in_team { Some(team::for_conversation(tx, creator)?) } else { None };
-    create_managed(tx, conversation, (ConversationType::Group, protocol), creator, team, now).map(|_| ())
+    let kind = (ConversationType::Group, protocol, handshake);
+    create_managed(tx, conversation, kind, creator, team, now).map(|_| ())
 }
 
 /// Creates a group or channel with its creator as admin, and says whether it was not there before: the same creator may ask
@@ -40,7 +41,7 @@ pub(crate) fn create_group(
 pub(super) fn create_managed(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
-    (kind, protocol): (ConversationType, Protocol),
+    (kind, protocol, handshake): (ConversationType, Protocol, Handshake),
     creator: UserId,
     team: Option<TeamId>,
     now: i64,
@@ -54,7 +55,7 @@ pub(super) fn create_managed(
     if !random || conversations::is_user(tx, conversation)? {
         return Err(ApiError::new(Code::BadRequest, "The id of a new group is a random UUID, of version 4."));
     }
-    if conversations::create_managed(tx, conversation, (kind, protocol), creator, team, now)? {
+    if conversations::create_managed(tx, conversation, (kind, protocol, handshake), creator, team, now)? {
         return Ok(true);
     }
     let own = conversations::find(tx, conversation, creator)?

@@ -5,6 +5,7 @@ use crate::{
     error::ApiError,
     mls::{
         Observer, ProposalMessage,
+        message::ProposalSender,
         proposals::{Change, ValidProposal},
     },
     storage::{
@@ -56,8 +57,16 @@ pub(crate) fn accept(
     }
     let stored = groups::snapshot(tx, conversation)?.filter(|_| proposal.epoch == access.epoch);
     let Some(stored) = stored else { return Err(ApiError::stale_epoch(access.epoch)) };
+    if !proposal.sender.fits(access.handshake) {
+        let detail =
+            "The conversation's proposals are sent in the other form, PublicMessage or PrivateMessage.";
+        return Err(ApiError::new(Code::MalformedMls, detail));
+    }
     if groups::pending_references(tx, conversation)?.len() >= MAX_PENDING_PROPOSALS {
         return Err(Code::ProposalLimit.into());
+    }
+    if proposal.sender == ProposalSender::Hidden {
+        return pass_on(tx, &access, sent);
     }
     let valid = observer.propose(&stored, proposal, sender, MlsTime::now())?;
     check(tx, &access, conversation, sender, &valid)?;
@@ -75,6 +84,25 @@ pub(crate) fn accept(
     };
     let place = log::append(tx, conversation, Kind::Proposal, &entry)?;
     Ok(ProposalAccepted { sequence: place.sequence, epoch: access.epoch, sent_at: now })
+}
+
+/// Passes an encrypted proposal on to the members, who alone can look at it. The hub does not ask for it in the next commit,
+/// since it cannot see what that has.
+fn pass_on(tx: &WriteTx<'_>, access: &Access, sent: &Sent) -> Result<ProposalAccepted, ApiError> {
+    let Sent { conversation, sender, proposal, digest, now } = sent;
+    if !groups::has_leaf(tx, *conversation, *sender)? {
+        return Err(ApiError::stale_epoch(access.epoch));
+    }
+    let entry = Entry {
+        epoch: Some(access.epoch),
+        sender: Some(*sender),
+        sent_at: *now,
+        body: Some(&proposal.part.bytes),
+        digest: Some(*digest),
+        ..Entry::default()
+    };
+    let place = log::append(tx, *conversation, Kind::Proposal, &entry)?;
+    Ok(ProposalAccepted { sequence: place.sequence, epoch: access.epoch, sent_at: *now })
 }
 
 /// A device that is proposed is one of a present user, has the key that it registered, and joins nothing that each joins for

@@ -57,12 +57,12 @@ async fn create(
     Json(new): Json<NewChannel>,
 ) -> Result<(StatusCode, Json<Conversation>), ApiError> {
     caller.kind.check(AccountAction::CreateChannel)?;
-    let NewChannel { conversation, name, protocol } = new;
+    let NewChannel { conversation, name, protocol, handshake } = new;
     let (name, user) = (parsed(&name)?, caller.user);
     let created = state
         .storage
         .write(move |tx| {
-            channels::create(tx, (team, user), conversation, (&name, protocol), now_ms())?;
+            channels::create(tx, (team, user), conversation, &name, (protocol, handshake), now_ms())?;
             conversations::show(tx, conversation, user)?.ok_or(PermissionError::NoConversation.into())
         })
         .await?;

@@ -12,7 +12,7 @@ use crate::{
         implicit, proposals,
     },
     error::ApiError,
-    mls::{CommitBundle, ProposalMessage},
+    mls::{CommitBundle, ProposalMessage, message::CommitSender},
     state::{AppState, now_ms},
     storage::{
         groups,
@@ -39,8 +39,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// Send a commit
 ///
-/// The body is a bundle of concatenated `MLSMessage`s: the commit as `PublicMessage`, the `GroupInfo` of the epoch that
-/// it makes with the ratchet tree and the external public key, the Welcome if it adds devices, and at most one
+/// The body is a bundle of concatenated `MLSMessage`s: the commit as `PublicMessage`, or as `PrivateMessage` where the
+/// conversation's handshake policy is `ciphertext` and the sender does not join by it, the `GroupInfo` of the epoch that it makes with the ratchet tree and the external public key, the Welcome if it adds devices, and at most one
 /// application message of the new epoch. All of it is accepted or none. Of several commits to one epoch exactly one wins;
 /// the others get `stale-epoch`. Sending the same bytes again gives the same answer.
 #[utoipa::path(
@@ -84,6 +84,9 @@ async fn send(
     let valid = blocking(move || {
         let Sent { bundle, sender, .. } = checked.as_ref();
         Ok(match stored {
+            stored if bundle.sender == CommitSender::Hidden => {
+                observer.hidden_commit(stored.as_deref(), bundle, *sender, MlsTime::now())?
+            }
             Some(stored) => observer.commit(&stored, bundle, *sender, MlsTime::now())?,
             None => observer.first_commit(bundle, *sender, MlsTime::now())?,
         })
@@ -97,7 +100,8 @@ async fn send(
 
 /// Send a proposal
 ///
-/// The body is one `PublicMessage` with a proposal for the current epoch: new keys of the sender's leaf, a device of a member
+/// The body is one `PublicMessage` with a proposal for the current epoch, or a `PrivateMessage` where the conversation's
+/// handshake policy is `ciphertext`; what is in that is for the members to look at. It is: new keys of the sender's leaf, a device of a member
 /// to be added, or the request of a member's device to be added itself (an external Add). It is pending until the next
 /// commit, which has to include it, and gone with the epoch. Whole users are added and removed by commits. Sending the same
 /// bytes again gives the same answer.

@@ -109,14 +109,14 @@ pub(super) async fn ensure(
 async fn create(
     State(state): State<AppState>,
     auth: Authenticated,
-    Json(NewConversation { conversation, protocol, team }): Json<NewConversation>,
+    Json(NewConversation { conversation, protocol, handshake, team }): Json<NewConversation>,
 ) -> Result<(StatusCode, Json<Conversation>), ApiError> {
     auth.kind.check(AccountAction::CreateGroup)?;
     let user = auth.user;
     let created = state
         .storage
         .write(move |tx| {
-            membership::create_group(tx, conversation, protocol, user, team, now_ms())?;
+            membership::create_group(tx, conversation, (protocol, handshake), user, team, now_ms())?;
             conversations::show(tx, conversation, user)?.ok_or(PermissionError::NoConversation.into())
         })
         .await?;

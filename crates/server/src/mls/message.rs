@@ -7,6 +7,8 @@ use mls_rs::{
     mls_rs_codec::MlsDecode as _,
 };
 
+use tertulia_domain::Handshake;
+
 use super::Rejection;
 
 /// The first bytes of every `MLSMessage` of protocol version mls10 (RFC 9420 §6).
@@ -49,9 +51,22 @@ pub(crate) enum CommitSender {
     Leaf(u32),
     /// A device that joins by this commit, an external commit.
     Joiner,
+    /// A member: at which leaf is encrypted, as is the commit.
+    Hidden,
 }
 
-/// A proposal of a device, readable for all.
+impl CommitSender {
+    /// Whether a conversation with this policy takes a commit that is sent so. Who joins cannot encrypt yet.
+    pub(crate) const fn fits(self, handshake: Handshake) -> bool {
+        match self {
+            Self::Leaf(_) => matches!(handshake, Handshake::Plaintext),
+            Self::Hidden => matches!(handshake, Handshake::Ciphertext),
+            Self::Joiner => true,
+        }
+    }
+}
+
+/// A proposal of a device.
 #[derive(Debug, Clone)]
 pub(crate) struct ProposalMessage {
     pub(crate) part: Part,
@@ -67,6 +82,19 @@ pub(crate) enum ProposalSender {
     Leaf(u32),
     /// A device that asks to be added.
     Joiner,
+    /// A member: at which leaf is encrypted, as is the proposal.
+    Hidden,
+}
+
+impl ProposalSender {
+    /// Whether a conversation with this policy takes a proposal that is sent so. Who asks to be added cannot encrypt yet.
+    pub(crate) const fn fits(self, handshake: Handshake) -> bool {
+        match self {
+            Self::Leaf(_) => matches!(handshake, Handshake::Plaintext),
+            Self::Hidden => matches!(handshake, Handshake::Ciphertext),
+            Self::Joiner => true,
+        }
+    }
 }
 
 impl ProposalMessage {
@@ -75,20 +103,20 @@ impl ProposalMessage {
         let [part] = split::<1>(body)?
             .try_into()
             .map_err(|_| Rejection::Malformed("the body must be exactly one proposal"))?;
-        let MlsMessageDescription::PublicProtocolMessage {
-            group_id,
-            epoch_id: epoch,
-            content_type: ContentType::Proposal,
-            sender,
-            ..
-        } = part.message.description()
-        else {
-            return Err(Rejection::Malformed("the message must be a PublicMessage with a proposal"));
-        };
-        let sender = match sender {
-            Sender::Member(leaf) => ProposalSender::Leaf(leaf),
-            Sender::NewMemberProposal => ProposalSender::Joiner,
-            _ => return Err(Rejection::Malformed("only a member or a joiner can send a proposal")),
+        let (group_id, epoch, sender) = match part.message.description() {
+            MlsMessageDescription::PublicProtocolMessage {
+                group_id,
+                epoch_id,
+                content_type: ContentType::Proposal,
+                sender,
+                ..
+            } => (group_id, epoch_id, proposal_sender(sender)?),
+            MlsMessageDescription::PrivateProtocolMessage {
+                group_id,
+                epoch_id,
+                content_type: ContentType::Proposal,
+            } => (group_id, epoch_id, ProposalSender::Hidden),
+            _ => return Err(Rejection::Malformed("the message must be one with a proposal")),
         };
         let group_id = group_id.to_vec();
         Ok(Self { part, group_id, epoch, sender })
@@ -123,6 +151,7 @@ impl CommitBundle {
         for part in split::<4>(body)? {
             let slot = match part.message.wire_format() {
                 WireFormat::PublicMessage => &mut commit,
+                WireFormat::PrivateMessage if is_hidden_commit(&part.message) => &mut commit,
                 WireFormat::GroupInfo => &mut group_info,
                 WireFormat::Welcome => &mut welcome,
                 WireFormat::PrivateMessage => &mut message,
@@ -132,23 +161,21 @@ impl CommitBundle {
                 return Err(Rejection::Malformed("a commit bundle holds at most one message of each kind"));
             }
         }
-        let commit = commit.ok_or(Rejection::Malformed("the bundle has no commit, sent as PublicMessage"))?;
+        let commit = commit.ok_or(Rejection::Malformed("the bundle has no commit"))?;
         let group_info = group_info.ok_or(Rejection::Malformed("the bundle has no GroupInfo"))?;
 
-        let MlsMessageDescription::PublicProtocolMessage {
-            group_id,
-            epoch_id: epoch,
-            content_type: ContentType::Commit,
-            sender,
-            ..
-        } = commit.message.description()
-        else {
-            return Err(Rejection::Malformed("the PublicMessage of the bundle is not a commit"));
-        };
-        let sender = match sender {
-            Sender::Member(leaf) => CommitSender::Leaf(leaf),
-            Sender::NewMemberCommit => CommitSender::Joiner,
-            _ => return Err(Rejection::Malformed("only a member or a joiner can send a commit")),
+        let (group_id, epoch, sender) = match commit.message.description() {
+            MlsMessageDescription::PublicProtocolMessage {
+                group_id,
+                epoch_id,
+                content_type: ContentType::Commit,
+                sender,
+                ..
+            } => (group_id, epoch_id, commit_sender(sender)?),
+            MlsMessageDescription::PrivateProtocolMessage { group_id, epoch_id, .. } => {
+                (group_id, epoch_id, CommitSender::Hidden)
+            }
+            _ => return Err(Rejection::Malformed("the PublicMessage of the bundle is not a commit")),
         };
         let group_id = group_id.to_vec();
 
@@ -159,6 +186,30 @@ impl CommitBundle {
             }
         }
         Ok(Self { commit, group_info, welcome, message, group_id, epoch, sender })
+    }
+}
+
+/// Whether a message is an encrypted commit, as its content type says, which is not encrypted.
+fn is_hidden_commit(message: &MlsMessage) -> bool {
+    matches!(
+        message.description(),
+        MlsMessageDescription::PrivateProtocolMessage { content_type: ContentType::Commit, .. }
+    )
+}
+
+fn proposal_sender(sender: Sender) -> Result<ProposalSender, Rejection> {
+    match sender {
+        Sender::Member(leaf) => Ok(ProposalSender::Leaf(leaf)),
+        Sender::NewMemberProposal => Ok(ProposalSender::Joiner),
+        _ => Err(Rejection::Malformed("only a member or a joiner can send a proposal")),
+    }
+}
+
+fn commit_sender(sender: Sender) -> Result<CommitSender, Rejection> {
+    match sender {
+        Sender::Member(leaf) => Ok(CommitSender::Leaf(leaf)),
+        Sender::NewMemberCommit => Ok(CommitSender::Joiner),
+        _ => Err(Rejection::Malformed("only a member or a joiner can send a commit")),
     }
 }
 

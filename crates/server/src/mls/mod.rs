@@ -6,6 +6,7 @@
 //! the devices that come and go, and the caller compares them with members, roles and connections.
 
 mod checks;
+mod hidden;
 pub(crate) mod identity;
 pub(crate) mod key_package;
 pub(crate) mod message;

@@ -19,7 +19,7 @@ use mls_rs::{
 };
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use tertulia_api::{UserDevice, policy};
-use tertulia_domain::{DeviceAddress, Domain, UserId};
+use tertulia_domain::{DeviceAddress, Domain, Handshake, UserId};
 
 use super::{
     CIPHER_SUITE, CommitBundle, DeviceIdentityProvider, Rejection,
@@ -135,6 +135,7 @@ impl Observer {
             .observe_group(bundle.group_info.message.clone(), None, Some(now))
             .map_err(Rejection::GroupInfoMls)?;
         self.hub_identity(group.group_context())?;
+        check_handshake(group.group_context(), Handshake::Plaintext)?;
 
         let Added { devices: added, history } = self.added(&bundle.commit, &BTreeSet::new(), false)?;
         let leaves = self.leaves(&group)?;
@@ -185,6 +186,7 @@ impl Observer {
         let of_member = match bundle.sender {
             CommitSender::Leaf(index) => self.device_at(&group, index)? == sender,
             CommitSender::Joiner => new_device.is_some(),
+            CommitSender::Hidden => false, // for `hidden_commit`
         };
         if !of_member || new_device.is_some_and(|device| device != sender) {
             return Err(Rejection::Invalid("the commit is not that of the device that sends it"));
@@ -364,6 +366,9 @@ impl Observer {
     }
 }
 
+/// What a group has whose handshake messages are encrypted.
+const ENCRYPTED_HANDSHAKE: ExtensionType = ExtensionType::new(policy::ENCRYPTED_HANDSHAKE_EXTENSION_TYPE);
+
 /// What an external commit may remove.
 const OWN_LEAF_ONLY: &str = "an external commit can remove the joiner's own earlier leaf only";
 
@@ -379,7 +384,7 @@ fn history_clients(group: &Group) -> usize {
 }
 
 /// A group has one history client at most: a new one takes the place of the one before.
-fn check_history(group: &Group) -> Result<(), Rejection> {
+pub(super) fn check_history(group: &Group) -> Result<(), Rejection> {
     match history_clients(group) {
         0 | 1 => Ok(()),
         _ => Err(Rejection::Invalid("the group would have two history clients")),
@@ -408,14 +413,30 @@ fn kept(leaves: &[Leaf], added: &[UserDevice], joiner: Option<UserDevice>) -> BT
         .collect()
 }
 
+/// The group says itself whether its handshake messages are encrypted, so that all members send them alike.
+pub(super) fn check_handshake(context: &GroupContext, expected: Handshake) -> Result<(), Rejection> {
+    let found = if context.extensions().has_extension(ENCRYPTED_HANDSHAKE) {
+        Handshake::Ciphertext
+    } else {
+        Handshake::Plaintext
+    };
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Rejection::Invalid(
+            "the group does not say whether commits are encrypted as the conversation does",
+        ))
+    }
+}
+
 /// The policy in a group's context, as it stands there.
-fn policy(context: &GroupContext) -> Option<Vec<u8>> {
+pub(super) fn policy(context: &GroupContext) -> Option<Vec<u8>> {
     let extension = context.extensions().get(ExtensionType::new(policy::EXTENSION_TYPE))?;
     Some(extension.extension_data)
 }
 
 /// What stands beside the policy, which no commit changes.
-fn others(context: &GroupContext) -> ExtensionList {
+pub(super) fn others(context: &GroupContext) -> ExtensionList {
     let mut extensions = context.extensions().clone();
     extensions.remove(ExtensionType::new(policy::EXTENSION_TYPE));
     extensions

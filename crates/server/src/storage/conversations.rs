@@ -12,7 +12,7 @@ use tertulia_api::{
     event::{EventBody, LogEntry},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, GroupId, Protocol, Role, RoleName, TeamId, UserId, access,
+    ConversationId, ConversationType, GroupId, Handshake, Protocol, Role, RoleName, TeamId, UserId, access,
     connection::Status,
     permission::{Membership, Roster},
     role::ActionSet,
@@ -24,6 +24,8 @@ use tertulia_domain::{
 pub(crate) struct Access {
     pub(crate) kind: ConversationType,
     pub(crate) protocol: Protocol,
+    /// Of a subconversation that of its parent.
+    pub(crate) handshake: Handshake,
     pub(crate) group_id: Vec<u8>,
     pub(crate) epoch: u64,
     /// Of a subconversation the role in its parent.
@@ -60,15 +62,15 @@ pub(crate) fn create_one_to_one(
 pub(crate) fn create_managed(
     tx: &WriteTx<'_>,
     id: ConversationId,
-    (kind, protocol): (ConversationType, Protocol),
+    (kind, protocol, handshake): (ConversationType, Protocol, Handshake),
     creator: UserId,
     team: Option<TeamId>,
     now: i64,
 ) -> Result<bool, ApiError> {
     let created = insert(tx, id, kind, protocol, creator, now)?;
     if created {
-        tx.prepare_cached("UPDATE conversations SET team = ?2 WHERE id = ?1")?
-            .execute(params![Sql(id), team.map(Sql)])?;
+        tx.prepare_cached("UPDATE conversations SET team = ?2, handshake = ?3 WHERE id = ?1")?
+            .execute(params![Sql(id), team.map(Sql), Sql(handshake)])?;
         joins::set_access(tx, id, &access::Access::of_new(team.is_some()))?;
         join(tx, id, creator, &RoleName::ADMIN, now)?;
     }
@@ -206,7 +208,9 @@ pub(crate) fn find(
 ) -> Result<Option<Access>, ApiError> {
     let access = connection
         .prepare_cached(
-            "SELECT c.type, c.group_id, c.epoch, m.role, r.actions, c.protocol, c.sub_of FROM conversations c
+            "SELECT c.type, c.group_id, c.epoch, m.role, r.actions, c.protocol, c.sub_of,
+                    (SELECT h.handshake FROM conversations h WHERE h.id = m.conversation)
+             FROM conversations c
              JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user = ?2
                            AND m.left_position IS NULL
              LEFT JOIN conversation_roles r ON r.conversation = m.conversation AND r.name = m.role
@@ -220,6 +224,7 @@ pub(crate) fn find(
                 role: role(row, 3)?,
                 protocol: row.domain(5)?,
                 parent: row.optional(6)?,
+                handshake: row.domain(7)?,
             })
         })
         .optional()?;
@@ -367,7 +372,8 @@ pub(crate) fn show(
     let row = connection
         .prepare_cached(
             "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team,
-                    c.access, c.access_roles, c.name
+                    c.access, c.access_roles, c.name,
+                    coalesce((SELECT h.handshake FROM conversations h WHERE h.id = c.sub_of), c.handshake)
              FROM conversations c
              JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user = ?2
                            AND m.left_position IS NULL
@@ -382,7 +388,8 @@ pub(crate) fn show(
 pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversation>, ApiError> {
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team,
-                c.access, c.access_roles, c.name
+                    c.access, c.access_roles, c.name,
+                    coalesce((SELECT h.handshake FROM conversations h WHERE h.id = c.sub_of), c.handshake)
          FROM members m
          JOIN conversations c ON c.id = m.conversation
          WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
@@ -412,6 +419,7 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         access,
         access_roles,
         name: row.get(11)?,
+        handshake: row.domain(12)?,
     })
 }
 

@@ -5,8 +5,8 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
 use tertulia_domain::{
-    AccountKind, ConversationId, ConversationType, DeviceId, Handle, Protocol, RoleName, SubconversationName,
-    TeamId, UserId, connection::Status, team::TeamRole,
+    AccountKind, ConversationId, ConversationType, DeviceId, Handle, Handshake, Protocol, RoleName,
+    SubconversationName, TeamId, UserId, connection::Status, team::TeamRole,
 };
 
 /// A value of the domain as a parameter or a column: ids as bytes or integers, names as text.
@@ -46,7 +46,17 @@ macro_rules! by_name {
 }
 
 by_bytes!(UserId, ConversationId, TeamId);
-by_name!(AccountKind, Status, RoleName, ConversationType, Handle, Protocol, SubconversationName, TeamRole);
+by_name!(
+    AccountKind,
+    Handshake,
+    Status,
+    RoleName,
+    ConversationType,
+    Handle,
+    Protocol,
+    SubconversationName,
+    TeamRole
+);
 
 impl ToSql for Sql<DeviceId> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

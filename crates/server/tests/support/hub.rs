@@ -14,7 +14,7 @@ use tertulia_api::{
     conversation::{CommitAccepted, Conversation, MLS_MEDIA_TYPE, MessageAccepted, NewConversation},
     event::{Event, EventPage},
 };
-use tertulia_domain::{ConversationId, Domain, Protocol, UserId};
+use tertulia_domain::{ConversationId, Domain, Handshake, Protocol, UserId};
 use tertulia_server::{Server, ServerConfig, ServerError};
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -271,7 +271,12 @@ impl Person {
         let created: Conversation = self
             .post(
                 "/v1/conversations",
-                &NewConversation { conversation, protocol: Protocol::Mls, team: false },
+                &NewConversation {
+                    conversation,
+                    protocol: Protocol::Mls,
+                    handshake: Handshake::Plaintext,
+                    team: false,
+                },
             )
             .await
             .done();

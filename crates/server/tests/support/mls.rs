@@ -33,6 +33,9 @@ pub type Config = WithMlsRules<
     WithIdentityProvider<BasicIdentityProvider, WithCryptoProvider<AwsLcCryptoProvider, BaseConfig>>,
 >;
 
+/// What a group has whose commits are encrypted.
+const ENCRYPTED_HANDSHAKE: ExtensionType = ExtensionType::new(policy::ENCRYPTED_HANDSHAKE_EXTENSION_TYPE);
+
 const SUITE: CipherSuite = CipherSuite::CURVE25519_AES128;
 
 /// A device's MLS side: keys, key packages, and what it needs to be in groups.
@@ -124,7 +127,9 @@ impl MlsRules for PolicyRules {
         roster: &Roster<'_>,
         context: &GroupContext,
     ) -> Result<EncryptionOptions, Infallible> {
-        self.0.encryption_options(roster, context)
+        let mut options = self.0.encryption_options(roster, context)?;
+        options.encrypt_control_messages = context.extensions().has_extension(ENCRYPTED_HANDSHAKE);
+        Ok(options)
     }
 }
 
@@ -176,6 +181,7 @@ impl MlsDevice {
             .identity_provider(BasicIdentityProvider)
             .mls_rules(PolicyRules(DefaultMlsRules::new().with_commit_options(options)))
             .extension_type(ExtensionType::new(policy::EXTENSION_TYPE))
+            .extension_type(ENCRYPTED_HANDSHAKE)
             .key_package_lifetime(Duration::from_hours(24))
             .signing_identity(SigningIdentity::new(credential, public), secret.clone(), SUITE)
             .build();
@@ -208,14 +214,30 @@ impl MlsDevice {
         self.create_with(group_id, hub_key, None)
     }
 
+    /// The group of a conversation of type group whose commits are encrypted, at epoch 0.
+    pub fn create_encrypted(&self, conversation: ConversationId, hub_key: &[u8]) -> Group<Config> {
+        let policy = Policy::new(conversation, ConversationType::Group, self.user).unwrap();
+        let encrypted = Extension::new(ENCRYPTED_HANDSHAKE, Vec::new());
+        self.create(conversation.as_bytes(), hub_key, [extension(&policy), encrypted])
+    }
+
     /// A group at epoch 0 that names this key as its external sender.
     pub fn create_with(&self, group_id: &[u8], hub_key: &[u8], policy: Option<&Policy>) -> Group<Config> {
+        self.create(group_id, hub_key, policy.map(extension))
+    }
+
+    fn create(
+        &self,
+        group_id: &[u8],
+        hub_key: &[u8],
+        further: impl IntoIterator<Item = Extension>,
+    ) -> Group<Config> {
         let credential = BasicCredential::new(b"external-sender".to_vec()).into_credential();
         let hub = SigningIdentity::new(credential, hub_key.to_vec().into());
         let mut extensions = ExtensionList::new();
         extensions.set_from(ExternalSendersExt::new(vec![hub])).unwrap();
-        if let Some(policy) = policy {
-            extensions.set(extension(policy));
+        for extension in further {
+            extensions.set(extension);
         }
         self.client.create_group_with_id(group_id.to_vec(), extensions, ExtensionList::new(), None).unwrap()
     }
