@@ -248,6 +248,8 @@ mod tests {
             "channel create Announcements",
             "channel create Announcements @bob carol --protocol pairwise --json",
             "channel list",
+            "channel create News --handshake ciphertext",
+            "group create Thursday @bob --handshake ciphertext",
             "group create Thursday --team @bob",
             "group create Thursday",
             "group create 'Book club' @bob carol",

@@ -1,7 +1,7 @@
 //! Channels: groups whose name and existence the whole team sees.
 
-use crate::{Channel, Client, Conversation, Error, Result, membership::Home};
-use tertulia_domain::{Handle, Protocol};
+use crate::{Channel, Client, Conversation, Error, GroupOptions, Result};
+use tertulia_domain::{ConversationType, Handle};
 
 impl Client {
     /// Makes a channel of the user's team with these members: a group whose **name is not encrypted**. The hub and the whole
@@ -17,9 +17,9 @@ impl Client {
         &self,
         name: &str,
         members: &[Handle],
-        protocol: Protocol,
+        options: GroupOptions,
     ) -> Result<Conversation> {
-        self.create_managed(name, members, protocol, Home::WholeTeams).await
+        self.create_managed(name, members, options, ConversationType::Channel).await
     }
 
     /// All channels of the user's team, the oldest first, whether the user is in them or not.

@@ -60,6 +60,7 @@ pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
 pub use joining::{JoinRequest, Joined, LinkInfo, LinkOptions, LinkPreview};
+pub use membership::GroupOptions;
 pub use model::{
     Channel, ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,
     OwnDeviceMessage, Profile, SubMember, SyncReport, Team, TeamMember,
@@ -69,7 +70,7 @@ pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_api::join_link::{JoinLink, JoinLinkError};
 pub use tertulia_domain::{
     AccountKind, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle,
-    Locale, Protocol, Role, RoleName, SubconversationName, TeamId, UserId,
+    Handshake, Locale, Protocol, Role, RoleName, SubconversationName, TeamId, UserId,
     access::{Access, AccessError, AccessMode, AccessRole},
     connection::Status as ConnectionStatus,
     ids::HandleError,

@@ -6,20 +6,23 @@ use crate::{
 };
 use tertulia_api::{Code, policy::decode, team::NewChannel};
 use tertulia_domain::{
-    ConversationId, ConversationName, Handle, Protocol, RoleName, UserId,
+    ConversationId, ConversationName, ConversationType, Handle, Handshake, Protocol, RoleName, UserId,
     policy::{AddPermission, Policy},
 };
 use tertulia_store::OutboxKind;
 
-/// Whose a group is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Home {
-    /// Its members' alone.
-    Nobodys,
-    /// The user's team's: who leaves the team leaves it.
-    Teams,
-    /// The same, and the whole team sees its name: a channel.
-    WholeTeams,
+/// How a group or channel is made. What is not said is as by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupOptions {
+    /// How its messages are encrypted: [`Protocol::Mls`] unless said otherwise, or [`Protocol::Pairwise`].
+    pub protocol: Protocol,
+    /// Whether its commits are encrypted, for good: [`Handshake::Plaintext`] unless said otherwise. With
+    /// [`Handshake::Ciphertext`] the hub sees less of what members do, and can check less of it: it takes the word of whoever
+    /// commits for what the group is like afterwards. The members' devices check the same in both.
+    pub handshake: Handshake,
+    /// Whether it is one of the user's team: who leaves the team leaves it. A channel always is.
+    pub team: bool,
 }
 
 impl Client {
@@ -44,7 +47,7 @@ impl Client {
         members: &[Handle],
         protocol: Protocol,
     ) -> Result<Conversation> {
-        self.create_managed(name, members, protocol, Home::Nobodys).await
+        self.create_group_as(name, members, GroupOptions { protocol, ..GroupOptions::default() }).await
     }
 
     /// Makes a group of the user's team: who leaves the team leaves it. Its members need not be in the team.
@@ -58,7 +61,22 @@ impl Client {
         members: &[Handle],
         protocol: Protocol,
     ) -> Result<Conversation> {
-        self.create_managed(name, members, protocol, Home::Teams).await
+        self.create_group_as(name, members, GroupOptions { protocol, team: true, ..GroupOptions::default() })
+            .await
+    }
+
+    /// Makes a group as these options say.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_group_with`](Self::create_group_with), and `no-team` for one of the user's team.
+    pub async fn create_group_as(
+        &self,
+        name: &str,
+        members: &[Handle],
+        options: GroupOptions,
+    ) -> Result<Conversation> {
+        self.create_managed(name, members, options, ConversationType::Group).await
     }
 
     /// Makes a group or channel.
@@ -66,8 +84,8 @@ impl Client {
         &self,
         name: &str,
         members: &[Handle],
-        protocol: Protocol,
-        home: Home,
+        options: GroupOptions,
+        kind: ConversationType,
     ) -> Result<Conversation> {
         let name: ConversationName = name.parse()?;
         // All that can be refused is asked first, so that no empty group is left behind.
@@ -76,7 +94,7 @@ impl Client {
             self.check_connected(&members)?;
         }
         let id = ConversationId::random();
-        let made = self.create_at_hub(id, &name, protocol, home).await?;
+        let made = self.create_at_hub(id, &name, options, kind).await?;
         let mut tx = self.inner().session.new_transaction().await?;
         let (fetched, known) = (made.clone(), name.clone());
         tx.store_write(move |w| {
@@ -85,7 +103,7 @@ impl Client {
         })?;
         tx.finish().await?;
         let announced = Some(&name).filter(|_| !made.kind.has_public_name());
-        let begun = match protocol {
+        let begun = match options.protocol {
             Protocol::Pairwise => self.begin_pairwise(id, members, announced).await,
             _ => self.begin(&made, &members, announced).await,
         };
@@ -103,19 +121,17 @@ impl Client {
         &self,
         id: ConversationId,
         name: &ConversationName,
-        protocol: Protocol,
-        home: Home,
+        options: GroupOptions,
+        kind: ConversationType,
     ) -> Result<tertulia_api::conversation::Conversation> {
         let hub = &self.inner().hub;
-        Ok(match home {
-            Home::Nobodys => hub.create_conversation(id, protocol, false).await?,
-            Home::Teams => hub.create_conversation(id, protocol, true).await?,
-            Home::WholeTeams => {
-                let team = hub.team().await?.team;
-                let new = NewChannel { conversation: id, name: name.to_string(), protocol };
-                hub.create_channel(team, &new).await?
-            }
-        })
+        let GroupOptions { protocol, handshake, team } = options;
+        if kind != ConversationType::Channel {
+            return Ok(hub.create_conversation(id, (protocol, handshake), team).await?);
+        }
+        let team = hub.team().await?.team;
+        let new = NewChannel { conversation: id, name: name.to_string(), protocol, handshake };
+        Ok(hub.create_channel(team, &new).await?)
     }
 
     /// Adds the first members of a pairwise group, and tells them its name if it is they who keep it.

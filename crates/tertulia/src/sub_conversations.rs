@@ -7,7 +7,8 @@ use tertulia_api::{
     conversation::{Conversation, GroupReset},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, DeviceAddress, DeviceId, Protocol, SubconversationName, UserId,
+    ConversationId, ConversationType, DeviceAddress, DeviceId, Handshake, Protocol, SubconversationName,
+    UserId,
 };
 use zeroize::Zeroizing;
 
@@ -121,6 +122,7 @@ impl SubConversation {
             access: BTreeSet::new(),
             access_roles: BTreeSet::new(),
             name: None,
+            handshake: Handshake::Plaintext, // of no matter here: the hub says it when the group is begun
         };
         let mut tx = self.client.inner().session.new_transaction().await?;
         tx.store_write(move |w| {

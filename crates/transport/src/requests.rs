@@ -26,8 +26,8 @@ use tertulia_api::{
     },
 };
 use tertulia_domain::{
-    AccountKind, ConversationId, DeviceId, Handle, Protocol, RoleName, SubconversationName, TeamId, UserId,
-    connection::Status, team::TeamRole,
+    AccountKind, ConversationId, DeviceId, Handle, Handshake, Protocol, RoleName, SubconversationName,
+    TeamId, UserId, connection::Status, team::TeamRole,
 };
 
 type Result<T> = std::result::Result<T, TransportError>;
@@ -262,10 +262,11 @@ impl Hub {
     pub async fn create_conversation(
         &self,
         conversation: ConversationId,
-        protocol: Protocol,
+        (protocol, handshake): (Protocol, Handshake),
         team: bool,
     ) -> Result<Conversation> {
-        self.send(Method::POST, "v1/conversations", &NewConversation { conversation, protocol, team }).await
+        let new = NewConversation { conversation, protocol, handshake, team };
+        self.send(Method::POST, "v1/conversations", &new).await
     }
 
     /// Changes the protocol of a group.

@@ -3,7 +3,7 @@
 use clap::{Subcommand, builder::NonEmptyStringValueParser};
 use tertulia::Handle;
 
-use super::client::{GroupProtocol, OfflineArg};
+use super::client::{GroupHandshake, GroupProtocol, OfflineArg};
 
 #[derive(Subcommand)]
 pub(crate) enum ChannelCommand {
@@ -21,6 +21,9 @@ pub(crate) enum ChannelCommand {
         /// How messages are encrypted
         #[arg(long, value_enum, default_value_t)]
         protocol: GroupProtocol,
+        /// Whether commits are encrypted too, for good
+        #[arg(long, value_enum, default_value_t)]
+        handshake: GroupHandshake,
         #[command(flatten)]
         offline: OfflineArg,
     },

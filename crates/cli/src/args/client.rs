@@ -5,7 +5,7 @@ use clap::{
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _},
     value_parser,
 };
-use tertulia::{AddPermission, DisplayName, Handle, Protocol, RoleName, SubconversationName};
+use tertulia::{AddPermission, DisplayName, Handle, Handshake, Protocol, RoleName, SubconversationName};
 use url::Url;
 
 /// `signup`.
@@ -99,6 +99,9 @@ pub(crate) enum GroupCommand {
         /// How messages are encrypted
         #[arg(long, value_enum, default_value_t)]
         protocol: GroupProtocol,
+        /// Whether commits are encrypted too, for good
+        #[arg(long, value_enum, default_value_t)]
+        handshake: GroupHandshake,
         /// Make it one of your team: who leaves the team leaves it
         #[arg(long)]
         team: bool,
@@ -207,6 +210,25 @@ pub(crate) enum GroupProtocol {
     Mls,
     /// From device to device, for up to 128 members; `group migrate` leads to mls
     Pairwise,
+}
+
+/// Whether the commits of a new group are encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GroupHandshake {
+    /// The hub reads and checks who adds and removes whom
+    #[default]
+    Plaintext,
+    /// The hub sees who is in the group, and not how it came about; the members' devices check it
+    Ciphertext,
+}
+
+impl From<GroupHandshake> for Handshake {
+    fn from(handshake: GroupHandshake) -> Self {
+        match handshake {
+            GroupHandshake::Plaintext => Self::Plaintext,
+            GroupHandshake::Ciphertext => Self::Ciphertext,
+        }
+    }
 }
 
 impl From<GroupProtocol> for Protocol {

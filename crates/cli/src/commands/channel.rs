@@ -1,13 +1,18 @@
 //! `channel`.
 
+use tertulia::GroupOptions;
+
 use super::Session;
 use crate::{args::ChannelCommand, error::CliError, output::view, progress::watched};
 
 pub(super) async fn channel(session: &mut Session<'_>, command: &ChannelCommand) -> Result<(), CliError> {
     match command {
-        ChannelCommand::Create { name, members, protocol, offline } => {
+        ChannelCommand::Create { name, members, protocol, handshake, offline } => {
             let client = session.open_current(offline.offline).await?;
-            let making = client.create_channel(name, members, (*protocol).into());
+            let mut options = GroupOptions::default();
+            options.protocol = (*protocol).into();
+            options.handshake = (*handshake).into();
+            let making = client.create_channel(name, members, options);
             let made = watched("Making the channel", making).await?;
             session.output.conversation(&made.into())
         }

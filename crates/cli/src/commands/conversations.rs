@@ -1,6 +1,6 @@
 //! `list` and `group`.
 
-use tertulia::{Client, ConversationId};
+use tertulia::{Client, ConversationId, GroupOptions};
 
 use super::Session;
 use crate::{
@@ -18,16 +18,13 @@ pub(super) async fn list(session: &mut Session<'_>, args: &OfflineArg) -> Result
 
 pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> Result<(), CliError> {
     let changed = match command {
-        GroupCommand::Create { name, members, protocol, team, offline } => {
+        GroupCommand::Create { name, members, protocol, handshake, team, offline } => {
             let client = session.open_current(offline.offline).await?;
-            let protocol = (*protocol).into();
-            let making = async {
-                if *team {
-                    client.create_team_group(name, members, protocol).await
-                } else {
-                    client.create_group_with(name, members, protocol).await
-                }
-            };
+            let mut options = GroupOptions::default();
+            options.protocol = (*protocol).into();
+            options.handshake = (*handshake).into();
+            options.team = *team;
+            let making = client.create_group_as(name, members, options);
             watched("Making the group", making).await?
         }
         GroupCommand::Migrate { conversation, offline } => {

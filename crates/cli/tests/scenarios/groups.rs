@@ -130,3 +130,24 @@ fn a_pairwise_group_talks_takes_in_a_device_and_is_migrated_with_its_history() {
     assert_eq!(phone.texts("attic"), history[2..]);
     assert_eq!(alice.run(&["group", "migrate", "attic"]).one()["protocol"], "mls", "nothing is left to do");
 }
+
+#[test]
+fn the_commits_of_a_group_can_be_kept_from_the_hub() {
+    let hub = Hub::start();
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|handle| hub.sign_up(handle));
+    alice.befriend(&bob);
+    alice.befriend(&carol);
+    alice.run(&["group", "create", "secret", "bob", "--handshake", "ciphertext"]).done();
+    alice.send("secret", "hello");
+    alice.run(&["group", "add", "secret", "carol"]).done();
+    carol.send("secret", "here I am");
+    alice.run(&["group", "remove", "secret", "bob"]).done();
+    alice.send("secret", "the two of us");
+    assert_eq!(carol.texts("secret"), ["here I am", "the two of us"]);
+    assert_eq!(bob.texts("secret"), ["hello", "here I am"]);
+    // What a commit says is nowhere on the wire as a PublicMessage: version 1, wire format 1, the group's id.
+    let id = alice.listed("secret").unwrap()["conversation"].as_str().unwrap().replace('-', "");
+    let id: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let public = [&[0, 1, 0, 1, 16][..], &id].concat();
+    assert!(!hub.traffic().iter().any(|stream| stream.windows(public.len()).any(|part| part == public)));
+}

@@ -84,7 +84,7 @@ pub(super) fn put_user_of(w: &mut WriteTx<'_>, member: &Member) -> Result<(), St
 }
 
 /// Writes a user's handle, if it is one: a hub's word is checked like anybody's.
-fn put_user(w: &mut WriteTx<'_>, user: UserId, handle: &str) -> Result<(), StoreError> {
+pub(super) fn put_user(w: &mut WriteTx<'_>, user: UserId, handle: &str) -> Result<(), StoreError> {
     match handle.parse() {
         Ok(handle) => w.put_user(user, &handle),
         Err(_) => Ok(()),

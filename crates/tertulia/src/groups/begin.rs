@@ -4,10 +4,8 @@ use super::{Attempt, Claimed, Retries, options};
 use crate::{Client, Error, Result};
 use std::collections::BTreeMap;
 use tertulia_api::{conversation::Conversation, policy::encode};
-use tertulia_domain::{
-    ConversationId, ConversationName, ConversationType, Role, UserId, access::AccessMode, policy::Policy,
-};
-use tertulia_mls::{EngineError, MlsConversationConfiguration};
+use tertulia_domain::{ConversationName, Handshake, Role, UserId, access::AccessMode, policy::Policy};
+use tertulia_mls::{EngineError, MlsConversationConfiguration, MlsWirePolicy};
 use tertulia_store::Setting;
 
 impl Client {
@@ -48,12 +46,12 @@ impl Client {
         claimed: &Claimed,
         announcement: Option<Vec<u8>>,
     ) -> Result<Attempt> {
-        let Conversation { conversation: id, kind, .. } = *conversation;
+        let id = conversation.conversation;
         let group = self.group_of(id)?;
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
             let credential = self.own_credential(&tx)?;
-            tx.new_conversation(&group, &credential, self.configuration(id, kind)?)?;
+            tx.new_conversation(&group, &credential, self.configuration(conversation)?)?;
         } else if tx.conversation(&group).await?.epoch()? > 0 {
             return Ok(Attempt::Done);
         }
@@ -105,15 +103,16 @@ impl Client {
     }
 
     /// How the group of a conversation is set up. That of a group or channel begins with a policy in which its creator is alone.
-    fn configuration(
-        &self,
-        id: ConversationId,
-        kind: ConversationType,
-    ) -> Result<MlsConversationConfiguration> {
+    fn configuration(&self, conversation: &Conversation) -> Result<MlsConversationConfiguration> {
+        let Conversation { conversation: id, kind, handshake, .. } = *conversation;
         let key = self.inner().store.read(|r| r.setting(Setting::HubKey))?.ok_or(Error::NotSignedIn)?;
         let key = hex::decode(key).map_err(|_| Error::NotSignedIn)?;
         let custom = self.inner().session.config().joined.clone();
-        let mut configuration = MlsConversationConfiguration { custom, ..Default::default() };
+        let handshake = match handshake {
+            Handshake::Plaintext => MlsWirePolicy::Plaintext,
+            Handshake::Ciphertext => MlsWirePolicy::Ciphertext,
+        };
+        let mut configuration = MlsConversationConfiguration { custom, handshake, ..Default::default() };
         configuration.set_raw_external_senders(vec![key])?;
         // A group that is begun anew has the policy of the one before, less who has left since.
         let row = self.inner().store.read(|r| r.conversation(id))?;

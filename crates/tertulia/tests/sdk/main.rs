@@ -2,8 +2,9 @@
 
 mod backups;
 mod contention;
-mod joining;
+mod encrypted_handshakes;
 mod guests;
+mod joining;
 mod key_packages;
 mod losses;
 mod lying;
