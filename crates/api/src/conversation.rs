@@ -157,6 +157,13 @@ pub struct NewConversation {
     pub team: bool,
 }
 
+impl NewConversation {
+    /// A group on MLS, of no team, with everything else as by default.
+    pub fn new(conversation: ConversationId) -> Self {
+        Self { conversation, protocol: Protocol::default(), handshake: Handshake::default(), team: false }
+    }
+}
+
 /// Changes a member's role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoleUpdate {

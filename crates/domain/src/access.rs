@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    account::AccountKind,
     conversation::ConversationType,
     ids::UserId,
     permission::{Membership, PermissionError, authorise},
@@ -61,6 +62,19 @@ named!(AccessRole, "access role", {
     Guest => "guest",
     Service => "service",
 });
+
+impl AccessRole {
+    /// The class of a user with this kind of account, who is in the conversation's team or not. What kind of account it is
+    /// counts before the team.
+    pub const fn of(kind: AccountKind, is_team_mate: bool) -> Self {
+        match kind {
+            AccountKind::Guest => Self::Guest,
+            AccountKind::Service => Self::Service,
+            AccountKind::Person if is_team_mate => Self::TeamMember,
+            AccountKind::Person => Self::NonTeamMember,
+        }
+    }
+}
 
 /// Which ways into a conversation there are, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

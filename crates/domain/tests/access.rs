@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tertulia_domain::{
-    ConversationId, ConversationType, Role, UserId,
+    AccountKind, ConversationId, ConversationType, Role, UserId,
     access::{Access, AccessError, AccessMode, AccessRole, check_ask, check_change_access},
     permission::{Membership, PermissionError},
     policy::{Change, Committer, Policy, Proposer, Violation, check},
@@ -243,5 +243,21 @@ proptest! {
             prop_assert_eq!((link_before, open.0), (link_after, open.1));
             prop_assert!(!names_proof || has_proof);
         }
+    }
+}
+
+#[test]
+fn every_user_is_of_exactly_one_class_and_the_kind_of_account_counts_first() {
+    let table = [
+        (AccountKind::Person, false, AccessRole::NonTeamMember),
+        (AccountKind::Person, true, AccessRole::TeamMember),
+        (AccountKind::Guest, false, AccessRole::Guest),
+        (AccountKind::Guest, true, AccessRole::Guest),
+        (AccountKind::Service, false, AccessRole::Service),
+        (AccountKind::Service, true, AccessRole::Service),
+    ];
+    assert_eq!(table.len(), AccountKind::ALL.len() * 2);
+    for (kind, is_team_mate, class) in table {
+        assert_eq!(AccessRole::of(kind, is_team_mate), class, "{kind}, {is_team_mate}");
     }
 }

@@ -15,7 +15,7 @@ use tertulia_api::{
     conversation::{CommitAccepted, Conversation, MessageAccepted, NewConversation},
     event::{Event, EventBody},
 };
-use tertulia_domain::{ConversationId, Handshake, Protocol, RoleName, UserId};
+use tertulia_domain::{ConversationId, RoleName, UserId};
 
 fn name(person: &Person) -> UserDevice {
     UserDevice { user: person.user, device: person.mls.device }
@@ -255,12 +255,7 @@ async fn creating_a_group_again_changes_nothing() {
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
     let one = connect(&alice, &bob).await;
     let conversation = ConversationId::random();
-    let new = NewConversation {
-        conversation,
-        protocol: Protocol::Mls,
-        handshake: Handshake::Plaintext,
-        team: false,
-    };
+    let new = NewConversation::new(conversation);
     let first: Conversation = alice.post("/v1/conversations", &new).await.done();
     let rows = hub.rows();
     let again: Conversation = alice.post("/v1/conversations", &new).await.done();
@@ -268,12 +263,7 @@ async fn creating_a_group_again_changes_nothing() {
     bob.post("/v1/conversations", &new).await.refused(Code::BadRequest);
     // Ids that others can know are not for groups.
     for id in [one, ConversationId::self_of(bob.user)] {
-        let new = NewConversation {
-            conversation: id,
-            protocol: Protocol::Mls,
-            handshake: Handshake::Plaintext,
-            team: false,
-        };
+        let new = NewConversation::new(id);
         alice.post("/v1/conversations", &new).await.refused(Code::BadRequest);
     }
     assert_eq!(hub.rows(), rows);

@@ -15,17 +15,12 @@ use tertulia_api::{
     conversation::{Conversation, NewConversation, ProposalAccepted},
     event::EventBody,
 };
-use tertulia_domain::{ConversationId, Handshake, Protocol, Role, RoleName};
+use tertulia_domain::{ConversationId, Handshake, Role, RoleName};
 
 /// A new conversation whose commits are encrypted, before its first commit.
 async fn new_group(person: &Person) -> (ConversationId, Group<Config>) {
     let conversation = ConversationId::random();
-    let new = NewConversation {
-        conversation,
-        protocol: Protocol::Mls,
-        handshake: Handshake::Ciphertext,
-        team: false,
-    };
+    let new = NewConversation { handshake: Handshake::Ciphertext, ..NewConversation::new(conversation) };
     let made: Conversation = person.post("/v1/conversations", &new).await.done();
     assert_eq!(made.handshake, Handshake::Ciphertext);
     (conversation, person.mls.create_encrypted(conversation, &person.hub_key))
@@ -50,11 +45,11 @@ fn is_encrypted(bundle: &Bundle) -> bool {
 /// The last proposal of the hub that the person was told of.
 async fn removal(person: &Person) -> mls_rs::MlsMessage {
     let events = person.events().await;
-    let proposals = events.into_iter().filter_map(|event| match event.body {
+    let mut proposals = events.into_iter().filter_map(|event| match event.body {
         EventBody::Proposal { proposal, .. } => Some(proposal.0),
         _ => None,
     });
-    mls::message(&proposals.last().unwrap())
+    mls::message(&proposals.next_back().unwrap())
 }
 
 #[tokio::test]
@@ -220,12 +215,7 @@ async fn commits_are_sent_in_the_form_that_the_conversation_has() {
     alice.commit(open, &first).await.refused(Code::MalformedMls);
     assert_eq!((alice.conversation(secret).await.epoch, alice.conversation(open).await.epoch), (0, 0));
     assert_eq!(alice.conversation(open).await.handshake, Handshake::Plaintext);
-    let again = NewConversation {
-        conversation: open,
-        protocol: Protocol::Mls,
-        handshake: Handshake::Ciphertext,
-        team: false,
-    };
+    let again = NewConversation { handshake: Handshake::Ciphertext, ..NewConversation::new(open) };
     let same: Conversation = alice.post("/v1/conversations", &again).await.done();
     assert_eq!(same.handshake, Handshake::Plaintext, "it is decided when a conversation is made, for good");
 }

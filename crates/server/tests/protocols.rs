@@ -14,7 +14,7 @@ use tertulia_api::{
     event::EventBody,
     pairwise::PairwiseAccepted,
 };
-use tertulia_domain::{ConversationId, Handshake, Protocol};
+use tertulia_domain::{ConversationId, Protocol};
 
 async fn pair(hub: &Hub) -> (Person, Person, ConversationId) {
     let (alice, bob) = (Person::sign_up(hub, "alice").await, Person::sign_up(hub, "bob").await);
@@ -33,20 +33,11 @@ async fn a_conversation_is_on_mls_unless_it_was_created_otherwise() {
     let (plain, _) = alice.new_group().await;
     assert_eq!(alice.conversation(plain).await.protocol, Protocol::Mls);
     assert_eq!(bob.conversation(pairwise).await.protocol, Protocol::Pairwise);
-    let mixed = NewConversation {
-        conversation: ConversationId::random(),
-        protocol: Protocol::Mixed,
-        handshake: Handshake::Plaintext,
-        team: false,
-    };
+    let mixed =
+        NewConversation { protocol: Protocol::Mixed, ..NewConversation::new(ConversationId::random()) };
     alice.post("/v1/conversations", &mixed).await.refused(Code::BadRequest);
     // Creating it again does not change it.
-    let again = NewConversation {
-        conversation: pairwise,
-        protocol: Protocol::Mls,
-        handshake: Handshake::Plaintext,
-        team: false,
-    };
+    let again = NewConversation::new(pairwise);
     let made: Conversation = alice.post("/v1/conversations", &again).await.done();
     assert_eq!(made.protocol, Protocol::Pairwise);
 }

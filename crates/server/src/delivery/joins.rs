@@ -12,7 +12,7 @@ use crate::{
     error::ApiError,
     mls::{Observer, Rejection},
     storage::{
-        WriteTx, conversations, groups,
+        WriteTx, accounts, conversations, groups,
         joins::{self, Request, StoredLink},
         log::{self, Entry, Extra, Kind},
         teams,
@@ -41,8 +41,7 @@ pub(super) fn class_of(
     user: UserId,
 ) -> Result<AccessRole, ApiError> {
     let own = teams::of(connection, user)?.map(|(own, _)| own);
-    let is_mate = team.is_some() && own == team;
-    Ok(if is_mate { AccessRole::TeamMember } else { AccessRole::NonTeamMember })
+    Ok(AccessRole::of(accounts::kind(connection, user)?, team.is_some() && own == team))
 }
 
 /// Whether a conversation admits these users, who are to be added by a member.

@@ -14,7 +14,7 @@ use tertulia_api::{
     conversation::{CommitAccepted, Conversation, MLS_MEDIA_TYPE, MessageAccepted, NewConversation},
     event::{Event, EventPage},
 };
-use tertulia_domain::{ConversationId, Domain, Handshake, Protocol, UserId};
+use tertulia_domain::{ConversationId, Domain, UserId};
 use tertulia_server::{Server, ServerConfig, ServerError};
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -268,18 +268,8 @@ impl Person {
     /// A new conversation of type group, before its first commit.
     pub async fn new_group(&self) -> (ConversationId, Group<Config>) {
         let conversation = ConversationId::random();
-        let created: Conversation = self
-            .post(
-                "/v1/conversations",
-                &NewConversation {
-                    conversation,
-                    protocol: Protocol::Mls,
-                    handshake: Handshake::Plaintext,
-                    team: false,
-                },
-            )
-            .await
-            .done();
+        let created: Conversation =
+            self.post("/v1/conversations", &NewConversation::new(conversation)).await.done();
         assert_eq!(created.group_id.0, conversation.as_bytes());
         (conversation, self.mls.create_managed(conversation, &self.hub_key))
     }

@@ -13,7 +13,7 @@ use tertulia_api::{
     },
 };
 use tertulia_domain::{
-    ConversationId, DeviceAddress, Handshake, Protocol,
+    ConversationId, DeviceAddress, Protocol,
     pairwise::{SignedKey, signed_bytes},
 };
 
@@ -71,12 +71,7 @@ impl Person {
     /// A new pairwise group of this person with these members.
     pub async fn pairwise_group(&self, members: &[&Person]) -> ConversationId {
         let conversation = ConversationId::random();
-        let new = NewConversation {
-            conversation,
-            protocol: Protocol::Pairwise,
-            handshake: Handshake::Plaintext,
-            team: false,
-        };
+        let new = NewConversation { protocol: Protocol::Pairwise, ..NewConversation::new(conversation) };
         let made: Conversation = self.post("/v1/conversations", &new).await.done();
         assert_eq!(made.protocol, Protocol::Pairwise);
         self.add_to(conversation, members).await.empty();
