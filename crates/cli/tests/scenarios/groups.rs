@@ -141,6 +141,7 @@ fn the_commits_of_a_group_can_be_kept_from_the_hub() {
     alice.send("secret", "hello");
     alice.run(&["group", "add", "secret", "carol"]).done();
     carol.send("secret", "here I am");
+    assert_eq!(bob.texts("secret"), ["hello", "here I am"]);
     alice.run(&["group", "remove", "secret", "bob"]).done();
     alice.send("secret", "the two of us");
     assert_eq!(carol.texts("secret"), ["here I am", "the two of us"]);

@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_guest_has_a_handle_that_nobody_chooses() {
-        let handle = Handle::of_guest(0xc0ffee);
+        let handle = Handle::of_guest(0x00c0_ffee);
         assert_eq!(handle.as_str(), "guest-0000000000c0ffee");
         assert_eq!(handle.as_str().parse(), Ok(handle.clone()));
         assert!(handle.is_for_guests() && Handle::of_guest(u64::MAX).is_for_guests());
