@@ -50,11 +50,11 @@ fn is_encrypted(bundle: &Bundle) -> bool {
 /// The last proposal of the hub that the person was told of.
 async fn removal(person: &Person) -> mls_rs::MlsMessage {
     let events = person.events().await;
-    let proposals = events.into_iter().filter_map(|event| match event.body {
+    let mut proposals = events.into_iter().filter_map(|event| match event.body {
         EventBody::Proposal { proposal, .. } => Some(proposal.0),
         _ => None,
     });
-    mls::message(&proposals.last().unwrap())
+    mls::message(&proposals.next_back().unwrap())
 }
 
 #[tokio::test]
