@@ -273,6 +273,15 @@ fn steps() -> Vec<Step> {
             json!({ "name": "scribe", "actions": ["modify_name"] }),
         ),
         step("DELETE /v1/team/roles/{role}", "/v1/team/roles/scribe", Body::None),
+        // No team has the id of a user.
+        get("GET /v1/teams/{team}/channels", "/v1/teams/BOB/channels"),
+        json(
+            "POST /v1/teams/{team}/channels",
+            "/v1/teams/BOB/channels",
+            json!({ "conversation": "f3b0c4a2-7d1e-4c55-9a38-2b6e0d9f1c47", "name": "News" }),
+        ),
+        json(CHANNEL_NAME, "/v1/conversations/ONE_TO_ONE/channel-name", json!({ "name": "News" })),
+        json(CHANNEL_NAME, "/v1/conversations/GROUP/channel-name", json!({ "name": "News" })),
         json("POST /v1/team/leave", "/v1/team/leave", json!({})),
         json("PUT /v1/self/profile", "/v1/self/profile", json!({ "name": "Alice", "locale": "de" })),
         get("GET /v1/self", "/v1/self"),
@@ -309,7 +318,10 @@ fn steps() -> Vec<Step> {
 }
 
 /// What needs no session, and so knows of nobody's connections.
-const OPEN: [&str; 4] = ["POST /v1/accounts", "POST /v1/sessions", "GET /healthz", "GET /metrics"];
+const OPEN: [&str; 5] =
+    ["POST /v1/accounts", "POST /v1/guests", "POST /v1/sessions", "GET /healthz", "GET /metrics"];
+
+const CHANNEL_NAME: &str = "PUT /v1/conversations/{conversation}/channel-name";
 
 #[tokio::test]
 async fn every_endpoint_is_among_the_steps() {
