@@ -22,6 +22,7 @@ pub mod join;
 pub mod join_link;
 pub mod pairwise;
 pub mod policy;
+pub mod setting;
 pub mod team;
 
 pub use bytes::Base64;

@@ -260,6 +260,7 @@ async fn creating_a_group_again_changes_nothing() {
         protocol: Protocol::Mls,
         handshake: Handshake::Plaintext,
         team: false,
+        parent: None,
     };
     let first: Conversation = alice.post("/v1/conversations", &new).await.done();
     let rows = hub.rows();
@@ -273,6 +274,7 @@ async fn creating_a_group_again_changes_nothing() {
             protocol: Protocol::Mls,
             handshake: Handshake::Plaintext,
             team: false,
+            parent: None,
         };
         alice.post("/v1/conversations", &new).await.refused(Code::BadRequest);
     }

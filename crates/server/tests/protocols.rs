@@ -38,6 +38,7 @@ async fn a_conversation_is_on_mls_unless_it_was_created_otherwise() {
         protocol: Protocol::Mixed,
         handshake: Handshake::Plaintext,
         team: false,
+        parent: None,
     };
     alice.post("/v1/conversations", &mixed).await.refused(Code::BadRequest);
     // Creating it again does not change it.
@@ -46,6 +47,7 @@ async fn a_conversation_is_on_mls_unless_it_was_created_otherwise() {
         protocol: Protocol::Mls,
         handshake: Handshake::Plaintext,
         team: false,
+        parent: None,
     };
     let made: Conversation = alice.post("/v1/conversations", &again).await.done();
     assert_eq!(made.protocol, Protocol::Pairwise);

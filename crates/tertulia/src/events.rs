@@ -1,8 +1,8 @@
 //! The live stream of what happens.
 
 use crate::{
-    Client, ClientEvent, Error, Result, apply::Applied, connections::from_hub, reading::message,
-    suspicion::noticed,
+    Client, ClientEvent, Error, Message, Result, apply::Applied, client::now, connections::from_hub,
+    reading::message, suspicion::noticed,
 };
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, stream};
@@ -171,7 +171,9 @@ impl Events {
             })?;
             let Some((last, _)) = batch.last() else { break };
             told = *last;
-            self.ready.extend(batch.into_iter().map(|(_, message)| ClientEvent::Message(message)));
+            let is_over = |message: &Message| message.expires_at.is_some_and(|at| at <= now());
+            let messages = batch.into_iter().map(|(_, message)| message).filter(|message| !is_over(message));
+            self.ready.extend(messages.map(ClientEvent::Message));
         }
         self.told = Some(told);
         self.tell_what_own_devices_told()

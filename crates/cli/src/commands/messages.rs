@@ -53,7 +53,7 @@ pub(super) async fn read(session: &mut Session<'_>, args: &ReadArgs) -> Result<(
     let messages = client.messages(conversation, MessageQuery { after: None, limit: args.limit }).await?;
     let shown = messages.iter().map(|message| message.sequence).collect();
     let transcript = session.output.transcript(client.me().handle.clone());
-    let mut reading = Reading { client, conversation, transcript, shown };
+    let mut reading = Reading { client, conversation, transcript, shown, offline: args.offline };
     reading.print(messages).await?;
     match following {
         Some((shutdown, events)) => reading.follow(shutdown, events).await,
@@ -68,6 +68,8 @@ struct Reading {
     transcript: Transcript,
     /// The sequence numbers of what was printed first.
     shown: HashSet<u64>,
+    /// Whether the network is not to be used.
+    offline: bool,
 }
 
 impl Reading {
@@ -75,6 +77,9 @@ impl Reading {
     async fn print(&mut self, messages: Vec<Message>) -> Result<(), CliError> {
         let Some(last) = messages.iter().map(|message| message.sequence).max() else { return Ok(()) };
         self.transcript.print(&messages.into_iter().map(view::Message::from).collect::<Vec<_>>())?;
+        if self.offline {
+            return Ok(self.client.mark_read_offline(self.conversation, last).await?);
+        }
         Ok(self.client.mark_read(self.conversation, last).await?)
     }
 

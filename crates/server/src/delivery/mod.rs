@@ -13,6 +13,7 @@ pub(crate) mod pairwise;
 mod policy;
 pub(crate) mod proposals;
 pub(crate) mod resets;
+pub(crate) mod settings;
 pub(crate) mod subconversations;
 pub(crate) mod team;
 

@@ -17,6 +17,7 @@ mod openapi;
 mod ops;
 mod pairwise;
 mod password;
+mod settings;
 mod subconversations;
 mod teams;
 mod users;
@@ -45,6 +46,7 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(connections::router().layer(json))
         .merge(conversations::router().layer(json))
         .merge(joins::router().layer(json))
+        .merge(settings::router().layer(json))
         .merge(subconversations::router().layer(json))
         .merge(pairwise::router().layer(json))
         .merge(pairwise::messages().layer(DefaultBodyLimit::max(limits.pairwise_message_bytes)))

@@ -276,6 +276,7 @@ impl Person {
                     protocol: Protocol::Mls,
                     handshake: Handshake::Plaintext,
                     team: false,
+                    parent: None,
                 },
             )
             .await

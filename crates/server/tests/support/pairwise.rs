@@ -76,6 +76,7 @@ impl Person {
             protocol: Protocol::Pairwise,
             handshake: Handshake::Plaintext,
             team: false,
+            parent: None,
         };
         let made: Conversation = self.post("/v1/conversations", &new).await.done();
         assert_eq!(made.protocol, Protocol::Pairwise);

@@ -14,6 +14,7 @@ mod own_devices;
 mod pairwise;
 mod recovery;
 mod rotation;
+mod settings;
 mod sub_conversations;
 mod support;
 mod talking;
