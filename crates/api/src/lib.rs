@@ -24,6 +24,7 @@ pub mod pairwise;
 pub mod policy;
 pub mod setting;
 pub mod team;
+pub mod typing;
 
 pub use bytes::Base64;
 pub use error::{Code, Problem, UserDevice};

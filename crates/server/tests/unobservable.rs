@@ -252,6 +252,11 @@ fn steps() -> Vec<Step> {
             Body::None,
         ),
         json(
+            "POST /v1/conversations/{conversation}/typing",
+            "/v1/conversations/ONE_TO_ONE/typing",
+            json!({ "status": "started" }),
+        ),
+        json(
             "PUT /v1/conversations/{conversation}/access",
             "/v1/conversations/ONE_TO_ONE/access",
             json!({ "access": ["invite"], "access_roles": ["guest"] }),

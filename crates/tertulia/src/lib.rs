@@ -59,6 +59,7 @@ mod suspicion;
 mod sync;
 mod team;
 mod todo;
+mod typing;
 
 pub use builder::ClientBuilder;
 pub use client::Client;

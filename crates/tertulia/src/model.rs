@@ -334,6 +334,16 @@ pub enum ClientEvent {
     /// Somebody joined or left the user's team, perhaps the user, or has another role in it; or the team has other roles for its
     /// conversations.
     TeamChanged,
+    /// Somebody else in a conversation is typing, or no longer: they said so, their message is there, or nothing more was heard
+    /// for a while. Only the hub says that it is they.
+    Typing {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// Whether they are.
+        typing: bool,
+    },
     /// Everything that the hub had is here; what follows is live.
     CaughtUp,
     /// The connection to the hub was lost; it is tried again until it works.

@@ -25,6 +25,7 @@ use tertulia_api::{
         ChannelName, Channels, ConversationRole, ConversationRoles, Invitation, JoinTeam, NewChannel,
         NewInvitation, NewTeam, Team, TeamMembers, TeamRoleUpdate,
     },
+    typing::{TypingStatus, TypingUpdate},
 };
 use tertulia_domain::{
     AccountKind, ConversationId, DeviceId, Handle, Protocol, RoleName, SubconversationName, TeamId, UserId,
@@ -279,6 +280,12 @@ impl Hub {
             }
         };
         self.bytes(request).await.map(drop)
+    }
+
+    /// Tells the other members who are connected that the user is typing, or no longer.
+    pub async fn typing(&self, id: ConversationId, status: TypingStatus) -> Result<()> {
+        let request = self.request(Method::POST, &format!("v1/conversations/{id}/typing"))?;
+        self.bytes(request.json(&TypingUpdate { status })).await.map(drop)
     }
 
     /// Changes the protocol of a group.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt as _, stream::BoxStream};
-use tertulia::{Client, ClientEvent, ConversationId, Message, MessageQuery};
+use tertulia::{Client, ClientEvent, ConversationId, Message, MessageQuery, UserId};
 
 use super::Session;
 use crate::{
@@ -109,6 +109,11 @@ impl Reading {
                             output::text::one_line(&reason)
                         ));
                     }
+                    Ok(ClientEvent::Typing { conversation, user, typing: true })
+                        if conversation == self.conversation =>
+                    {
+                        self.note_typing(user).await?;
+                    }
                     Ok(ClientEvent::Suspicion(noticed)) => {
                         let what = noticed.suspicion.to_string();
                         output::note(&format!("warning: {}", output::text::one_line(&what)));
@@ -122,6 +127,14 @@ impl Reading {
                 return Err(error.into());
             }
         }
+    }
+
+    async fn note_typing(&self, user: UserId) -> Result<(), CliError> {
+        let members = self.client.conversation(self.conversation).await?.members;
+        if let Some(member) = members.iter().find(|member| member.user == user) {
+            output::note(&format!("@{} is typing…", member.handle));
+        }
+        Ok(())
     }
 
     fn is_new(&self, message: &Message) -> bool {

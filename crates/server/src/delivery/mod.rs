@@ -16,6 +16,7 @@ pub(crate) mod resets;
 pub(crate) mod settings;
 pub(crate) mod subconversations;
 pub(crate) mod team;
+pub(crate) mod typing;
 
 use crate::{
     error::ApiError,

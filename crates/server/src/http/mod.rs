@@ -20,6 +20,7 @@ mod password;
 mod settings;
 mod subconversations;
 mod teams;
+mod typing;
 mod users;
 mod ws;
 
@@ -48,6 +49,7 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(joins::router().layer(json))
         .merge(settings::router().layer(json))
         .merge(subconversations::router().layer(json))
+        .merge(typing::router().layer(json))
         .merge(pairwise::router().layer(json))
         .merge(pairwise::messages().layer(DefaultBodyLimit::max(limits.pairwise_message_bytes)))
         .merge(messages::router().layer(DefaultBodyLimit::max(limits.message_bytes)))

@@ -18,3 +18,4 @@ mod settings;
 mod sub_conversations;
 mod support;
 mod talking;
+mod typing;
