@@ -87,16 +87,15 @@ impl Client {
     }
 }
 
-/// What a message tells of others, if it is a report: the ids, and what a member says of each.
+/// MIMI ids of messages, each with what a member says of it.
+pub(crate) type Reported = Vec<([u8; 32], ReceiptRow)>;
+
+/// What a message tells of others, if it is a report.
 ///
 /// # Errors
 ///
 /// [`Error::Content`](crate::Error::Content) for a report that cannot be read.
-pub(crate) fn reported(
-    content: &MimiContent,
-    author: UserId,
-    entry: &LogEntry,
-) -> Result<Option<Vec<([u8; 32], ReceiptRow)>>> {
+pub(crate) fn reported(content: &MimiContent, author: UserId, entry: &LogEntry) -> Result<Option<Reported>> {
     let Some(statuses) = content.as_status_report()? else { return Ok(None) };
     let told = statuses.into_iter().filter_map(|(message, status)| {
         let status = match status {

@@ -446,7 +446,7 @@ fn kind(conversation: &Conversation) -> String {
         other => format!(", {other}"),
     };
     let left = if conversation.active { "" } else { ", left" };
-    let own: String = own(conversation).into_iter().map(|set| format!(", {set}")).collect();
+    let own: String = own(conversation).into_iter().flat_map(|set| [", ", set]).collect();
     format!("{kind}{protocol}{left}{own}")
 }
 

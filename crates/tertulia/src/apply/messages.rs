@@ -2,7 +2,10 @@
 
 use super::{NewMessages, Page};
 use crate::{
-    Client, Error, Result, Suspicion, expiry::expiry_of, own_settings::told_settings, receipts::reported,
+    Client, Error, Result, Suspicion,
+    expiry::expiry_of,
+    own_settings::told_settings,
+    receipts::{Reported, reported},
 };
 use std::sync::{Arc, PoisonError};
 use tertulia_api::{UserDevice, event::LogEntry};
@@ -10,7 +13,7 @@ use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
 use tertulia_domain::{ConversationName, DeviceAddress, Sequence};
 use tertulia_mls::Outcome;
 use tertulia_ratchet::RatchetError;
-use tertulia_store::{NewMessage, OutboxKind, OutboxMessage, OwnSettingRow, ReceiptRow, StoreError, WriteTx};
+use tertulia_store::{NewMessage, OutboxKind, OutboxMessage, OwnSettingRow, StoreError, WriteTx};
 
 impl Page<'_> {
     /// An application message. One of this device's own leaves the outbox.
@@ -106,7 +109,7 @@ pub(crate) struct Incoming {
     /// Whether the name replaces one that is known.
     renames: bool,
     /// What it tells of other messages. Such a message is not kept itself.
-    reported: Option<Vec<([u8; 32], ReceiptRow)>>,
+    reported: Option<Reported>,
     /// What it sets for this user alone.
     own_settings: Vec<OwnSettingRow>,
 }
