@@ -14,7 +14,7 @@ use tertulia_api::{
     event::EventBody,
     setting::Setting,
 };
-use tertulia_domain::{ConversationId, MessageTimer, Protocol, ReceiptMode, policy::AddPermission};
+use tertulia_domain::{ConversationId, Handshake, MessageTimer, Protocol, ReceiptMode, policy::AddPermission};
 
 /// Each setting with a value that it has not by default.
 fn all() -> [(&'static str, Value); 3] {
@@ -184,6 +184,7 @@ async fn a_conversation_is_made_under_one_that_its_creator_is_in() {
     let new = |parent| NewConversation {
         conversation: ConversationId::random(),
         protocol: Protocol::Mls,
+        handshake: Handshake::default(),
         team: false,
         parent: Some(parent),
     };
