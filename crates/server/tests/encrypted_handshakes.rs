@@ -25,6 +25,7 @@ async fn new_group(person: &Person) -> (ConversationId, Group<Config>) {
         protocol: Protocol::Mls,
         handshake: Handshake::Ciphertext,
         team: false,
+        parent: None,
     };
     let made: Conversation = person.post("/v1/conversations", &new).await.done();
     assert_eq!(made.handshake, Handshake::Ciphertext);
@@ -225,6 +226,7 @@ async fn commits_are_sent_in_the_form_that_the_conversation_has() {
         protocol: Protocol::Mls,
         handshake: Handshake::Ciphertext,
         team: false,
+        parent: None,
     };
     let same: Conversation = alice.post("/v1/conversations", &again).await.done();
     assert_eq!(same.handshake, Handshake::Plaintext, "it is decided when a conversation is made, for good");

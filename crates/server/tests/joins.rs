@@ -18,7 +18,7 @@ use tertulia_api::{
     team::{Invitation, Team},
 };
 use tertulia_domain::{
-    ConversationId, Protocol, Role, RoleName, UserId,
+    ConversationId, Handshake, Protocol, Role, RoleName, UserId,
     access::{AccessMode, AccessRole},
 };
 use tertulia_server::{Limits, Rate};
@@ -118,6 +118,7 @@ async fn a_new_conversation_is_by_invitation_and_says_so() {
     let new = NewConversation {
         conversation: ConversationId::random(),
         protocol: Protocol::Mls,
+        handshake: Handshake::default(),
         team: true,
         parent: None,
     };
@@ -167,8 +168,13 @@ async fn nobody_is_added_whom_the_conversation_does_not_admit() {
     let bundle = commit(&mut at_alice, &[], &[]);
     alice.committed(id, &mut at_alice, &bundle).await;
     let pairwise = ConversationId::random();
-    let new =
-        NewConversation { conversation: pairwise, protocol: Protocol::Pairwise, team: false, parent: None };
+    let new = NewConversation {
+        conversation: pairwise,
+        protocol: Protocol::Pairwise,
+        handshake: Handshake::default(),
+        team: false,
+        parent: None,
+    };
     alice.post("/v1/conversations", &new).await.done::<Conversation>();
     let members = path(pairwise, "members");
     let rules: [(&[AccessMode], &[AccessRole]); 3] = [
@@ -206,7 +212,13 @@ async fn team_table(hub: &Hub, protocol: Protocol) -> (Person, Person, Person, C
     let invitation: Invitation = alice.post("/v1/team/invitations", &json!({ "valid_for": 60 })).await.done();
     bob.post("/v1/team/join", &json!({ "code": invitation.code })).await.done::<Team>();
     let id = ConversationId::random();
-    let new = NewConversation { conversation: id, protocol, team: true, parent: None };
+    let new = NewConversation {
+        conversation: id,
+        protocol,
+        handshake: Handshake::default(),
+        team: true,
+        parent: None,
+    };
     alice.post("/v1/conversations", &new).await.done::<Conversation>();
     let mut at_alice = alice.mls.create_managed(id, &alice.hub_key);
     let both = [bob.user, carol.user];
@@ -586,7 +598,13 @@ async fn into_a_pairwise_conversation_the_hub_lets_in_at_once() {
     let alice = Person::sign_up(&hub, "alice").await;
     let (bob, carol) = (Person::sign_up(&hub, "bob").await, Person::sign_up(&hub, "carol").await);
     let id = ConversationId::random();
-    let new = NewConversation { conversation: id, protocol: Protocol::Pairwise, team: false, parent: None };
+    let new = NewConversation {
+        conversation: id,
+        protocol: Protocol::Pairwise,
+        handshake: Handshake::default(),
+        team: false,
+        parent: None,
+    };
     alice.post("/v1/conversations", &new).await.done::<Conversation>();
     set_access(&alice, id, &[AccessMode::Code, AccessMode::Link], &PERSONS).await.empty();
     let link = JoinLink::new(hub.base.parse().unwrap(), id);

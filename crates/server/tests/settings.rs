@@ -14,7 +14,9 @@ use tertulia_api::{
     event::EventBody,
     setting::Setting,
 };
-use tertulia_domain::{ConversationId, Handshake, MessageTimer, Protocol, ReceiptMode, policy::AddPermission};
+use tertulia_domain::{
+    ConversationId, Handshake, MessageTimer, Protocol, ReceiptMode, policy::AddPermission,
+};
 
 /// Each setting with a value that it has not by default.
 fn all() -> [(&'static str, Value); 3] {
