@@ -1,6 +1,6 @@
 //! Conversations, and the answers to what is sent into them.
 
-use crate::{bytes::Base64, error::UserDevice};
+use crate::{bytes::Base64, error::UserDevice, setting::Settings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tertulia_domain::{
@@ -75,6 +75,13 @@ pub struct Conversation {
     /// Of a channel its name, which the hub knows. All other names are inside the encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What is set for all members.
+    #[serde(default, flatten)]
+    pub settings: Settings,
+    /// The conversation that it was made under, if it was made under one. That one's end changes nothing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub parent: Option<ConversationId>,
 }
 
 /// What a subconversation is known by.
@@ -155,12 +162,22 @@ pub struct NewConversation {
     /// Whether it is to belong to the caller's team.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub team: bool,
+    /// A conversation of the caller's that it is to be made under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub parent: Option<ConversationId>,
 }
 
 impl NewConversation {
     /// A group on MLS, of no team, with everything else as by default.
     pub fn new(conversation: ConversationId) -> Self {
-        Self { conversation, protocol: Protocol::default(), handshake: Handshake::default(), team: false }
+        Self {
+            conversation,
+            protocol: Protocol::default(),
+            handshake: Handshake::default(),
+            team: false,
+            parent: None,
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! which the hub accepted them. Delivery is at least once; a device drops what it has seen by its cursor.
 
 use crate::{
-    bytes::Base64, connection::Connection, conversation::Member, error::UserDevice, team::TeamMember,
+    bytes::Base64, connection::Connection, conversation::Member, error::UserDevice, setting::Setting,
+    team::TeamMember,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -185,6 +186,16 @@ pub enum EventBody {
         #[schema(value_type = String)]
         protocol: Protocol,
     },
+    /// Something is set otherwise for all members.
+    #[serde(rename = "conversation.setting")]
+    Setting {
+        /// Where it stands in the log.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// What, and how it is now.
+        #[serde(flatten)]
+        setting: Setting,
+    },
     /// A commit that the hub accepted.
     #[serde(rename = "conversation.commit")]
     Commit {
@@ -310,6 +321,7 @@ impl EventBody {
             | Self::Renamed { entry, .. }
             | Self::Pairwise { entry, .. }
             | Self::Protocol { entry, .. }
+            | Self::Setting { entry, .. }
             | Self::Commit { entry, .. }
             | Self::Proposal { entry, .. }
             | Self::GroupReset { entry, .. }

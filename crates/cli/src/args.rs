@@ -8,6 +8,7 @@ mod help;
 mod home;
 mod role;
 mod serve;
+mod setting;
 mod team;
 
 pub(crate) use account::{
@@ -22,6 +23,7 @@ pub(crate) use help::{command, command_for_manual, reference};
 pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
 pub(crate) use role::RoleCommand;
 pub(crate) use serve::{LogFormat, ServeArgs};
+pub(crate) use setting::{ListArgs, OwnSettingArgs};
 pub(crate) use team::{TeamCommand, team_role};
 
 use std::path::PathBuf;
@@ -144,7 +146,14 @@ pub(crate) enum Command {
     Role(RoleCommand),
 
     /// List conversations
-    List(OfflineArg),
+    #[command(after_help = help::LIST)]
+    List(ListArgs),
+    /// Be left alone by a conversation; only your own devices know
+    Mute(OwnSettingArgs),
+    /// Put a conversation away, where `list --archived` shows it; only your own devices know
+    Archive(OwnSettingArgs),
+    /// Leave a conversation out of `list`; only your own devices know
+    Hide(OwnSettingArgs),
     /// Make groups and manage them
     #[command(subcommand, after_help = help::GROUP)]
     Group(GroupCommand),
@@ -267,6 +276,17 @@ mod tests {
             "sub list Thursday --json",
             "sub key Thursday call --length 16",
             "group adders Thursday everyone",
+            "group timer Thursday 7d",
+            "group timer Thursday '1h 30m'",
+            "group timer Thursday off --json",
+            "group receipts Thursday on",
+            "group create Minutes --parent Thursday @bob",
+            "list --all",
+            "list --archived --json",
+            "mute @bob",
+            "mute Thursday --reference 'until Monday'",
+            "archive Thursday --off",
+            "hide Thursday --offline",
             "group trust Thursday",
             "warnings --offline --json",
             "send @bob",
@@ -305,6 +325,11 @@ mod tests {
             ("connect @@bob", ErrorKind::ValueValidation),
             ("group create '' @bob", ErrorKind::InvalidValue),
             ("group add Thursday", ErrorKind::MissingRequiredArgument),
+            ("group timer Thursday soon", ErrorKind::ValueValidation),
+            ("group timer Thursday -1d", ErrorKind::UnknownArgument),
+            ("group receipts Thursday maybe", ErrorKind::InvalidValue),
+            ("list --all --archived", ErrorKind::ArgumentConflict),
+            ("mute Thursday --off --reference x", ErrorKind::ArgumentConflict),
             ("group create Thursday @bob josé", ErrorKind::ValueValidation),
             ("group role Thursday @bob Owner", ErrorKind::ValueValidation),
             ("sub join Thursday 'two words'", ErrorKind::ValueValidation),

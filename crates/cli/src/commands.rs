@@ -15,7 +15,7 @@ mod team;
 use std::{io::StdinLock, path::PathBuf};
 
 use etcetera::BaseStrategy as _;
-use tertulia::{Client, ClientBuilder};
+use tertulia::{Client, ClientBuilder, OwnSetting};
 
 use self::connections::Change;
 use crate::{
@@ -53,6 +53,9 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Role(command) => team::role(session, command).await,
         Command::Team(command) => team::team(session, command).await,
         Command::List(args) => conversations::list(session, args).await,
+        Command::Mute(args) => conversations::set_own(session, args, OwnSetting::Muted).await,
+        Command::Archive(args) => conversations::set_own(session, args, OwnSetting::Archived).await,
+        Command::Hide(args) => conversations::set_own(session, args, OwnSetting::Hidden).await,
         Command::Group(group) => conversations::group(session, group).await,
         Command::Channel(command) => channel::channel(session, command).await,
         Command::Sub(command) => sub::sub(session, command).await,

@@ -96,6 +96,11 @@ impl Output {
         self.all(channels, |channels| human::channels(channels, &Page::stdout()))
     }
 
+    /// What one has set of a conversation for oneself.
+    pub(crate) fn own_settings(self, conversation: &view::Conversation) -> Result<(), CliError> {
+        self.one(conversation, human::own_settings)
+    }
+
     pub(crate) fn members(self, members: &[view::Member]) -> Result<(), CliError> {
         self.all(members, |members| human::members(members, &Page::stdout()))
     }

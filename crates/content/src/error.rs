@@ -2,7 +2,8 @@
 
 use crate::limits::{
     MAX_CONTENT_BYTES, MAX_EXTENSION_DEPTH, MAX_EXTENSION_KEY_BYTES, MAX_EXTENSION_VALUE_BYTES,
-    MAX_EXTENSIONS_BYTES, MAX_INTEGER_KEY, MAX_PART_DEPTH, MAX_PARTS, MAX_TOPIC_BYTES, MAX_URI_BYTES,
+    MAX_EXTENSIONS_BYTES, MAX_INTEGER_KEY, MAX_PART_DEPTH, MAX_PARTS, MAX_STATUSES, MAX_TOPIC_BYTES,
+    MAX_URI_BYTES,
 };
 
 /// Received bytes that are not a message: the sender's fault, and final for these bytes.
@@ -87,6 +88,12 @@ pub enum InvalidContent {
     /// A part of a cardinality that the draft does not define.
     #[error("unknown part cardinality {0}")]
     UnknownCardinality(u8),
+    /// A status report about too many messages.
+    #[error("a report of {count} messages, at most {MAX_STATUSES} are allowed")]
+    TooManyStatuses {
+        /// How many it announces.
+        count: u64,
+    },
     /// An extension's key is neither an integer nor a text.
     #[error("an extension's key must be an integer or a text")]
     KeyType,

@@ -3,7 +3,8 @@
 //! they mean the same to other implementations.
 //!
 //! **This crate owns** the container and all kinds of [parts](Part), its one encoding (deterministic CBOR, read strictly), the [ids](MessageId) of
-//! messages, the [URIs](uri) in them, and the [rules] for edits and replies as pure functions.
+//! messages, the [URIs](uri) in them, and the [rules] for edits and replies as pure functions,
+//! and [receipts](MimiContent::status_report) (draft-mahy-mimi-message-status-01).
 //!
 //! **It leaves to others** encryption and who the sender is (MLS), when a message was accepted (the hub's timestamp), storing, rendering of Markdown, and
 //! fetching and decrypting of external parts. Two rules of the draft need a clock or a store and are therefore the caller's to apply:
@@ -51,6 +52,7 @@ pub mod limits;
 pub mod media;
 mod part;
 pub mod rules;
+mod status;
 pub mod uri;
 
 pub use content::{Expiration, MimiContent};
@@ -58,3 +60,4 @@ pub use error::{ContentError, InvalidContent, MessageIdError};
 pub use extensions::{CONVERSATION_NAME, Extensions, Float, Key, Value};
 pub use id::{MessageId, Salt};
 pub use part::{ContentKey, Disposition, ExternalPart, Part, PartContent, PartSemantics, cid, parse_cid};
+pub use status::MessageStatus;

@@ -11,6 +11,9 @@ pub const MAX_PART_DEPTH: usize = 4;
 /// The most parts in one message, multi-parts counted as well (section 9.1).
 pub const MAX_PARTS: usize = 1024;
 
+/// The most messages in one status report. Ours.
+pub const MAX_STATUSES: usize = 1024;
+
 /// The longest `topicId`, in bytes (section 9.1).
 pub const MAX_TOPIC_BYTES: usize = 4096;
 

@@ -9,6 +9,9 @@ pub const MARKDOWN: &str = "text/markdown;variant=GFM-MIMI";
 /// Text without any formatting.
 pub const PLAIN: &str = "text/plain;charset=utf-8";
 
+/// A report of what became of messages (draft-mahy-mimi-message-status-01).
+pub const MESSAGE_STATUS: &str = "application/mimi-message-status";
+
 /// Whether content of this type can be shown as the UTF-8 text that it is: Markdown of any variant (showing the source is an accepted way to render it) and
 /// plain text.
 pub(crate) fn is_text(content_type: &str) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! This crate **owns** the [ids] of users, devices, conversations and hubs; the [types and names of
 //! conversations](conversation) and of [subconversations](subconversation); [roles](role) and the [checks](permission) that
-//! follow from them; who is [admitted](access); [kinds of accounts](account); [profiles](profile); [teams](team); the [connection] state machine; the [protocols](protocol) of
+//! follow from them; who is [admitted](access), and what is [set](settings) for all members; [kinds of accounts](account); [profiles](profile); [teams](team); the [connection] state machine; the [protocols](protocol) of
 //! conversations and for whom [pairwise] messages must be; and the [limits] that both sides keep. Server and client use the
 //! same ones.
 //!
@@ -45,6 +45,7 @@ pub mod policy;
 pub mod profile;
 pub mod protocol;
 pub mod role;
+pub mod settings;
 pub mod signing;
 pub mod subconversation;
 pub mod succession;
@@ -60,5 +61,6 @@ pub use ids::{
 pub use profile::{DisplayName, Locale};
 pub use protocol::Protocol;
 pub use role::{Role, RoleName};
+pub use settings::{MessageTimer, OwnSetting, ReceiptMode, ReceiptStatus};
 pub use subconversation::SubconversationName;
 pub use text::UnknownName;

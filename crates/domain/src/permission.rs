@@ -13,6 +13,7 @@
 use crate::{
     conversation::ConversationType,
     ids::UserId,
+    policy::AddPermission,
     role::{Action, Role, RoleName, RoleNameError},
 };
 
@@ -130,12 +131,31 @@ pub fn authorise(actor: Option<&Membership>, action: Action) -> Result<&Membersh
 /// Adding members, all of whom get the role `granted`.
 pub fn check_add_members(
     actor: Option<&Membership>,
+    permission: AddPermission,
     granted: &Role,
     candidates: impl IntoIterator<Item = Candidate>,
 ) -> Result<(), PermissionError> {
-    let actor = authorise(actor, Action::AddMember)?;
+    let actor = authorise_adding(actor, permission, granted)?;
     check_grant(&actor.role, granted)?;
     check_candidates(candidates)
+}
+
+/// Membership, action and type of who adds. Where everyone may, no action is asked of who adds with the role `member`.
+fn authorise_adding<'a>(
+    actor: Option<&'a Membership>,
+    permission: AddPermission,
+    granted: &Role,
+) -> Result<&'a Membership, PermissionError> {
+    match actor {
+        Some(member)
+            if permission == AddPermission::Everyone
+                && *granted == Role::MEMBER
+                && member.conversation_type.is_managed() =>
+        {
+            Ok(member)
+        }
+        _ => authorise(actor, Action::AddMember),
+    }
 }
 
 /// That whom somebody adds, whose right to do so was looked at, is connected with them.
@@ -205,6 +225,41 @@ pub fn check_rename(actor: Option<&Membership>) -> Result<(), PermissionError> {
     authorise(actor, Action::ModifyName).map(|_| ())
 }
 
+/// Changing for how long messages stay.
+pub fn check_message_timer(actor: Option<&Membership>) -> Result<(), PermissionError> {
+    authorise(actor, Action::ModifyMessageTimer).map(|_| ())
+}
+
+/// Changing whether receipts are sent.
+pub fn check_receipt_mode(actor: Option<&Membership>) -> Result<(), PermissionError> {
+    authorise(actor, Action::ModifyReceiptMode).map(|_| ())
+}
+
+/// Changing who may add members, where that does not stand in an MLS group's signed context.
+pub fn check_add_permission(actor: Option<&Membership>) -> Result<(), PermissionError> {
+    authorise(actor, Action::ModifyAddPermission).map(|_| ())
+}
+
+/// Naming a conversation as the parent of a new one. The creator is in it, and it is one that people talk in.
+pub fn check_parent(creator_in_parent: Option<&Membership>) -> Result<(), PermissionError> {
+    let conversation_type = creator_in_parent.ok_or(PermissionError::NoConversation)?.conversation_type;
+    match conversation_type {
+        ConversationType::Group | ConversationType::Channel | ConversationType::OneToOne => Ok(()),
+        _ => Err(PermissionError::InvalidOperation { conversation_type }),
+    }
+}
+
+/// Telling the others that one is typing: whoever may send may, where there are others that it is shown to.
+pub fn check_typing(actor: Option<&Membership>) -> Result<(), PermissionError> {
+    check_send(actor)?;
+    match actor.ok_or(PermissionError::NoConversation)?.conversation_type {
+        conversation_type @ (ConversationType::SelfConversation | ConversationType::Subconversation) => {
+            Err(PermissionError::InvalidOperation { conversation_type })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Changing the encryption protocol. No action of the contract covers it, and it decides how everybody's messages are
 /// protected, so it is for admins alone.
 pub fn check_change_protocol(actor: Option<&Membership>) -> Result<(), PermissionError> {
@@ -253,6 +308,7 @@ fn check_admin_remains(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::role::ActionSet;
 
     const GROUP_OF_THREE: Roster = Roster { members: 3, admins: 1 };
 
@@ -275,7 +331,7 @@ mod tests {
     /// Every check, with facts that let it pass for the right actor.
     fn every_check(actor: Option<&Membership>) -> [Result<(), PermissionError>; 5] {
         [
-            check_add_members(actor, &Role::MEMBER, [candidate(true)]),
+            check_add_members(actor, AddPermission::Admins, &Role::MEMBER, [candidate(true)]),
             check_remove_member(actor, &Role::MEMBER, GROUP_OF_THREE),
             check_change_role(actor, Target::Other(Role::MEMBER), &Role::ADMIN, GROUP_OF_THREE, None),
             check_leave(actor, GROUP_OF_THREE, Some(&Role::MEMBER)),
@@ -349,9 +405,86 @@ mod tests {
             Err(PermissionError::ActionDenied { action: Action::ModifyName })
         );
         assert_eq!(
-            check_add_members(Some(&admin_of(conversation_type)), &Role::ADMIN, [candidate(false)]),
+            check_add_members(
+                Some(&admin_of(conversation_type)),
+                AddPermission::Everyone,
+                &Role::ADMIN,
+                [candidate(false)]
+            ),
             Err(PermissionError::InvalidOperation { conversation_type })
         );
+    }
+
+    /// The settings, each with the action that it takes.
+    type Check = fn(Option<&Membership>) -> Result<(), PermissionError>;
+    const SETTINGS: [(Check, Action); 3] = [
+        (check_message_timer, Action::ModifyMessageTimer),
+        (check_receipt_mode, Action::ModifyReceiptMode),
+        (check_add_permission, Action::ModifyAddPermission),
+    ];
+
+    #[test]
+    fn a_setting_is_refused_for_membership_first_then_for_the_action_then_for_the_type() {
+        for (check, action) in SETTINGS {
+            assert_eq!(check(None), Err(PermissionError::NoConversation));
+            let may =
+                Role::defined("may".parse().expect("a name"), ActionSet::of(&[action])).expect("defined");
+            for &conversation_type in ConversationType::ALL {
+                let by = |role| check(Some(&Membership { conversation_type, role }));
+                assert_eq!(by(Role::MEMBER), Err(PermissionError::ActionDenied { action }));
+                let expected = if conversation_type.is_managed() {
+                    Ok(())
+                } else {
+                    Err(PermissionError::InvalidOperation { conversation_type })
+                };
+                assert_eq!((by(Role::ADMIN), by(may.clone())), (expected.clone(), expected));
+            }
+        }
+    }
+
+    #[test]
+    fn where_everyone_may_add_a_member_adds_members_and_no_admins() {
+        let add = |actor: &Membership, granted: &Role| {
+            check_add_members(Some(actor), AddPermission::Everyone, granted, [candidate(true)])
+        };
+        assert_eq!(add(&member(), &Role::MEMBER), Ok(()));
+        assert_eq!(
+            add(&member(), &Role::ADMIN),
+            Err(PermissionError::ActionDenied { action: Action::AddMember })
+        );
+        assert_eq!(add(&admin(), &Role::ADMIN), Ok(()));
+        assert_eq!(
+            check_add_members(None, AddPermission::Everyone, &Role::MEMBER, [candidate(true)]),
+            Err(PermissionError::NoConversation)
+        );
+    }
+
+    #[test]
+    fn a_parent_is_a_conversation_that_its_creator_is_in_and_that_people_talk_in() {
+        assert_eq!(check_parent(None), Err(PermissionError::NoConversation));
+        for &conversation_type in ConversationType::ALL {
+            let expected = match conversation_type {
+                ConversationType::Group | ConversationType::Channel | ConversationType::OneToOne => Ok(()),
+                _ => Err(PermissionError::InvalidOperation { conversation_type }),
+            };
+            let creator = Membership { conversation_type, role: Role::MEMBER };
+            assert_eq!(check_parent(Some(&creator)), expected);
+        }
+    }
+
+    #[test]
+    fn who_may_send_may_type_where_it_is_shown_to_others() {
+        assert_eq!(check_typing(None), Err(PermissionError::NoConversation));
+        for &conversation_type in ConversationType::ALL {
+            let expected = match conversation_type {
+                ConversationType::Connection => Err(PermissionError::NotConnected { user: None }),
+                ConversationType::SelfConversation | ConversationType::Subconversation => {
+                    Err(PermissionError::InvalidOperation { conversation_type })
+                }
+                _ => Ok(()),
+            };
+            assert_eq!(check_typing(Some(&Membership { conversation_type, role: Role::MEMBER })), expected);
+        }
     }
 
     #[test]
@@ -374,7 +507,12 @@ mod tests {
     fn one_who_is_not_connected_cannot_be_added() {
         let stranger = Candidate { user: UserId::from_bytes([9; 16]), connected: false };
         assert_eq!(
-            check_add_members(Some(&admin()), &Role::MEMBER, [candidate(true), stranger]),
+            check_add_members(
+                Some(&admin()),
+                AddPermission::Admins,
+                &Role::MEMBER,
+                [candidate(true), stranger]
+            ),
             Err(PermissionError::NotConnected { user: Some(stranger.user) })
         );
     }

@@ -80,6 +80,8 @@ pub struct Limits {
     pub requests: Rate,
     /// Searches of one user.
     pub searches: Rate,
+    /// Notices of one device that its user is typing, or no longer.
+    pub typing: Rate,
     /// Sign-ups from one address.
     pub sign_ups: Rate,
     /// Log-ins to one handle from one address, with whatever password.
@@ -142,6 +144,7 @@ impl Default for Limits {
             longest_link_validity: Duration::from_hours(365 * 24),
             requests: Rate { burst: 2000, period: Duration::from_millis(1) },
             searches: Rate { burst: 60, period: Duration::from_secs(1) },
+            typing: Rate { burst: 20, period: Duration::from_secs(1) },
             sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },
             log_ins: Rate { burst: 10, period: Duration::from_secs(10) },
             log_ins_per_address: Rate { burst: 200, period: Duration::from_secs(1) },

@@ -39,6 +39,7 @@ mod server;
 mod shutdown;
 mod state;
 mod storage;
+mod typing;
 mod wake;
 
 pub use config::{Limits, Rate, ServerConfig, TlsFiles};

@@ -14,6 +14,7 @@ use std::{
     net::IpAddr,
     num::NonZeroU32,
 };
+use tertulia_api::UserDevice;
 use tertulia_domain::{Handle, UserId};
 
 /// Keys share so many cells, by a hash that nobody outside can predict: inventing keys neither fills memory nor aims at
@@ -26,6 +27,8 @@ pub(crate) struct Limiters {
     pub(crate) requests: Limiter<[u8; 32]>,
     /// Searches by user.
     pub(crate) searches: Limiter<UserId>,
+    /// Notices of typing by device.
+    pub(crate) typing: Limiter<UserDevice>,
     /// Sign-ups by address.
     pub(crate) sign_ups: Limiter<IpAddr>,
     /// Log-ins by handle and address. The right password counts too: what is counted after the password was looked at
@@ -42,6 +45,7 @@ impl Limiters {
         Self {
             requests: Limiter::new(limits.requests),
             searches: Limiter::new(limits.searches),
+            typing: Limiter::new(limits.typing),
             sign_ups: Limiter::new(limits.sign_ups),
             log_ins: Limiter::new(limits.log_ins),
             log_ins_per_address: Limiter::new(limits.log_ins_per_address),

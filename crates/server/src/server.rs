@@ -10,6 +10,7 @@ use crate::{
     shutdown::Trigger,
     state::{AppState, Hub},
     storage::{Opened, Storage, StorageError},
+    typing::TypingBoard,
     wake::Wake,
 };
 use axum::Router;
@@ -194,6 +195,7 @@ impl Server {
             domain,
             storage,
             wake,
+            typing: TypingBoard::default(),
             metrics,
             shutdown,
         });

@@ -2,7 +2,7 @@
 
 use crate::{
     config::Limits, limits::Limiters, metrics::Metrics, mls::Observer, password::Passwords,
-    shutdown::Shutdown, storage::Storage, wake::Wake,
+    shutdown::Shutdown, storage::Storage, typing::TypingBoard, wake::Wake,
 };
 use std::{
     ops::Deref,
@@ -20,6 +20,7 @@ pub(crate) struct Hub {
     pub(crate) domain: Domain,
     pub(crate) storage: Storage,
     pub(crate) wake: Wake,
+    pub(crate) typing: TypingBoard,
     pub(crate) limits: Limits,
     pub(crate) limiters: Limiters,
     pub(crate) passwords: Passwords,

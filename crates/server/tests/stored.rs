@@ -16,6 +16,7 @@ use tertulia_api::{
     connection::Connections,
     conversation::{Conversation, Conversations},
     event::EventPage,
+    setting::Settings,
     team::Team,
 };
 use tertulia_domain::{ConversationId, Protocol, access::Access, connection::Status};
@@ -65,6 +66,8 @@ async fn a_database_of_version_1_can_be_read() {
     let conversations: Conversations = bob.get("/v1/conversations").await.done();
     assert_eq!(conversations.conversations[0].epoch, 1);
     assert_eq!(conversations.conversations[0].protocol, Protocol::Mls, "there was no other");
+    let of_before = (conversations.conversations[0].settings, conversations.conversations[0].parent);
+    assert_eq!(of_before, (Settings::default(), None));
     let page: EventPage = bob.get("/v1/events").await.done();
     assert_eq!(
         types(&page.events),
@@ -96,7 +99,10 @@ async fn a_database_of_version_1_can_be_read() {
     bob.answer(bob.request(Method::PUT, "/v1/self/profile").json(&profile)).await.empty();
     bob.post("/v1/team", &json!({ "name": "Old friends" })).await.done::<Team>();
     let new = json!({ "conversation": ConversationId::random(), "team": true });
-    bob.post("/v1/conversations", &new).await.done::<Conversation>();
+    let made: Conversation = bob.post("/v1/conversations", &new).await.done();
+    let timer = json!({ "message_timer": 60_000 });
+    let path = format!("/v1/conversations/{}/message-timer", made.conversation);
+    bob.answer(bob.request(Method::PUT, &path).json(&timer)).await.empty();
     bob.post("/v1/self/delete", &json!({ "password": PASSWORD })).await.empty();
     bob.get("/v1/self").await.refused(Code::DeviceRemoved);
     let rows = hub.rows();

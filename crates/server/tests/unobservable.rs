@@ -171,6 +171,11 @@ fn steps() -> Vec<Step> {
             json!({ "role": "member" }),
         ),
         json("POST /v1/conversations", "/v1/conversations", json!({ "conversation": "ONE_TO_ONE" })),
+        json(
+            "POST /v1/conversations",
+            "/v1/conversations",
+            json!({ "conversation": "5e3c1f60-8a4e-4b53-9d0f-6c2a7b1e9d44", "parent": "ONE_TO_ONE" }),
+        ),
         json("POST /v1/key-packages/claims", "/v1/key-packages/claims", json!({ "users": ["BOB"] })),
         json(
             "POST /v1/conversations/{conversation}/members",
@@ -191,6 +196,21 @@ fn steps() -> Vec<Step> {
             "PUT /v1/conversations/{conversation}/protocol",
             "/v1/conversations/ONE_TO_ONE/protocol",
             json!({ "protocol": "mixed" }),
+        ),
+        json(
+            "PUT /v1/conversations/{conversation}/message-timer",
+            "/v1/conversations/ONE_TO_ONE/message-timer",
+            json!({ "message_timer": 60_000 }),
+        ),
+        json(
+            "PUT /v1/conversations/{conversation}/receipt-mode",
+            "/v1/conversations/ONE_TO_ONE/receipt-mode",
+            json!({ "receipt_mode": "on" }),
+        ),
+        json(
+            "PUT /v1/conversations/{conversation}/add-permission",
+            "/v1/conversations/ONE_TO_ONE/add-permission",
+            json!({ "add_permission": "everyone" }),
         ),
         json(
             "POST /v1/conversations/{conversation}/pairwise-messages",
@@ -230,6 +250,11 @@ fn steps() -> Vec<Step> {
             "DELETE /v1/conversations/{conversation}/subconversation",
             "/v1/conversations/ONE_TO_ONE/subconversation?name=call",
             Body::None,
+        ),
+        json(
+            "POST /v1/conversations/{conversation}/typing",
+            "/v1/conversations/ONE_TO_ONE/typing",
+            json!({ "status": "started" }),
         ),
         json(
             "PUT /v1/conversations/{conversation}/access",

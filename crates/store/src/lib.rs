@@ -67,8 +67,9 @@ pub use key::KeySource;
 pub use lock::WriterGuard;
 pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
-    ConnectionRecord, ContentRow, ConversationRecord, ConversationRow, CredentialRecord, GroupStateRecord,
-    JoinRecord, JournalEntry, KeyPackageRecord, MemberRecord, MessageRow, NewMessage, NewOutboxMessage,
-    OutboxKind, OutboxMessage, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, RecordKey,
-    ResetRow, Setting, SuspicionRecord,
+    ConnectionRecord, ContentRow, ConversationRecord, ConversationRow, ConversationSettings,
+    CredentialRecord, Expiry, GroupStateRecord, JoinRecord, JournalEntry, KeyPackageRecord, MemberRecord,
+    MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, OwnSettingRow,
+    PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, ReceiptRow, RecordKey, ResetRow,
+    Setting, SuspicionRecord,
 };

@@ -6,13 +6,14 @@ mod support;
 use std::{fs, path::Path};
 use support::{copy_home, new_store, raw};
 use tertulia_domain::{
-    ConversationId, ConversationType, DeviceAddress, DeviceId, Handle, Protocol, RoleName, Sequence, UserId,
+    ConversationId, ConversationType, DeviceAddress, DeviceId, Handle, OwnSetting, Protocol, ReceiptStatus,
+    RoleName, Sequence, UserId,
 };
 use tertulia_store::{
-    ConnectionRecord, ConversationRecord, CredentialRecord, GroupStateRecord, JoinRecord, JournalEntry,
-    KeyPackageRecord, KeySource, MemberRecord, NewMessage, NewOutboxMessage, OutboxKind,
-    PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, ReadTx, RecordKey, Setting, Store,
-    StoreError,
+    ConnectionRecord, ConversationRecord, ConversationSettings, CredentialRecord, Expiry, GroupStateRecord,
+    JoinRecord, JournalEntry, KeyPackageRecord, KeySource, MemberRecord, NewMessage, NewOutboxMessage,
+    OutboxKind, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, ReadTx, ReceiptRow,
+    RecordKey, Setting, Store, StoreError,
 };
 use zeroize::Zeroizing;
 
@@ -20,6 +21,7 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
 const CONVERSATION: ConversationId = ConversationId::from_bytes([1; 16]);
 const USER: UserId = UserId::from_bytes([2; 16]);
+const OTHER: UserId = UserId::from_bytes([3; 16]);
 
 /// A copy of a stored home, since opening one changes it.
 fn copy_of(name: &str) -> tempfile::TempDir {
@@ -95,6 +97,11 @@ fn a_home_of_schema_4_is_read_completely() {
     store.read(suspicions).expect("readable");
     store.read(pairwise).expect("readable");
     assert!(store.read(|r| r.joins()).expect("readable").is_empty());
+    assert!(store.read(|r| r.own_settings(CONVERSATION)).expect("readable").is_empty());
+    assert_eq!(
+        store.read(|r| r.conversation_settings(CONVERSATION)).expect("readable"),
+        ConversationSettings::default()
+    );
 }
 
 /// What is in every fixture since schema 2.
@@ -143,6 +150,13 @@ fn joins(r: &ReadTx<'_>) -> Result<(), StoreError> {
 
 fn join() -> JoinRecord {
     JoinRecord { conversation: CONVERSATION, asked_at: 1_700_000_000_000 }
+}
+
+/// What is in every fixture since schema 7.
+fn own_settings_and_receipts(r: &ReadTx<'_>) -> Result<(), StoreError> {
+    assert!(r.own_settings(CONVERSATION)?[0].is_set);
+    assert_eq!(r.receipts(CONVERSATION, &[1; 32])?[0].status, ReceiptStatus::Read);
+    Ok(())
 }
 
 /// What is in every fixture since schema 4.
@@ -214,6 +228,7 @@ async fn a_home_can_be_written_as_a_fixture() {
             w.insert_suspicion(CONVERSATION, 1_700_000_000_000, "{}")?;
             w.put_own_link(CONVERSATION, "link")?;
             w.put_join(join())?;
+            w.set_own(CONVERSATION, OwnSetting::Muted, true, Some("until Monday"))?;
             w.put_into_outbox(&NewOutboxMessage {
                 conversation: CONVERSATION,
                 kind: OutboxKind::Message,
@@ -229,12 +244,16 @@ async fn a_home_can_be_written_as_a_fixture() {
                 message_id: [1; 32],
                 content: b"content".to_vec(),
                 text: Some("Shall we meet again?".to_owned()),
-            })
+                expires: Some(Expiry::AfterReading(60_000)),
+            })?;
+            let (user, status) = (OTHER, ReceiptStatus::Read);
+            w.put_receipt(CONVERSATION, &[1; 32], &ReceiptRow { user, status, told_at: 1_700_000_000_000 })
         })
         .expect("writes");
     store.read(everything).expect("readable");
     store.read(pairwise).expect("readable");
     store.read(joins).expect("readable");
+    store.read(own_settings_and_receipts).expect("readable");
     store.erase_log(&writer).expect("nobody reads");
 }
 
@@ -327,4 +346,9 @@ fn schema_5_does_not_change_once_it_is_released() {
 #[test]
 fn schema_6_does_not_change_once_it_is_released() {
     insta::assert_snapshot!(include_str!("../src/schema/6.sql"));
+}
+
+#[test]
+fn schema_7_does_not_change_once_it_is_released() {
+    insta::assert_snapshot!(include_str!("../src/schema/7.sql"));
 }

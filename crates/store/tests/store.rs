@@ -22,6 +22,7 @@ fn message(conversation: ConversationId, sequence: u64, text: &str) -> NewMessag
         message_id: [7; 32],
         content: text.as_bytes().to_vec(),
         text: Some(text.to_owned()),
+        expires: None,
     }
 }
 

@@ -7,7 +7,7 @@ mod messages;
 mod rows;
 mod suspicions;
 
-use self::rows::{put_public_name, put_user_of};
+use self::rows::{put_public_name, put_setting, put_user_of};
 pub(crate) use self::{
     carried::note_policy,
     rows::{put_connection, put_conversation, put_subconversation},
@@ -164,6 +164,9 @@ impl Page<'_> {
             EventBody::Renamed { entry, name } => {
                 let channel = entry.conversation;
                 Ok(self.tx.store_write(move |w| put_public_name(w, channel, Some(&name)))?)
+            }
+            EventBody::Setting { entry, setting } => {
+                Ok(self.tx.store_write(move |w| put_setting(w, entry.conversation, setting))?)
             }
             EventBody::Commit { entry, epoch, commit, welcome, message } => {
                 let conversation = entry.conversation;

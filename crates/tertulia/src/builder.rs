@@ -120,7 +120,12 @@ impl ClientBuilder {
             opened => opened?,
         };
         tracing::debug!(home = %home.display(), "home opened");
-        Self::client(store, key_rotation)
+        let client = Self::client(store, key_rotation)?;
+        if let Err(error) = client.expire_now().await {
+            // Nothing of it is shown either: reading deletes it first.
+            tracing::warn!(code = error.code(), "what is over could not be deleted yet");
+        }
+        Ok(client)
     }
 
     async fn enter(self, entry: Entry<'_>, hub: &str) -> Result<Client> {

@@ -3,7 +3,7 @@
 use crate::rules::Refusal;
 use tertulia_api::Code;
 use tertulia_content::{ContentError, InvalidContent};
-use tertulia_domain::{ConversationId, Handle, policy::Violation};
+use tertulia_domain::{ConversationId, Handle, policy::Violation, settings::MessageTimerError};
 use tertulia_mls::{EngineError, RejectReason};
 use tertulia_ratchet::RatchetError;
 use tertulia_store::StoreError;
@@ -167,6 +167,12 @@ pub enum Error {
         /// What does not fit.
         what: &'static str,
     },
+    /// The time for which messages are to stay is too short or too long. Choose one within the bounds.
+    #[error(transparent)]
+    InvalidTimer(#[from] MessageTimerError),
+    /// A message asks to be deleted at a time that is more than a year off. Drop it, as the SDK has done.
+    #[error("a message is to be deleted at a time that is more than a year off")]
+    ImplausibleExpiry,
     /// What was decrypted names another author or another conversation than MLS does. Drop it, as the SDK has done.
     #[error("a message names an author or a conversation that is not its own")]
     MisattributedContent,
@@ -285,6 +291,8 @@ impl Error {
             Self::DevicesOutside { .. } => "devices-outside",
             Self::Ratchet(error) => ratchet_code(error),
             Self::Store(error) => error.code(),
+            Self::InvalidTimer(_) => "invalid-timer",
+            Self::ImplausibleExpiry => "implausible-expiry",
             Self::MisattributedContent => "misattributed-content",
             Self::Content(_) => "unreadable-content",
             Self::InvalidContent(_) => "invalid-content",
@@ -315,12 +323,14 @@ impl Error {
             | Self::EmptyText
             | Self::TextTooLong { .. }
             | Self::PayloadTooLong { .. }
+            | Self::InvalidTimer(_)
             | Self::DeliveredElsewhere
             | Self::Refused { .. }
             | Self::InvalidContent(_) => ErrorKind::Misuse,
             Self::UntrustworthyHub { .. }
             | Self::Distrusted { .. }
             | Self::Content(_)
+            | Self::ImplausibleExpiry
             | Self::MisattributedContent => ErrorKind::Peer,
             Self::Queued { .. } | Self::Contended { .. } | Self::DevicesOutside { .. } => {
                 ErrorKind::Transient

@@ -1,14 +1,15 @@
 //! The live stream of what happens.
 
 use crate::{
-    Client, ClientEvent, Error, Result, apply::Applied, connections::from_hub, reading::message,
-    suspicion::noticed,
+    Client, ClientEvent, Error, Message, Result, apply::Applied, client::now, connections::from_hub,
+    reading::message, suspicion::noticed, typing::TypingNow,
 };
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, stream};
 use std::{collections::VecDeque, time::Duration};
 use tertulia_api::Code;
-use tertulia_transport::{EventSocket, TransportError};
+use tertulia_transport::{EventSocket, Frame, TransportError};
+use tokio::time::Instant;
 
 /// How many messages are read from the home at a time.
 const BATCH: u32 = 200;
@@ -32,6 +33,7 @@ struct Events {
     told_by_own_devices: Option<i64>,
     /// The last suspicion that was told.
     told_suspicion: i64,
+    typing: TypingNow,
     delays: ExponentialBackoff,
     failed: bool,
 }
@@ -62,6 +64,7 @@ impl Client {
             told,
             told_by_own_devices: told,
             told_suspicion: noticed.last().map_or(0, |last| last.id),
+            typing: TypingNow::default(),
             delays: delays(),
             failed: false,
         };
@@ -84,6 +87,7 @@ impl Events {
             }
             if let Err(error) = self.advance().await {
                 self.live = None;
+                self.ready.extend(self.typing.all_gone());
                 if !is_passing(&error) {
                     return Err(error);
                 }
@@ -109,11 +113,31 @@ impl Events {
             self.ready.push_back(ClientEvent::CaughtUp);
             return Ok(());
         };
-        let Some(event) = live.socket.next().await? else {
-            let hub = inner.hub.address().to_string();
-            return Err(
-                TransportError::Unreachable { hub, reason: "the hub closed the stream".to_owned() }.into()
-            );
+        let over = self.typing.next_expiry();
+        let frame = tokio::select! {
+            frame = live.socket.next() => frame?,
+            () = until(over) => {
+                self.ready.extend(self.typing.expired(Instant::now()));
+                return Ok(());
+            }
+        };
+        let event = match frame {
+            Some(Frame::Event(event)) => *event,
+            Some(Frame::Typing(notice)) => {
+                // Of a conversation that is not here yet, nothing can be shown.
+                let row = inner.store.read(|r| r.conversation(notice.conversation))?;
+                if row.is_some_and(|row| row.active) && notice.user != inner.me.user {
+                    self.ready.extend(self.typing.heard(notice, Instant::now()));
+                }
+                return Ok(());
+            }
+            // Of a later version.
+            Some(_) => return Ok(()),
+            None => {
+                let hub = inner.hub.address().to_string();
+                let reason = "the hub closed the stream".to_owned();
+                return Err(TransportError::Unreachable { hub, reason }.into());
+            }
         };
         let cursor = event.cursor.clone();
         match self.client.take(live.cursor.take(), vec![event], cursor.clone()).await? {
@@ -171,7 +195,12 @@ impl Events {
             })?;
             let Some((last, _)) = batch.last() else { break };
             told = *last;
-            self.ready.extend(batch.into_iter().map(|(_, message)| ClientEvent::Message(message)));
+            let is_over = |message: &Message| message.expires_at.is_some_and(|at| at <= now());
+            let messages = batch.into_iter().map(|(_, message)| message).filter(|message| !is_over(message));
+            for message in messages {
+                self.ready.extend(self.typing.stopped(message.conversation, message.user));
+                self.ready.push_back(ClientEvent::Message(message));
+            }
         }
         self.told = Some(told);
         self.tell_what_own_devices_told()
@@ -212,6 +241,14 @@ impl Events {
         }
         self.told_by_own_devices = Some(told);
         Ok(())
+    }
+}
+
+/// Waits until then, or for ever.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

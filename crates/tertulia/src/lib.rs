@@ -38,6 +38,7 @@ mod connections;
 mod devices;
 mod error;
 mod events;
+mod expiry;
 mod groups;
 mod home;
 mod joining;
@@ -45,16 +46,20 @@ mod link;
 mod membership;
 mod model;
 mod own_devices;
+mod own_settings;
 mod pairwise;
 mod reading;
+mod receipts;
 mod recovery;
 mod rules;
 mod sending;
+mod settings;
 mod sub_conversations;
 mod suspicion;
 mod sync;
 mod team;
 mod todo;
+mod typing;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
@@ -63,14 +68,15 @@ pub use joining::{JoinRequest, Joined, LinkInfo, LinkOptions, LinkPreview};
 pub use membership::GroupOptions;
 pub use model::{
     Channel, ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,
-    OwnDeviceMessage, Profile, SubMember, SyncReport, Team, TeamMember,
+    OwnDeviceMessage, OwnFlag, Profile, Receipt, SubMember, SyncReport, Team, TeamMember,
 };
 pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_api::join_link::{JoinLink, JoinLinkError};
 pub use tertulia_domain::{
     AccountKind, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle,
-    Handshake, Locale, Protocol, Role, RoleName, SubconversationName, TeamId, UserId,
+    Handshake, Locale, MessageTimer, OwnSetting, Protocol, ReceiptMode, ReceiptStatus, Role, RoleName,
+    SubconversationName, TeamId, UserId,
     access::{Access, AccessError, AccessMode, AccessRole},
     connection::Status as ConnectionStatus,
     ids::HandleError,

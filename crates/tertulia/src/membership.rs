@@ -4,7 +4,7 @@ use crate::{
     Client, Conversation, Error, ErrorKind, Result, SyncReport,
     groups::{Change, PolicyChange},
 };
-use tertulia_api::{Code, policy::decode, team::NewChannel};
+use tertulia_api::{Code, conversation::NewConversation, policy::decode, setting::Setting, team::NewChannel};
 use tertulia_domain::{
     ConversationId, ConversationName, ConversationType, Handle, Handshake, Protocol, RoleName, UserId,
     policy::{AddPermission, Policy},
@@ -23,6 +23,9 @@ pub struct GroupOptions {
     pub handshake: Handshake,
     /// Whether it is one of the user's team: who leaves the team leaves it. A channel always is.
     pub team: bool,
+    /// The conversation that it is made under, which the user is in. It shows to the members; otherwise the two have nothing to do
+    /// with each other, and the end of one changes nothing in the other. A channel is made under none.
+    pub parent: Option<ConversationId>,
 }
 
 impl Client {
@@ -125,9 +128,10 @@ impl Client {
         kind: ConversationType,
     ) -> Result<tertulia_api::conversation::Conversation> {
         let hub = &self.inner().hub;
-        let GroupOptions { protocol, handshake, team } = options;
+        let GroupOptions { protocol, handshake, team, parent } = options;
         if kind != ConversationType::Channel {
-            return Ok(hub.create_conversation(id, (protocol, handshake), team).await?);
+            let new = NewConversation { conversation: id, protocol, handshake, team, parent };
+            return Ok(hub.create_conversation(&new).await?);
         }
         let team = hub.team().await?.team;
         let new = NewChannel { conversation: id, name: name.to_string(), protocol, handshake };
@@ -283,6 +287,9 @@ impl Client {
         permission: AddPermission,
     ) -> Result<Conversation> {
         self.check_group(id)?;
+        if self.protocol(id)? == Protocol::Pairwise {
+            return self.set(id, Setting::AddPermission(permission)).await;
+        }
         let policy = Some(PolicyChange::AddPermission(permission));
         self.change(id, &Change { policy, ..Change::default() }).await?;
         self.caught_up(id).await
@@ -308,7 +315,7 @@ impl Client {
         Ok(self.inner().store.read(|r| r.conversation(id))?.is_some_and(|row| row.active))
     }
 
-    async fn caught_up(&self, id: ConversationId) -> Result<Conversation> {
+    pub(crate) async fn caught_up(&self, id: ConversationId) -> Result<Conversation> {
         self.catch_up(&mut SyncReport::default()).await?;
         self.conversation(id).await
     }

@@ -3,7 +3,8 @@
 use crate::Noticed;
 use tertulia_domain::{
     AccountKind, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle,
-    Locale, Protocol, RoleName, TeamId, UserId, connection::Status as ConnectionStatus, team::TeamRole,
+    Locale, MessageTimer, Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, UserId,
+    connection::Status as ConnectionStatus, policy::AddPermission, team::TeamRole,
 };
 use url::Url;
 
@@ -152,6 +153,34 @@ pub struct Conversation {
     pub active: bool,
     /// How its messages are encrypted.
     pub protocol: Protocol,
+    /// For how long messages that are sent now stay once they were read; for good if there is none.
+    pub message_timer: Option<MessageTimer>,
+    /// Whether the members tell each other what they have read.
+    pub receipt_mode: ReceiptMode,
+    /// Who may add members.
+    pub add_permission: AddPermission,
+    /// The conversation that it was made under, which this user need not be in. It may be no more.
+    pub parent: Option<ConversationId>,
+    /// Set if this user has muted it.
+    pub muted: Option<OwnFlag>,
+    /// Set if this user has archived it.
+    pub archived: Option<OwnFlag>,
+    /// Set if this user has hidden it.
+    pub hidden: Option<OwnFlag>,
+}
+
+/// Something that the user has set of a conversation for themselves: [`Client::set_own`](crate::Client::set_own).
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnFlag {
+    /// What the application gave with it.
+    pub reference: Option<String>,
+}
+
+impl std::fmt::Debug for OwnFlag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OwnFlag").finish_non_exhaustive()
+    }
 }
 
 /// A channel of the user's team, as everybody in the team sees it.
@@ -188,6 +217,25 @@ pub struct Message {
     pub sent_at: i64,
     /// The text, GitHub Flavored Markdown.
     pub text: String,
+    /// When this device deletes it, milliseconds since 1970. None for one that stays, and for one whose time begins when it is
+    /// marked as read.
+    pub expires_at: Option<i64>,
+    /// What other members have told of it, where the conversation's receipt mode is or was on.
+    pub receipts: Vec<Receipt>,
+}
+
+/// What a member has told of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The member.
+    pub user: UserId,
+    /// The member's handle, if it is known here.
+    pub handle: Option<Handle>,
+    /// What was told.
+    pub status: ReceiptStatus,
+    /// When the hub accepted it, milliseconds since 1970.
+    pub told_at: i64,
 }
 
 /// Which messages to read.
@@ -286,6 +334,16 @@ pub enum ClientEvent {
     /// Somebody joined or left the user's team, perhaps the user, or has another role in it; or the team has other roles for its
     /// conversations.
     TeamChanged,
+    /// Somebody else in a conversation is typing, or no longer: they said so, their message is there, or nothing more was heard
+    /// for a while. Only the hub says that it is they.
+    Typing {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// Whether they are.
+        typing: bool,
+    },
     /// Everything that the hub had is here; what follows is live.
     CaughtUp,
     /// The connection to the hub was lost; it is tried again until it works.

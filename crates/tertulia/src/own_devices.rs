@@ -84,7 +84,7 @@ impl Client {
         self.ready(self.own_conversation()).await
     }
 
-    async fn know_own_conversation(&self) -> Result<()> {
+    pub(crate) async fn know_own_conversation(&self) -> Result<()> {
         let id = self.own_conversation();
         if self.inner().store.read(|r| r.conversation(id))?.is_some() {
             return Ok(());

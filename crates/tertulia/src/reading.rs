@@ -1,18 +1,34 @@
 //! Reading what this home holds. None of it uses the network.
 
-use crate::{Client, Conversation, Error, Member, Message, MessageQuery, Result};
+use crate::{
+    Client, Conversation, Error, Member, Message, MessageQuery, Result, own_settings::flag,
+    receipts::receipts,
+};
 use tertulia_api::policy::decode;
-use tertulia_domain::{AccountKind, ConversationId, ConversationType, Handle, RoleName, Sequence, UserId};
+use tertulia_domain::{
+    AccountKind, ConversationId, ConversationType, Handle, OwnSetting, RoleName, Sequence, UserId,
+};
 use tertulia_store::{ConversationRow, MessageRow, ReadTx};
 
 #[allow(clippy::unused_async)] // an application need not know which calls wait
 impl Client {
-    /// All conversations, the oldest first.
+    /// The conversations that the user has not [hidden](Self::set_hidden), the oldest first.
     ///
     /// # Errors
     ///
     /// Those of the store.
     pub async fn conversations(&self) -> Result<Vec<Conversation>> {
+        let all = self.all_conversations().await?;
+        Ok(all.into_iter().filter(|conversation| conversation.hidden.is_none()).collect())
+    }
+
+    /// All conversations, the hidden ones too, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn all_conversations(&self) -> Result<Vec<Conversation>> {
+        self.expire_now().await?;
         self.inner().store.read(|r| {
             let rows = r.conversations()?;
             let listed = rows.into_iter().filter(|row| {
@@ -29,6 +45,7 @@ impl Client {
     ///
     /// [`Error::UnknownTarget`].
     pub async fn conversation(&self, id: ConversationId) -> Result<Conversation> {
+        self.expire_now().await?;
         self.inner().store.read(|r| match r.conversation(id)? {
             Some(row) => self.describe(r, row),
             None => Err(Error::UnknownTarget { target: id.to_string() }),
@@ -67,28 +84,17 @@ impl Client {
         })
     }
 
-    /// Texts of a conversation, oldest first.
+    /// Texts of a conversation, oldest first. Those whose time is over are deleted before.
     ///
     /// # Errors
     ///
     /// Those of the store.
     pub async fn messages(&self, id: ConversationId, query: MessageQuery) -> Result<Vec<Message>> {
+        self.expire_now().await?;
         self.inner().store.read(|r| {
             let rows = r.messages(id, query.after.map(Sequence::new), query.limit)?;
             rows.into_iter().map(|row| message(r, row)).collect()
         })
-    }
-
-    /// Marks a conversation as read up to the message with this sequence number, the last one that was shown.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub async fn mark_read(&self, id: ConversationId, up_to: u64) -> Result<()> {
-        let mut tx = self.inner().session.new_transaction().await?;
-        tx.store_write(move |w| w.mark_read(id, Sequence::new(up_to)))?;
-        tx.finish().await?;
-        Ok(())
     }
 
     /// The epoch of the conversation's MLS group on this device (RFC 9420 §8).
@@ -114,6 +120,9 @@ impl Client {
             }
         }
         members.sort_by(|a, b| a.handle.cmp(&b.handle));
+        let settings = r.conversation_settings(id)?;
+        let policy = decode(row.policy.as_deref()).ok();
+        let own = r.own_settings(id)?;
         let name = match row.record.kind {
             ConversationType::OneToOne | ConversationType::Connection => {
                 let connection = r.connection_of(id)?;
@@ -130,6 +139,13 @@ impl Client {
             unread: row.unread,
             protocol: row.record.protocol,
             active: row.active,
+            message_timer: settings.message_timer,
+            receipt_mode: settings.receipt_mode,
+            add_permission: policy.map_or(settings.add_permission, |policy| policy.add_permission()),
+            parent: r.parent(id)?,
+            muted: flag(&own, OwnSetting::Muted),
+            archived: flag(&own, OwnSetting::Archived),
+            hidden: flag(&own, OwnSetting::Hidden),
         })
     }
 
@@ -159,6 +175,8 @@ pub(crate) fn message(r: &ReadTx<'_>, row: MessageRow) -> Result<Message> {
         device: row.sender_device,
         sequence: row.sequence.get(),
         sent_at: row.sent_at,
+        expires_at: row.expires_at,
+        receipts: receipts(r, row.conversation, &row.message_id)?,
         text: row.text,
     })
 }

@@ -3,6 +3,7 @@
 use crate::{
     Client, Error, Message, Result, SyncReport,
     client::now,
+    expiry::expiry_of,
     groups::announced_name,
     pairwise,
     sync::{may_talk, tolerate},
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tertulia_api::{Code, conversation::MessageAccepted, pairwise::PairwiseAccepted};
 use tertulia_content::{MessageId, MimiContent};
 use tertulia_domain::{ConversationId, Sequence, limits::MAX_MESSAGE_BYTES};
-use tertulia_store::{ConversationRow, NewOutboxMessage, OutboxKind, OutboxMessage, StoreError};
+use tertulia_store::{ConversationRow, Expiry, NewOutboxMessage, OutboxKind, OutboxMessage, StoreError};
 use tertulia_transport::TransportError;
 
 /// The longest text: what is left of a message after the format, the encryption and its padding.
@@ -34,7 +35,9 @@ impl Client {
     pub async fn send(&self, id: ConversationId, text: &str) -> Result<Message> {
         self.know_one_to_one(id).await?;
         let content = self.text_content(id, text)?;
+        let expires = MimiContent::decode(&content)?;
         let accepted = self.send_content(id, OutboxKind::Message, content).await?;
+        let expires = expiry_of(&expires, accepted.sent_at, true)?;
         Ok(Message {
             conversation: id,
             from: Some(self.me().handle.clone()),
@@ -43,6 +46,8 @@ impl Client {
             sequence: accepted.sequence,
             sent_at: accepted.sent_at,
             text: text.to_owned(),
+            expires_at: expires.and_then(Expiry::at),
+            receipts: Vec::new(),
         })
     }
 
@@ -69,7 +74,7 @@ impl Client {
         }
         self.check_may_send(&row)?;
         let (sender, room) = self.uris(self.me().user, id);
-        let mut content = MimiContent::markdown(text).with_origin(&sender, &room);
+        let mut content = self.timed(id, MimiContent::markdown(text).with_origin(&sender, &room))?;
         if let Some(name) = announced_name(&row) {
             // A device that joined by itself learns the name by the next message.
             content = content.with_conversation_name(name.as_str());
@@ -275,8 +280,11 @@ impl Client {
         Ok(())
     }
 
-    /// Tells a further device of the user the conversation's name.
+    /// Tells a further device of the user the conversation's name; and in the conversation of these devices, what the user has set.
     pub(crate) async fn queue_announcement(&self, conversation: ConversationId) -> Result<()> {
+        if conversation == self.own_conversation() {
+            return self.queue_all_own_settings().await;
+        }
         let row = self.inner().store.read(|r| r.conversation(conversation))?;
         if let Some(name) = row.as_ref().and_then(announced_name) {
             let content = self.announcement(conversation, &name)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tertulia_api::{
     Code, UserDevice,
     conversation::{Conversation, GroupReset},
+    setting::Settings,
 };
 use tertulia_domain::{
     ConversationId, ConversationType, DeviceAddress, DeviceId, Handshake, Protocol, SubconversationName,
@@ -112,6 +113,8 @@ impl SubConversation {
         let described = Conversation {
             conversation: id,
             kind: ConversationType::Subconversation,
+            settings: Settings::default(),
+            parent: None,
             members: Vec::new(),
             group_id: opened.group_id,
             epoch: opened.epoch,

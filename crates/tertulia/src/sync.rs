@@ -36,6 +36,7 @@ impl Client {
     async fn synchronise(&self) -> Result<SyncReport> {
         let _alone = self.inner().syncing.lock().await;
         let mut report = SyncReport::default();
+        self.expire_now().await?;
         self.complete_registration().await?;
         self.catch_up(&mut report).await?;
         self.settle_pending_commits(&mut report).await?;
@@ -91,6 +92,8 @@ impl Client {
         for conversation in &todo.announce {
             tolerate(self.queue_announcement(*conversation).await)?;
         }
+        // What cannot be told now stays to be told.
+        tolerate(self.queue_own_settings().await)?;
         self.flush_outbox(report).await?;
         self.renew_key_packages(todo.key_packages).await?;
         if tolerate(self.renew_pairwise_keys(todo.pairwise_keys).await)?.is_none() {

@@ -23,4 +23,4 @@ mod socket;
 
 pub use error::TransportError;
 pub use hub::{Hub, Token};
-pub use socket::EventSocket;
+pub use socket::{EventSocket, Frame};

@@ -20,14 +20,16 @@ use tertulia_api::{
         ClaimedPairwiseKeys, NewMembers, PairwiseAccepted, PairwiseKeyClaim, PairwiseKeyCount,
         PairwiseKeyUpload, ProtocolUpdate,
     },
+    setting::{AddPermissionUpdate, MessageTimerUpdate, ReceiptModeUpdate, Setting},
     team::{
         ChannelName, Channels, ConversationRole, ConversationRoles, Invitation, JoinTeam, NewChannel,
         NewInvitation, NewTeam, Team, TeamMembers, TeamRoleUpdate,
     },
+    typing::{TypingStatus, TypingUpdate},
 };
 use tertulia_domain::{
-    AccountKind, ConversationId, DeviceId, Handle, Handshake, Protocol, RoleName, SubconversationName,
-    TeamId, UserId, connection::Status, team::TeamRole,
+    AccountKind, ConversationId, DeviceId, Handle, Protocol, RoleName, SubconversationName, TeamId, UserId,
+    connection::Status, team::TeamRole,
 };
 
 type Result<T> = std::result::Result<T, TransportError>;
@@ -258,15 +260,32 @@ impl Hub {
         self.get(&format!("v1/conversations/{id}")).await
     }
 
-    /// Creates a group with the user as its admin; `team`: as one of the user's team.
-    pub async fn create_conversation(
-        &self,
-        conversation: ConversationId,
-        (protocol, handshake): (Protocol, Handshake),
-        team: bool,
-    ) -> Result<Conversation> {
-        let new = NewConversation { conversation, protocol, handshake, team };
-        self.send(Method::POST, "v1/conversations", &new).await
+    /// Creates a group with the user as its admin.
+    pub async fn create_conversation(&self, new: &NewConversation) -> Result<Conversation> {
+        self.send(Method::POST, "v1/conversations", new).await
+    }
+
+    /// Sets something for all members of a conversation.
+    pub async fn set(&self, id: ConversationId, setting: Setting) -> Result<()> {
+        let put = |what: &str| self.request(Method::PUT, &format!("v1/conversations/{id}/{what}"));
+        let request = match setting {
+            Setting::MessageTimer(message_timer) => {
+                put("message-timer")?.json(&MessageTimerUpdate { message_timer })
+            }
+            Setting::ReceiptMode(receipt_mode) => {
+                put("receipt-mode")?.json(&ReceiptModeUpdate { receipt_mode })
+            }
+            Setting::AddPermission(add_permission) => {
+                put("add-permission")?.json(&AddPermissionUpdate { add_permission })
+            }
+        };
+        self.bytes(request).await.map(drop)
+    }
+
+    /// Tells the other members who are connected that the user is typing, or no longer.
+    pub async fn typing(&self, id: ConversationId, status: TypingStatus) -> Result<()> {
+        let request = self.request(Method::POST, &format!("v1/conversations/{id}/typing"))?;
+        self.bytes(request.json(&TypingUpdate { status })).await.map(drop)
     }
 
     /// Changes the protocol of a group.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tertulia_api::{
     Problem,
     event::{ClientFrame, Event},
+    typing::{TransientFrame, Typing},
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -28,6 +29,27 @@ const MAX_FRAME: usize = 16 << 20;
 pub struct EventSocket {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     hub: Hub,
+}
+
+/// What the hub says on the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Frame {
+    /// Something happened.
+    Event(Box<Event>),
+    /// Somebody is typing, or no longer.
+    Typing(Typing),
+}
+
+/// Reads a frame. Nearly all are events; only one without a cursor is anything else.
+fn read(text: &str) -> Result<Frame, serde_json::Error> {
+    match serde_json::from_str(text) {
+        Ok(event) => Ok(Frame::Event(Box::new(event))),
+        Err(error) => match serde_json::from_str(text) {
+            Ok(TransientFrame::Typing(typing)) => Ok(Frame::Typing(typing)),
+            _ => Err(error),
+        },
+    }
 }
 
 impl Hub {
@@ -67,13 +89,13 @@ impl Hub {
 }
 
 impl EventSocket {
-    /// The next event; `None` when the hub closed the stream. Safe to cancel.
+    /// The next event or passing notice; `None` when the hub closed the stream. Safe to cancel.
     ///
     /// # Errors
     ///
     /// [`TransportError::Unreachable`] when the connection broke or fell silent, [`TransportError::Protocol`] when what came is
     /// not an event.
-    pub async fn next(&mut self) -> Result<Option<Event>, TransportError> {
+    pub async fn next(&mut self) -> Result<Option<Frame>, TransportError> {
         loop {
             let frame = tokio::time::timeout(SILENCE, self.socket.next()).await.map_err(|_| {
                 TransportError::Unreachable {
@@ -84,9 +106,7 @@ impl EventSocket {
             match frame {
                 None | Some(Ok(Message::Close(_))) => return Ok(None),
                 Some(Ok(Message::Text(text))) => {
-                    return serde_json::from_str(&text)
-                        .map(Some)
-                        .map_err(|error| self.hub.protocol(format!("{error}")));
+                    return read(&text).map(Some).map_err(|error| self.hub.protocol(format!("{error}")));
                 }
                 // Pings are answered by the library.
                 Some(Ok(_)) => {}

@@ -99,6 +99,7 @@ fn store(
         message_id: *id.as_bytes(),
         text: parsed.text().map(str::to_owned),
         content,
+        expires: None,
     };
     Ok(tx.store_write(move |w| w.insert_message(&message).map(drop))?)
 }

@@ -1,11 +1,14 @@
 //! The arguments of the client's commands.
 
+use super::setting::{Timer, timer};
 use clap::{
     Args, Subcommand, ValueEnum,
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _},
     value_parser,
 };
-use tertulia::{AddPermission, DisplayName, Handle, Handshake, Protocol, RoleName, SubconversationName};
+use tertulia::{
+    AddPermission, DisplayName, Handle, Handshake, Protocol, ReceiptMode, RoleName, SubconversationName,
+};
 use url::Url;
 
 /// `signup`.
@@ -105,6 +108,9 @@ pub(crate) enum GroupCommand {
         /// Make it one of your team: who leaves the team leaves it
         #[arg(long)]
         team: bool,
+        /// Make it under this conversation of yours: @handle, a name if only one has it, or an id
+        #[arg(long, value_name = "CONVERSATION", value_parser = NonEmptyStringValueParser::new())]
+        parent: Option<String>,
         #[command(flatten)]
         offline: OfflineArg,
     },
@@ -173,6 +179,28 @@ pub(crate) enum GroupCommand {
         /// Who may
         #[arg(value_parser = PossibleValuesParser::new(["admins", "everyone"]).map(|who| who.parse::<AddPermission>().expect("both are names of one")))]
         who: AddPermission,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Set how long messages stay once they were read, for those that are sent from now on
+    ///
+    /// Each message says for itself when it is to be deleted, and the programs of the others do it. Nothing makes them.
+    Timer {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// From a second to 365 days, such as `30s`, `12h` or `7d`; or `off`
+        #[arg(value_name = "TIME", value_parser = timer)]
+        timer: Timer,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Say whether members tell each other what they have read
+    Receipts {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// Whether they do
+        #[arg(value_parser = PossibleValuesParser::new(["off", "on"]).map(|mode| mode.parse::<ReceiptMode>().expect("both are names of one")))]
+        mode: ReceiptMode,
         #[command(flatten)]
         offline: OfflineArg,
     },
@@ -253,6 +281,8 @@ impl GroupCommand {
             | Self::Role { conversation, .. }
             | Self::Reset { conversation, .. }
             | Self::Adders { conversation, .. }
+            | Self::Timer { conversation, .. }
+            | Self::Receipts { conversation, .. }
             | Self::Trust { conversation, .. }
             | Self::Members { conversation, .. } => Some(&conversation.target),
         }

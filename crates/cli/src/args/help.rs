@@ -94,6 +94,8 @@ Examples:
   tertulia group add Thursday @dave
   tertulia group role Thursday @bob admin
   tertulia group leave Thursday --successor @bob
+  tertulia group timer Thursday 7d
+  tertulia group receipts Thursday on
   tertulia group create Friday --protocol pairwise @bob
   tertulia group migrate Friday";
 
@@ -106,6 +108,16 @@ Examples:
 
 The name of a channel is not encrypted: the hub knows it, and shows it to
 the whole team. The name of a group only its members can read.";
+
+pub(super) const LIST: &str = "\
+Examples:
+  tertulia list
+  tertulia archive Thursday
+  tertulia list --archived
+  tertulia mute @bob --reference 'until Monday'
+
+What you mute, archive or hide, your other devices are told, encrypted; the
+hub and the others in the conversation are not.";
 
 pub(super) const SUB: &str = "\
 Examples:
@@ -152,7 +164,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
     ("Teams", &["team", "role"]),
-    ("Conversations", &["list", "send", "read", "group", "channel", "sub"]),
+    ("Conversations", &["list", "send", "read", "group", "channel", "mute", "archive", "hide", "sub"]),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),
 ];

@@ -1,29 +1,53 @@
 //! `list` and `group`.
 
-use tertulia::{Client, ConversationId, GroupOptions};
+use tertulia::{Client, Conversation, ConversationId, GroupOptions, OwnSetting};
 
 use super::Session;
 use crate::{
-    args::{ConversationArg, GroupCommand, OfflineArg},
+    args::{ConversationArg, GroupCommand, ListArgs, OfflineArg, OwnSettingArgs},
     error::CliError,
     output::view,
     progress::watched,
 };
 
-pub(super) async fn list(session: &mut Session<'_>, args: &OfflineArg) -> Result<(), CliError> {
-    let client = session.open_current(args.offline).await?;
-    let conversations = client.conversations().await?;
-    session.output.conversations(&conversations.into_iter().map(view::Conversation::from).collect::<Vec<_>>())
+pub(super) async fn list(session: &mut Session<'_>, args: &ListArgs) -> Result<(), CliError> {
+    let client = session.open_current(args.offline.offline).await?;
+    let all = client.all_conversations().await?;
+    let is_listed = |conversation: &Conversation| {
+        args.all || conversation.hidden.is_none() && conversation.archived.is_some() == args.archived
+    };
+    let listed: Vec<_> = all.into_iter().filter(is_listed).map(view::Conversation::from).collect();
+    session.output.conversations(&listed)
+}
+
+/// `mute`, `archive`, `hide`.
+pub(super) async fn set_own(
+    session: &mut Session<'_>,
+    args: &OwnSettingArgs,
+    setting: OwnSetting,
+) -> Result<(), CliError> {
+    let client = session.open_current(args.offline.offline).await?;
+    let id = client.find(&args.target).await?;
+    if args.offline.offline {
+        client.set_own_offline(id, setting, !args.off, args.reference.as_deref()).await?;
+    } else {
+        let setting = client.set_own(id, setting, !args.off, args.reference.as_deref());
+        watched("Telling your other devices", setting).await?;
+    }
+    session.output.own_settings(&client.conversation(id).await?.into())
 }
 
 pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> Result<(), CliError> {
     let changed = match command {
-        GroupCommand::Create { name, members, protocol, handshake, team, offline } => {
+        GroupCommand::Create { name, members, protocol, handshake, team, parent, offline } => {
             let client = session.open_current(offline.offline).await?;
             let mut options = GroupOptions::default();
             options.protocol = (*protocol).into();
             options.handshake = (*handshake).into();
             options.team = *team;
+            if let Some(parent) = parent {
+                options.parent = Some(client.find(parent).await?);
+            }
             let making = client.create_group_as(name, members, options);
             watched("Making the group", making).await?
         }
@@ -59,6 +83,14 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
         GroupCommand::Adders { conversation, who, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
             watched("Changing who may add people", client.set_add_permission(id, *who)).await?
+        }
+        GroupCommand::Timer { conversation, timer, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Setting the timer", client.set_message_timer(id, timer.0)).await?
+        }
+        GroupCommand::Receipts { conversation, mode, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Changing the receipts", client.set_receipt_mode(id, *mode)).await?
         }
         GroupCommand::Trust { conversation, offline } => {
             let (client, id) = find(session, conversation, offline).await?;

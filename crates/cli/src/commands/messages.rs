@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt as _, stream::BoxStream};
-use tertulia::{Client, ClientEvent, ConversationId, Message, MessageQuery};
+use tertulia::{Client, ClientEvent, ConversationId, Message, MessageQuery, UserId};
 
 use super::Session;
 use crate::{
@@ -53,7 +53,7 @@ pub(super) async fn read(session: &mut Session<'_>, args: &ReadArgs) -> Result<(
     let messages = client.messages(conversation, MessageQuery { after: None, limit: args.limit }).await?;
     let shown = messages.iter().map(|message| message.sequence).collect();
     let transcript = session.output.transcript(client.me().handle.clone());
-    let mut reading = Reading { client, conversation, transcript, shown };
+    let mut reading = Reading { client, conversation, transcript, shown, offline: args.offline };
     reading.print(messages).await?;
     match following {
         Some((shutdown, events)) => reading.follow(shutdown, events).await,
@@ -68,6 +68,8 @@ struct Reading {
     transcript: Transcript,
     /// The sequence numbers of what was printed first.
     shown: HashSet<u64>,
+    /// Whether the network is not to be used.
+    offline: bool,
 }
 
 impl Reading {
@@ -75,6 +77,9 @@ impl Reading {
     async fn print(&mut self, messages: Vec<Message>) -> Result<(), CliError> {
         let Some(last) = messages.iter().map(|message| message.sequence).max() else { return Ok(()) };
         self.transcript.print(&messages.into_iter().map(view::Message::from).collect::<Vec<_>>())?;
+        if self.offline {
+            return Ok(self.client.mark_read_offline(self.conversation, last).await?);
+        }
         Ok(self.client.mark_read(self.conversation, last).await?)
     }
 
@@ -104,6 +109,11 @@ impl Reading {
                             output::text::one_line(&reason)
                         ));
                     }
+                    Ok(ClientEvent::Typing { conversation, user, typing: true })
+                        if conversation == self.conversation =>
+                    {
+                        self.note_typing(user).await?;
+                    }
                     Ok(ClientEvent::Suspicion(noticed)) => {
                         let what = noticed.suspicion.to_string();
                         output::note(&format!("warning: {}", output::text::one_line(&what)));
@@ -117,6 +127,14 @@ impl Reading {
                 return Err(error.into());
             }
         }
+    }
+
+    async fn note_typing(&self, user: UserId) -> Result<(), CliError> {
+        let members = self.client.conversation(self.conversation).await?.members;
+        if let Some(member) = members.iter().find(|member| member.user == user) {
+            output::note(&format!("@{} is typing…", member.handle));
+        }
+        Ok(())
     }
 
     fn is_new(&self, message: &Message) -> bool {

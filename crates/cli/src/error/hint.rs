@@ -125,6 +125,7 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("no-conversation", Command::Sub(SubCommand::Key { sub, .. })) => {
             format!("`tertulia sub join {} {}` joins it", shown(&sub.target), shown(sub.name.as_str()))
         }
+        ("invalid-timer", _) => "from a second to 365 days: `30s`, `12h`, `7d`; or `off`".into(),
         ("plain-http-refused", _) => {
             "`--tls-cert FILE --tls-key FILE`, or `--behind-proxy` if a proxy in front does TLS".into()
         }
@@ -143,6 +144,7 @@ fn target(command: &Command) -> Option<&str> {
     match command {
         Command::Send(args) => Some(&args.target),
         Command::Read(args) => Some(&args.target),
+        Command::Mute(args) | Command::Archive(args) | Command::Hide(args) => Some(&args.target),
         Command::Group(group) => group.target(),
         Command::Sub(sub) => Some(sub.target()),
         _ => None,

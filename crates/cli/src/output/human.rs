@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::{civil::Date, tz::TimeZone};
-use tertulia::{AccountKind, ConnectionStatus, ConversationType, DisplayName, Handle, Locale, Protocol};
+use tertulia::{
+    AccountKind, AddPermission, ConnectionStatus, ConversationType, DisplayName, Handle, Locale, Protocol,
+    ReceiptMode, ReceiptStatus,
+};
 
 use super::{
     text,
@@ -212,7 +215,8 @@ pub(crate) fn conversations(conversations: &[Conversation], page: &Page) -> Stri
 pub(crate) fn conversation(conversation: &Conversation) -> String {
     let name = name(conversation);
     if conversation.active {
-        format!("{name}: {}\n{DIM}{}{DIM:#}\n", handles(&conversation.members), conversation.id)
+        let settings = settings(conversation);
+        format!("{name}: {}\n{settings}{DIM}{}{DIM:#}\n", handles(&conversation.members), conversation.id)
     } else {
         format!("{name}: you are no longer in it\n{DIM}{}{DIM:#}\n", conversation.id)
     }
@@ -232,6 +236,53 @@ pub(crate) fn channels(channels: &[Channel], page: &Page) -> String {
         ]
     });
     table(["NAME", "MEMBERS", "", "CONVERSATION"], &[1, 3], rows, page)
+}
+
+/// What is set for all members and is not as by default, a line.
+fn settings(conversation: &Conversation) -> String {
+    let mut set = Vec::new();
+    if let Some(timer) = conversation.message_timer {
+        set.push(format!("messages are deleted {} after reading", duration(timer.as_millis())));
+    }
+    if conversation.receipt_mode == ReceiptMode::On {
+        set.push("members tell what they have read".to_owned());
+    }
+    if conversation.add_permission == AddPermission::Everyone {
+        set.push("everyone may add people".to_owned());
+    }
+    if set.is_empty() { String::new() } else { format!("{}\n", set.join("; ")) }
+}
+
+/// A time in the two largest units that it fills.
+fn duration(millis: u64) -> String {
+    let seconds = millis.div_ceil(1000);
+    let units = [("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)];
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (unit, size) in units {
+        let whole = rest / size;
+        rest %= size;
+        if whole > 0 && parts.len() < 2 {
+            parts.push(count(whole, unit));
+        }
+    }
+    parts.join(" ")
+}
+
+/// What one has just set of a conversation for oneself.
+pub(crate) fn own_settings(conversation: &Conversation) -> String {
+    let name = name(conversation);
+    match own(conversation)[..] {
+        [] => format!("{name} is as before.\n"),
+        ref set => format!("{name} is {}. Only your own devices know.\n", set.join(" and ")),
+    }
+}
+
+fn own(conversation: &Conversation) -> Vec<&'static str> {
+    [("muted", &conversation.muted), ("archived", &conversation.archived), ("hidden", &conversation.hidden)]
+        .into_iter()
+        .filter_map(|(name, flag)| flag.as_ref().map(|_| name))
+        .collect()
 }
 
 pub(crate) fn members(members: &[Member], page: &Page) -> String {
@@ -363,6 +414,16 @@ impl Transcript {
         };
         let text = text::lines(&message.text, TIME_WIDTH);
         let _ = writeln!(out, "{DIM}{}{DIM:#} {style}{from}:{style:#} {text}", sent.strftime("%H:%M"));
+        let mine = message.from.as_ref() == Some(&self.me);
+        let read: Vec<Handle> = message
+            .receipts
+            .iter()
+            .filter(|receipt| mine && receipt.status == ReceiptStatus::Read)
+            .filter_map(|receipt| receipt.handle.clone())
+            .collect();
+        if !read.is_empty() {
+            let _ = writeln!(out, "{:TIME_WIDTH$}{DIM}read by {}{DIM:#}", "", handles(&read));
+        }
         out
     }
 }
@@ -385,7 +446,8 @@ fn kind(conversation: &Conversation) -> String {
         other => format!(", {other}"),
     };
     let left = if conversation.active { "" } else { ", left" };
-    format!("{kind}{protocol}{left}")
+    let own: String = own(conversation).into_iter().flat_map(|set| [", ", set]).collect();
+    format!("{kind}{protocol}{left}{own}")
 }
 
 /// What an account is, where it is no person's.

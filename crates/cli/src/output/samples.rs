@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 use tertulia::{
-    AccountKind, Action, ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain, Handle,
-    Protocol, RoleName, TeamId, TeamRole, UserId,
+    AccountKind, Action, AddPermission, ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain,
+    Handle, MessageTimer, Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 
 use super::view::{
     ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key,
-    Me, Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Team, TeamMember, Warning,
-    address,
+    Me, Member, Message, Moment, OwnFlag, Profile, Receipt, Rekeyed, RemovedDevice, Report, Role, Team,
+    TeamMember, Warning, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -88,6 +88,13 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             unread: 0,
             active: true,
             protocol: Protocol::Mls,
+            message_timer: None,
+            receipt_mode: ReceiptMode::Off,
+            add_permission: AddPermission::Admins,
+            parent: None,
+            muted: None,
+            archived: None,
+            hidden: None,
         },
         Conversation {
             id: conversation_id(2),
@@ -97,6 +104,13 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             unread: 12,
             active: true,
             protocol: Protocol::Mls,
+            message_timer: Some(MessageTimer::try_from(90_000_000).unwrap()),
+            receipt_mode: ReceiptMode::On,
+            add_permission: AddPermission::Everyone,
+            parent: Some(conversation_id(9)),
+            muted: Some(OwnFlag { reference: Some("until Monday".to_owned()) }),
+            archived: None,
+            hidden: Some(OwnFlag { reference: None }),
         },
         Conversation {
             id: conversation_id(3),
@@ -106,6 +120,13 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             unread: 0,
             active: false,
             protocol: Protocol::Pairwise,
+            message_timer: None,
+            receipt_mode: ReceiptMode::Off,
+            add_permission: AddPermission::Admins,
+            parent: None,
+            muted: None,
+            archived: None,
+            hidden: None,
         },
     ]
 }
@@ -127,6 +148,16 @@ pub(crate) fn messages() -> Vec<Message> {
         sequence,
         sent_at: Moment::from_millis(sent_at),
         text: text.to_owned(),
+        expires_at: (sequence == 4).then(|| Moment::from_millis(EVENING + HOUR)),
+        receipts: match from {
+            Some("alice") => vec![Receipt {
+                handle: Some(handle("bob")),
+                user: user(0xb0),
+                status: ReceiptStatus::Read,
+                told_at: Moment::from_millis(EVENING),
+            }],
+            _ => Vec::new(),
+        },
     };
     vec![
         message(Some("alice"), 3, EVENING, "Shall we meet?"),

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
-    AccountKind, ActionSet, ConnectionStatus, ConversationId, ConversationName, ConversationType, DeviceId,
-    DisplayName, Domain, Handle, Locale, Protocol, RoleName, TeamId, TeamRole, UserId,
+    AccountKind, ActionSet, AddPermission, ConnectionStatus, ConversationId, ConversationName,
+    ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, MessageTimer, Protocol, ReceiptMode,
+    ReceiptStatus, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 use zeroize::Zeroizing;
@@ -219,6 +220,27 @@ pub(crate) struct Conversation {
     pub(crate) unread: u64,
     pub(crate) active: bool,
     pub(crate) protocol: Protocol,
+    /// Milliseconds that messages stay once they were read; null for good.
+    pub(crate) message_timer: Option<MessageTimer>,
+    pub(crate) receipt_mode: ReceiptMode,
+    pub(crate) add_permission: AddPermission,
+    pub(crate) parent: Option<ConversationId>,
+    /// Each null unless it is set.
+    pub(crate) muted: Option<OwnFlag>,
+    pub(crate) archived: Option<OwnFlag>,
+    pub(crate) hidden: Option<OwnFlag>,
+}
+
+/// Something that one has set of a conversation for oneself.
+#[derive(Serialize)]
+pub(crate) struct OwnFlag {
+    pub(crate) reference: Option<String>,
+}
+
+impl From<tertulia::OwnFlag> for OwnFlag {
+    fn from(flag: tertulia::OwnFlag) -> Self {
+        Self { reference: flag.reference }
+    }
 }
 
 impl From<tertulia::Conversation> for Conversation {
@@ -231,6 +253,13 @@ impl From<tertulia::Conversation> for Conversation {
             unread: conversation.unread,
             active: conversation.active,
             protocol: conversation.protocol,
+            message_timer: conversation.message_timer,
+            receipt_mode: conversation.receipt_mode,
+            add_permission: conversation.add_permission,
+            parent: conversation.parent,
+            muted: conversation.muted.map(Into::into),
+            archived: conversation.archived.map(Into::into),
+            hidden: conversation.hidden.map(Into::into),
         }
     }
 }
@@ -345,6 +374,29 @@ pub(crate) struct Message {
     pub(crate) sequence: u64,
     pub(crate) sent_at: Moment,
     pub(crate) text: String,
+    /// When this home deletes it; null if it stays, and until it is read if the time begins then.
+    pub(crate) expires_at: Option<Moment>,
+    pub(crate) receipts: Vec<Receipt>,
+}
+
+/// What a member has told of a message.
+#[derive(Serialize)]
+pub(crate) struct Receipt {
+    pub(crate) handle: Option<Handle>,
+    pub(crate) user: UserId,
+    pub(crate) status: ReceiptStatus,
+    pub(crate) told_at: Moment,
+}
+
+impl From<tertulia::Receipt> for Receipt {
+    fn from(receipt: tertulia::Receipt) -> Self {
+        Self {
+            handle: receipt.handle,
+            user: receipt.user,
+            status: receipt.status,
+            told_at: Moment::from_millis(receipt.told_at),
+        }
+    }
 }
 
 impl From<tertulia::Message> for Message {
@@ -356,6 +408,8 @@ impl From<tertulia::Message> for Message {
             sequence: message.sequence,
             sent_at: Moment::from_millis(message.sent_at),
             text: message.text,
+            expires_at: message.expires_at.map(Moment::from_millis),
+            receipts: message.receipts.into_iter().map(Receipt::from).collect(),
         }
     }
 }

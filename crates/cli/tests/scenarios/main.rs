@@ -20,6 +20,7 @@ mod offline;
 mod refusals;
 mod secrecy;
 mod serving;
+mod settings;
 mod sub_conversations;
 mod support;
 mod teams;

@@ -292,6 +292,7 @@ impl Application {
             message_id,
             content: text.to_vec(),
             text: Some(String::from_utf8(text.to_vec()).unwrap()),
+            expires: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use std::collections::BTreeSet;
 use tertulia_api::{
     conversation::{Conversation, Member},
+    setting::Settings,
     team::TeamMember,
 };
 use tertulia_domain::{ConversationId, ConversationType, Domain, Handshake, Protocol, RoleName, UserId};
@@ -42,6 +43,8 @@ pub(crate) fn show(
         name: None,
         handshake: Handshake::Plaintext,
         subconversation: None,
+        settings: Settings::default(),
+        parent: None,
     }))
 }
 

@@ -8,7 +8,7 @@ use crate::{
         WriteTx, accounts, conversations, groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
-        profiles,
+        profiles, settings,
     },
 };
 use std::collections::BTreeSet;
@@ -28,12 +28,20 @@ pub(crate) fn create_group(
     conversation: ConversationId,
     (protocol, handshake): (Protocol, Handshake),
     creator: UserId,
-    in_team: bool,
+    (in_team, parent): (bool, Option<ConversationId>),
     now: i64,
 ) -> Result<(), ApiError> {
     let team = if in_team { Some(team::for_conversation(tx, creator)?) } else { None };
     let kind = (ConversationType::Group, protocol, handshake);
-    create_managed(tx, conversation, kind, creator, team, now).map(|_| ())
+    if let Some(parent) = parent {
+        let access = conversations::find(tx, parent, creator)?;
+        permission::check_parent(access.map(|access| access.membership()).as_ref())?;
+    }
+    let is_new = create_managed(tx, conversation, kind, creator, team, now)?;
+    match parent {
+        Some(parent) if is_new => settings::set_parent(tx, conversation, parent),
+        _ => Ok(()),
+    }
 }
 
 /// Creates a group or channel with its creator as admin, and says whether it was not there before: the same creator may ask
@@ -82,7 +90,8 @@ pub(crate) fn add_members(
     now: i64,
 ) -> Result<(), ApiError> {
     let access = access(tx, conversation, actor.user)?;
-    permission::authorise(Some(&access.membership()), Action::AddMember)?;
+    let permission = settings::show(tx, conversation)?.0.add_permission;
+    permission::check_add_members(Some(&access.membership()), permission, &Role::MEMBER, [])?;
     accounts::kind(tx, actor.user)?.check(AccountAction::AddOthers)?;
     if access.protocol != Protocol::Pairwise {
         return Err(wrong_protocol(&access));
@@ -96,7 +105,7 @@ pub(crate) fn add_members(
         }
     }
     joins::check_invited(tx, conversation, candidates.iter().map(|candidate| candidate.user))?;
-    permission::check_add_members(Some(&access.membership()), &Role::MEMBER, candidates.iter().copied())?;
+    permission::check_candidates(candidates.iter().copied())?;
     if candidates.is_empty() {
         return Ok(());
     }

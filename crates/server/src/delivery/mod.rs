@@ -13,8 +13,10 @@ pub(crate) mod pairwise;
 mod policy;
 pub(crate) mod proposals;
 pub(crate) mod resets;
+pub(crate) mod settings;
 pub(crate) mod subconversations;
 pub(crate) mod team;
+pub(crate) mod typing;
 
 use crate::{
     error::ApiError,

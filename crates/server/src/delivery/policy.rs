@@ -7,9 +7,9 @@ use super::commits::Sent;
 use crate::{
     error::{ApiError, sentence},
     mls::{Rejection, ValidCommit},
-    storage::{WriteTx, conversations, conversations::Access, groups, teams},
+    storage::{WriteTx, conversations, conversations::Access, groups, settings, teams},
 };
-use tertulia_api::{Code, UserDevice, join_link::by_link, policy::decode};
+use tertulia_api::{Code, UserDevice, join_link::by_link, policy::decode, setting::Setting};
 use tertulia_domain::{
     Domain, RoleName, UserId,
     policy::{self, Change, Committer, Policy, Proposer, Violation},
@@ -120,6 +120,7 @@ pub(super) fn adopt(tx: &WriteTx<'_>, sent: &Sent, policy: &Policy) -> Result<Ve
         return Err(ApiError::new(Code::InvalidCommit, detail));
     }
     conversations::define_roles(tx, sent.conversation, policy.roles())?;
+    settings::set(tx, sent.conversation, Setting::AddPermission(policy.add_permission()))?;
     let mut changed = Vec::new();
     for (user, role) in policy.members() {
         if known.get(&user) != Some(role) {

@@ -97,26 +97,33 @@ pub(super) async fn ensure(
 /// Create a group
 ///
 /// The caller is its admin and only member; further members come with its first commit, or are added where the protocol is
-/// pairwise. Creating it again gives the same answer.
+/// pairwise. A parent is a group, channel or 1:1 of the caller's. Creating it again gives the same answer.
 #[utoipa::path(
     post, path = "/v1/conversations", tag = "conversations",
     request_body = NewConversation,
     responses(
         (status = 201, description = "The group.", body = Conversation),
     ),
-    extensions(("x-problems" = json!(["guest-denied", "no-team"]))),
+    extensions(("x-problems" = json!(["guest-denied", "no-team", "no-conversation", "invalid-operation"]))),
 )]
 async fn create(
     State(state): State<AppState>,
     auth: Authenticated,
-    Json(NewConversation { conversation, protocol, handshake, team }): Json<NewConversation>,
+    Json(NewConversation { conversation, protocol, handshake, team, parent }): Json<NewConversation>,
 ) -> Result<(StatusCode, Json<Conversation>), ApiError> {
     auth.kind.check(AccountAction::CreateGroup)?;
     let user = auth.user;
     let created = state
         .storage
         .write(move |tx| {
-            membership::create_group(tx, conversation, (protocol, handshake), user, team, now_ms())?;
+            membership::create_group(
+                tx,
+                conversation,
+                (protocol, handshake),
+                user,
+                (team, parent),
+                now_ms(),
+            )?;
             conversations::show(tx, conversation, user)?.ok_or(PermissionError::NoConversation.into())
         })
         .await?;

@@ -17,8 +17,10 @@ mod openapi;
 mod ops;
 mod pairwise;
 mod password;
+mod settings;
 mod subconversations;
 mod teams;
+mod typing;
 mod users;
 mod ws;
 
@@ -45,7 +47,9 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(connections::router().layer(json))
         .merge(conversations::router().layer(json))
         .merge(joins::router().layer(json))
+        .merge(settings::router().layer(json))
         .merge(subconversations::router().layer(json))
+        .merge(typing::router().layer(json))
         .merge(pairwise::router().layer(json))
         .merge(pairwise::messages().layer(DefaultBodyLimit::max(limits.pairwise_message_bytes)))
         .merge(messages::router().layer(DefaultBodyLimit::max(limits.message_bytes)))

@@ -27,7 +27,7 @@ use futures::{
 };
 use serde::Deserialize;
 use std::time::Duration;
-use tertulia_api::{Code, UserDevice, event::ClientFrame};
+use tertulia_api::{Code, UserDevice, event::ClientFrame, typing::TransientFrame};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -63,7 +63,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 ///
 /// A WebSocket. The hub sends each event as a text frame with an `Event` in JSON, first those that are there, then new
 /// ones as they come. The device sends `{"type":"ack","cursor":"…"}` once everything up to that cursor is safe with it.
-/// What is not acknowledged is sent again on the next connection.
+/// What is not acknowledged is sent again on the next connection. A frame without `cursor` is a `TransientFrame`: who is typing.
 #[utoipa::path(
     get, path = "/v1/events/stream", tag = "events",
     params(StreamQuery),
@@ -131,6 +131,7 @@ async fn send_events(
 ) -> End {
     // Before the log is read, so that nothing comes in between unnoticed.
     let mut subscription = state.wake.subscribe(reader.user);
+    let mut typing = state.typing.listen(reader.user);
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -159,6 +160,12 @@ async fn send_events(
         }
         tokio::select! {
             () = subscription.changed() => {}
+            notice = typing.next() => {
+                let Ok(json) = serde_json::to_string(&TransientFrame::Typing(notice)) else { return End::Failed };
+                if sink.send(Message::text(json)).await.is_err() {
+                    return End::Gone;
+                }
+            }
             // Afterwards too it is seen whether the session is still there.
             _ = heartbeat.tick() => {
                 if sink.send(Message::Ping(Bytes::new())).await.is_err() {

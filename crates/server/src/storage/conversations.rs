@@ -2,7 +2,9 @@
 //!
 //! Membership is kept as intervals of positions, since it decides which entries of the log a user may see.
 
-use super::{Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event, joins, teams};
+use super::{
+    Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event, joins, settings, teams,
+};
 use crate::error::ApiError;
 use std::collections::BTreeMap;
 
@@ -10,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tertulia_api::{
     conversation::{Conversation, Member, SubconversationAddress},
     event::{EventBody, LogEntry},
+    setting::Settings,
 };
 use tertulia_domain::{
     ConversationId, ConversationType, GroupId, Handshake, Protocol, Role, RoleName, TeamId, UserId, access,
@@ -420,6 +423,8 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         access_roles,
         name: row.get(11)?,
         handshake: row.domain(12)?,
+        settings: Settings::default(),
+        parent: None,
     })
 }
 
@@ -442,6 +447,7 @@ fn with_members(connection: &Connection, mut conversation: Conversation) -> Resu
     let mut statement = connection.prepare_cached(sql)?;
     let members = statement.query_map([Sql(conversation.conversation)], member)?;
     conversation.members = members.collect::<Result<_, _>>()?;
+    (conversation.settings, conversation.parent) = settings::show(connection, conversation.conversation)?;
     Ok(conversation)
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql, params, types::ToSqlOu
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use tertulia_api::{Base64, UserDevice, conversation::Member, pairwise::DeviceMismatch};
+use tertulia_api::{Base64, UserDevice, conversation::Member, pairwise::DeviceMismatch, setting::Setting};
 use tertulia_domain::{
     ConversationId, Protocol, RoleName, UserId,
     access::{AccessMode, AccessRole},
@@ -39,10 +39,12 @@ pub(crate) enum Kind {
     JoinRequest,
     /// Another name of a channel.
     Renamed,
+    /// Something that is set otherwise.
+    Setting,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Message,
         Self::Name,
         Self::Pairwise,
@@ -55,6 +57,7 @@ impl Kind {
         Self::Access,
         Self::JoinRequest,
         Self::Renamed,
+        Self::Setting,
     ];
 
     /// The name that is stored.
@@ -72,6 +75,7 @@ impl Kind {
             Self::Access => "access",
             Self::JoinRequest => "join-request",
             Self::Renamed => "renamed",
+            Self::Setting => "setting",
         }
     }
 
@@ -133,6 +137,11 @@ pub(crate) enum Extra {
     },
     /// Of a channel's name.
     Renamed { name: String },
+    /// Of something that is set otherwise.
+    Setting {
+        #[serde(flatten)]
+        setting: Setting,
+    },
 }
 
 /// An entry to be appended.
@@ -271,6 +280,7 @@ mod tests {
             Extra::JoinRequest { user, handle: "ana".into(), proof: Some(Base64(vec![1, 2])) },
             Extra::JoinRequest { user, handle: "ana".into(), proof: None },
             Extra::Renamed { name: "Announcements".into() },
+            Extra::Setting { setting: Setting::MessageTimer(None) },
         ]
         .map(|extra| serde_json::to_string(&extra).unwrap());
         insta::assert_snapshot!(stored.join("\n"), @r#"
@@ -283,6 +293,7 @@ mod tests {
         {"user":"07070707-0707-0707-0707-070707070707","handle":"ana","proof":"AQI="}
         {"user":"07070707-0707-0707-0707-070707070707","handle":"ana"}
         {"name":"Announcements"}
+        {"setting":"message_timer","value":null}
         "#);
         for text in stored {
             let read: Extra = serde_json::from_str(&text).unwrap();

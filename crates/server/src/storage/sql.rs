@@ -5,8 +5,8 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
 use tertulia_domain::{
-    AccountKind, ConversationId, ConversationType, DeviceId, Handle, Handshake, Protocol, RoleName,
-    SubconversationName, TeamId, UserId, connection::Status, team::TeamRole,
+    AccountKind, ConversationId, ConversationType, DeviceId, Handle, Handshake, Protocol, ReceiptMode,
+    RoleName, SubconversationName, TeamId, UserId, connection::Status, policy::AddPermission, team::TeamRole,
 };
 
 /// A value of the domain as a parameter or a column: ids as bytes or integers, names as text.
@@ -55,7 +55,9 @@ by_name!(
     Handle,
     Protocol,
     SubconversationName,
-    TeamRole
+    TeamRole,
+    ReceiptMode,
+    AddPermission
 );
 
 impl ToSql for Sql<DeviceId> {

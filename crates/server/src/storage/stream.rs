@@ -283,6 +283,10 @@ fn log_event(
             let Extra::Renamed { name } = extra()? else { return Err(damaged()) };
             EventBody::Renamed { entry, name }
         }
+        Kind::Setting => {
+            let Extra::Setting { setting } = extra()? else { return Err(damaged()) };
+            EventBody::Setting { entry, setting }
+        }
     };
     Ok((event, size.get()))
 }

@@ -1,6 +1,6 @@
 //! Messages that were decrypted.
 
-use super::{all, execute, first, number, stored, to_sql, uuid};
+use super::{Expiry, all, execute, first, number, stored, to_sql, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use rusqlite::Row;
 use std::fmt;
@@ -25,6 +25,8 @@ pub struct NewMessage {
     pub content: Vec<u8>,
     /// What of it is shown; none for what is not a text.
     pub text: Option<String>,
+    /// When it is to be deleted by itself, if it is.
+    pub expires: Option<Expiry>,
 }
 
 impl fmt::Debug for NewMessage {
@@ -53,6 +55,10 @@ pub struct MessageRow {
     pub sent_at: i64,
     /// The text.
     pub text: String,
+    /// Its MIMI message id.
+    pub message_id: [u8; 32],
+    /// When it is deleted, milliseconds since 1970, if that is known.
+    pub expires_at: Option<i64>,
 }
 
 impl fmt::Debug for MessageRow {
@@ -97,8 +103,7 @@ fn content(row: &Row<'_>) -> rusqlite::Result<ContentRow> {
     })
 }
 
-const TEXT: &str =
-    "SELECT arrival, conversation, sequence, sender, sender_device, sent_at, text FROM messages";
+const TEXT: &str = "SELECT arrival, conversation, sequence, sender, sender_device, sent_at, text, message_id, expires_at FROM messages";
 
 fn text(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
     Ok(MessageRow {
@@ -109,6 +114,8 @@ fn text(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
         sender_device: DeviceId::new(row.get::<_, i64>(4)?.cast_unsigned()),
         sent_at: row.get(5)?,
         text: row.get(6)?,
+        message_id: row.get(7)?,
+        expires_at: row.get(8)?,
     })
 }
 
@@ -192,8 +199,9 @@ impl WriteTx<'_> {
     /// Writes a message, and says whether it is new: one with this sequence number may be here already.
     pub fn insert_message(&mut self, message: &NewMessage) -> Result<bool, StoreError> {
         let sql = "INSERT INTO messages \
-                   (conversation, sequence, sender, sender_device, sent_at, message_id, content, text) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (conversation, sequence) DO NOTHING";
+                   (conversation, sequence, sender, sender_device, sent_at, message_id, content, text, \
+                    expires_at, expires_after) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (conversation, sequence) DO NOTHING";
         let params = (
             message.conversation.as_uuid(),
             stored(message.sequence.get(), "a sequence number")?,
@@ -203,6 +211,8 @@ impl WriteTx<'_> {
             message.message_id,
             &message.content,
             &message.text,
+            message.expires.and_then(Expiry::at),
+            message.expires.and_then(Expiry::after),
         );
         Ok(execute(&self.tx, sql, params)? == 1)
     }

@@ -1,22 +1,30 @@
 //! The operations on what is stored, one file a concern. Reads are on [`ReadTx`] and writes on [`WriteTx`].
 
+mod conversation_settings;
 mod conversations;
+mod expiry;
 mod joins;
 mod messages;
 mod mls;
 mod outbox;
+mod own_settings;
 mod pairwise;
 mod people;
+mod receipts;
 mod settings;
 mod suspicions;
 
+pub use conversation_settings::ConversationSettings;
 pub use conversations::{ConversationRecord, ConversationRow, MemberRecord, ResetRow};
+pub use expiry::Expiry;
 pub use joins::JoinRecord;
 pub use messages::{ContentRow, MessageRow, NewMessage};
 pub use mls::{CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord, RecordKey};
 pub use outbox::{NewOutboxMessage, OutboxKind, OutboxMessage};
+pub use own_settings::OwnSettingRow;
 pub use pairwise::{PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord};
 pub use people::ConnectionRecord;
+pub use receipts::ReceiptRow;
 pub use settings::Setting;
 pub use suspicions::SuspicionRecord;
 

@@ -42,6 +42,7 @@ pub(crate) fn message(sequence: u64, sender: UserId, text: Option<&str>) -> NewM
         message_id,
         content: text.unwrap_or("not a text").as_bytes().to_vec(),
         text: text.map(str::to_owned),
+        expires: None,
     }
 }
 

@@ -1,14 +1,19 @@
 //! Messages, decrypted and on their way into the store.
 
 use super::{NewMessages, Page};
-use crate::{Client, Error, Result, Suspicion};
+use crate::{
+    Client, Error, Result, Suspicion,
+    expiry::expiry_of,
+    own_settings::told_settings,
+    receipts::{Reported, reported},
+};
 use std::sync::{Arc, PoisonError};
 use tertulia_api::{UserDevice, event::LogEntry};
 use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
 use tertulia_domain::{ConversationName, DeviceAddress, Sequence};
 use tertulia_mls::Outcome;
 use tertulia_ratchet::RatchetError;
-use tertulia_store::{NewMessage, OutboxKind, OutboxMessage, StoreError, WriteTx};
+use tertulia_store::{NewMessage, OutboxKind, OutboxMessage, OwnSettingRow, StoreError, WriteTx};
 
 impl Page<'_> {
     /// An application message. One of this device's own leaves the outbox.
@@ -75,6 +80,7 @@ impl Page<'_> {
     ) -> Result<()> {
         match self.client.incoming_message(entry, author, content, renames) {
             Ok(record) => {
+                self.applied.changed.extend(record.own_settings.iter().map(|setting| setting.conversation));
                 let new_messages = Arc::clone(&self.new_messages);
                 self.tx.store_write(move |w| record.write(w, &new_messages))?;
             }
@@ -102,6 +108,10 @@ pub(crate) struct Incoming {
     name: Option<String>,
     /// Whether the name replaces one that is known.
     renames: bool,
+    /// What it tells of other messages. Such a message is not kept itself.
+    reported: Option<Reported>,
+    /// What it sets for this user alone.
+    own_settings: Vec<OwnSettingRow>,
 }
 
 impl Incoming {
@@ -109,6 +119,15 @@ impl Incoming {
     pub(crate) fn write(&self, w: &mut WriteTx<'_>, new: &NewMessages) -> Result<(), StoreError> {
         if let Some(name) = &self.name {
             w.set_name(self.message.conversation, name, self.renames)?;
+        }
+        for setting in &self.own_settings {
+            w.put_own_setting(setting)?;
+        }
+        if let Some(reported) = &self.reported {
+            let conversation = self.message.conversation;
+            return reported
+                .iter()
+                .try_for_each(|(message, receipt)| w.put_receipt(conversation, message, receipt));
         }
         if w.insert_message(&self.message)? && self.message.text.is_some() {
             let id = (self.message.conversation, self.message.sequence);
@@ -151,7 +170,11 @@ impl Client {
             return Err(Error::MisattributedContent);
         }
         let id = MessageId::compute(&sender_uri, &room_uri, &content, &parsed.salt)?;
+        let own = author.user == self.me().user;
+        let of_own_devices = own && entry.conversation == self.own_conversation();
         Ok(Incoming {
+            reported: reported(&parsed, author.user, entry)?,
+            own_settings: if of_own_devices { told_settings(&parsed, entry.sequence) } else { Vec::new() },
             name: parsed
                 .conversation_name()
                 .and_then(|name| name.parse::<ConversationName>().ok())
@@ -165,6 +188,7 @@ impl Client {
                 sent_at: entry.sent_at,
                 message_id: *id.as_bytes(),
                 text: parsed.text().map(str::to_owned),
+                expires: expiry_of(&parsed, entry.sent_at, own)?,
                 content,
             },
         })

@@ -3,9 +3,10 @@
 use tertulia_api::{
     connection::Connection,
     conversation::{Conversation, Member, SubconversationAddress},
+    setting::{Setting, Settings},
 };
 use tertulia_domain::{ConversationId, ConversationName, GroupId, UserId};
-use tertulia_store::{ConversationRecord, MemberRecord, StoreError, WriteTx};
+use tertulia_store::{ConversationRecord, ConversationSettings, MemberRecord, StoreError, WriteTx};
 
 /// Writes a connection as the hub describes it.
 pub(crate) fn put_connection(w: &mut WriteTx<'_>, connection: &Connection) -> Result<(), StoreError> {
@@ -32,6 +33,9 @@ pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation)
         w.set_epoch(conversation.conversation, conversation.epoch)?;
     }
     put_public_name(w, conversation.conversation, conversation.name.as_deref())?;
+    let Settings { message_timer, receipt_mode, add_permission } = conversation.settings;
+    let settings = ConversationSettings { message_timer, receipt_mode, add_permission };
+    w.put_conversation_settings(conversation.conversation, &settings, conversation.parent)?;
     let mut members = Vec::with_capacity(conversation.members.len());
     for member in &conversation.members {
         put_user_of(w, member)?;
@@ -81,6 +85,19 @@ pub(super) fn put_public_name(
 pub(super) fn put_user_of(w: &mut WriteTx<'_>, member: &Member) -> Result<(), StoreError> {
     put_user(w, member.user, &member.handle)?;
     w.set_account_kind(member.user, member.kind)
+}
+
+/// Writes what is set otherwise from here on.
+pub(super) fn put_setting(
+    w: &mut WriteTx<'_>,
+    conversation: ConversationId,
+    setting: Setting,
+) -> Result<(), StoreError> {
+    match setting {
+        Setting::MessageTimer(timer) => w.set_message_timer(conversation, timer),
+        Setting::ReceiptMode(mode) => w.set_receipt_mode(conversation, mode),
+        Setting::AddPermission(permission) => w.set_add_permission(conversation, permission),
+    }
 }
 
 /// Writes a user's handle, if it is one: a hub's word is checked like anybody's.

@@ -91,8 +91,10 @@ impl Client {
             return None;
         }
         let me = self.me().user;
-        let policy = Policy::new(conversation.conversation, conversation.kind, me).ok()?;
-        let policy = policy.with_open(conversation.access.contains(&AccessMode::Link));
+        let policy = Policy::new(conversation.conversation, conversation.kind, me)
+            .ok()?
+            .with_add_permission(conversation.settings.add_permission)
+            .with_open(conversation.access.contains(&AccessMode::Link));
         let roles: BTreeMap<UserId, Role> = conversation
             .members
             .iter()

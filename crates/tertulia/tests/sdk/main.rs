@@ -14,6 +14,8 @@ mod own_devices;
 mod pairwise;
 mod recovery;
 mod rotation;
+mod settings;
 mod sub_conversations;
 mod support;
 mod talking;
+mod typing;

@@ -87,6 +87,15 @@ impl Hub {
         database.execute_batch(&format!("PRAGMA key = \"x'{}'\"; {sql};", key.trim())).expect("changes it");
     }
 
+    /// Something of what a home has stored, as one number.
+    pub(crate) fn number(&self, home: &str, sql: &str) -> i64 {
+        let home = self.home(home);
+        let key = std::fs::read_to_string(home.join("key")).expect("the home's key");
+        let database = rusqlite::Connection::open(home.join("tertulia.db")).expect("opens");
+        database.execute_batch(&format!("PRAGMA key = \"x'{}'\";", key.trim())).expect("opens");
+        database.query_row(sql, (), |row| row.get(0)).expect("a number")
+    }
+
     pub(crate) async fn sign_up(&self, handle: &str) -> Client {
         Client::builder(self.home(handle)).sign_up(&self.url, handle, PASSWORD).await.expect("signs up")
     }

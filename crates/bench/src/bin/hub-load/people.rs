@@ -5,10 +5,12 @@ use std::{path::Path, sync::Arc};
 use tertulia_api::{
     Base64,
     account::NewDevice,
+    conversation::NewConversation,
     event::{EventBody, EventQuery},
 };
 use tertulia_domain::{
-    ConversationId, DeviceAddress, DeviceId, Domain, Handle, Protocol, UserId, connection::Status,
+    AccountKind, ConversationId, DeviceAddress, DeviceId, Domain, Handle, Handshake, Protocol, UserId,
+    connection::Status,
 };
 use tertulia_mls::{
     Ciphersuite, ClientId, CommitOutcome, Credential, CredentialRef, KeyPackage, MlsCommitBundle,
@@ -53,7 +55,7 @@ pub(crate) async fn make_group(url: &str, place: &Path, members: usize) -> Outco
 impl Person {
     async fn new(url: &str, place: &Path, name: &str, conversation: ConversationId) -> Outcome<Self> {
         let hub = Hub::new(url)?;
-        let account = hub.sign_up(name, PASSWORD).await?;
+        let account = hub.sign_up(name, PASSWORD, AccountKind::default()).await?;
         let hub = hub.with_token(Token::from(account.token.clone()));
 
         let store = Store::create(&place.join(name), &KeySource::File)?;
@@ -82,7 +84,14 @@ impl Person {
     }
 
     async fn create_group(&self, others: &[Self]) -> Outcome<()> {
-        self.hub.create_conversation(self.conversation, Protocol::Mls, false).await?;
+        let new = NewConversation {
+            conversation: self.conversation,
+            protocol: Protocol::Mls,
+            handshake: Handshake::default(),
+            team: false,
+            parent: None,
+        };
+        self.hub.create_conversation(&new).await?;
         let claimed = self.hub.claim_key_packages(others.iter().map(|other| other.user).collect()).await?;
         let key_packages = claimed
             .key_packages
