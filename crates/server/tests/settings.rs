@@ -14,9 +14,7 @@ use tertulia_api::{
     event::EventBody,
     setting::Setting,
 };
-use tertulia_domain::{
-    ConversationId, Handshake, MessageTimer, Protocol, ReceiptMode, policy::AddPermission,
-};
+use tertulia_domain::{ConversationId, MessageTimer, ReceiptMode, policy::AddPermission};
 
 /// Each setting with a value that it has not by default.
 fn all() -> [(&'static str, Value); 3] {
@@ -183,13 +181,8 @@ async fn a_conversation_is_made_under_one_that_its_creator_is_in() {
     let hub = Hub::start().await;
     let (alice, bob, parent) = pair(&hub).await;
     let carol = Person::sign_up(&hub, "carol").await;
-    let new = |parent| NewConversation {
-        conversation: ConversationId::random(),
-        protocol: Protocol::Mls,
-        handshake: Handshake::default(),
-        team: false,
-        parent: Some(parent),
-    };
+    let new =
+        |parent| NewConversation { parent: Some(parent), ..NewConversation::new(ConversationId::random()) };
     let rows = hub.rows();
     carol.post("/v1/conversations", &new(parent)).await.refused(Code::NoConversation);
     carol.post("/v1/conversations", &new(ConversationId::random())).await.refused(Code::NoConversation);
