@@ -94,6 +94,7 @@ Examples:
   tertulia group add Thursday @dave
   tertulia group role Thursday @bob admin
   tertulia group leave Thursday --successor @bob
+  tertulia group access Thursday --modes invite,code
   tertulia group create Friday --protocol pairwise @bob
   tertulia group migrate Friday";
 
@@ -106,6 +107,25 @@ Examples:
 
 The name of a channel is not encrypted: the hub knows it, and shows it to
 the whole team. The name of a group only its members can read.";
+
+pub(super) const LINK: &str = "\
+Examples:
+  tertulia link create Thursday
+  tertulia link create Thursday --password --expires 12h
+  tertulia link show Thursday
+  tertulia link revoke Thursday
+
+A group has one link. With --password it is asked for without echo, unless
+TERTULIA_LINK_PASSWORD has it or --password-stdin is given.";
+
+pub(super) const JOIN: &str = "\
+Examples:
+  tertulia join 'https://hub.example/join#…'
+  tertulia join 'https://hub.example/join#…' --password
+  tertulia join                       # what you wait for
+  tertulia join ID --cancel
+
+The link is a secret: quote it, for a shell takes # for a comment.";
 
 pub(super) const SUB: &str = "\
 Examples:
@@ -152,7 +172,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
     ("Teams", &["team", "role"]),
-    ("Conversations", &["list", "send", "read", "group", "channel", "sub"]),
+    ("Conversations", &["list", "send", "read", "group", "channel", "link", "join", "sub"]),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),
 ];

@@ -60,6 +60,10 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
             let (client, id) = find(session, conversation, offline).await?;
             watched("Changing who may add people", client.set_add_permission(id, *who)).await?
         }
+        GroupCommand::Access { conversation, access, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            return super::link::access(session, &client, id, access).await;
+        }
         GroupCommand::Trust { conversation, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
             watched("Joining again", client.trust(id)).await?;

@@ -141,9 +141,8 @@ async fn a_member_who_was_away_lets_in_who_still_waits() {
     while !matches!(events.next().await, Some(Ok(ClientEvent::CaughtUp))) {}
     friends[0].sync().await.expect("syncs");
     let told = loop {
-        match events.next().await.expect("it goes on").expect("it works") {
-            ClientEvent::Joined(joined) => break joined,
-            _ => {}
+        if let ClientEvent::Joined(joined) = events.next().await.expect("it goes on").expect("it works") {
+            break joined;
         }
     };
     assert_eq!(told, *id);
