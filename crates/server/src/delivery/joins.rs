@@ -254,7 +254,6 @@ pub(crate) fn preview(connection: &Connection, link: &StoredLink) -> Result<Link
 }
 
 /// Who comes in by a link, with what was found out about it before the transaction.
-#[derive(Debug)]
 pub(crate) struct ByLink {
     pub(crate) user: UserId,
     pub(crate) code_hash: [u8; 32],
