@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use std::time::Duration;
 use support::{
-    hub::{Answer, Hub, Person, connect, types},
+    hub::{self, Answer, Hub, Person, connect, types},
     mls::{self, Bundle, commit, commit_adding, commit_policy, policy_in},
 };
 use tertulia_api::{
@@ -594,6 +594,33 @@ async fn into_a_pairwise_conversation_the_hub_lets_in_at_once() {
 }
 
 #[tokio::test]
+async fn into_a_mixed_conversation_one_is_let_in_by_commit() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let id = ConversationId::random();
+    let new = NewConversation { conversation: id, protocol: Protocol::Pairwise, team: false };
+    alice.post("/v1/conversations", &new).await.done::<Conversation>();
+    set_access(&alice, id, &[AccessMode::Code], &PERSONS).await.empty();
+    let old = JoinLink::new(hub.base.parse().unwrap(), id);
+    put_link(&alice, &old, None, None).await.done::<Link>();
+    alice.put(&path(id, "protocol"), &json!({ "protocol": "mixed" })).await.empty();
+
+    // The group's first commit says what its link is: the one that the hub alone had is none.
+    let mut at_alice = alice.mls.create_managed(id, &alice.hub_key);
+    let link = JoinLink::new(hub.base.parse().unwrap(), id);
+    let policy = policy_in(&at_alice).with_link(Some(link.public_key()));
+    let bundle = commit_policy(&mut at_alice, &policy);
+    alice.committed(id, &mut at_alice, &bundle).await;
+    join(&bob, &old, None).await.refused(Code::NoConversationCode);
+    put_link(&alice, &link, None, None).await.done::<Link>();
+    let waiting = Joining { conversation: id, joined: false };
+    assert_eq!(join(&bob, &link, None).await.done::<Joining>(), waiting);
+    let bundle = letting_in(&alice, &mut at_alice, &bob, &link).await;
+    alice.committed(id, &mut at_alice, &bundle).await;
+    assert_eq!(users(&bob.conversation(id).await), [alice.user, bob.user]);
+}
+
+#[tokio::test]
 async fn passwords_are_guessed_no_faster_than_the_rate() {
     let slow = |config: &mut tertulia_server::ServerConfig| {
         config.limits.joins = Rate { burst: 3, period: Duration::from_hours(1) };
@@ -620,6 +647,13 @@ async fn a_link_goes_with_its_conversation() {
     let (table, _) = table(&alice, &[]).await;
     put_link(&alice, &table.link, None, None).await.done::<Link>();
     join(&bob, &table.link, None).await.done::<Joining>();
+    // Nor does one who is no more wait.
+    let dora = Person::sign_up(&hub, "dora").await;
+    join(&dora, &table.link, None).await.done::<Joining>();
+    dora.post("/v1/self/delete", &json!({ "password": hub::PASSWORD })).await.empty();
+    assert_eq!(hub.rows()["join_requests"], 1);
+    alice.post("/v1/key-packages/claims", &json!({ "users": [dora.user] })).await.refused(Code::UnknownUser);
+
     alice.post(&path(table.id, "leave"), &json!({})).await.empty();
     assert_eq!((hub.rows()["join_links"], hub.rows()["join_requests"]), (0, 0));
     assert_eq!(types(&bob.events().await).last().unwrap(), "conversation.join-ended");

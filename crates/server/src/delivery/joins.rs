@@ -177,6 +177,21 @@ pub(super) fn follow_policy(
     })
 }
 
+/// Whether the user may give the conversation a link. Asked before its password is hashed, which is the costly part.
+pub(crate) fn check_may_link(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<(), ApiError> {
+    let own = access(connection, conversation, user)?;
+    check_change_access(Some(&own.membership()))?;
+    if joins::access(connection, conversation)?.has(AccessMode::Code) {
+        Ok(())
+    } else {
+        Err(PermissionError::NotAdmitted.into())
+    }
+}
+
 /// Gives a conversation a link in the place of the one that it has.
 pub(crate) fn put_link(
     tx: &WriteTx<'_>,
@@ -186,12 +201,8 @@ pub(crate) fn put_link(
     link: &StoredLink,
 ) -> Result<Link, ApiError> {
     let conversation = link.conversation;
-    let own = access(tx, conversation, actor.user)?;
-    check_change_access(Some(&own.membership()))?;
-    if !joins::access(tx, conversation)?.has(AccessMode::Code) {
-        return Err(PermissionError::NotAdmitted.into());
-    }
-    if own.protocol.has_group() {
+    check_may_link(tx, conversation, actor.user)?;
+    if access(tx, conversation, actor.user)?.protocol.has_group() {
         let snapshot = groups::snapshot(tx, conversation)?;
         let policy = snapshot.map(|snapshot| observer.policy_of(&snapshot)).transpose()?.flatten();
         let policy = policy.map(|policy| decode(Some(&policy)).map_err(Rejection::from)).transpose()?;
