@@ -5,7 +5,10 @@ use super::{
     extract::{ClientAddress, Json, Path},
 };
 use crate::{
-    delivery::joins::{self, ByLink},
+    delivery::{
+        admission,
+        joins::{self, ByLink},
+    },
     error::{ApiError, sentence},
     state::{AppState, now_ms},
     storage::joins::{StoredLink, link_by_code},
@@ -55,7 +58,7 @@ async fn set_access(
     let (actor, observer) = (auth.address(), Arc::clone(&state.observer));
     state
         .storage
-        .write(move |tx| joins::change_access(tx, &observer, conversation, actor, &wanted, now_ms()))
+        .write(move |tx| admission::change_access(tx, &observer, conversation, actor, &wanted, now_ms()))
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
