@@ -186,7 +186,10 @@ impl FromStr for JoinLink {
         let (address, fragment) = text.trim().split_once('#').ok_or(JoinLinkError::Form)?;
         let hub = address.trim_end_matches('/').strip_suffix(PATH).ok_or(JoinLinkError::Form)?;
         let hub: Url = hub.parse().map_err(|_| JoinLinkError::Form)?;
-        if !matches!(hub.scheme(), "http" | "https") || !hub.has_host() || !hub.path().ends_with('/') {
+        let is_address =
+            matches!(hub.scheme(), "http" | "https") && hub.has_host() && hub.path().ends_with('/');
+        let has_more = hub.query().is_some() || !hub.username().is_empty() || hub.password().is_some();
+        if !is_address || has_more {
             return Err(JoinLinkError::Form);
         }
         let (conversation, secret) = fragment.split_once('.').ok_or(JoinLinkError::Fragment)?;
@@ -251,6 +254,8 @@ mod tests {
             ("https://hub.example/other#x", JoinLinkError::Form),
             ("https://hub.example/myjoin#x", JoinLinkError::Form),
             ("ftp://hub.example/join#x", JoinLinkError::Form),
+            ("https://hub.example/?join#x", JoinLinkError::Form),
+            ("https://ana@hub.example/join#x", JoinLinkError::Form),
             ("https://hub.example/join#x", JoinLinkError::Fragment),
             ("https://hub.example/join#x.y", JoinLinkError::Fragment),
         ] {

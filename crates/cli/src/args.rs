@@ -6,6 +6,7 @@ mod channel;
 mod client;
 mod help;
 mod home;
+mod link;
 mod role;
 mod serve;
 mod setting;
@@ -21,6 +22,7 @@ pub(crate) use client::{
 };
 pub(crate) use help::{command, command_for_manual, reference};
 pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
+pub(crate) use link::{AccessArgs, JoinArgs, JoinTarget, LinkCommand, LinkPasswordArgs};
 pub(crate) use role::RoleCommand;
 pub(crate) use serve::{LogFormat, ServeArgs};
 pub(crate) use setting::{ListArgs, OwnSettingArgs};
@@ -160,6 +162,14 @@ pub(crate) enum Command {
     /// Make groups that your whole team sees, and list them
     #[command(subcommand, after_help = help::CHANNEL)]
     Channel(ChannelCommand),
+    /// Make the link with which people come into a group, show it, or take it back
+    #[command(subcommand, after_help = help::LINK)]
+    Link(LinkCommand),
+    /// Come into a group by its link
+    ///
+    /// The members are told, and the first of their devices that is online lets you in.
+    #[command(after_help = help::JOIN)]
+    Join(JoinArgs),
     /// Take part in something within a conversation, such as a call
     #[command(subcommand, after_help = help::SUB)]
     Sub(SubCommand),
@@ -229,6 +239,17 @@ mod tests {
             "search @ali",
             "password",
             "password --password-stdin",
+            "link create Thursday",
+            "link create Thursday --password --expires 12h --json",
+            "link create Thursday --password-stdin --expires '2 weeks'",
+            "link show Thursday",
+            "link revoke Thursday",
+            "join",
+            "join https://hub.example/join#01890a5d-ac96-4774-bcce-b302099a8057.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA --password",
+            "join 01890a5d-ac96-4774-bcce-b302099a8057 --cancel",
+            "group access Thursday",
+            "group access Thursday --modes invite,code --roles team_member,guest",
+            "serve --link-expires 1d --link-longest 30d",
             "list --offline",
             "connections --offline --json",
             "sync",
@@ -332,6 +353,13 @@ mod tests {
             ("mute Thursday --off --reference x", ErrorKind::ArgumentConflict),
             ("group create Thursday @bob josé", ErrorKind::ValueValidation),
             ("group role Thursday @bob Owner", ErrorKind::ValueValidation),
+            ("link create Thursday --expires soon", ErrorKind::ValueValidation),
+            ("link create Thursday --password --password-stdin", ErrorKind::ArgumentConflict),
+            ("join https://hub.example/join#cut", ErrorKind::ValueValidation),
+            ("join Thursday", ErrorKind::ValueValidation),
+            ("join --cancel", ErrorKind::MissingRequiredArgument),
+            ("group access Thursday --modes door", ErrorKind::ValueValidation),
+            ("group access Thursday --roles everybody", ErrorKind::ValueValidation),
             ("sub join Thursday 'two words'", ErrorKind::ValueValidation),
             ("sub key Thursday call --length 0", ErrorKind::ValueValidation),
             ("role create scribe dance", ErrorKind::ValueValidation),

@@ -6,6 +6,7 @@ mod connections;
 mod conversations;
 mod documents;
 mod home;
+mod link;
 mod messages;
 mod people;
 mod serve;
@@ -58,6 +59,8 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Hide(args) => conversations::set_own(session, args, OwnSetting::Hidden).await,
         Command::Group(group) => conversations::group(session, group).await,
         Command::Channel(command) => channel::channel(session, command).await,
+        Command::Link(command) => link::link(session, command).await,
+        Command::Join(args) => link::join(session, args).await,
         Command::Sub(command) => sub::sub(session, command).await,
         Command::Warnings(args) => account::warnings(session, args).await,
         Command::Send(args) => messages::send(session, args).await,
@@ -102,7 +105,13 @@ impl<'a> Session<'a> {
 
     /// The client of this home, brought up to date unless it is to work with what it has.
     async fn open_current(&mut self, offline: bool) -> Result<Client, CliError> {
-        let client = self.open().await?;
+        let builder = self.builder(false)?;
+        self.current(builder, offline).await
+    }
+
+    /// The same, of a home whose passphrase was read already.
+    async fn current(&self, builder: ClientBuilder, offline: bool) -> Result<Client, CliError> {
+        let client = builder.open().await?;
         if !offline {
             let report = watched("Bringing this home up to date", client.sync()).await?;
             if report.refused > 0 {

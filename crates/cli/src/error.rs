@@ -60,6 +60,9 @@ pub(crate) enum CliError {
         #[source]
         cause: io::Error,
     },
+    /// What is to be admitted cannot be.
+    #[error("{0}")]
+    Access(#[from] tertulia::AccessError),
     /// The process cannot be set up.
     #[error("this process cannot be set up: {0}")]
     Process(#[source] io::Error),
@@ -83,6 +86,7 @@ impl CliError {
             Self::SecretTooLong { .. } | Self::NotUtf8 { .. } => "bad-input",
             Self::EntriesDiffer => "entries-differ",
             Self::TextTooLong { .. } => "text-too-long",
+            Self::Access(_) => "bad-request",
             Self::NoDataDirectory(_) => "no-data-directory",
             Self::Input(_) | Self::Output(_) | Self::OutputClosed | Self::Write { .. } | Self::Process(_) => {
                 "io"

@@ -113,6 +113,19 @@ impl Output {
         self.one(sub, human::sub_conversation)
     }
 
+    /// One link, or none.
+    pub(crate) fn links(self, links: &[view::Link]) -> Result<(), CliError> {
+        self.all(links, |links| human::links(links, &Page::stdout()))
+    }
+
+    pub(crate) fn joinings(self, joinings: &[view::Joining]) -> Result<(), CliError> {
+        self.all(joinings, |joinings| human::joinings(joinings, &Page::stdout()))
+    }
+
+    pub(crate) fn access(self, access: &view::Access) -> Result<(), CliError> {
+        self.one(access, human::access)
+    }
+
     pub(crate) fn secret(self, secret: &view::Secret) -> Result<(), CliError> {
         self.one(secret, human::secret)
     }

@@ -111,6 +111,12 @@ pub(crate) fn new_password_from_environment_or_terminal() -> Result<Zeroizing<St
     from_environment("TERTULIA_NEW_PASSWORD", "new password").unwrap_or_else(|| ask("New password", true))
 }
 
+/// The same for the password of a join link: `TERTULIA_LINK_PASSWORD`.
+pub(crate) fn link_password_from_environment_or_terminal(new: bool) -> Result<Zeroizing<String>, CliError> {
+    from_environment("TERTULIA_LINK_PASSWORD", "link's password")
+        .unwrap_or_else(|| ask("Password of the link", new))
+}
+
 fn from_environment(name: &str, what: &'static str) -> Option<Result<Zeroizing<String>, CliError>> {
     let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
     Some(value.into_string().map(Zeroizing::new).map_err(|_| CliError::NotUtf8 { what }))

@@ -1,51 +1,18 @@
-//! Who is admitted to a conversation, its join link, coming in by one, and letting in who does.
+//! Coming into a conversation by its join link or by asking, and letting in who does.
 
 use crate::{
-    Client, Error, Result, SyncReport,
+    Client, Error, Result,
     client::now,
     groups::{Change, PolicyChange},
     todo::Asking,
 };
-use std::{fmt, time::Duration};
 use tertulia_api::{
     Base64, Code,
-    join::{AccessUpdate, JoinByLink, LinkCode, NewLink},
+    join::{JoinByLink, LinkCode},
     join_link::{JoinLink, proves},
 };
-use tertulia_domain::{
-    ConversationId, ConversationType, Domain, Protocol,
-    access::{Access, AccessMode},
-    policy::Policy,
-};
+use tertulia_domain::{ConversationId, ConversationType, Domain, policy::Policy};
 use tertulia_store::JoinRecord;
-use zeroize::Zeroizing;
-
-/// How a join link is to be made.
-#[derive(Clone, Default)]
-pub struct LinkOptions {
-    /// What is asked for beside the link, of 8 to 1024 bytes; nothing unless given.
-    pub password: Option<Zeroizing<String>>,
-    /// For how long it can be used; as the hub is configured, unless given.
-    pub valid_for: Option<Duration>,
-}
-
-impl fmt::Debug for LinkOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LinkOptions").field("valid_for", &self.valid_for).finish_non_exhaustive()
-    }
-}
-
-/// A conversation's join link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LinkInfo {
-    /// The link itself, if it was made with this home: nobody else has it but those to whom it was given.
-    pub link: Option<JoinLink>,
-    /// Whether it has a password.
-    pub has_password: bool,
-    /// Until when it can be used, milliseconds since 1970.
-    pub expires_at: i64,
-}
 
 /// Where a join link leads, as the hub says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,108 +52,6 @@ pub struct JoinRequest {
 
 /// For who is in the conversation.
 impl Client {
-    /// Who is admitted to a group, as the hub says.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotAGroup`], and what the hub refuses: `no-conversation`.
-    pub async fn access(&self, id: ConversationId) -> Result<Access> {
-        self.check_group(id)?;
-        let shown = self.inner().hub.conversation(id).await?;
-        let unfit = |_| Error::UntrustworthyHub { what: "what it says of who is admitted is nothing" };
-        Access::new(shown.access, shown.access_roles).map_err(unfit)
-    }
-
-    /// Changes who is admitted to a group. Members who are no longer admitted are removed, but for this user; the join link goes
-    /// with the mode `code`.
-    ///
-    /// With the mode `link` any member lets in whoever the hub says has asked: that they are admitted, and have asked at all, is
-    /// then the hub's word alone.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotAllowed`], and what the hub refuses: `action-denied`, `last-admin`.
-    pub async fn set_access(&self, id: ConversationId, wanted: &Access) -> Result<Access> {
-        let present = self.access(id).await?;
-        if self.protocol(id)? == Protocol::Pairwise {
-            self.put_access(id, wanted).await?;
-        } else {
-            // What the hub may refuse comes first. Whether it is open is no part of it, but of the policy, which the hub follows.
-            let is_open = present.has(AccessMode::Link);
-            self.put_access(id, &wanted.clone().with(AccessMode::Link, is_open)).await?;
-            if !wanted.has(AccessMode::Code) {
-                self.change_policy(id, PolicyChange::Link(None)).await?;
-            }
-            self.change_policy(id, PolicyChange::Open(wanted.has(AccessMode::Link))).await?;
-        }
-        self.catch_up(&mut SyncReport::default()).await?;
-        self.access(id).await
-    }
-
-    /// Makes a join link for a group, in the place of the one that it has. The hub gets neither the link nor anything with which
-    /// it could let somebody in. The group admits people by links from then on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotAllowed`], and what the hub refuses: `action-denied`, `invalid-password`, `bad-request` for a time that is too
-    /// long.
-    pub async fn create_link(&self, id: ConversationId, options: &LinkOptions) -> Result<LinkInfo> {
-        let access = self.access(id).await?;
-        let link = JoinLink::new(self.me().hub.clone(), id);
-        let new = NewLink {
-            code_hash: Base64(link.code_hash().to_vec()),
-            public_key: Base64(link.public_key().to_vec()),
-            password: options.password.as_ref().map(|password| password.to_string()),
-            valid_for: options.valid_for.map(|span| span.as_secs()),
-        };
-        if !access.has(AccessMode::Code) {
-            self.put_access(id, &access.with(AccessMode::Code, true)).await?;
-        }
-        // Nothing of this lets anybody in until the hub knows the code, which comes last: what is interrupted is made anew.
-        self.keep_link(id, Some(&link)).await?;
-        if self.protocol(id)? != Protocol::Pairwise {
-            self.change_policy(id, PolicyChange::Link(Some(link.public_key()))).await?;
-        }
-        let at_hub = self.inner().hub.put_link(id, &new).await?;
-        Ok(LinkInfo { link: Some(link), has_password: at_hub.has_password, expires_at: at_hub.expires_at })
-    }
-
-    /// The join link of a group, if it has one that can be used.
-    ///
-    /// # Errors
-    ///
-    /// What the hub refuses: `action-denied`.
-    pub async fn link(&self, id: ConversationId) -> Result<Option<LinkInfo>> {
-        self.check_group(id)?;
-        let at_hub = match self.inner().hub.link(id).await {
-            Err(error) if error.hub_code() == Some(Code::NoConversationCode) => return Ok(None),
-            answer => answer?,
-        };
-        let own = self.inner().store.read(|r| r.own_link(id))?;
-        let own: Option<JoinLink> = own.and_then(|link| link.parse().ok());
-        Ok(Some(LinkInfo {
-            // Another one was made elsewhere since.
-            link: own.filter(|link| link.public_key().as_slice() == at_hub.public_key.as_ref()),
-            has_password: at_hub.has_password,
-            expires_at: at_hub.expires_at,
-        }))
-    }
-
-    /// Takes the join link of a group back. Who came by it and waits is not let in.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotAllowed`], and what the hub refuses: `action-denied`.
-    pub async fn revoke_link(&self, id: ConversationId) -> Result<()> {
-        self.check_group(id)?;
-        // The hub stops at once, also if the commit does not come through.
-        self.inner().hub.revoke_link(id).await?;
-        if self.protocol(id)? != Protocol::Pairwise {
-            self.change_policy(id, PolicyChange::Link(None)).await?;
-        }
-        self.keep_link(id, None).await
-    }
-
     /// Lets somebody in who asks, unless they are in already, or what they ask is void by now.
     pub(crate) async fn let_in(&self, asking: &Asking) -> Result<()> {
         let Asking { conversation, user, .. } = *asking;
@@ -209,26 +74,6 @@ impl Client {
             }
             done => done,
         }
-    }
-
-    async fn change_policy(&self, id: ConversationId, change: PolicyChange) -> Result<()> {
-        self.ready(id).await?;
-        self.change(id, &Change { policy: Some(change), ..Change::default() }).await
-    }
-
-    async fn put_access(&self, id: ConversationId, access: &Access) -> Result<()> {
-        let update = AccessUpdate { access: access.modes().clone(), access_roles: access.roles().clone() };
-        Ok(self.inner().hub.set_access(id, &update).await?)
-    }
-
-    async fn keep_link(&self, id: ConversationId, link: Option<&JoinLink>) -> Result<()> {
-        let text = link.map(|link| Zeroizing::new(link.to_string()));
-        let mut tx = self.inner().session.new_transaction().await?;
-        tx.store_write(move |w| match &text {
-            Some(text) => w.put_own_link(id, text),
-            None => w.remove_own_link(id),
-        })?;
-        Ok(tx.finish().await?)
     }
 }
 

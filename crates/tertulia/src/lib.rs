@@ -29,6 +29,7 @@
 //! Every call can be interrupted at any point, by a lost connection or the end of the process, and can be made again. Errors
 //! have a stable [code](Error::code) and a [kind](Error::kind) that says who can do something about it.
 
+mod access;
 mod account;
 mod apply;
 mod builder;
@@ -61,10 +62,11 @@ mod team;
 mod todo;
 mod typing;
 
+pub use access::{LinkInfo, LinkOptions};
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{Error, ErrorKind, Result};
-pub use joining::{JoinRequest, Joined, LinkInfo, LinkOptions, LinkPreview};
+pub use joining::{JoinRequest, Joined, LinkPreview};
 pub use membership::GroupOptions;
 pub use model::{
     Channel, ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,

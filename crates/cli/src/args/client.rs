@@ -11,6 +11,8 @@ use tertulia::{
 };
 use url::Url;
 
+use super::link::AccessArgs;
+
 /// `signup`.
 #[derive(Args)]
 pub(crate) struct SignUpArgs {
@@ -204,6 +206,15 @@ pub(crate) enum GroupCommand {
         #[command(flatten)]
         offline: OfflineArg,
     },
+    /// Show or change who is admitted to a group, and in which ways
+    Access {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        #[command(flatten)]
+        access: AccessArgs,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
     /// Begin a group's encryption anew, when its devices cannot go on: same members, new keys
     ///
     /// The last resort of an admin, or of either person in a 1:1. Everybody's devices join the new MLS group without being
@@ -283,6 +294,7 @@ impl GroupCommand {
             | Self::Adders { conversation, .. }
             | Self::Timer { conversation, .. }
             | Self::Receipts { conversation, .. }
+            | Self::Access { conversation, .. }
             | Self::Trust { conversation, .. }
             | Self::Members { conversation, .. } => Some(&conversation.target),
         }

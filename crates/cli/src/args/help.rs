@@ -96,6 +96,7 @@ Examples:
   tertulia group leave Thursday --successor @bob
   tertulia group timer Thursday 7d
   tertulia group receipts Thursday on
+  tertulia group access Thursday --modes invite,code
   tertulia group create Friday --protocol pairwise @bob
   tertulia group migrate Friday";
 
@@ -118,6 +119,24 @@ Examples:
 
 What you mute, archive or hide, your other devices are told, encrypted; the
 hub and the others in the conversation are not.";
+pub(super) const LINK: &str = "\
+Examples:
+  tertulia link create Thursday
+  tertulia link create Thursday --password --expires 12h
+  tertulia link show Thursday
+  tertulia link revoke Thursday
+
+A group has one link. With --password it is asked for without echo, unless
+TERTULIA_LINK_PASSWORD has it or --password-stdin is given.";
+
+pub(super) const JOIN: &str = "\
+Examples:
+  tertulia join 'https://hub.example/join#…'
+  tertulia join 'https://hub.example/join#…' --password
+  tertulia join                       # what you wait for
+  tertulia join ID --cancel
+
+The link is a secret: quote it, for a shell takes # for a comment.";
 
 pub(super) const SUB: &str = "\
 Examples:
@@ -164,7 +183,10 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
     ("Teams", &["team", "role"]),
-    ("Conversations", &["list", "send", "read", "group", "channel", "mute", "archive", "hide", "sub"]),
+    (
+        "Conversations",
+        &["list", "send", "read", "group", "channel", "link", "join", "mute", "archive", "hide", "sub"],
+    ),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),
 ];

@@ -1,10 +1,12 @@
 //! The arguments of `tertulia serve`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser, value_parser};
 use tertulia::Domain;
+
+use super::link::span;
 
 /// `serve`.
 ///
@@ -77,6 +79,28 @@ pub(crate) struct ServeArgs {
         value_parser = value_parser!(u64).range(0..=720)
     )]
     pub(crate) guest_hours: u64,
+
+    /// For how long a join link can be used whose maker says nothing, such as 7d
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "7d",
+        value_parser = span,
+        env = "TERTULIA_LINK_EXPIRES",
+        hide_env_values = true
+    )]
+    pub(crate) link_expires: Duration,
+
+    /// Longest time for which a join link can be used
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "365d",
+        value_parser = span,
+        env = "TERTULIA_LINK_LONGEST",
+        hide_env_values = true
+    )]
+    pub(crate) link_longest: Duration,
 
     /// Form of the log on standard error
     #[arg(

@@ -92,6 +92,10 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
             let (client, id) = find(session, conversation, offline).await?;
             watched("Changing the receipts", client.set_receipt_mode(id, *mode)).await?
         }
+        GroupCommand::Access { conversation, access, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            return super::link::access(session, &client, id, access).await;
+        }
         GroupCommand::Trust { conversation, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
             watched("Joining again", client.trust(id)).await?;

@@ -31,6 +31,8 @@ pub(super) async fn serve(args: &ServeArgs) -> Result<(), CliError> {
     config.behind_proxy = args.behind_proxy;
     config.limits.database_bytes = args.max_storage.map(|size| size.as_u64());
     config.guest_lifetime = (args.guest_hours > 0).then(|| Duration::from_hours(args.guest_hours));
+    config.limits.link_validity = args.link_expires.min(args.link_longest);
+    config.limits.longest_link_validity = args.link_longest;
     let server = Server::bind(config).await?;
 
     let address = format!("{scheme}://{}", server.local_addr());

@@ -1,7 +1,7 @@
 use tertulia::Handle;
 
 use crate::{
-    args::{Command, GroupCommand, SubCommand},
+    args::{Command, GroupCommand, JoinArgs, SubCommand},
     output::{text::one_line, view::address},
 };
 
@@ -97,6 +97,32 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("no-secret", Command::SignUp(_) | Command::LogIn(_) | Command::Device(_) | Command::Account(_)) => {
             "TERTULIA_PASSWORD or a line of standard input with `--password-stdin` gives the password".into()
         }
+        ("no-conversation-code", _) => {
+            "links expire and are revoked; ask for a new one, and look whether all of it was copied".into()
+        }
+        ("invalid-conversation-password", Command::Join(JoinArgs { password, .. }))
+            if !password.password && !password.password_stdin =>
+        {
+            "this link has a password: `--password` asks for it".into()
+        }
+        ("invalid-conversation-password", _) => "is it spelled right? Who gave you the link knows it".into(),
+        ("not-admitted", Command::Join(_)) => {
+            "who manages the group says who is admitted: `tertulia group access`".into()
+        }
+        ("not-admitted", Command::Group(_)) => match target {
+            Some(group) => format!("`tertulia group access {group}` shows and changes who is admitted"),
+            None => return None,
+        },
+        ("no-conversation", Command::Join(_)) => {
+            "by its id one comes only into a group that is open; otherwise it takes a link".into()
+        }
+        ("link-of-other-hub", _) => {
+            "each hub has accounts of its own; `tertulia signup` with another `--home` makes one there".into()
+        }
+        ("invalid-password", Command::Link(_)) => "the password of a link has 8 to 1024 bytes".into(),
+        ("no-secret", Command::Link(_) | Command::Join(_)) => {
+            "TERTULIA_LINK_PASSWORD or a line of standard input with `--password-stdin` gives the password".into()
+        }
         ("last-admin", Command::Group(GroupCommand::Leave { .. })) => {
             "`--successor HANDLE` names the next admin".into()
         }
@@ -146,6 +172,7 @@ fn target(command: &Command) -> Option<&str> {
         Command::Read(args) => Some(&args.target),
         Command::Mute(args) | Command::Archive(args) | Command::Hide(args) => Some(&args.target),
         Command::Group(group) => group.target(),
+        Command::Link(link) => Some(link.target()),
         Command::Sub(sub) => Some(sub.target()),
         _ => None,
     }
@@ -188,6 +215,23 @@ mod tests {
             ("devices-outside", "group migrate Thursday", "`tertulia group migrate Thursday`"),
             ("member-limit", "group add Thursday @bob", "`tertulia group migrate`"),
             ("action-denied", "group rename Thursday-club Friday", "members Thursday-club"),
+            ("action-denied", "link create Thursday", "members Thursday"),
+            ("not-admitted", "group add Thursday @bob", "`tertulia group access Thursday`"),
+            (
+                "no-conversation-code",
+                "join https://h.example/join#01890a5d-ac96-4774-bcce-b302099a8057.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                "ask for a new one",
+            ),
+            (
+                "invalid-conversation-password",
+                "join https://h.example/join#01890a5d-ac96-4774-bcce-b302099a8057.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                "`--password`",
+            ),
+            (
+                "invalid-conversation-password",
+                "join https://h.example/join#01890a5d-ac96-4774-bcce-b302099a8057.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA --password",
+                "spelled right",
+            ),
         ] {
             let command = Cli::parse_from(["tertulia"].into_iter().chain(line.split(' '))).command;
             let hint = hint(code, &command).unwrap_or_default();

@@ -14,9 +14,9 @@ use tertulia::{
 use super::{
     text,
     view::{
-        ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Invitation,
-        Key, Me, Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report, Role, Secret,
-        SubConversation, Team, TeamMember, Warning,
+        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported,
+        Invitation, Joining, Key, Link, Me, Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report,
+        Role, Secret, SubConversation, Team, TeamMember, Warning,
     },
 };
 
@@ -317,6 +317,45 @@ pub(crate) fn sub_conversation(sub: &SubConversation) -> String {
     }
 }
 
+/// The link alone in a line of its own, to be copied.
+pub(crate) fn links(links: &[Link], page: &Page) -> String {
+    let Some(link) = links.first() else {
+        return "There is no link. `tertulia link create CONVERSATION` makes one.\n".to_owned();
+    };
+    let until = minute(link.expires_at, page);
+    let password = if link.has_password { " and knows the password" } else { "" };
+    match &link.secret {
+        Some(secret) => {
+            let secret = text::one_line(&secret.0);
+            format!("Until {until}, whoever has this{password} can come in:\n{secret}\n")
+        }
+        None => format!(
+            "There is a link until {until}, made in another home. `tertulia link create` replaces it.\n"
+        ),
+    }
+}
+
+pub(crate) fn joinings(joinings: &[Joining], page: &Page) -> String {
+    if joinings.is_empty() {
+        return "You wait for nothing.\n".to_owned();
+    }
+    joinings.iter().fold(String::new(), |mut out, joining| {
+        let since = minute(joining.asked_at, page);
+        let _ = writeln!(
+            out,
+            "Asked {since}. A member lets you in as soon as a device of theirs is online.\n{DIM}{}{DIM:#}",
+            joining.conversation
+        );
+        out
+    })
+}
+
+pub(crate) fn access(access: &Access) -> String {
+    let modes: Vec<_> = access.modes.iter().map(|mode| mode.as_str()).collect();
+    let roles: Vec<_> = access.roles.iter().map(|role| role.as_str()).collect();
+    fields(&[("modes", modes.join(" ")), ("roles", roles.join(" "))])
+}
+
 pub(crate) fn secret(secret: &Secret) -> String {
     format!("{}\n", secret.key())
 }
@@ -535,6 +574,12 @@ mod tests {
             roles(&samples::roles(), &PAGE),
             channels(&samples::channels(), &PAGE),
             channels(&[], &PAGE),
+            links(&samples::links()[..1], &PAGE),
+            links(&samples::links()[1..], &PAGE),
+            links(&[], &PAGE),
+            joinings(&[samples::joining()], &PAGE),
+            joinings(&[], &PAGE),
+            access(&samples::access()),
         ];
         insta::assert_snapshot!(plain(&all.join("\n")));
     }

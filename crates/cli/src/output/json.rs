@@ -126,6 +126,12 @@ mod tests {
     }
 
     #[test]
+    fn a_link_a_request_and_who_is_admitted() {
+        let links: String = samples::links().iter().map(line).collect();
+        insta::assert_snapshot!([links, line(&samples::joining()), line(&samples::access())].concat());
+    }
+
+    #[test]
     fn a_text_comes_back_whole_and_does_nothing_to_a_terminal() {
         let text = "a\nb\t\"c\"\\ \u{1b}[31m \u{9b}31m \u{7f} \u{202e} \u{e0041} é ☕";
         let printed = line(&text);

@@ -9,9 +9,9 @@ use tertulia::{
 use url::Url;
 
 use super::view::{
-    ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Invitation, Key,
-    Me, Member, Message, Moment, OwnFlag, Profile, Receipt, Rekeyed, RemovedDevice, Report, Role, Team,
-    TeamMember, Warning, address,
+    Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Invitation,
+    Joining, Key, Link, LinkSecret, Me, Member, Message, Moment, OwnFlag, Profile, Receipt, Rekeyed,
+    RemovedDevice, Report, Role, Team, TeamMember, Warning, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -263,4 +263,22 @@ pub(crate) fn channels() -> Vec<Channel> {
             joined,
         })
         .into()
+}
+
+pub(crate) fn links() -> [Link; 2] {
+    let text = format!("https://hub.example/join#{}.{}", conversation_id(1), "x".repeat(43));
+    [Some(LinkSecret(text.into())), None].map(|secret| Link {
+        conversation: conversation_id(1),
+        has_password: secret.is_some(),
+        secret,
+        expires_at: Moment::from_millis(EVENING),
+    })
+}
+
+pub(crate) fn joining() -> Joining {
+    Joining { conversation: conversation_id(1), joined: false, asked_at: Moment::from_millis(EVENING) }
+}
+
+pub(crate) fn access() -> Access {
+    Access::new(conversation_id(1), &tertulia::Access::of_new(true))
 }

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
-    AccountKind, ActionSet, AddPermission, ConnectionStatus, ConversationId, ConversationName,
-    ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, MessageTimer, Protocol, ReceiptMode,
-    ReceiptStatus, RoleName, TeamId, TeamRole, UserId,
+    AccessMode, AccessRole, AccountKind, ActionSet, AddPermission, ConnectionStatus, ConversationId,
+    ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, MessageTimer,
+    Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 use zeroize::Zeroizing;
@@ -337,7 +337,70 @@ impl SubConversation {
     }
 }
 
-/// What `sub key` answers: the one place where a secret is printed, because it was asked for.
+/// What `link create` and `link show` answer; after `link revoke` there is none.
+#[derive(Serialize)]
+pub(crate) struct Link {
+    pub(crate) conversation: ConversationId,
+    /// None if it was made in another home.
+    #[serde(rename = "link")]
+    pub(crate) secret: Option<LinkSecret>,
+    pub(crate) has_password: bool,
+    pub(crate) expires_at: Moment,
+}
+
+/// A link as text, which is a secret. It is printed because it was asked for.
+pub(crate) struct LinkSecret(pub(crate) Zeroizing<String>);
+
+impl Serialize for LinkSecret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Link {
+    pub(crate) fn new(conversation: ConversationId, info: tertulia::LinkInfo) -> Self {
+        Self {
+            conversation,
+            secret: info.link.map(|link| LinkSecret(Zeroizing::new(link.to_string()))),
+            has_password: info.has_password,
+            expires_at: Moment::from_millis(info.expires_at),
+        }
+    }
+}
+
+/// A line of `join`: what the user waits for.
+#[derive(Serialize)]
+pub(crate) struct Joining {
+    pub(crate) conversation: ConversationId,
+    pub(crate) joined: bool,
+    pub(crate) asked_at: Moment,
+}
+
+impl From<tertulia::JoinRequest> for Joining {
+    fn from(request: tertulia::JoinRequest) -> Self {
+        let asked_at = Moment::from_millis(request.asked_at);
+        Self { conversation: request.conversation, joined: false, asked_at }
+    }
+}
+
+/// What `group access` answers.
+#[derive(Serialize)]
+pub(crate) struct Access {
+    pub(crate) conversation: ConversationId,
+    #[serde(rename = "access")]
+    pub(crate) modes: Vec<AccessMode>,
+    #[serde(rename = "access_roles")]
+    pub(crate) roles: Vec<AccessRole>,
+}
+
+impl Access {
+    pub(crate) fn new(conversation: ConversationId, access: &tertulia::Access) -> Self {
+        let (modes, roles) = (access.modes().iter().copied(), access.roles().iter().copied());
+        Self { conversation, modes: modes.collect(), roles: roles.collect() }
+    }
+}
+
+/// What `sub key` answers: a secret is printed, because it was asked for.
 #[derive(Serialize)]
 pub(crate) struct Secret {
     conversation: ConversationId,

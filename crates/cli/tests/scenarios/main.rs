@@ -16,6 +16,7 @@ mod follow;
 mod groups;
 mod guests;
 mod homes;
+mod joining;
 mod offline;
 mod refusals;
 mod secrecy;

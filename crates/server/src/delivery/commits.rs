@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    access, check_may_send, joins,
+    access, admission, check_may_send, joins,
     membership::{announce_role, check_member_limit, propose_removals},
     pairwise::wrong_protocol,
     policy::{self, NewRole},
@@ -203,7 +203,7 @@ fn check_arriving(
         }
     }
     let before = policy::before(valid)?;
-    let invited = joins::not_asking(tx, (sent.conversation, access), before.as_ref(), &joined)?;
+    let invited = admission::not_asking(tx, (sent.conversation, access), before.as_ref(), &joined)?;
     if !invited.is_empty() {
         accounts::kind(tx, actor)?.check(AccountAction::AddOthers)?;
     }

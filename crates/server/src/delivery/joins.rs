@@ -1,4 +1,4 @@
-//! Who is admitted to a conversation, and coming in without being invited.
+//! Join links, and coming in without being invited.
 //!
 //! Where there is an MLS group the hub lets nobody in: it finds somebody fit and tells the members, one of whom adds them by a
 //! commit. What the members go by is the join link's key and the flag `open` in the group's policy; the hub's own record of
@@ -6,13 +6,14 @@
 
 use super::{
     access,
-    membership::{check_member_limit, take_out},
+    admission::{announce, class_of},
+    membership::check_member_limit,
 };
 use crate::{
     error::ApiError,
     mls::{Observer, Rejection},
     storage::{
-        WriteTx, accounts, conversations, groups,
+        WriteTx, conversations, groups,
         joins::{self, Request, StoredLink},
         log::{self, Entry, Extra, Kind},
         teams,
@@ -27,118 +28,14 @@ use tertulia_api::{
     policy::decode,
 };
 use tertulia_domain::{
-    ConversationId, Domain, Protocol, RoleName, TeamId, UserId,
-    access::{Access, AccessMode, AccessRole, check_ask, check_change_access},
+    ConversationId, Domain, Protocol, RoleName, UserId,
+    access::{AccessMode, check_ask, check_change_access},
     permission::PermissionError,
-    policy::{AddPermission, JoinProof, Policy},
-    role::Action,
+    policy::{JoinProof, Policy},
 };
 
-/// The class that a user is of, to a conversation of this team or of none.
-pub(super) fn class_of(
-    connection: &Connection,
-    team: Option<TeamId>,
-    user: UserId,
-) -> Result<AccessRole, ApiError> {
-    let own = teams::of(connection, user)?.map(|(own, _)| own);
-    Ok(AccessRole::of(accounts::kind(connection, user)?, team.is_some() && own == team))
-}
-
-/// Whether a conversation admits these users, who are to be added by a member.
-pub(super) fn check_invited(
-    connection: &Connection,
-    conversation: ConversationId,
-    users: impl IntoIterator<Item = UserId>,
-) -> Result<(), ApiError> {
-    let admitted = joins::access(connection, conversation)?;
-    let team = teams::of_conversation(connection, conversation)?;
-    for user in users {
-        admitted.check(AccessMode::Invite, class_of(connection, team, user)?)?;
-    }
-    Ok(())
-}
-
-/// Of users whom a commit adds, those who do not come by a request of their own. They have to be admitted, and the committer's
-/// role to allow it.
-pub(super) fn not_asking(
-    connection: &Connection,
-    (conversation, member): (ConversationId, &conversations::Access),
-    before: Option<&Policy>,
-    users: &[UserId],
-) -> Result<Vec<UserId>, ApiError> {
-    let admitted = joins::access(connection, conversation)?;
-    let team = teams::of_conversation(connection, conversation)?;
-    let everybody_adds = before.is_some_and(|policy| policy.add_permission() == AddPermission::Everyone);
-    let mut invited = Vec::new();
-    for &user in users {
-        let class = class_of(connection, team, user)?;
-        if let Some(request) = joins::request(connection, conversation, user)? {
-            admitted.check(request.mode(), class)?;
-            continue;
-        }
-        // Where the policy lets everybody in who asks, or who has the link, the user has to have asked.
-        if !member.role.allows(Action::AddMember) && !everybody_adds {
-            return Err(PermissionError::ActionDenied { action: Action::AddMember }.into());
-        }
-        admitted.check(AccessMode::Invite, class)?;
-        invited.push(user);
-    }
-    Ok(invited)
-}
-
-/// Changes who is admitted, removes the members who no longer are, and takes back what lets in who is not. Doing so again changes
-/// nothing.
-pub(crate) fn change_access(
-    tx: &WriteTx<'_>,
-    observer: &Observer,
-    conversation: ConversationId,
-    actor: UserDevice,
-    wanted: &Access,
-    now: i64,
-) -> Result<(), ApiError> {
-    let own = access(tx, conversation, actor.user)?;
-    check_change_access(Some(&own.membership()))?;
-    let present = joins::access(tx, conversation)?;
-    if own.protocol.has_group() && wanted.has(AccessMode::Link) != present.has(AccessMode::Link) {
-        let detail = "Whether everybody who asks is let in stands in the conversation's MLS group, and is changed by a commit.";
-        return Err(ApiError::new(Code::InvalidOperation, detail));
-    }
-    let team = teams::of_conversation(tx, conversation)?;
-    let mut members = Vec::new();
-    for (user, role) in conversations::role_names(tx, conversation)? {
-        members.push((user, class_of(tx, team, user)?, role == RoleName::ADMIN));
-    }
-    let gone = wanted.narrowed(&members, actor.user)?;
-    if *wanted != present {
-        joins::set_access(tx, conversation, wanted)?;
-        announce(tx, conversation, Some(actor), wanted, now)?;
-    }
-    if !wanted.has(AccessMode::Code) {
-        joins::delete_link(tx, conversation)?;
-    }
-    end_requests(tx, conversation, |request| {
-        Ok(wanted.check(request.mode(), class_of(tx, team, request.user)?).is_err())
-    })?;
-    for user in gone {
-        take_out(tx, observer, (conversation, own.kind, own.epoch), user, now)?;
-    }
-    Ok(())
-}
-
-fn announce(
-    tx: &WriteTx<'_>,
-    conversation: ConversationId,
-    actor: Option<UserDevice>,
-    access: &Access,
-    now: i64,
-) -> Result<(), ApiError> {
-    let extra = Extra::Access { access: access.modes().clone(), access_roles: access.roles().clone() };
-    let entry = Entry { sender: actor, sent_at: now, extra: Some(extra), ..Entry::default() };
-    log::append(tx, conversation, Kind::Access, &entry).map(drop)
-}
-
 /// Ends the requests of which this says so.
-fn end_requests(
+pub(super) fn end_requests(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     is_void: impl Fn(&Request) -> Result<bool, ApiError>,
@@ -176,6 +73,21 @@ pub(super) fn follow_policy(
     })
 }
 
+/// Whether the user may give the conversation a link. Asked before its password is hashed, which is the costly part.
+pub(crate) fn check_may_link(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<(), ApiError> {
+    let own = access(connection, conversation, user)?;
+    check_change_access(Some(&own.membership()))?;
+    if joins::access(connection, conversation)?.has(AccessMode::Code) {
+        Ok(())
+    } else {
+        Err(PermissionError::NotAdmitted.into())
+    }
+}
+
 /// Gives a conversation a link in the place of the one that it has.
 pub(crate) fn put_link(
     tx: &WriteTx<'_>,
@@ -185,12 +97,8 @@ pub(crate) fn put_link(
     link: &StoredLink,
 ) -> Result<Link, ApiError> {
     let conversation = link.conversation;
-    let own = access(tx, conversation, actor.user)?;
-    check_change_access(Some(&own.membership()))?;
-    if !joins::access(tx, conversation)?.has(AccessMode::Code) {
-        return Err(PermissionError::NotAdmitted.into());
-    }
-    if own.protocol.has_group() {
+    check_may_link(tx, conversation, actor.user)?;
+    if access(tx, conversation, actor.user)?.protocol.has_group() {
         let snapshot = groups::snapshot(tx, conversation)?;
         let policy = snapshot.map(|snapshot| observer.policy_of(&snapshot)).transpose()?.flatten();
         let policy = policy.map(|policy| decode(Some(&policy)).map_err(Rejection::from)).transpose()?;
@@ -253,7 +161,6 @@ pub(crate) fn preview(connection: &Connection, link: &StoredLink) -> Result<Link
 }
 
 /// Who comes in by a link, with what was found out about it before the transaction.
-#[derive(Debug)]
 pub(crate) struct ByLink {
     pub(crate) user: UserId,
     pub(crate) code_hash: [u8; 32],

@@ -1,6 +1,6 @@
 //! Changes of membership and roles that are not commits.
 
-use super::{access, joins, pairwise::wrong_protocol, subconversations, team};
+use super::{access, admission, pairwise::wrong_protocol, subconversations, team};
 use crate::{
     error::ApiError,
     mls::{Observer, proposals::Proposed},
@@ -104,7 +104,7 @@ pub(crate) fn add_members(
             candidates.push(Candidate { user, connected });
         }
     }
-    joins::check_invited(tx, conversation, candidates.iter().map(|candidate| candidate.user))?;
+    admission::check_invited(tx, conversation, candidates.iter().map(|candidate| candidate.user))?;
     permission::check_candidates(candidates.iter().copied())?;
     if candidates.is_empty() {
         return Ok(());

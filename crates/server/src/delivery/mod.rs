@@ -2,6 +2,7 @@
 //! between the handlers, which know HTTP, and the storage, which knows no rules.
 
 pub(crate) mod accounts;
+pub(crate) mod admission;
 pub(crate) mod channels;
 pub(crate) mod commits;
 pub(crate) mod devices;

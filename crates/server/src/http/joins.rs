@@ -5,7 +5,10 @@ use super::{
     extract::{ClientAddress, Json, Path},
 };
 use crate::{
-    delivery::joins::{self, ByLink},
+    delivery::{
+        admission,
+        joins::{self, ByLink},
+    },
     error::{ApiError, sentence},
     state::{AppState, now_ms},
     storage::joins::{StoredLink, link_by_code},
@@ -55,7 +58,7 @@ async fn set_access(
     let (actor, observer) = (auth.address(), Arc::clone(&state.observer));
     state
         .storage
-        .write(move |tx| joins::change_access(tx, &observer, conversation, actor, &wanted, now_ms()))
+        .write(move |tx| admission::change_access(tx, &observer, conversation, actor, &wanted, now_ms()))
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -70,7 +73,7 @@ async fn set_access(
     request_body = NewLink,
     responses((status = 200, description = "The link, as the hub knows it.", body = Link)),
     extensions(("x-problems" = json!([
-        "action-denied", "invalid-operation", "not-admitted", "invalid-password", "no-device", "no-conversation"
+        "action-denied", "invalid-operation", "not-admitted", "invalid-password", "no-device", "no-conversation", "rate-limited"
     ]))),
 )]
 async fn put_link(
@@ -90,8 +93,13 @@ async fn put_link(
         return Err(ApiError::new(Code::BadRequest, detail));
     }
     let expires_at = now.saturating_add(i64::try_from(valid_for.as_millis()).unwrap_or(i64::MAX));
+    let user = auth.user;
+    state.storage.read(move |db| joins::check_may_link(db, conversation, user)).await?;
     let password = match password {
-        Some(password) => Some(state.passwords.hash(password).await?),
+        Some(password) => {
+            state.limiters.joins.take(&user)?;
+            Some(state.passwords.hash(password).await?)
+        }
         None => None,
     };
     let link = StoredLink { conversation, public_key, password, expires_at };

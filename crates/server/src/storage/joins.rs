@@ -19,7 +19,7 @@ pub(crate) struct Entrance {
 }
 
 /// A join link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct StoredLink {
     pub(crate) conversation: ConversationId,
     pub(crate) public_key: LinkKey,

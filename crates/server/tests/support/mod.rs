@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 pub mod hub;
+pub mod joins;
 pub mod mls;
 pub mod open;
 pub mod pairwise;

@@ -1,6 +1,6 @@
 //! Join links, and coming in by them: several members let in at once, several devices come, and links that end.
 
-use crate::support::{Hub, connect, group, handle, read};
+use crate::support::{Hub, LossyNetwork, PASSWORD, connect, group, handle, read};
 use futures::StreamExt as _;
 use std::{pin::pin, time::Duration};
 use tertulia::{
@@ -141,9 +141,8 @@ async fn a_member_who_was_away_lets_in_who_still_waits() {
     while !matches!(events.next().await, Some(Ok(ClientEvent::CaughtUp))) {}
     friends[0].sync().await.expect("syncs");
     let told = loop {
-        match events.next().await.expect("it goes on").expect("it works") {
-            ClientEvent::Joined(joined) => break joined,
-            _ => {}
+        if let ClientEvent::Joined(joined) = events.next().await.expect("it goes on").expect("it works") {
+            break joined;
         }
     };
     assert_eq!(told, *id);
@@ -263,4 +262,34 @@ async fn into_a_pairwise_group_one_comes_at_once_and_migration_ends_its_link() {
     assert_eq!(alice.link(id).await.expect("asks"), None);
     let yves = hub.sign_up("yves").await;
     assert_eq!(yves.join(&link, None).await.expect_err("ended").code(), "no-conversation-code");
+}
+
+#[tokio::test]
+async fn a_link_that_was_made_halfway_lets_nobody_in_and_is_made_anew() {
+    let hub = Hub::start().await;
+    let network = LossyNetwork::before(&hub, "/link").await;
+    let alice = Client::builder(hub.home("alice")).sign_up(&network.url, "alice", PASSWORD).await;
+    let (alice, zoe) = (alice.expect("signs up"), hub.sign_up("zoe").await);
+    let id = group(&alice, "Friday table", &[]).await.id;
+
+    // The request is lost, after the commit.
+    network.lose_requests(true);
+    alice.create_link(id, &LinkOptions::default()).await.expect_err("the hub does not hear of it");
+    network.lose_requests(false);
+    assert_eq!(alice.link(id).await.expect("asks"), None);
+    // Its answer is: the link is there, and known.
+    network.lose(1);
+    alice.create_link(id, &LinkOptions::default()).await.expect_err("nobody says so");
+    assert!(network.has_lost_all());
+    let link = alice.link(id).await.expect("asks").expect("there").link.expect("it was made here");
+    zoe.join(&link, None).await.expect("asks");
+    alice.sync().await.expect("syncs");
+    zoe.sync().await.expect("syncs");
+    assert_eq!(handles(&zoe, id).await, ["alice", "zoe"]);
+
+    // So it is when it is taken back: what the hub did not hear of is done by trying again.
+    network.lose(1);
+    alice.revoke_link(id).await.expect_err("nobody says so");
+    assert_eq!(alice.link(id).await.expect("asks"), None, "the hub has done it");
+    alice.revoke_link(id).await.expect("takes the key out of the group too");
 }

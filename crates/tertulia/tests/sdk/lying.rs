@@ -2,7 +2,7 @@
 //! or notices it, and says so.
 
 use crate::{
-    lying_hub::{LyingHub, external_commit},
+    lying_hub::{LyingHub, external_commit, made_up_group},
     support::{Hub, PASSWORD, connect, group, handle, read, texts},
 };
 use futures::StreamExt as _;
@@ -16,8 +16,9 @@ use tertulia::{
 use tertulia_api::{
     Base64, UserDevice,
     event::{Event, EventBody, LogEntry},
+    policy::encode,
 };
-use tertulia_domain::{DeviceId, UserId};
+use tertulia_domain::{DeviceId, GroupId, Role, UserId, policy::Policy};
 
 /// Alice with an honest hub, Bob with one that lies to him, and a group of both.
 struct Setting {
@@ -310,4 +311,58 @@ async fn a_proof_that_is_true_is_of_no_use_to_a_hub_that_adds_by_itself() {
     liar.say_once(intrusion);
     bob.sync().await.expect("syncs");
     assert!(matches!(setting.suspicions().await.last(), Some(Suspicion::ForbiddenCommit { .. })));
+}
+
+#[tokio::test]
+async fn a_group_that_the_hub_begins_anew_with_roles_of_its_own_is_refused() {
+    type Forgery = fn(Policy, UserId) -> Policy;
+    let forgeries: [(&str, Forgery); 5] = [
+        ("nothing is forged, for comparison", |policy, _| policy),
+        ("whoever begins it was no member", |policy, _| policy),
+        ("a member is admin who was none", |policy, bob| policy.with_role(bob, &Role::ADMIN)),
+        ("it has a join link that it did not have", |policy, _| policy.with_link(Some([1; 32]))),
+        ("it is open to all who ask", |policy, _| policy.with_open(true)),
+    ];
+    for (what, forge) in forgeries {
+        let setting = Setting::new().await;
+        let Setting { hub, liar, alice, bob, table, .. } = &setting;
+        // The one who begins it: a device that the hub makes up, of nobody or of Alice.
+        let by = if what.starts_with("whoever") { mallory().user } else { alice.me().user };
+        let identity = format!("{by}:{}@{}", mallory().device, bob.me().domain);
+        let policy = Policy::new(table.id, table.kind, by).expect("a group has one");
+        let policy = forge(policy.with_members([bob.me().user], &Role::MEMBER), bob.me().user);
+        let group_id = GroupId::first(table.id).after_reset().to_bytes();
+        let (commit, welcome) = made_up_group(
+            &hub.home("mallory"),
+            &group_id.as_slice().into(),
+            &identity,
+            encode(&policy),
+            &hub.key_package(bob.me().user),
+        )
+        .await;
+        let sender = Some(UserDevice { user: by, device: mallory().device });
+        let reset = LogEntry { sender, ..setting.entry(table.id) };
+        let entry = LogEntry { sequence: reset.sequence + 1, ..reset.clone() };
+        liar.say_all_once(vec![
+            event(EventBody::GroupReset { entry: reset, group_id: Base64(group_id) }),
+            event(EventBody::Commit {
+                entry,
+                epoch: 1,
+                commit: Base64(commit),
+                welcome: Some(Base64(welcome)),
+                message: None,
+            }),
+        ]);
+        bob.sync().await.expect("syncs");
+        let noticed = setting.suspicions().await;
+        let is_refused = matches!(noticed.last(), Some(Suspicion::ForbiddenGroup { .. }));
+        if what.starts_with("nothing") {
+            // A device that the hub makes up for a member can do that: it is one of the things that a hub can do.
+            assert!(!is_refused && bob.epoch(table.id).await.expect("in it") == 1, "{noticed:?}");
+            continue;
+        }
+        assert!(is_refused, "{what}: {noticed:?}");
+        let refused = bob.send(table.id, "who is there?").await.expect_err("he keeps out");
+        assert_eq!((refused.code(), refused.kind()), ("distrusted", ErrorKind::Peer), "{what}");
+    }
 }

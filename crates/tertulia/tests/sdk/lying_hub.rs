@@ -14,8 +14,8 @@ use std::{
 };
 use tertulia_api::event::{Event, EventPage};
 use tertulia_mls::{
-    Ciphersuite, ClientId, CommitOutcome, ConversationId, Credential, MlsCommitBundle, MlsTransport, Session,
-    SessionConfig, VerifiableGroupInfo,
+    Ciphersuite, ClientId, CommitOptions, CommitOutcome, ConversationId, Credential, KeyPackage,
+    MlsCommitBundle, MlsConversationConfiguration, MlsTransport, Session, SessionConfig, VerifiableGroupInfo,
 };
 use tertulia_store::{KeySource, Store};
 use tokio::net::TcpListener;
@@ -56,6 +56,11 @@ impl LyingHub {
     pub(crate) fn say_once(&self, event: Event) {
         let mut event = Some(event);
         self.change_events(move |events| events.extend(event.take()));
+    }
+
+    /// Adds these events at the end of the next page.
+    pub(crate) fn say_all_once(&self, mut said: Vec<Event>) {
+        self.change_events(move |events| events.append(&mut said));
     }
 
     /// Serves this group info, whatever is asked for.
@@ -132,6 +137,43 @@ pub(crate) async fn external_commit(home: &Path, group_info: &[u8], identity: &s
     let group_info = VerifiableGroupInfo::from_bytes(group_info).expect("a group info");
     tx.join_by_external_commit(group_info, &credential).await.expect("joins");
     caught.0.lock().expect("nobody panics").take().expect("it was sent")
+}
+
+/// The first commit of a group of this id and with these data, which a device of this identity begins whose program asks nobody;
+/// and the Welcome of who has the key package.
+pub(crate) async fn made_up_group(
+    home: &Path,
+    group: &ConversationId,
+    identity: &str,
+    data: Vec<u8>,
+    key_package: &[u8],
+) -> (Vec<u8>, Vec<u8>) {
+    let store = Store::create(home, &KeySource::File).expect("a new home");
+    let caught = Arc::<CatchBundle>::default();
+    let session = Session::open(store, caught.clone(), SessionConfig::default()).expect("opens");
+    let mut tx = session.new_transaction().await.expect("free");
+    let credential = Credential::basic(ClientId::from(identity.to_owned()), Ciphersuite::default());
+    let credential = tx.add_credential(credential.expect("a credential")).expect("new");
+    let configuration =
+        MlsConversationConfiguration { group_data: Some(data), ..MlsConversationConfiguration::default() };
+    tx.new_conversation(group, &credential, configuration).expect("a group");
+    let key_package = KeyPackage::from_bytes(key_package).expect("a key package");
+    let mut guard = tx.conversation(group).await.expect("there");
+    guard.change_members(vec![key_package], &[], CommitOptions::default()).await.expect("adds");
+    let bundle = caught.0.lock().expect("nobody panics").take().expect("it was sent");
+    (bundle.commit, bundle.welcome.expect("it adds somebody"))
+}
+
+/// Takes every commit bundle, and keeps it.
+#[derive(Default)]
+struct CatchBundle(Mutex<Option<MlsCommitBundle>>);
+
+#[async_trait::async_trait]
+impl MlsTransport for CatchBundle {
+    async fn send_commit_bundle(&self, _: &ConversationId, bundle: MlsCommitBundle) -> CommitOutcome {
+        *self.0.lock().expect("nobody panics") = Some(bundle);
+        CommitOutcome::Accepted
+    }
 }
 
 /// Takes every commit, and keeps it.

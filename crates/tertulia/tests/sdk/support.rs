@@ -8,7 +8,7 @@ use std::{
     },
 };
 use tempfile::TempDir;
-use tertulia::{Client, Conversation, ConversationId, Handle, MessageQuery};
+use tertulia::{Client, Conversation, ConversationId, Handle, MessageQuery, UserId};
 use tertulia_server::{Server, ServerConfig};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -73,6 +73,14 @@ impl Hub {
             rusqlite::Connection::open(self.dir.path().join("hub/hub.db")).expect("the hub's database");
         let sql = "SELECT group_info FROM groups WHERE conversation = ?1";
         database.query_row(sql, [conversation.as_bytes()], |row| row.get(0)).expect("it has a group")
+    }
+
+    /// A key package of a user's that the hub could hand out.
+    pub(crate) fn key_package(&self, user: UserId) -> Vec<u8> {
+        let database =
+            rusqlite::Connection::open(self.dir.path().join("hub/hub.db")).expect("the hub's database");
+        let sql = "SELECT key_package FROM key_packages WHERE user = ?1";
+        database.query_row(sql, [user.as_bytes()], |row| row.get(0)).expect("it has some")
     }
 
     pub(crate) fn home(&self, name: &str) -> PathBuf {
