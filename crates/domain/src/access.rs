@@ -121,13 +121,11 @@ impl Access {
         }
     }
 
-    /// What a new conversation has: members add people, and nobody else comes in. A guest in a team's conversation, and a
-    /// service anywhere, has to be let in expressly.
+    /// What a new conversation has: members add people, and nobody else comes in. A guest or a service in a team's
+    /// conversation has to be let in expressly.
     pub fn of_new(in_team: bool) -> Self {
-        let mut roles = BTreeSet::from([AccessRole::TeamMember, AccessRole::NonTeamMember]);
-        if !in_team {
-            roles.insert(AccessRole::Guest);
-        }
+        let persons = [AccessRole::TeamMember, AccessRole::NonTeamMember];
+        let roles = if in_team { persons.into() } else { AccessRole::ALL.iter().copied().collect() };
         Self { modes: BTreeSet::from([AccessMode::Invite]), roles }
     }
 

@@ -76,7 +76,7 @@ fn an_access_is_its_numbers() {
             }
         }
     }
-    assert_eq!(Access::of_new(false).bits(), (0b0010, 0b0111));
+    assert_eq!(Access::of_new(false).bits(), (0b0010, 0b1111));
     assert_eq!(Access::of_new(true).bits(), (0b0010, 0b0011));
     assert_eq!(Access::from_bits(Access::of_new(true).bits()), Some(Access::of_new(true)));
     assert_eq!(Access::from_bits((0b1_0010, 1)), None, "a bit that stands for nothing");

@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use support::{
     hub::{Hub, Person, connect, types},
-    joins::{PERSONS, path, set_access, users},
+    joins::{EVERYBODY, PERSONS, path, set_access, users},
     mls::{self, commit, commit_policy, policy_in},
 };
 use tertulia_api::{
@@ -29,7 +29,7 @@ async fn a_new_conversation_is_by_invitation_and_says_so() {
     let (id, _) = alice.new_group().await;
     let shown = alice.conversation(id).await;
     assert_eq!(shown.access, [AccessMode::Invite].into());
-    assert_eq!(shown.access_roles, PERSONS.into());
+    assert_eq!(shown.access_roles, EVERYBODY.into());
     alice.post("/v1/team", &json!({ "name": "Friends" })).await.done::<Team>();
     let new = NewConversation { team: true, ..NewConversation::new(ConversationId::random()) };
     let in_team: Conversation = alice.post("/v1/conversations", &new).await.done();

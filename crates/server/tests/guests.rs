@@ -327,11 +327,14 @@ async fn a_service_says_so_and_is_otherwise_as_a_person() {
 
     connect(&alice, &clock).await;
     let (group, mut at_alice) = alice.new_group().await;
+    let path = format!("/v1/conversations/{group}/access");
+    let persons = json!({ "access": ["invite"], "access_roles": ["non_team_member"] });
+    alice.put(&path, &persons).await.empty();
     let bundle = commit(&mut at_alice, &alice.claim(&[clock.user]).await, &[]);
     alice.commit(group, &bundle).await.refused(Code::NotAdmitted);
     at_alice.clear_pending_commit();
     let access = json!({ "access": ["invite"], "access_roles": ["non_team_member", "service"] });
-    alice.put(&format!("/v1/conversations/{group}/access"), &access).await.empty();
+    alice.put(&path, &access).await.empty();
     alice.add(group, &mut at_alice, &[clock.user]).await;
     assert_eq!(alice.conversation(group).await.members[1].kind, AccountKind::Service);
     let joined = clock.events().await.into_iter().find_map(|event| match event.body {

@@ -18,7 +18,7 @@ use tertulia_api::{
     join_link::JoinLink,
 };
 use tertulia_domain::{
-    ConversationId, Handshake, Protocol, Role, RoleName, UserId,
+    ConversationId, Protocol, Role, RoleName, UserId,
     access::{AccessMode, AccessRole},
 };
 use tertulia_server::{Limits, Rate};
@@ -409,12 +409,7 @@ async fn into_a_mixed_conversation_one_is_let_in_by_commit() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
     let id = ConversationId::random();
-    let new = NewConversation {
-        conversation: id,
-        protocol: Protocol::Pairwise,
-        team: false,
-        handshake: Handshake::default(),
-    };
+    let new = NewConversation { protocol: Protocol::Pairwise, ..NewConversation::new(id) };
     alice.post("/v1/conversations", &new).await.done::<Conversation>();
     set_access(&alice, id, &[AccessMode::Code], &PERSONS).await.empty();
     let old = JoinLink::new(hub.base.parse().unwrap(), id);

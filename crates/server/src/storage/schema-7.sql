@@ -3,8 +3,8 @@
 -- Bit n stands for the nth mode and the nth role of the domain. Until now members were added by members, and nobody came in
 -- otherwise.
 ALTER TABLE conversations ADD COLUMN access       INTEGER NOT NULL DEFAULT 2; -- invite
-ALTER TABLE conversations ADD COLUMN access_roles INTEGER NOT NULL DEFAULT 7; -- everybody but services
-UPDATE conversations SET access_roles = 3 WHERE team IS NOT NULL; -- neither guests
+ALTER TABLE conversations ADD COLUMN access_roles INTEGER NOT NULL DEFAULT 15; -- everybody
+UPDATE conversations SET access_roles = 3 WHERE team IS NOT NULL; -- persons
 
 CREATE TABLE join_links (
     conversation BLOB    PRIMARY KEY REFERENCES conversations (id),

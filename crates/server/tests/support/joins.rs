@@ -21,8 +21,11 @@ pub async fn set_access(
     person.put(&path(id, "access"), &json!({ "access": modes, "access_roles": roles })).await
 }
 
-/// Persons alone, as where there is no team.
+/// Persons alone.
 pub const PERSONS: [AccessRole; 3] = [AccessRole::TeamMember, AccessRole::NonTeamMember, AccessRole::Guest];
+/// Who is admitted to a new conversation of no team.
+pub const EVERYBODY: [AccessRole; 4] =
+    [AccessRole::TeamMember, AccessRole::NonTeamMember, AccessRole::Guest, AccessRole::Service];
 
 pub fn users(conversation: &Conversation) -> Vec<UserId> {
     conversation.members.iter().map(|member| member.user).collect()
