@@ -184,6 +184,11 @@ impl Policy {
         self.members.contains_key(&user)
     }
 
+    /// The first of these users who is not a member.
+    pub fn stranger<'a>(&self, users: impl IntoIterator<Item = &'a UserId>) -> Option<UserId> {
+        users.into_iter().copied().find(|user| !self.has(*user))
+    }
+
     /// The member's role.
     pub fn role_of(&self, user: UserId) -> Option<Role> {
         self.role(self.members.get(&user)?)

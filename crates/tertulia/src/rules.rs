@@ -99,7 +99,7 @@ impl ConversationRules {
             return self.check_pair(&group.conversation, present);
         }
         let policy = policy_of(&group.conversation, group.data.as_deref())?;
-        match present.into_iter().find(|user| !policy.has(*user)) {
+        match policy.stranger(&present) {
             Some(user) => Err(Violation::Unaccounted { user }.into()),
             None => Ok(()),
         }
@@ -134,7 +134,7 @@ impl ConversationRules {
             return self.check_pair(&group_id(parent, 0), present);
         };
         let policy = decode(Some(&policy))?;
-        match present.into_iter().find(|user| !policy.has(*user)) {
+        match policy.stranger(&present) {
             Some(user) => Err(Refusal::ThirdParty(user)),
             None => Ok(()),
         }
