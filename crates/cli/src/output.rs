@@ -84,8 +84,12 @@ impl Output {
         self.one(connection, human::connection)
     }
 
-    pub(crate) fn conversations(self, conversations: &[view::Conversation]) -> Result<(), CliError> {
-        self.all(conversations, |conversations| human::conversations(conversations, &Page::stdout()))
+    pub(crate) fn conversations(
+        self,
+        conversations: &[view::Conversation],
+        has_any: bool,
+    ) -> Result<(), CliError> {
+        self.all(conversations, |conversations| human::conversations(conversations, has_any, &Page::stdout()))
     }
 
     pub(crate) fn conversation(self, conversation: &view::Conversation) -> Result<(), CliError> {

@@ -16,8 +16,9 @@ pub(super) async fn list(session: &mut Session<'_>, args: &ListArgs) -> Result<(
     let is_listed = |conversation: &Conversation| {
         args.all || conversation.hidden.is_none() && conversation.archived.is_some() == args.archived
     };
+    let has_any = !all.is_empty();
     let listed: Vec<_> = all.into_iter().filter(is_listed).map(view::Conversation::from).collect();
-    session.output.conversations(&listed)
+    session.output.conversations(&listed, has_any)
 }
 
 /// `mute`, `archive`, `hide`.

@@ -191,7 +191,11 @@ pub(crate) fn connection(connection: &Connection) -> String {
     }
 }
 
-pub(crate) fn conversations(conversations: &[Conversation], page: &Page) -> String {
+/// `has_any` says whether there are others that were not asked for.
+pub(crate) fn conversations(conversations: &[Conversation], has_any: bool, page: &Page) -> String {
+    if conversations.is_empty() && has_any {
+        return "None here. `tertulia list --all` shows the others.\n".to_owned();
+    }
     if conversations.is_empty() {
         return "No conversations yet. `tertulia connect @HANDLE` begins one.\n".to_owned();
     }
@@ -556,7 +560,7 @@ mod tests {
             me(&samples::guest(), &PAGE),
             devices(&samples::devices(), &PAGE),
             connections(&samples::connections(), &PAGE),
-            conversations(&samples::conversations(), &PAGE),
+            conversations(&samples::conversations(), true, &PAGE),
             members(&samples::members(), &PAGE),
             conversation(&samples::conversations()[1]),
             report(&samples::report()),
@@ -585,18 +589,25 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_list_says_whether_there_are_others() {
+        assert!(conversations(&[], false, &PAGE).contains("tertulia connect"));
+        assert!(conversations(&[], true, &PAGE).contains("tertulia list --all"));
+    }
+
+    #[test]
     fn a_long_table_is_fitted_to_the_terminal_and_its_ids_stay_whole() {
         let mut conversation = samples::conversations().remove(1);
         conversation.members = (10..40).map(|number| samples::handle(&format!("member{number}"))).collect();
         for width in [NARROWEST, 120] {
             let shown = plain(&conversations(
                 std::slice::from_ref(&conversation),
+                true,
                 &Page { width: Some(width), ..PAGE },
             ));
             assert!(shown.lines().all(|line| line.chars().count() <= usize::from(width)), "{shown}");
             assert!(shown.contains(&conversation.id.to_string()), "{shown}");
         }
-        let narrow = plain(&conversations(&[conversation], &Page { width: Some(20), ..PAGE }));
+        let narrow = plain(&conversations(&[conversation], true, &Page { width: Some(20), ..PAGE }));
         assert_eq!(narrow.lines().count(), 2, "{narrow}");
     }
 
@@ -620,7 +631,7 @@ mod tests {
 
         for shown in [
             devices(&[device], &PAGE),
-            conversations(std::slice::from_ref(&conversation), &PAGE),
+            conversations(std::slice::from_ref(&conversation), true, &PAGE),
             super::conversation(&conversation),
             transcript.message(&message),
         ] {
