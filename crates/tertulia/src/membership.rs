@@ -7,6 +7,7 @@ use crate::{
 use tertulia_api::{Code, conversation::NewConversation, policy::decode, setting::Setting, team::NewChannel};
 use tertulia_domain::{
     ConversationId, ConversationName, ConversationType, Handle, Handshake, Protocol, RoleName, UserId,
+    access::AccessMode,
     policy::{AddPermission, Policy},
 };
 use tertulia_store::OutboxKind;
@@ -98,6 +99,7 @@ impl Client {
         }
         let id = ConversationId::random();
         let made = self.create_at_hub(id, &name, options, kind).await?;
+        self.check_made(&made, id, options, kind)?;
         let mut tx = self.inner().session.new_transaction().await?;
         let (fetched, known) = (made.clone(), name.clone());
         tx.store_write(move |w| {
@@ -118,6 +120,27 @@ impl Client {
             return Err(refused);
         }
         self.caught_up(id).await
+    }
+
+    /// Whether the hub has made what it was asked for, before anything is signed that follows from its answer.
+    fn check_made(
+        &self,
+        made: &tertulia_api::conversation::Conversation,
+        id: ConversationId,
+        GroupOptions { protocol, handshake, parent, .. }: GroupOptions,
+        kind: ConversationType,
+    ) -> Result<()> {
+        let is_alone = made.members.iter().map(|member| member.user).eq([self.me().user]);
+        let is_closed = !made.access.contains(&AccessMode::Link);
+        if (made.conversation, made.kind, made.protocol) == (id, kind, protocol)
+            && (made.handshake, made.parent, made.epoch) == (handshake, parent, 0)
+            && is_alone
+            && is_closed
+        {
+            Ok(())
+        } else {
+            Err(Error::UntrustworthyHub { what: "it made another conversation than it was asked for" })
+        }
     }
 
     async fn create_at_hub(

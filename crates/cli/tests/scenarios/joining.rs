@@ -82,7 +82,7 @@ fn who_is_admitted_is_shown_and_changed() {
     let (_hub, [alice, bob, carol]) = garden();
     let shown = alice.run(&["group", "access", "garden"]).one();
     assert_eq!(shown["access"], json!(["invite"]));
-    assert_eq!(shown["access_roles"], json!(["team_member", "non_team_member", "guest"]));
+    assert_eq!(shown["access_roles"], json!(["team_member", "non_team_member", "guest", "service"]));
     assert_eq!(bob.run(&["group", "access", "garden", "--modes", "private"]).code(), "action-denied");
     alice.run(&["group", "access", "garden", "--modes", "dance"]).usage();
     assert_eq!(alice.run(&["group", "access", "garden", "--modes", "private,code"]).code(), "bad-request");

@@ -163,10 +163,13 @@ impl ReadTx<'_> {
 
 impl WriteTx<'_> {
     /// Writes a conversation of which the user is a member, and says whether it was not here before. Its name, its group and
-    /// what was read of it stay, and its protocol does not turn back.
+    /// what was read of it stay, its protocol does not turn back, and it is of the type that it was: only of a 1:1 the type
+    /// follows the connection.
     pub fn put_conversation(&mut self, conversation: &ConversationRecord) -> Result<bool, StoreError> {
         let sql = "INSERT INTO conversations (id, kind, epoch, protocol, created_at) VALUES (?1, ?2, ?3, ?4, ?5) \
-                   ON CONFLICT DO UPDATE SET kind = excluded.kind, epoch = max(epoch, excluded.epoch), active = 1";
+                   ON CONFLICT DO UPDATE SET epoch = max(epoch, excluded.epoch), active = 1, \
+                   kind = iif(kind IN ('connection', 'one_to_one') AND excluded.kind IN ('connection', 'one_to_one'), \
+                              excluded.kind, kind)";
         let ConversationRecord { id, kind, epoch, protocol, created_at } = *conversation;
         let epoch = stored(epoch, "an epoch")?;
         let known = first(&self.tx, "SELECT 1 FROM conversations WHERE id = ?1", [id.as_uuid()], |_| Ok(()))?;
@@ -263,6 +266,13 @@ impl WriteTx<'_> {
     pub fn set_policy(&mut self, id: ConversationId, policy: Option<&[u8]>) -> Result<(), StoreError> {
         let sql = "UPDATE conversations SET policy = ?2 WHERE id = ?1 AND policy IS NOT ?2";
         execute(&self.tx, sql, (id.as_uuid(), policy)).map(drop)
+    }
+
+    /// Notes of which type a conversation is, by its policy, which the hub has no part in. The name that the hub gave to what it
+    /// called a channel goes with the type.
+    pub fn set_kind(&mut self, id: ConversationId, kind: ConversationType) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET kind = ?2, name = NULL WHERE id = ?1 AND kind <> ?2";
+        execute(&self.tx, sql, (id.as_uuid(), kind.as_str())).map(drop)
     }
 
     /// Notes the epoch with which this device came into the group.

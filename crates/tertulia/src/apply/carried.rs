@@ -120,7 +120,13 @@ pub(crate) async fn note_policy(
 ) -> Result<()> {
     if tx.conversation_exists(group)? {
         let policy = tx.conversation(group).await?.group_data()?;
-        tx.store_write(move |w| w.set_policy(conversation, policy.as_deref()))?;
+        let kind = decode(policy.as_deref()).ok().map(|policy| policy.conversation_type());
+        tx.store_write(move |w| {
+            if let Some(kind) = kind {
+                w.set_kind(conversation, kind)?;
+            }
+            w.set_policy(conversation, policy.as_deref())
+        })?;
     }
     Ok(())
 }

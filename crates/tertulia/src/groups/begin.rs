@@ -3,7 +3,10 @@
 use super::{Attempt, Claimed, Retries, options};
 use crate::{Client, Error, Result};
 use std::collections::BTreeMap;
-use tertulia_api::{conversation::Conversation, policy::encode};
+use tertulia_api::{
+    conversation::Conversation,
+    policy::{decode, encode},
+};
 use tertulia_domain::{ConversationName, Handshake, Role, UserId, access::AccessMode, policy::Policy};
 use tertulia_mls::{EngineError, MlsConversationConfiguration, MlsWirePolicy};
 use tertulia_store::Setting;
@@ -19,7 +22,7 @@ impl Client {
     ) -> Result<()> {
         let id = conversation.conversation;
         let members: Vec<UserId> =
-            conversation.members.iter().map(|member| member.user).chain(more.iter().copied()).collect();
+            self.founders(conversation)?.into_iter().chain(more.iter().copied()).collect();
         let announcement = name.map(|name| self.announcement(id, name)).transpose()?;
         let mut claimed = Claimed::default();
         let mut retries = Retries::new(id);
@@ -40,6 +43,23 @@ impl Client {
         }
     }
 
+    /// Who is in a conversation whose group is to be begun. Of a group on MLS that was begun before, those of its policy who
+    /// have not left since; of one that never was, nobody but its creator. The hub's word on who else there is counts only where
+    /// there are no signed policies: while messages go pairwise, and where the id says who can be in it.
+    fn founders(&self, conversation: &Conversation) -> Result<Vec<UserId>> {
+        let at_hub = conversation.members.iter().map(|member| member.user);
+        let id = conversation.conversation;
+        if !conversation.kind.is_managed() || self.protocol(id)?.sends_pairwise() {
+            return Ok(at_hub.collect());
+        }
+        let row = self.inner().store.read(|r| r.conversation(id))?;
+        let before = row.filter(|row| row.generation > 0).and_then(|row| row.policy);
+        Ok(match before.and_then(|before| decode(Some(&before)).ok()) {
+            Some(before) => at_hub.filter(|user| before.has(*user)).collect(),
+            None => vec![self.me().user],
+        })
+    }
+
     async fn begin_once(
         &self,
         conversation: &Conversation,
@@ -57,7 +77,7 @@ impl Client {
         }
         let mut guard = tx.conversation(&group).await?;
         let mut options = options(announcement);
-        options.group_data = self.policy_to_keep(conversation);
+        options.group_data = self.policy_to_keep(conversation)?;
         let committed = if claimed.0.is_empty() {
             guard.update_key_material_with(options).await
         } else {
@@ -86,13 +106,16 @@ impl Client {
 
     /// The group data in which those who are members already, while messages go pairwise, keep the roles that they have, and
     /// which is open if the conversation is. A join link ends: the hub alone went by it until now.
-    fn policy_to_keep(&self, conversation: &Conversation) -> Option<Vec<u8>> {
-        if !conversation.protocol.sends_pairwise() {
-            return None;
+    fn policy_to_keep(&self, conversation: &Conversation) -> Result<Option<Vec<u8>>> {
+        // What this home knows to be on MLS is so, whatever the hub says.
+        if !self.protocol(conversation.conversation)?.sends_pairwise() {
+            return Ok(None);
         }
         let me = self.me().user;
-        let policy = Policy::new(conversation.conversation, conversation.kind, me)
-            .ok()?
+        let Ok(policy) = Policy::new(conversation.conversation, conversation.kind, me) else {
+            return Ok(None);
+        };
+        let policy = policy
             .with_add_permission(conversation.settings.add_permission)
             .with_open(conversation.access.contains(&AccessMode::Link));
         let roles: BTreeMap<UserId, Role> = conversation
@@ -101,7 +124,7 @@ impl Client {
             .map(|member| (member.user, Role::predefined(&member.role).unwrap_or(Role::MEMBER)))
             .collect();
         let add = |policy: Policy, (user, role): (UserId, Role)| policy.with_members([user], &role);
-        Some(encode(&roles.into_iter().fold(policy, add)))
+        Ok(Some(encode(&roles.into_iter().fold(policy, add))))
     }
 
     /// How the group of a conversation is set up. That of a group or channel begins with a policy in which its creator is alone.

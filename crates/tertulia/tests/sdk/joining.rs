@@ -195,6 +195,30 @@ async fn an_expired_link_is_none_and_the_next_takes_its_place() {
 }
 
 #[tokio::test]
+async fn a_link_that_the_hub_refuses_leaves_the_one_that_there_is() {
+    let setting = Setting::new(&[]).await;
+    let Setting { alice, zoe, id, .. } = &setting;
+    let first = setting.link().await;
+    let too_long = LinkOptions { valid_for: Some(Duration::from_hours(400 * 24)), ..LinkOptions::default() };
+    let too_short = LinkOptions { password: Some("abc".to_owned().into()), ..LinkOptions::default() };
+    for (options, code) in [(too_long, "bad-request"), (too_short, "invalid-password")] {
+        assert_eq!(alice.create_link(*id, &options).await.expect_err(code).code(), code);
+        let kept = alice.link(*id).await.expect("asks").expect("there").link;
+        assert_eq!(kept.as_ref(), Some(&first), "after {code}");
+    }
+    zoe.join(&first, None).await.expect("asks");
+    alice.sync().await.expect("syncs");
+    zoe.sync().await.expect("syncs");
+    assert_eq!(handles(zoe, *id).await, ["alice", "zoe"]);
+    // Where there was none, none is let in for.
+    let other = alice.create_group("Thursday table", &[]).await.expect("a group").id;
+    let before = alice.access(other).await.expect("asks");
+    let too_long = LinkOptions { valid_for: Some(Duration::from_hours(400 * 24)), ..LinkOptions::default() };
+    alice.create_link(other, &too_long).await.expect_err("too long");
+    assert_eq!(alice.access(other).await.expect("asks"), before);
+}
+
+#[tokio::test]
 async fn who_takes_the_request_back_is_not_let_in() {
     let setting = Setting::new(&[]).await;
     let Setting { alice, zoe, id, .. } = &setting;
@@ -272,12 +296,14 @@ async fn a_link_that_was_made_halfway_lets_nobody_in_and_is_made_anew() {
     let (alice, zoe) = (alice.expect("signs up"), hub.sign_up("zoe").await);
     let id = group(&alice, "Friday table", &[]).await.id;
 
-    // The request is lost, after the commit.
+    // The request is lost, after the commit. Before it the hub is asked whether it would take the link.
+    network.spare(1);
     network.lose_requests(true);
     alice.create_link(id, &LinkOptions::default()).await.expect_err("the hub does not hear of it");
     network.lose_requests(false);
     assert_eq!(alice.link(id).await.expect("asks"), None);
     // Its answer is: the link is there, and known.
+    network.spare(1);
     network.lose(1);
     alice.create_link(id, &LinkOptions::default()).await.expect_err("nobody says so");
     assert!(network.has_lost_all());

@@ -12,7 +12,10 @@ use std::{
     path::Path,
     sync::{Arc, Mutex},
 };
-use tertulia_api::event::{Event, EventPage};
+use tertulia_api::{
+    conversation::Conversation,
+    event::{Event, EventPage},
+};
 use tertulia_mls::{
     Ciphersuite, ClientId, CommitOptions, CommitOutcome, ConversationId, Credential, KeyPackage,
     MlsCommitBundle, MlsConversationConfiguration, MlsTransport, Session, SessionConfig, VerifiableGroupInfo,
@@ -21,6 +24,7 @@ use tertulia_store::{KeySource, Store};
 use tokio::net::TcpListener;
 
 type Change = Box<dyn FnMut(&mut Vec<Event>) + Send>;
+type Describe = Box<dyn FnMut(&mut Conversation) + Send>;
 
 /// Changes answers of the hub on their way to who uses this address.
 pub(crate) struct LyingHub {
@@ -31,6 +35,7 @@ pub(crate) struct LyingHub {
 #[derive(Default)]
 struct Lies {
     events: Option<Change>,
+    conversation: Option<Describe>,
     group_info: Option<Bytes>,
     /// All events that went through, as the hub said them.
     seen: Vec<Event>,
@@ -63,6 +68,11 @@ impl LyingHub {
         self.change_events(move |events| events.append(&mut said));
     }
 
+    /// Describes every conversation so from now on, also those that it is asked to make.
+    pub(crate) fn describe(&self, describe: impl FnMut(&mut Conversation) + Send + 'static) {
+        self.lies.lock().expect("nobody panics").conversation = Some(Box::new(describe));
+    }
+
     /// Serves this group info, whatever is asked for.
     pub(crate) fn serve_group_info(&self, group_info: Bytes) {
         self.lies.lock().expect("nobody panics").group_info = Some(group_info);
@@ -71,7 +81,7 @@ impl LyingHub {
     /// Says from now on what the hub says.
     pub(crate) fn repent(&self) {
         let mut lies = self.lies.lock().expect("nobody panics");
-        (lies.events, lies.group_info) = (None, None);
+        (lies.events, lies.conversation, lies.group_info) = (None, None, None);
     }
 
     pub(crate) fn seen(&self) -> Vec<Event> {
@@ -98,6 +108,11 @@ async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -
             body = lies.about_events(&body);
         } else if path.ends_with("/group-info") {
             body = lies.group_info.clone().unwrap_or(body);
+        } else if let Some(describe) = &mut lies.conversation
+            && let Ok(mut conversation) = serde_json::from_slice(&body)
+        {
+            describe(&mut conversation);
+            body = serde_json::to_vec(&conversation).expect("a conversation").into();
         }
     }
     let mut response = Response::new(Body::from(body));

@@ -8,6 +8,7 @@ mod joining;
 mod key_packages;
 mod losses;
 mod lying;
+mod lying_descriptions;
 mod lying_hub;
 mod lying_pairwise;
 mod own_devices;

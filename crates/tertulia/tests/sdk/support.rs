@@ -159,6 +159,8 @@ pub(crate) struct LossyNetwork {
 struct Losses {
     answers: AtomicUsize,
     requests: AtomicBool,
+    /// Exchanges that come through before any loss.
+    spared: AtomicUsize,
 }
 
 impl LossyNetwork {
@@ -187,6 +189,11 @@ impl LossyNetwork {
         self.losses.requests.store(lose, Ordering::SeqCst);
     }
 
+    /// Lets the next so many requests and their answers through before it loses any.
+    pub(crate) fn spare(&self, exchanges: usize) {
+        self.losses.spared.store(exchanges, Ordering::SeqCst);
+    }
+
     /// Whether all that were to be lost are lost.
     pub(crate) fn has_lost_all(&self) -> bool {
         self.losses.answers.load(Ordering::SeqCst) == 0
@@ -204,7 +211,9 @@ async fn relay(mut client: TcpStream, hub: String, path: &str, losses: Arc<Losse
                 let head = String::from_utf8_lossy(&from_client[..length]);
                 // A request's head begins a read; what follows in it is no UTF-8 text of that form.
                 if let Some(line) = head.lines().next().filter(|line| line.ends_with("HTTP/1.1")) {
-                    matched = line.contains(path);
+                    let spare = |left: usize| left.checked_sub(1);
+                    matched = line.contains(path)
+                        && losses.spared.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spare).is_err();
                 }
                 if matched && losses.requests.load(Ordering::SeqCst) { return }
                 if hub.write_all(&from_client[..length]).await.is_err() { return }
