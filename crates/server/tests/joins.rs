@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::{
     hub::{self, Answer, Hub, Person, connect, types},
     joins::{PERSONS, path, set_access, users},
-    mls::{self, Bundle, commit, commit_adding, commit_policy, policy_in},
+    mls::{self, Bundle, commit, commit_adding, commit_policy, leaf_of, policy_in},
 };
 use tertulia_api::{
     Base64, Code,
@@ -241,6 +241,44 @@ async fn a_member_lets_nobody_in_without_request_and_proof() {
     let policy = with(&Role::MEMBER).with_admitted([(carol.user, proof(&table.link))]);
     let bundle = commit_adding(at_bob, &key_packages, &policy);
     bob.commit(table.id, &bundle).await.refused(Code::ActionDenied);
+}
+
+#[tokio::test]
+async fn a_proof_lets_in_who_waits_and_nobody_who_was_in_took_it_back_or_came_by_a_link_that_is_none() {
+    let hub = Hub::start().await;
+    let (alice, carol) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "carol").await);
+    // Alice could add Carol without any proof, so that it would pass for an invitation.
+    connect(&alice, &carol).await;
+    let (Table { id, link, mut at_alice }, _) = table(&alice, &[]).await;
+    put_link(&alice, &link, None, None).await.done::<Link>();
+    join(&carol, &link, None).await.done::<Joining>();
+    let bundle = letting_in(&alice, &mut at_alice, &carol, &link).await;
+    alice.committed(id, &mut at_alice, &bundle).await;
+    let leaf = leaf_of(&at_alice, &carol.mls);
+    let bundle = commit(&mut at_alice, &[], &[leaf]);
+    alice.committed(id, &mut at_alice, &bundle).await;
+    let refused = async |at_alice: &mut Group, why: &str| {
+        let rows = hub.rows()["log"];
+        let proof = link.prove(carol.user, &"localhost".parse().unwrap());
+        let policy = policy_in(at_alice).with_members([carol.user], &Role::MEMBER);
+        let policy = policy.with_admitted([(carol.user, proof)]);
+        let bundle = commit_adding(at_alice, &[carol.mls.key_package()], &policy);
+        alice.commit(id, &bundle).await.refused(Code::NotAdmitted);
+        at_alice.clear_pending_commit();
+        assert_eq!(hub.rows()["log"], rows, "{why}");
+    };
+    refused(&mut at_alice, "she was removed").await;
+    join(&carol, &link, None).await.done::<Joining>();
+    carol.delete(&path(id, "join")).await.empty();
+    refused(&mut at_alice, "she took it back").await;
+    join(&carol, &link, None).await.done::<Joining>();
+    alice.delete(&path(id, "link")).await.empty();
+    refused(&mut at_alice, "the link was taken back").await;
+
+    // Without the proof it is an invitation, and says so.
+    let bundle = commit(&mut at_alice, &[carol.mls.key_package()], &[]);
+    alice.committed(id, &mut at_alice, &bundle).await;
+    assert_eq!(users(&alice.conversation(id).await), [alice.user, carol.user]);
 }
 
 #[tokio::test]

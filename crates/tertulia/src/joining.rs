@@ -60,6 +60,10 @@ impl Client {
             Err(Error::NotAMember { .. } | Error::Distrusted { .. }) => return Ok(()),
             ready => ready?,
         }
+        // What was just caught up with may have struck it out: they were let in, and perhaps removed, meanwhile.
+        if !self.todo().await?.joins.contains(asking) {
+            return Ok(());
+        }
         let Some(policy) = self.policy(conversation)? else { return Ok(()) };
         if policy.has(user) || !is_proven(asking, &policy, &self.me().domain) {
             return Ok(());
