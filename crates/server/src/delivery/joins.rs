@@ -48,6 +48,17 @@ pub(super) fn end_requests(
     Ok(())
 }
 
+/// Ends the requests of a user that are void because the user is of another class now, having come into a team or left one.
+pub(super) fn end_unfit(tx: &WriteTx<'_>, user: UserId) -> Result<(), ApiError> {
+    for (conversation, request) in joins::requests_of(tx, user)? {
+        let class = class_of(tx, teams::of_conversation(tx, conversation)?, user)?;
+        if joins::access(tx, conversation)?.check(request.mode(), class).is_err() {
+            joins::end_request(tx, conversation, user)?;
+        }
+    }
+    Ok(())
+}
+
 /// After a commit: the hub's record of the link and of the way `link` is as the policy has it.
 pub(super) fn follow_policy(
     tx: &WriteTx<'_>,
