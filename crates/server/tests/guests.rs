@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
 use support::{
     hub::{Answer, Hub, PASSWORD, Person, connect},
+    joins::{path, set_access},
     mls::{MlsDevice, commit, encrypt},
     open::Client,
 };
@@ -17,7 +18,10 @@ use tertulia_api::{
     conversation::Member,
     event::{EventBody, EventPage},
 };
-use tertulia_domain::{AccountKind, ConversationId, Domain, UserId};
+use tertulia_domain::{
+    AccountKind, ConversationId, Domain, UserId,
+    access::{AccessMode, AccessRole},
+};
 use tertulia_server::Rate;
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -130,6 +134,34 @@ async fn nobody_finds_a_guest_or_asks_one_for_a_connection() {
     let guest = client.with_token(&session.token);
     guest.get(&of("alice")).await.refused(Code::UnknownUser);
     guest.get(&by_id).await.done::<User>();
+}
+
+#[tokio::test]
+async fn of_a_guest_whom_one_does_not_meet_nobody_gets_keys_and_the_guest_of_nobody_to_the_byte() {
+    let hub = Hub::start().await;
+    let client = Client::new(&hub);
+    let alice = Person::sign_up(&hub, "alice").await;
+    let session = come_in(&client, "Ana").await;
+    let guest = device_of(&client, &session).await;
+    let nobody = UserId::random();
+    let claim = |user: UserId| json!({ "users": [user] });
+    let pairwise = |user: UserId| json!({ "devices": [{ "user": user, "device": alice.mls.device }] });
+    for (path, body) in [
+        ("/v1/key-packages/claims", &claim as &dyn Fn(UserId) -> Value),
+        ("/v1/pairwise-keys/claims", &pairwise),
+    ] {
+        let unknown = alice.post(path, &body(nobody)).await.refused(Code::UnknownUser);
+        assert_eq!(alice.post(path, &body(session.user)).await.refused(Code::UnknownUser), unknown);
+        assert_eq!(guest.post(path, &body(nobody)).await.refused(Code::UnknownUser), unknown);
+        assert_eq!(guest.post(path, &body(alice.user)).await.refused(Code::UnknownUser), unknown);
+    }
+    let id = ConversationId::random();
+    alice.post("/v1/conversations", &json!({ "conversation": id, "protocol": "pairwise" })).await.bytes();
+    let members = path(id, "members");
+    let unknown = alice.post(&members, &claim(nobody)).await.refused(Code::UnknownUser);
+    assert_eq!(alice.post(&members, &claim(session.user)).await.refused(Code::UnknownUser), unknown);
+    set_access(&alice, id, &[AccessMode::Invite], &[AccessRole::TeamMember]).await.empty();
+    assert_eq!(alice.post(&members, &claim(session.user)).await.refused(Code::UnknownUser), unknown);
 }
 
 #[tokio::test]
