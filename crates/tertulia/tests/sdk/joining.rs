@@ -261,6 +261,18 @@ async fn who_was_let_in_and_is_out_again_is_not_added_by_a_device_that_was_away(
 }
 
 #[tokio::test]
+async fn the_link_of_another_hub_is_not_shown_to_ones_own() {
+    let setting = Setting::new(&[]).await;
+    let Setting { hub, zoe, .. } = &setting;
+    let link = setting.link().await.to_string().replace("127.0.0.1", "hub.example");
+    let link: JoinLink = link.parse().expect("a link");
+    // The hub would know the code, if it were shown to it.
+    assert_eq!(zoe.preview_link(&link).await.expect_err("looks").code(), "link-of-other-hub");
+    assert_eq!(zoe.join(&link, Some(SESAME)).await.expect_err("asks").code(), "link-of-other-hub");
+    assert_eq!(hub.database("SELECT count(*) FROM join_requests"), 0);
+}
+
+#[tokio::test]
 async fn an_open_group_lets_in_who_asks_and_a_closed_one_does_not() {
     let setting = Setting::new(&["bob"]).await;
     let Setting { alice, friends, zoe, id, .. } = &setting;
