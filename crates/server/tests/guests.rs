@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
 use support::{
     hub::{Answer, Hub, PASSWORD, Person, connect},
-    joins::{path, set_access},
-    mls::{MlsDevice, commit, encrypt},
+    joins::{EVERYBODY, PERSONS, path, set_access},
+    mls::{MlsDevice, commit, commit_policy, encrypt, policy_in},
     open::Client,
 };
 use tertulia_api::{
@@ -17,9 +17,10 @@ use tertulia_api::{
     account::{Device, Me, NewDevice, Session, User, Users},
     conversation::Member,
     event::{EventBody, EventPage},
+    join_link::JoinLink,
 };
 use tertulia_domain::{
-    AccountKind, ConversationId, Domain, UserId,
+    AccountKind, ConversationId, Domain, Role, UserId,
     access::{AccessMode, AccessRole},
 };
 use tertulia_server::Rate;
@@ -162,6 +163,47 @@ async fn of_a_guest_whom_one_does_not_meet_nobody_gets_keys_and_the_guest_of_nob
     assert_eq!(alice.post(&members, &claim(session.user)).await.refused(Code::UnknownUser), unknown);
     set_access(&alice, id, &[AccessMode::Invite], &[AccessRole::TeamMember]).await.empty();
     assert_eq!(alice.post(&members, &claim(session.user)).await.refused(Code::UnknownUser), unknown);
+}
+
+#[tokio::test]
+async fn a_guest_who_is_an_admin_makes_no_link_and_opens_nothing() {
+    let hub = Hub::start().await;
+    let (alice, gus) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "gus").await);
+    connect(&alice, &gus).await;
+    let (id, mut at_alice) = alice.new_group().await;
+    let bundle = alice.add(id, &mut at_alice, &[gus.user]).await;
+    let mut at_gus = gus.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
+    let link = JoinLink::new(hub.base.parse().unwrap(), id);
+    let policy = policy_in(&at_alice).with_role(gus.user, &Role::ADMIN).with_link(Some(link.public_key()));
+    let bundle = commit_policy(&mut at_alice, &policy);
+    alice.committed(id, &mut at_alice, &bundle).await;
+    at_gus.process_incoming_message(bundle.commit).unwrap();
+    let both = [AccessMode::Invite, AccessMode::Code];
+    set_access(&alice, id, &both, &PERSONS).await.empty();
+    make_guest(&hub, &gus, i64::MAX);
+
+    let rows = hub.rows();
+    let new = json!({
+        "code_hash": Base64(link.code_hash().to_vec()),
+        "public_key": Base64(link.public_key().to_vec()),
+    });
+    gus.put(&path(id, "link"), &new).await.refused(Code::GuestDenied);
+    set_access(&gus, id, &both, &EVERYBODY).await.refused(Code::GuestDenied);
+    let other = JoinLink::new(hub.base.parse().unwrap(), id);
+    let present = policy_in(&at_gus);
+    for policy in [present.clone().with_open(true), present.clone().with_link(Some(other.public_key()))] {
+        let bundle = commit_policy(&mut at_gus, &policy);
+        gus.commit(id, &bundle).await.refused(Code::GuestDenied);
+        at_gus.clear_pending_commit();
+    }
+    assert_eq!(hub.rows(), rows, "a refusal changes nothing");
+
+    // To let in fewer is to add nobody.
+    gus.delete(&path(id, "link")).await.empty();
+    let bundle = commit_policy(&mut at_gus, &present.with_link(None));
+    gus.committed(id, &mut at_gus, &bundle).await;
+    set_access(&gus, id, &[AccessMode::Invite], &PERSONS).await.empty();
+    set_access(&gus, id, &both, &PERSONS).await.refused(Code::GuestDenied);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{
     ConversationId, RoleName, TeamId, UserId,
     access::{Access, AccessMode, AccessRole, check_change_access},
+    account::AccountAction,
     permission::PermissionError,
     policy::{AddPermission, Policy},
     role::Action,
@@ -89,6 +90,10 @@ pub(crate) fn change_access(
     let own = access(tx, conversation, actor.user)?;
     check_change_access(Some(&own.membership()))?;
     let present = stored::access(tx, conversation)?;
+    // To let in more than before is to add others.
+    if !wanted.modes().is_subset(present.modes()) || !wanted.roles().is_subset(present.roles()) {
+        accounts::kind(tx, actor.user)?.check(AccountAction::AddOthers)?;
+    }
     if own.protocol.has_group() && wanted.has(AccessMode::Link) != present.has(AccessMode::Link) {
         let detail = "Whether everybody who asks is let in stands in the conversation's MLS group, and is changed by a commit.";
         return Err(ApiError::new(Code::InvalidOperation, detail));

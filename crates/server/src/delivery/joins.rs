@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
     mls::{Observer, Rejection},
     storage::{
-        WriteTx, conversations, groups,
+        WriteTx, accounts, conversations, groups,
         joins::{self, Request, StoredLink},
         log::{self, Entry, Extra, Kind},
         teams,
@@ -30,6 +30,7 @@ use tertulia_api::{
 use tertulia_domain::{
     ConversationId, Domain, Protocol, RoleName, UserId,
     access::{AccessMode, check_ask, check_change_access},
+    account::AccountAction,
     permission::PermissionError,
     policy::{JoinProof, Policy},
 };
@@ -92,6 +93,7 @@ pub(crate) fn check_may_link(
 ) -> Result<(), ApiError> {
     let own = access(connection, conversation, user)?;
     check_change_access(Some(&own.membership()))?;
+    accounts::kind(connection, user)?.check(AccountAction::AddOthers)?;
     if joins::access(connection, conversation)?.has(AccessMode::Code) {
         Ok(())
     } else {
