@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
 use support::{
     hub::{Answer, Hub, PASSWORD, Person, connect},
-    mls::{MlsDevice, commit, encrypt},
+    joins::{EVERYBODY, PERSONS, path, set_access},
+    mls::{MlsDevice, commit, commit_policy, encrypt, policy_in},
     open::Client,
 };
 use tertulia_api::{
@@ -16,8 +17,12 @@ use tertulia_api::{
     account::{Device, Me, NewDevice, Session, User, Users},
     conversation::Member,
     event::{EventBody, EventPage},
+    join_link::JoinLink,
 };
-use tertulia_domain::{AccountKind, ConversationId, Domain, UserId};
+use tertulia_domain::{
+    AccountKind, ConversationId, Domain, Role, UserId,
+    access::{AccessMode, AccessRole},
+};
 use tertulia_server::Rate;
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -130,6 +135,75 @@ async fn nobody_finds_a_guest_or_asks_one_for_a_connection() {
     let guest = client.with_token(&session.token);
     guest.get(&of("alice")).await.refused(Code::UnknownUser);
     guest.get(&by_id).await.done::<User>();
+}
+
+#[tokio::test]
+async fn of_a_guest_whom_one_does_not_meet_nobody_gets_keys_and_the_guest_of_nobody_to_the_byte() {
+    let hub = Hub::start().await;
+    let client = Client::new(&hub);
+    let alice = Person::sign_up(&hub, "alice").await;
+    let session = come_in(&client, "Ana").await;
+    let guest = device_of(&client, &session).await;
+    let nobody = UserId::random();
+    let claim = |user: UserId| json!({ "users": [user] });
+    let pairwise = |user: UserId| json!({ "devices": [{ "user": user, "device": alice.mls.device }] });
+    for (path, body) in [
+        ("/v1/key-packages/claims", &claim as &dyn Fn(UserId) -> Value),
+        ("/v1/pairwise-keys/claims", &pairwise),
+    ] {
+        let unknown = alice.post(path, &body(nobody)).await.refused(Code::UnknownUser);
+        assert_eq!(alice.post(path, &body(session.user)).await.refused(Code::UnknownUser), unknown);
+        assert_eq!(guest.post(path, &body(nobody)).await.refused(Code::UnknownUser), unknown);
+        assert_eq!(guest.post(path, &body(alice.user)).await.refused(Code::UnknownUser), unknown);
+    }
+    let id = ConversationId::random();
+    alice.post("/v1/conversations", &json!({ "conversation": id, "protocol": "pairwise" })).await.bytes();
+    let members = path(id, "members");
+    let unknown = alice.post(&members, &claim(nobody)).await.refused(Code::UnknownUser);
+    assert_eq!(alice.post(&members, &claim(session.user)).await.refused(Code::UnknownUser), unknown);
+    set_access(&alice, id, &[AccessMode::Invite], &[AccessRole::TeamMember]).await.empty();
+    assert_eq!(alice.post(&members, &claim(session.user)).await.refused(Code::UnknownUser), unknown);
+}
+
+#[tokio::test]
+async fn a_guest_who_is_an_admin_makes_no_link_and_opens_nothing() {
+    let hub = Hub::start().await;
+    let (alice, gus) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "gus").await);
+    connect(&alice, &gus).await;
+    let (id, mut at_alice) = alice.new_group().await;
+    let bundle = alice.add(id, &mut at_alice, &[gus.user]).await;
+    let mut at_gus = gus.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
+    let link = JoinLink::new(hub.base.parse().unwrap(), id);
+    let policy = policy_in(&at_alice).with_role(gus.user, &Role::ADMIN).with_link(Some(link.public_key()));
+    let bundle = commit_policy(&mut at_alice, &policy);
+    alice.committed(id, &mut at_alice, &bundle).await;
+    at_gus.process_incoming_message(bundle.commit).unwrap();
+    let both = [AccessMode::Invite, AccessMode::Code];
+    set_access(&alice, id, &both, &PERSONS).await.empty();
+    make_guest(&hub, &gus, i64::MAX);
+
+    let rows = hub.rows();
+    let new = json!({
+        "code_hash": Base64(link.code_hash().to_vec()),
+        "public_key": Base64(link.public_key().to_vec()),
+    });
+    gus.put(&path(id, "link"), &new).await.refused(Code::GuestDenied);
+    set_access(&gus, id, &both, &EVERYBODY).await.refused(Code::GuestDenied);
+    let other = JoinLink::new(hub.base.parse().unwrap(), id);
+    let present = policy_in(&at_gus);
+    for policy in [present.clone().with_open(true), present.clone().with_link(Some(other.public_key()))] {
+        let bundle = commit_policy(&mut at_gus, &policy);
+        gus.commit(id, &bundle).await.refused(Code::GuestDenied);
+        at_gus.clear_pending_commit();
+    }
+    assert_eq!(hub.rows(), rows, "a refusal changes nothing");
+
+    // To let in fewer is to add nobody.
+    gus.delete(&path(id, "link")).await.empty();
+    let bundle = commit_policy(&mut at_gus, &present.with_link(None));
+    gus.committed(id, &mut at_gus, &bundle).await;
+    set_access(&gus, id, &[AccessMode::Invite], &PERSONS).await.empty();
+    set_access(&gus, id, &both, &PERSONS).await.refused(Code::GuestDenied);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::{
     hub::{self, Answer, Hub, Person, connect, types},
     joins::{PERSONS, path, set_access, users},
-    mls::{self, Bundle, commit, commit_adding, commit_policy, policy_in},
+    mls::{self, Bundle, commit, commit_adding, commit_policy, leaf_of, policy_in},
 };
 use tertulia_api::{
     Base64, Code,
@@ -16,6 +16,7 @@ use tertulia_api::{
     event::EventBody,
     join::{Joining, Link, LinkPreview},
     join_link::JoinLink,
+    team::{Invitation, Team},
 };
 use tertulia_domain::{
     ConversationId, Protocol, Role, RoleName, UserId,
@@ -241,6 +242,88 @@ async fn a_member_lets_nobody_in_without_request_and_proof() {
     let policy = with(&Role::MEMBER).with_admitted([(carol.user, proof(&table.link))]);
     let bundle = commit_adding(at_bob, &key_packages, &policy);
     bob.commit(table.id, &bundle).await.refused(Code::ActionDenied);
+}
+
+#[tokio::test]
+async fn a_proof_lets_in_who_waits_and_nobody_who_was_in_took_it_back_or_came_by_a_link_that_is_none() {
+    let hub = Hub::start().await;
+    let (alice, carol) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "carol").await);
+    // Alice could add Carol without any proof, so that it would pass for an invitation.
+    connect(&alice, &carol).await;
+    let (Table { id, link, mut at_alice }, _) = table(&alice, &[]).await;
+    put_link(&alice, &link, None, None).await.done::<Link>();
+    join(&carol, &link, None).await.done::<Joining>();
+    let bundle = letting_in(&alice, &mut at_alice, &carol, &link).await;
+    alice.committed(id, &mut at_alice, &bundle).await;
+    let leaf = leaf_of(&at_alice, &carol.mls);
+    let bundle = commit(&mut at_alice, &[], &[leaf]);
+    alice.committed(id, &mut at_alice, &bundle).await;
+    let refused = async |at_alice: &mut Group, why: &str| {
+        let rows = hub.rows()["log"];
+        let proof = link.prove(carol.user, &"localhost".parse().unwrap());
+        let policy = policy_in(at_alice).with_members([carol.user], &Role::MEMBER);
+        let policy = policy.with_admitted([(carol.user, proof)]);
+        let bundle = commit_adding(at_alice, &[carol.mls.key_package()], &policy);
+        alice.commit(id, &bundle).await.refused(Code::NotAdmitted);
+        at_alice.clear_pending_commit();
+        assert_eq!(hub.rows()["log"], rows, "{why}");
+    };
+    refused(&mut at_alice, "she was removed").await;
+    join(&carol, &link, None).await.done::<Joining>();
+    carol.delete(&path(id, "join")).await.empty();
+    refused(&mut at_alice, "she took it back").await;
+    join(&carol, &link, None).await.done::<Joining>();
+    alice.delete(&path(id, "link")).await.empty();
+    refused(&mut at_alice, "the link was taken back").await;
+
+    // Without the proof it is an invitation, and says so.
+    let bundle = commit(&mut at_alice, &[carol.mls.key_package()], &[]);
+    alice.committed(id, &mut at_alice, &bundle).await;
+    assert_eq!(users(&alice.conversation(id).await), [alice.user, carol.user]);
+}
+
+#[tokio::test]
+async fn who_waits_and_comes_into_the_team_or_leaves_it_waits_on_only_if_admitted_then() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (bob, carol) = (Person::sign_up(&hub, "bob").await, Person::sign_up(&hub, "carol").await);
+    alice.post("/v1/team", &json!({ "name": "Friends" })).await.done::<Team>();
+    let enter = async |person: &Person| {
+        let invitation: Invitation = alice.post("/v1/team/invitations", &json!({})).await.done();
+        person.post("/v1/team/join", &json!({ "code": invitation.code })).await.done::<Team>();
+    };
+    enter(&bob).await;
+    let open = async |roles: &[AccessRole]| {
+        let id = ConversationId::random();
+        let new = NewConversation { team: true, ..NewConversation::new(id) };
+        alice.post("/v1/conversations", &new).await.done::<Conversation>();
+        let mut at_alice = alice.mls.create_managed(id, &alice.hub_key);
+        let policy = policy_in(&at_alice).with_open(true);
+        let bundle = commit_policy(&mut at_alice, &policy);
+        alice.committed(id, &mut at_alice, &bundle).await;
+        set_access(&alice, id, &[AccessMode::Link], roles).await.empty();
+        id
+    };
+    let (team, others) = (open(&[AccessRole::TeamMember]).await, open(&[AccessRole::NonTeamMember]).await);
+    let all = open(&[AccessRole::TeamMember, AccessRole::NonTeamMember]).await;
+    for (person, id) in [(&bob, team), (&bob, all), (&carol, others), (&carol, all)] {
+        person.post(&path(id, "join"), &json!({})).await.done::<Joining>();
+    }
+    bob.post("/v1/team/leave", &json!({})).await.empty();
+    enter(&carol).await;
+    for (person, void) in [(&bob, team), (&carol, others)] {
+        let ended: Vec<_> = person
+            .events()
+            .await
+            .into_iter()
+            .filter_map(|event| match event.body {
+                EventBody::JoinEnded { conversation } => Some(conversation),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ended, [void]);
+    }
+    assert_eq!(hub.rows()["join_requests"], 2, "into the one that admits both");
 }
 
 #[tokio::test]

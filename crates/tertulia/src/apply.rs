@@ -188,6 +188,8 @@ impl Page<'_> {
                 if joined.iter().any(|member| member.user == me) {
                     self.let_in(conversation)?;
                 }
+                let users = joined.iter().map(|member| member.user).chain(left.iter().copied());
+                self.asking_is_over(conversation, &users.collect())?;
                 Ok(self.tx.store_write(move |w| {
                     for member in &joined {
                         put_user_of(w, member)?;

@@ -60,6 +60,10 @@ impl Client {
             Err(Error::NotAMember { .. } | Error::Distrusted { .. }) => return Ok(()),
             ready => ready?,
         }
+        // What was just caught up with may have struck it out: they were let in, and perhaps removed, meanwhile.
+        if !self.todo().await?.joins.contains(asking) {
+            return Ok(());
+        }
         let Some(policy) = self.policy(conversation)? else { return Ok(()) };
         if policy.has(user) || !is_proven(asking, &policy, &self.me().domain) {
             return Ok(());
@@ -85,8 +89,8 @@ impl Client {
     ///
     /// [`Error::LinkOfOtherHub`], and what the hub refuses: `no-conversation-code`, `rate-limited`.
     pub async fn preview_link(&self, link: &JoinLink) -> Result<LinkPreview> {
-        let shown = self.inner().hub.preview_link(&LinkCode { code: link.code() }).await;
-        let shown = shown.map_err(|error| self.of_other_hub(link, error.into()))?;
+        self.check_is_of_own_hub(link)?;
+        let shown = self.inner().hub.preview_link(&LinkCode { code: link.code() }).await?;
         Ok(LinkPreview {
             conversation: shown.conversation,
             kind: shown.kind,
@@ -106,14 +110,14 @@ impl Client {
     ///
     /// [`ClientEvent::Joined`]: crate::ClientEvent::Joined
     pub async fn join(&self, link: &JoinLink, password: Option<&str>) -> Result<Joined> {
+        self.check_is_of_own_hub(link)?;
         let proof = link.prove(self.me().user, &self.me().domain);
         let by = JoinByLink {
             code: link.code(),
             password: password.map(ToOwned::to_owned),
             proof: Base64(proof.to_vec()),
         };
-        let joining = self.inner().hub.join_by_link(&by).await;
-        let joining = joining.map_err(|error| self.of_other_hub(link, error.into()))?;
+        let joining = self.inner().hub.join_by_link(&by).await?;
         if joining.conversation != link.conversation() {
             return Err(Error::UntrustworthyHub { what: "the link is into another conversation" });
         }
@@ -168,12 +172,12 @@ impl Client {
         Ok(if is_in { Joined::Already(id) } else { Joined::Waiting(id) })
     }
 
-    /// That the hub knows no such link, said better if it is that of another one.
-    fn of_other_hub(&self, link: &JoinLink, error: Error) -> Error {
-        if error.hub_code() == Some(Code::NoConversationCode) && link.hub().host() != self.me().hub.host() {
-            Error::LinkOfOtherHub { hub: link.hub().clone() }
+    /// Before anything of the link is sent: its code and the password are for the hub that it is of, and no other.
+    fn check_is_of_own_hub(&self, link: &JoinLink) -> Result<()> {
+        if link.hub().host() == self.me().hub.host() {
+            Ok(())
         } else {
-            error
+            Err(Error::LinkOfOtherHub { hub: link.hub().clone() })
         }
     }
 }

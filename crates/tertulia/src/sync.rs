@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// What is to be done, by whichever process of this home found it.
-    async fn todo(&self) -> Result<Todo> {
+    pub(crate) async fn todo(&self) -> Result<Todo> {
         let tx = self.inner().session.new_transaction().await?;
         Todo::of(&tx)
     }

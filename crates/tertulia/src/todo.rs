@@ -51,6 +51,17 @@ impl Todo {
         Ok(tx.set_data(serde_json::to_vec(self).expect("ids and flags are always JSON"))?)
     }
 
+    /// Strikes out that these users ask to be let into the conversation. Whether that changed anything.
+    pub(crate) fn strike_out_joins(
+        &mut self,
+        conversation: ConversationId,
+        users: impl Fn(UserId) -> bool,
+    ) -> bool {
+        let before = self.joins.len();
+        self.joins.retain(|asking| asking.conversation != conversation || !users(asking.user));
+        self.joins.len() != before
+    }
+
     /// Adds this to what is stored, in the same transaction.
     pub(crate) fn add_to(&self, tx: &mut TransactionContext) -> Result<()> {
         if self.is_empty() {

@@ -1,4 +1,4 @@
-//! Accounts that are deleted.
+//! Accounts that are deleted, and those that are not seen.
 
 use super::membership;
 use crate::{
@@ -8,11 +8,21 @@ use crate::{
         WriteTx, accounts, connections, conversations, devices, events::append_user_event, joins, teams,
     },
 };
-use tertulia_api::event::EventBody;
+use rusqlite::Connection;
+use tertulia_api::{Code, account::User, event::EventBody};
 use tertulia_domain::{
     UserId,
     connection::{Status, Told, after_deletion},
 };
+
+/// Guests and others see each other where they meet: in a conversation that both are in. Elsewhere they are nobody to each other.
+pub(crate) fn check_seen(db: &Connection, viewer: UserId, user: &User) -> Result<(), ApiError> {
+    let with_guest = !user.kind.is_found() || !accounts::kind(db, viewer)?.is_found();
+    if with_guest && viewer != user.user && !conversations::share_one(db, viewer, user.user)? {
+        return Err(Code::UnknownUser.into());
+    }
+    Ok(())
+}
 
 /// Deletes an account with everything that follows, in one transaction: sessions, devices and key packages go; the user
 /// leaves all conversations, with an heir where they were the last admin; the 1:1s end; and who was connected is told.

@@ -15,6 +15,7 @@ use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{
     ConversationId, RoleName, TeamId, UserId,
     access::{Access, AccessMode, AccessRole, check_change_access},
+    account::AccountAction,
     permission::PermissionError,
     policy::{AddPermission, Policy},
     role::Action,
@@ -45,11 +46,12 @@ pub(super) fn check_invited(
 }
 
 /// Of users whom a commit adds, those who do not come by a request of their own. They have to be admitted, and the committer's
-/// role to allow it.
+/// role to allow it. Whose proof of having the link stands in the policy `after` comes by a request, and by nothing else: it is
+/// void if they took it back, or were let in already and are not in the conversation any more.
 pub(super) fn not_asking(
     connection: &Connection,
     (conversation, member): (ConversationId, &conversations::Access),
-    before: Option<&Policy>,
+    (before, after): (Option<&Policy>, Option<&Policy>),
     users: &[UserId],
 ) -> Result<Vec<UserId>, ApiError> {
     let admitted = stored::access(connection, conversation)?;
@@ -65,6 +67,9 @@ pub(super) fn not_asking(
         // Where the policy lets everybody in who asks, or who has the link, the user has to have asked.
         if !member.role.allows(Action::AddMember) && !everybody_adds {
             return Err(PermissionError::ActionDenied { action: Action::AddMember }.into());
+        }
+        if after.is_some_and(|policy| policy.entrance().admitted.contains_key(&user)) {
+            return Err(PermissionError::NotAdmitted.into());
         }
         admitted.check(AccessMode::Invite, class)?;
         invited.push(user);
@@ -85,6 +90,10 @@ pub(crate) fn change_access(
     let own = access(tx, conversation, actor.user)?;
     check_change_access(Some(&own.membership()))?;
     let present = stored::access(tx, conversation)?;
+    // To let in more than before is to add others.
+    if !wanted.modes().is_subset(present.modes()) || !wanted.roles().is_subset(present.roles()) {
+        accounts::kind(tx, actor.user)?.check(AccountAction::AddOthers)?;
+    }
     if own.protocol.has_group() && wanted.has(AccessMode::Link) != present.has(AccessMode::Link) {
         let detail = "Whether everybody who asks is let in stands in the conversation's MLS group, and is changed by a commit.";
         return Err(ApiError::new(Code::InvalidOperation, detail));

@@ -53,7 +53,7 @@ fn role_in(connection: &Connection, team: TeamId, user: UserId) -> Result<TeamRo
     }
 }
 
-/// Gives a channel another name, and tells its members.
+/// Gives a channel another name, and tells its members. Doing so again changes nothing.
 pub(crate) fn rename(
     tx: &WriteTx<'_>,
     channel: ConversationId,
@@ -65,6 +65,9 @@ pub(crate) fn rename(
     permission::check_rename(Some(&access.membership()))?;
     if !access.kind.has_public_name() {
         return Err(PermissionError::InvalidOperation { conversation_type: access.kind }.into());
+    }
+    if channels::name(tx, channel)?.as_deref() == Some(name.as_str()) {
+        return Ok(());
     }
     channels::set_name(tx, channel, name)?;
     let extra = Some(Extra::Renamed { name: name.to_string() });

@@ -113,7 +113,7 @@ pub(crate) fn accept(
         subconversations::check_commit(tx, conversation, sender, valid)?;
     }
     let policy = policy::check(tx, observer.domain(), sent, &access, valid)?;
-    let joined = check_arriving(tx, sent, &access, valid)?;
+    let joined = check_arriving(tx, sent, &access, valid, policy.as_ref())?;
     check_member_limit(tx, conversation, access.protocol, joined.len())?;
 
     if !groups::advance(tx, conversation, bundle.epoch, valid.epoch)? {
@@ -170,6 +170,7 @@ fn check_arriving(
     sent: &Sent,
     access: &Access,
     valid: &ValidCommit,
+    after: Option<&Policy>,
 ) -> Result<Vec<UserId>, ApiError> {
     let actor = sent.sender.user;
     // Nobody becomes a member by a proposal: a device that was proposed is one of a user who was in it then.
@@ -203,7 +204,8 @@ fn check_arriving(
         }
     }
     let before = policy::before(valid)?;
-    let invited = admission::not_asking(tx, (sent.conversation, access), before.as_ref(), &joined)?;
+    let policies = (before.as_ref(), after);
+    let invited = admission::not_asking(tx, (sent.conversation, access), policies, &joined)?;
     if !invited.is_empty() {
         accounts::kind(tx, actor)?.check(AccountAction::AddOthers)?;
     }

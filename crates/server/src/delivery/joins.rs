@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
     mls::{Observer, Rejection},
     storage::{
-        WriteTx, conversations, groups,
+        WriteTx, accounts, conversations, groups,
         joins::{self, Request, StoredLink},
         log::{self, Entry, Extra, Kind},
         teams,
@@ -30,6 +30,7 @@ use tertulia_api::{
 use tertulia_domain::{
     ConversationId, Domain, Protocol, RoleName, UserId,
     access::{AccessMode, check_ask, check_change_access},
+    account::AccountAction,
     permission::PermissionError,
     policy::{JoinProof, Policy},
 };
@@ -43,6 +44,17 @@ pub(super) fn end_requests(
     for request in joins::requests(tx, conversation)? {
         if is_void(&request)? {
             joins::end_request(tx, conversation, request.user)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the requests of a user that are void because the user is of another class now, having come into a team or left one.
+pub(super) fn end_unfit(tx: &WriteTx<'_>, user: UserId) -> Result<(), ApiError> {
+    for (conversation, request) in joins::requests_of(tx, user)? {
+        let class = class_of(tx, teams::of_conversation(tx, conversation)?, user)?;
+        if joins::access(tx, conversation)?.check(request.mode(), class).is_err() {
+            joins::end_request(tx, conversation, user)?;
         }
     }
     Ok(())
@@ -81,6 +93,7 @@ pub(crate) fn check_may_link(
 ) -> Result<(), ApiError> {
     let own = access(connection, conversation, user)?;
     check_change_access(Some(&own.membership()))?;
+    accounts::kind(connection, user)?.check(AccountAction::AddOthers)?;
     if joins::access(connection, conversation)?.has(AccessMode::Code) {
         Ok(())
     } else {

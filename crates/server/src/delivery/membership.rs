@@ -1,6 +1,6 @@
 //! Changes of membership and roles that are not commits.
 
-use super::{access, admission, pairwise::wrong_protocol, subconversations, team};
+use super::{access, accounts::check_seen, admission, pairwise::wrong_protocol, subconversations, team};
 use crate::{
     error::ApiError,
     mls::{Observer, proposals::Proposed},
@@ -100,6 +100,7 @@ pub(crate) fn add_members(
     for &user in users {
         let known = profiles::user(tx, user)?.ok_or(Code::UnknownUser)?;
         if conversations::role_of(tx, conversation, user)?.is_none() {
+            check_seen(tx, actor.user, &known)?;
             let connected = conversations::are_connected(tx, actor.user, known.user)?;
             candidates.push(Candidate { user, connected });
         }

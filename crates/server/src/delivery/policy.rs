@@ -7,12 +7,13 @@ use super::commits::Sent;
 use crate::{
     error::{ApiError, sentence},
     mls::{Rejection, ValidCommit},
-    storage::{WriteTx, conversations, conversations::Access, groups, settings, teams},
+    storage::{WriteTx, accounts, conversations, conversations::Access, groups, settings, teams},
 };
 use tertulia_api::{Code, UserDevice, join_link::by_link, policy::decode, setting::Setting};
 use tertulia_domain::{
     Domain, RoleName, UserId,
-    policy::{self, Change, Committer, Policy, Proposer, Violation},
+    account::AccountAction,
+    policy::{self, Change, Committer, Entrance, Policy, Proposer, Violation},
     team,
 };
 
@@ -48,11 +49,14 @@ pub(super) fn check(
             let last = decode(Some(&last)).map_err(Rejection::from)?.with_admitted([]);
             last.without(|user| !members.contains(&user))
         }
-        None => Policy::new(sent.conversation, access.kind, sent.sender.user)
-            .map_err(ApiError::internal)?
-            .with_add_permission(after.add_permission())
-            .with_link(after.entrance().link)
-            .with_open(after.entrance().open),
+        None => {
+            check_entrance(tx, sent.sender.user, &Entrance::default(), after.entrance())?;
+            Policy::new(sent.conversation, access.kind, sent.sender.user)
+                .map_err(ApiError::internal)?
+                .with_add_permission(after.add_permission())
+                .with_link(after.entrance().link)
+                .with_open(after.entrance().open)
+        }
     };
     let defined = match teams::of_conversation(tx, sent.conversation)? {
         Some(team) => teams::roles(tx, team)?,
@@ -62,10 +66,21 @@ pub(super) fn check(
         return Err(ApiError::new(Code::UnknownRole, format!("There is no role {unknown}.")));
     }
     match policy::check(&before, &after, &change(sent.sender.user, valid, (&before, &after), domain)) {
-        Ok(()) => Ok(Some(after)),
+        Ok(()) => {
+            check_entrance(tx, sent.sender.user, before.entrance(), after.entrance())?;
+            Ok(Some(after))
+        }
         Err(Violation::Unaccounted { user }) => Err(unaccounted(tx, sent, valid, user)?),
         Err(violation) => Err(violation.into()),
     }
+}
+
+/// Who makes a link, or opens the conversation to everybody who asks, adds others by it.
+fn check_entrance(tx: &WriteTx<'_>, actor: UserId, was: &Entrance, is: &Entrance) -> Result<(), ApiError> {
+    if (is.link.is_some() && is.link != was.link) || (is.open && !was.open) {
+        accounts::kind(tx, actor)?.check(AccountAction::AddOthers)?;
+    }
+    Ok(())
 }
 
 /// The commit, by the users of the devices.

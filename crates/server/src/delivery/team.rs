@@ -1,6 +1,6 @@
 //! Teams: who joins and leaves, and what follows for connections and conversations.
 
-use super::{implicit, membership};
+use super::{implicit, joins, membership};
 use crate::{
     error::{ApiError, sentence},
     mls::Observer,
@@ -92,6 +92,7 @@ fn enter(
             implicit::open(tx, one_to_one, user, mate.user, now)?;
         }
     }
+    joins::end_unfit(tx, user)?;
     teams::show(tx, user)?.ok_or_else(vanished)
 }
 
@@ -157,6 +158,7 @@ pub(super) fn depart(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i
         append_user_event(tx, mate.user, &EventBody::TeamMemberLeft { team, user })?;
     }
     teams::remove_member(tx, user)?;
+    joins::end_unfit(tx, user)?;
     for (conversation, kind, epoch) in conversations::of_user(tx, user)? {
         if teams::of_conversation(tx, conversation)? == Some(team) {
             membership::take_out(tx, observer, (conversation, kind, epoch), user, now)?;

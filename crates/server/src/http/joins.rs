@@ -44,7 +44,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     request_body = AccessUpdate,
     responses((status = 204, description = "So it is.")),
     extensions(("x-problems" = json!([
-        "action-denied", "invalid-operation", "last-admin", "no-device", "no-conversation"
+        "action-denied", "guest-denied", "invalid-operation", "last-admin", "no-device", "no-conversation"
     ]))),
 )]
 async fn set_access(
@@ -73,7 +73,7 @@ async fn set_access(
     request_body = NewLink,
     responses((status = 200, description = "The link, as the hub knows it.", body = Link)),
     extensions(("x-problems" = json!([
-        "action-denied", "invalid-operation", "not-admitted", "invalid-password", "no-device", "no-conversation", "rate-limited"
+        "action-denied", "guest-denied", "invalid-operation", "not-admitted", "invalid-password", "no-device", "no-conversation", "rate-limited"
     ]))),
 )]
 async fn put_link(

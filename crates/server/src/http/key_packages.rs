@@ -2,6 +2,7 @@
 
 use super::{auth::AuthenticatedDevice, extract::Json};
 use crate::{
+    delivery::accounts::check_seen,
     error::ApiError,
     mls::key_package::{self, Expected, ValidKeyPackage},
     state::{AppState, now_ms},
@@ -207,8 +208,8 @@ async fn claim(
 }
 
 /// Whose key packages one may claim: one's own, and those of users one is connected or in a conversation with, or
-/// who ask to come into one. Of a
-/// connection only the caller's own side is asked, so that the answer does not tell who has blocked the caller.
+/// who ask to come into one. Of a connection only the caller's own side is asked, so that the answer does not tell who has blocked
+/// the caller. A guest elsewhere is nobody, and to a guest everybody is.
 pub(super) fn check_claim(db: &Connection, caller: UserId, user: UserId) -> Result<(), ApiError> {
     let known = profiles::user(db, user)?.ok_or(Code::UnknownUser)?;
     let allowed = user == caller
@@ -217,10 +218,10 @@ pub(super) fn check_claim(db: &Connection, caller: UserId, user: UserId) -> Resu
         || conversations::share_one(db, caller, user)?
         || joins::asks(db, user, caller)?;
     if allowed {
-        Ok(())
-    } else {
-        Err(ApiError::new(Code::NotConnected, format!("You are not connected with {}.", known.handle)))
+        return Ok(());
     }
+    check_seen(db, caller, &known)?;
+    Err(ApiError::new(Code::NotConnected, format!("You are not connected with {}.", known.handle)))
 }
 
 /// The hub's keys

@@ -5,9 +5,10 @@ use super::{
     extract::{Json, Path, Query},
 };
 use crate::{
+    delivery::accounts::check_seen,
     error::{ApiError, sentence},
     state::AppState,
-    storage::{accounts, connections, conversations, profiles, teams},
+    storage::{connections, conversations, profiles, teams},
 };
 use axum::extract::State;
 use http::StatusCode;
@@ -90,15 +91,6 @@ fn seen(db: &Connection, domain: &Domain, viewer: UserId, found: Option<User>) -
         user.locale = None;
     }
     Ok(user)
-}
-
-/// Guests and others see each other where they meet: in a conversation that both are in.
-fn check_seen(db: &Connection, viewer: UserId, user: &User) -> Result<(), ApiError> {
-    let with_guest = !user.kind.is_found() || !accounts::kind(db, viewer)?.is_found();
-    if with_guest && viewer != user.user && !conversations::share_one(db, viewer, user.user)? {
-        return Err(Code::UnknownUser.into());
-    }
-    Ok(())
 }
 
 /// What to search users by.

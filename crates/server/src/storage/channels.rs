@@ -17,6 +17,13 @@ pub(crate) fn set_name(
     Ok(())
 }
 
+/// The name of a channel.
+pub(crate) fn name(connection: &Connection, channel: ConversationId) -> Result<Option<String>, ApiError> {
+    Ok(connection
+        .prepare_cached("SELECT name FROM conversations WHERE id = ?1")?
+        .query_row([Sql(channel)], |row| row.get(0))?)
+}
+
 /// How many channels a team has that have members.
 pub(crate) fn count(connection: &Connection, team: TeamId) -> Result<usize, ApiError> {
     let count: i64 = connection

@@ -197,6 +197,17 @@ pub(crate) fn requests(connection: &Connection, id: ConversationId) -> Result<Ve
     Ok(found.collect::<Result<_, _>>()?)
 }
 
+/// What a user waits to come into.
+pub(crate) fn requests_of(
+    connection: &Connection,
+    user: UserId,
+) -> Result<Vec<(ConversationId, Request)>, ApiError> {
+    let mut statement =
+        connection.prepare_cached("SELECT user, proof, conversation FROM join_requests WHERE user = ?1")?;
+    let found = statement.query_map([Sql(user)], |row| Ok((row.domain(2)?, request_of(row)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
 fn request_of(row: &Row<'_>) -> rusqlite::Result<Request> {
     Ok(Request { user: row.domain(0)?, proof: row.get(1)? })
 }

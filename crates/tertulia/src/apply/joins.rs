@@ -1,8 +1,13 @@
 //! Coming into conversations: who asks to be let into one that this device is in, and what becomes of what its own user asked.
 
 use super::{Page, rows::put_user};
-use crate::{Result, Suspicion, joining::is_proven, todo::Asking};
-use tertulia_domain::ConversationId;
+use crate::{
+    Result, Suspicion,
+    joining::is_proven,
+    todo::{Asking, Todo},
+};
+use std::collections::BTreeSet;
+use tertulia_domain::{ConversationId, UserId};
 
 impl Page<'_> {
     /// Somebody asks to be let in, says the hub, and did so in this epoch of the group.
@@ -39,6 +44,20 @@ impl Page<'_> {
             self.applied.joins_ended.push(conversation);
         }
         Ok(self.tx.store_write(move |w| w.remove_join(conversation).map(drop))?)
+    }
+
+    /// Who came in or left since they asked is not let in for having asked then.
+    pub(super) fn asking_is_over(
+        &mut self,
+        conversation: ConversationId,
+        users: &BTreeSet<UserId>,
+    ) -> Result<()> {
+        self.applied.todo.strike_out_joins(conversation, |user| users.contains(&user));
+        let mut stored = Todo::of(&self.tx)?;
+        if stored.strike_out_joins(conversation, |user| users.contains(&user)) {
+            stored.write(&mut self.tx)?;
+        }
+        Ok(())
     }
 
     fn is_waiting_for(&self, conversation: ConversationId) -> Result<bool> {

@@ -237,6 +237,66 @@ async fn who_takes_the_request_back_is_not_let_in() {
 }
 
 #[tokio::test]
+async fn who_takes_the_request_back_is_not_let_in_by_an_admin_who_could_invite_them() {
+    let setting = Setting::new(&[]).await;
+    let Setting { alice, zoe, id, .. } = &setting;
+    connect(alice, zoe).await;
+    let link = setting.link().await;
+    zoe.join(&link, None).await.expect("asks");
+    zoe.cancel_join(*id).await.expect("takes it back");
+    alice.sync().await.expect("syncs");
+    assert_eq!(handles(alice, *id).await, ["alice"]);
+}
+
+#[tokio::test]
+async fn who_was_let_in_and_is_out_again_is_not_added_by_a_device_that_was_away() {
+    let setting = Setting::new(&["bob"]).await;
+    let Setting { alice, friends, zoe, id, hub } = &setting;
+    let (bob, yves) = (&friends[0], hub.sign_up("yves").await);
+    // Bob could invite both: nothing but his own device knows that he does not.
+    connect(bob, zoe).await;
+    connect(bob, &yves).await;
+    alice.set_role(*id, &handle("bob"), "admin").await.expect("an admin too");
+    let open = alice.access(*id).await.expect("asks").with(AccessMode::Link, true);
+    alice.set_access(*id, &open).await.expect("opens it");
+    let link = setting.link().await;
+    bob.sync().await.expect("syncs");
+
+    zoe.ask_to_join(*id).await.expect("asks");
+    yves.join(&link, None).await.expect("asks");
+    alice.sync().await.expect("lets both in");
+    for client in [alice, &yves] {
+        client.sync().await.expect("sees that they are in");
+    }
+    assert_eq!(handles(alice, *id).await, ["alice", "bob", "yves", "zoe"]);
+    alice.remove_members(*id, &[handle("zoe")]).await.expect("removes");
+    yves.leave(*id, None).await.expect("leaves");
+    alice.sync().await.expect("takes the leaver's devices out");
+    for member in [bob, alice, bob] {
+        member.sync().await.expect("syncs");
+        assert_eq!(handles(member, *id).await, ["alice", "bob"]);
+    }
+
+    // What they ask anew holds.
+    zoe.ask_to_join(*id).await.expect("asks again");
+    bob.sync().await.expect("syncs");
+    zoe.sync().await.expect("syncs");
+    assert_eq!(handles(zoe, *id).await, ["alice", "bob", "zoe"]);
+}
+
+#[tokio::test]
+async fn the_link_of_another_hub_is_not_shown_to_ones_own() {
+    let setting = Setting::new(&[]).await;
+    let Setting { hub, zoe, .. } = &setting;
+    let link = setting.link().await.to_string().replace("127.0.0.1", "hub.example");
+    let link: JoinLink = link.parse().expect("a link");
+    // The hub would know the code, if it were shown to it.
+    assert_eq!(zoe.preview_link(&link).await.expect_err("looks").code(), "link-of-other-hub");
+    assert_eq!(zoe.join(&link, Some(SESAME)).await.expect_err("asks").code(), "link-of-other-hub");
+    assert_eq!(hub.database("SELECT count(*) FROM join_requests"), 0);
+}
+
+#[tokio::test]
 async fn an_open_group_lets_in_who_asks_and_a_closed_one_does_not() {
     let setting = Setting::new(&["bob"]).await;
     let Setting { alice, friends, zoe, id, .. } = &setting;
