@@ -3,13 +3,13 @@
 use mls_rs::{error::MlsError, extension::built_in::ExternalSendersExt, group::proposal::Proposal};
 
 use crate::{
-    Ciphersuite, ClientId, ConversationId, EngineError, PendingCommitInfo, Result, SessionConfig,
+    Ciphersuite, ClientId, ConversationId, EngineError, GroupRules, PendingCommitInfo, Result, SessionConfig,
     TransactionContext,
     loaded::Loaded,
     overlay::Overlay,
     provider::MlsGroup,
     record::{PendingBody, PendingHead, PendingRecord},
-    rules::data_of,
+    rules::{data_of, is_carried_out},
     sent::ContentDigest,
     transaction::failure,
 };
@@ -232,11 +232,11 @@ pub(crate) fn group_data(group: &MlsGroup) -> Option<Vec<u8>> {
     data_of(&group.context().extensions).map(<[u8]>::to_vec)
 }
 
-/// Whether one of the pending proposals removes this device.
-pub(crate) fn is_to_be_removed(group: &MlsGroup) -> bool {
+/// Whether one of the pending proposals removes this device, and is to be carried out.
+pub(crate) fn is_to_be_removed(rules: Option<&dyn GroupRules>, group: &MlsGroup) -> bool {
     let own = group.current_member_index();
-    group
-        .get_cached_proposals()
-        .iter()
-        .any(|cached| matches!(cached.proposal(), Proposal::Remove(remove) if remove.to_remove() == own))
+    group.get_cached_proposals().iter().any(|cached| {
+        matches!(cached.proposal(), Proposal::Remove(remove) if remove.to_remove() == own)
+            && is_carried_out(rules, group, cached.proposal(), cached.sender())
+    })
 }
