@@ -3,13 +3,13 @@
 use mls_rs::{error::MlsError, extension::built_in::ExternalSendersExt, group::proposal::Proposal};
 
 use crate::{
-    Ciphersuite, ClientId, ConversationId, EngineError, GroupRules, PendingCommitInfo, Result, SessionConfig,
-    TransactionContext,
+    Ciphersuite, ClientId, ConversationId, EngineError, GroupRules, MlsWirePolicy, PendingCommitInfo, Result,
+    SessionConfig, TransactionContext,
     loaded::Loaded,
     overlay::Overlay,
     provider::MlsGroup,
     record::{PendingBody, PendingHead, PendingRecord},
-    rules::{data_of, is_carried_out},
+    rules::{data_of, encrypts_handshake, is_carried_out},
     sent::ContentDigest,
     transaction::failure,
 };
@@ -73,6 +73,12 @@ impl<'tx> ConversationGuard<'tx> {
     /// What the application's rules keep in the group's context: see [`GroupRules`](crate::GroupRules).
     pub fn group_data(&mut self) -> Result<Option<Vec<u8>>> {
         Ok(group_data(&self.loaded()?.group))
+    }
+
+    /// How the group's members send handshake messages, by what the group is set up with.
+    pub fn handshake(&mut self) -> Result<MlsWirePolicy> {
+        let is_encrypted = encrypts_handshake(&self.loaded()?.group.context().extensions);
+        Ok(if is_encrypted { MlsWirePolicy::Ciphertext } else { MlsWirePolicy::Plaintext })
     }
 
     /// The raw public key of the first external sender, which is the hub's.

@@ -19,7 +19,7 @@ use mls_rs::{
 };
 
 pub(crate) use self::change::{
-    ENCRYPTED_HANDSHAKE, GROUP_DATA, data_of, members_of, with_data, with_handshake,
+    ENCRYPTED_HANDSHAKE, GROUP_DATA, data_of, encrypts_handshake, members_of, with_data, with_handshake,
 };
 pub(crate) use self::wishes::is_carried_out;
 use crate::{
