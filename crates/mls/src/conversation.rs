@@ -243,6 +243,6 @@ pub(crate) fn is_to_be_removed(rules: Option<&dyn GroupRules>, group: &MlsGroup)
     let own = group.current_member_index();
     group.get_cached_proposals().iter().any(|cached| {
         matches!(cached.proposal(), Proposal::Remove(remove) if remove.to_remove() == own)
-            && is_carried_out(rules, group, cached.proposal(), cached.sender())
+            && is_carried_out(rules, group, cached.proposal(), *cached.sender())
     })
 }

@@ -25,7 +25,7 @@ pub(super) fn check(
     let mut seen = HashSet::with_capacity(add.len());
     for cached in group.get_cached_proposals() {
         if let Proposal::Add(proposed) = cached.proposal()
-            && is_carried_out(config.group_rules.as_deref(), group, cached.proposal(), cached.sender())
+            && is_carried_out(config.group_rules.as_deref(), group, cached.proposal(), *cached.sender())
         {
             seen.extend(
                 client_id_of(proposed.signing_identity()).and_then(|client| policy.canonical(&client)),

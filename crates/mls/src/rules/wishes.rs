@@ -20,7 +20,7 @@ pub(crate) fn is_carried_out(
     application: Option<&dyn GroupRules>,
     group: &MlsGroup,
     proposal: &Proposal,
-    sender: &Sender,
+    sender: Sender,
 ) -> bool {
     let wish = match proposal {
         Proposal::Add(_) => Wish::Addition,
@@ -38,11 +38,11 @@ pub(super) fn leave_out(
     proposals: &mut ProposalBundle,
 ) {
     let keep = |info: &ProposalInfo<BorrowedProposal<'_>>| {
-        info.is_by_value() || is_granted(application, &context.extensions, info.sender(), wish(roster, info))
+        info.is_by_value() || is_granted(application, &context.extensions, *info.sender(), wish(roster, info))
     };
     let Ok(()) = proposals.retain(|info| Ok::<_, Infallible>(keep(info)));
     let Ok(()) = proposals.retain_custom(|info| {
-        let is_granted = is_granted(application, &context.extensions, info.sender(), Wish::Other);
+        let is_granted = is_granted(application, &context.extensions, *info.sender(), Wish::Other);
         Ok::<_, Infallible>(info.is_by_value() || is_granted)
     });
 }
@@ -51,7 +51,7 @@ pub(super) fn leave_out(
 fn is_granted(
     application: Option<&dyn GroupRules>,
     extensions: &ExtensionList,
-    sender: &Sender,
+    sender: Sender,
     wish: Wish,
 ) -> bool {
     let is_hidden = matches!(sender, Sender::Member(_)) && encrypts_handshake(extensions);

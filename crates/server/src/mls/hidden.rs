@@ -15,7 +15,7 @@
 //! So a member whose devices lie about the `GroupInfo` can make the hub believe in another membership than the members have,
 //! within what the member may do. The members check the commit itself. One that leads nowhere makes all of them join anew, by the
 //! `GroupInfo`; one that breaks the rules makes them keep out of the conversation until their persons decide. Both are what is left
-//! to who may commit; encrypted proposals are left out by the clients, so that who may not commit can stop nobody.
+//! to who may commit, which is every member. Encrypted proposals that nobody has checked are left out by the clients.
 //!
 //! A device that is taken out and comes back to the same leaf in one commit looks like one that stayed. Where the hub has
 //! proposed its removal such a commit is refused; the removal is to be committed first.

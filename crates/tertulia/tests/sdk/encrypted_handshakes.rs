@@ -163,7 +163,7 @@ async fn a_commit_that_leads_nowhere_has_the_others_join_anew_and_names_who_sent
     let noticed = bob.suspicions().await.expect("readable");
     let suspicions: Vec<_> = noticed.into_iter().map(|noticed| noticed.suspicion).collect();
     let by = Suspicion::UnfitCommit { user: alice.me().user };
-    assert_eq!(suspicions, [by.clone()]);
+    assert_eq!(suspicions, std::slice::from_ref(&by));
     assert_eq!(
         serde_json::to_value(&by).expect("JSON"),
         serde_json::json!({ "what": "unfit-commit", "user": alice.me().user })
