@@ -100,8 +100,7 @@ async fn what_a_member_proposes_unseen_without_the_right_to_stops_nobody() {
     );
     connect(&alice, &bob).await;
     connect(&alice, &carol).await;
-    let mut options = GroupOptions::default();
-    options.handshake = Handshake::Ciphertext;
+    let options = GroupOptions { handshake: Handshake::Ciphertext, ..GroupOptions::default() };
     let others = [bob.me().handle.clone(), carol.me().handle.clone()];
     let table = alice.create_group_as("secret", &others, options).await.expect("a group").id;
     for member in [&bob, &carol] {
