@@ -11,9 +11,9 @@ use std::{ops::RangeInclusive, time::Duration};
 /// message whole, and a client that catches up holds many at a time.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
-/// Most proposals that are pending in a group.
+/// Most proposals that are pending in a group. Of those that the hub cannot read, most in an epoch.
 ///
-/// Each has to be in the next commit; a member cannot be made to carry out thousands.
+/// Each has to be in the next commit, or be looked at for it; a member cannot be made to carry out thousands.
 pub const MAX_PENDING_PROPOSALS: usize = 200;
 
 /// Most subconversations of one conversation, counted by their names, whether or not anybody is in them.

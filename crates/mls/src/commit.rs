@@ -219,12 +219,13 @@ impl ConversationGuard<'_> {
     fn refuse_to_commit(&mut self) -> Result<()> {
         self.refuse_while_pending()?;
         let incarnation = self.overlay()?.incarnation();
+        let config = self.config();
         let loaded = self.loaded()?;
         // An encrypted commit would use a key of this epoch, perhaps a second time.
         if loaded.meta.encrypts_handshake() && loaded.meta.incarnation != Some(incarnation) {
             return Err(EngineError::StateRestored);
         }
-        if is_to_be_removed(&loaded.group) {
+        if is_to_be_removed(config.group_rules.as_deref(), &loaded.group) {
             return Err(EngineError::OwnRemovalPending);
         }
         Ok(())
@@ -250,7 +251,7 @@ impl ConversationGuard<'_> {
             HistoryChange::Keep => CommitIntent::Update,
             _ => CommitIntent::History,
         };
-        let mut add = newcomers::check(&*config.client_id_policy, &loaded.group, add, remove)?;
+        let mut add = newcomers::check(&config, &loaded.group, add, remove)?;
         let mut judge = Judge::new(&overlay, &config);
         for package in add.iter().filter_map(MlsMessage::as_key_package) {
             judge.key_package(package.signing_identity(), &loaded.group)?;

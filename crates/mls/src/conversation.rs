@@ -3,13 +3,13 @@
 use mls_rs::{error::MlsError, extension::built_in::ExternalSendersExt, group::proposal::Proposal};
 
 use crate::{
-    Ciphersuite, ClientId, ConversationId, EngineError, PendingCommitInfo, Result, SessionConfig,
-    TransactionContext,
+    Ciphersuite, ClientId, ConversationId, EngineError, GroupRules, MlsWirePolicy, PendingCommitInfo, Result,
+    SessionConfig, TransactionContext,
     loaded::Loaded,
     overlay::Overlay,
     provider::MlsGroup,
     record::{PendingBody, PendingHead, PendingRecord},
-    rules::data_of,
+    rules::{data_of, encrypts_handshake, is_carried_out},
     sent::ContentDigest,
     transaction::failure,
 };
@@ -73,6 +73,12 @@ impl<'tx> ConversationGuard<'tx> {
     /// What the application's rules keep in the group's context: see [`GroupRules`](crate::GroupRules).
     pub fn group_data(&mut self) -> Result<Option<Vec<u8>>> {
         Ok(group_data(&self.loaded()?.group))
+    }
+
+    /// How the group's members send handshake messages, by what the group is set up with.
+    pub fn handshake(&mut self) -> Result<MlsWirePolicy> {
+        let is_encrypted = encrypts_handshake(&self.loaded()?.group.context().extensions);
+        Ok(if is_encrypted { MlsWirePolicy::Ciphertext } else { MlsWirePolicy::Plaintext })
     }
 
     /// The raw public key of the first external sender, which is the hub's.
@@ -232,11 +238,11 @@ pub(crate) fn group_data(group: &MlsGroup) -> Option<Vec<u8>> {
     data_of(&group.context().extensions).map(<[u8]>::to_vec)
 }
 
-/// Whether one of the pending proposals removes this device.
-pub(crate) fn is_to_be_removed(group: &MlsGroup) -> bool {
+/// Whether one of the pending proposals removes this device, and is to be carried out.
+pub(crate) fn is_to_be_removed(rules: Option<&dyn GroupRules>, group: &MlsGroup) -> bool {
     let own = group.current_member_index();
-    group
-        .get_cached_proposals()
-        .iter()
-        .any(|cached| matches!(cached.proposal(), Proposal::Remove(remove) if remove.to_remove() == own))
+    group.get_cached_proposals().iter().any(|cached| {
+        matches!(cached.proposal(), Proposal::Remove(remove) if remove.to_remove() == own)
+            && is_carried_out(rules, group, cached.proposal(), *cached.sender())
+    })
 }

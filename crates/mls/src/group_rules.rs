@@ -32,11 +32,34 @@ pub trait GroupRules: Send + Sync {
         false
     }
 
+    /// Whether commits of this device carry out what a member has proposed, in a group whose handshake messages are encrypted.
+    /// Who delivers such a proposal cannot look at it. If it breaks the rules, every commit that has it is refused: it is to be
+    /// left out, and is over with the epoch. It is asked of what lies pending only, not of what a commit does by itself. Unless
+    /// overridden, everything is carried out.
+    fn carries_out(&self, wish: Wish) -> bool {
+        let _ = wish;
+        true
+    }
+
     /// Whether a commit is allowed: another's that was received, or an own one before it is sent.
     fn check(&self, change: &GroupChange) -> Result<(), RuleViolation>;
 
     /// Whether to be in a group that this device is let into by a Welcome.
     fn check_joined(&self, group: &JoinedGroup) -> Result<(), RuleViolation>;
+}
+
+/// What a member has proposed for others to commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wish {
+    /// New keys for its own leaf, which stays the same client's with the same signature key.
+    Renewal,
+    /// To add a client.
+    Addition,
+    /// To remove a client.
+    Removal,
+    /// Anything else, such as another signature key, or a change of what the group is set up with.
+    Other,
 }
 
 /// Who makes a commit.

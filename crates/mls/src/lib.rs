@@ -306,7 +306,7 @@ pub use external_sender::{ExternalSender, ExternalSenderError};
 pub use group_info::VerifiableGroupInfo;
 pub use group_rules::{
     Committer, ENCRYPTED_HANDSHAKE_EXTENSION, GROUP_DATA_EXTENSION, GroupChange, GroupRules, JoinedGroup,
-    Proposer, RuleViolation,
+    Proposer, RuleViolation, Wish,
 };
 pub use history::{
     HistoryClient, HistoryObserver, HistorySecret, HistorySharing, HistorySpan, MAX_HISTORY_SPANS,

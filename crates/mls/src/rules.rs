@@ -1,6 +1,7 @@
 //! What goes into a commit of this device, and which commits are taken.
 
 mod change;
+mod wishes;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -18,8 +19,9 @@ use mls_rs::{
 };
 
 pub(crate) use self::change::{
-    ENCRYPTED_HANDSHAKE, GROUP_DATA, data_of, members_of, with_data, with_handshake,
+    ENCRYPTED_HANDSHAKE, GROUP_DATA, data_of, encrypts_handshake, members_of, with_data, with_handshake,
 };
+pub(crate) use self::wishes::is_carried_out;
 use crate::{
     EngineError, GroupChange, GroupRules, RuleViolation,
     identity::{ClientIdError, Refusal},
@@ -91,6 +93,7 @@ impl MlsRules for EngineRules {
     ) -> Result<ProposalBundle, Refused> {
         // A commit that was received is whole or wrong.
         if direction == CommitDirection::Send {
+            wishes::leave_out(self.application.as_deref(), roster, context, &mut proposals);
             one_change_a_leaf(&mut proposals);
         }
         let Some(application) = &self.application else { return Ok(proposals) };

@@ -8,7 +8,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use common::{Device, Hub, assert_same_state, client_id, conversation, forger::Forger};
 use tertulia_mls::{
     ClientId, CommitOptions, Committer, ConversationId, EngineError, ErrorKind, GroupChange, GroupRules,
-    JoinedGroup, MlsConversationConfiguration, Outcome, Proposer, RuleViolation, SessionConfig,
+    JoinedGroup, MlsConversationConfiguration, MlsWirePolicy, Outcome, Proposer, RuleViolation,
+    SessionConfig, Wish,
 };
 
 /// Only those whom the group data names may add, and nobody else changes the group data. Who is removed is not named any more.
@@ -42,6 +43,10 @@ impl GroupRules for NamedOnesAdd {
 
     fn is_void(&self, change: &GroupChange, added: &ClientId, _: &Proposer) -> bool {
         change.removed.iter().any(|(removed, _)| removed == added)
+    }
+
+    fn carries_out(&self, wish: Wish) -> bool {
+        wish == Wish::Renewal
     }
 
     fn check(&self, change: &GroupChange) -> Result<(), RuleViolation> {
@@ -85,7 +90,12 @@ async fn device(hub: &Hub, name: &str) -> Device {
 
 /// A group that names its creator only.
 async fn create(creator: &mut Device, id: &ConversationId) {
+    create_as(creator, id, MlsWirePolicy::Plaintext).await;
+}
+
+async fn create_as(creator: &mut Device, id: &ConversationId, handshake: MlsWirePolicy) {
     let mut config = MlsConversationConfiguration {
+        handshake,
         group_data: Some(data(&Names::from([creator.client_id()]))),
         ..MlsConversationConfiguration::default()
     };
@@ -214,6 +224,56 @@ async fn a_wish_that_is_void_by_what_else_a_commit_does_is_left_out() {
 }
 
 #[tokio::test]
+async fn what_a_member_proposes_unseen_against_the_rules_stops_nobody() {
+    let (hub, id) = (Hub::new(), conversation());
+    let (mut alice, mut bob) = (device(&hub, "alice").await, device(&hub, "bob").await);
+    let (mut carol, mut dave) = (device(&hub, "carol").await, device(&hub, "dave").await);
+    create_as(&mut alice, &id, MlsWirePolicy::Ciphertext).await;
+    alice.add(&id, &mut [&mut bob, &mut carol]).await;
+    alice.sync(&id).await;
+
+    // Bob, who may do neither, wants Alice out and Dave in.
+    let mut tx = bob.session.new_transaction().await.unwrap();
+    let removal = tx.new_remove_proposal(&id, alice.client_id()).await.unwrap();
+    let addition = tx.new_add_proposal(&id, dave.key_package().await).await.unwrap();
+    tx.finish().await.unwrap();
+    hub.post(&id, removal.proposal);
+    hub.post(&id, addition.proposal);
+    for device in [&mut alice, &mut carol] {
+        let seen = device.sync(&id).await;
+        assert!(seen.iter().all(|seen| seen.outcome == Outcome::Proposal && seen.delay.is_some()));
+        assert_eq!(device.session.conversation(&id).unwrap().pending_proposals(), 2);
+    }
+    // Whoever is to be removed commits like anybody, and adds by itself whom nobody else may add.
+    alice.add(&id, &mut [&mut dave]).await;
+    carol.sync(&id).await;
+    assert_same_state(&id, &[&alice, &carol, &dave]);
+
+    // Nothing else is to be committed: the commit of nothing clears them.
+    let mut tx = bob.session.new_transaction().await.unwrap();
+    bob.cursors.insert(id.clone(), hub.log_len(&id) - 1);
+    tx.conversation(&id).await.unwrap().decrypt_message(bob.newest(&id)).unwrap();
+    tx.conversation(&id).await.unwrap().clear_pending_proposals().unwrap();
+    let removal = tx.new_remove_proposal(&id, alice.client_id()).await.unwrap();
+    tx.finish().await.unwrap();
+    hub.post(&id, removal.proposal);
+    alice.sync(&id).await;
+    let committed = alice.commit_proposals(&id).await.unwrap().unwrap();
+    assert!(committed.added.is_empty() && committed.removed.is_empty());
+    alice.send(&id, "still here").await;
+    assert_eq!(carol.read(&id).await, ["still here"]);
+    assert_same_state(&id, &[&alice, &carol]);
+
+    // What the hub proposes counts.
+    hub.propose_removal(&id, &carol.client_id());
+    alice.sync(&id).await;
+    carol.sync(&id).await;
+    assert!(matches!(carol.commit_proposals(&id).await, Err(EngineError::OwnRemovalPending)));
+    let committed = alice.commit_proposals(&id).await.unwrap().unwrap();
+    assert_eq!(committed.removed, [carol.client_id()]);
+}
+
+#[tokio::test]
 async fn who_joins_from_outside_is_held_to_the_rules_by_itself_and_by_the_members() {
     let (hub, id) = (Hub::new(), conversation());
     let (mut alice, mut bob) = (device(&hub, "alice").await, device(&hub, "bob").await);
@@ -270,6 +330,21 @@ async fn a_commit_that_changes_who_may_propose_from_outside_is_refused() {
     assert!(matches!(refused, EngineError::ContextChanged), "{refused}");
     assert_eq!(refused.kind(), ErrorKind::Peer);
     assert_eq!(alice.epoch(&id), 1);
+}
+
+#[tokio::test]
+async fn a_proposal_to_change_who_may_propose_from_outside_stops_nobody_where_it_could_come_unseen() {
+    let (hub, id) = (Hub::new(), conversation());
+    let (mut alice, mut bob) = (device(&hub, "alice").await, device(&hub, "bob").await);
+    create_as(&mut alice, &id, MlsWirePolicy::Ciphertext).await;
+    let mut mallory = Forger::join(&mut alice, &id).await;
+    let proposal = mallory.propose_no_external_senders();
+    assert_eq!(alice.decrypt(&id, &proposal).await.unwrap().outcome, Outcome::Proposal);
+    let raised = Names::from([alice.client_id(), client_id("mallory")]);
+    alice.update_with(&id, CommitOptions::default().with_group_data(data(&raised))).await.unwrap();
+    assert_eq!(named(&alice, &id), raised);
+    alice.add(&id, &mut [&mut bob]).await;
+    assert_same_state(&id, &[&alice, &bob]);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tertulia_api::{
     conversation::{Conversation, NewConversation, ProposalAccepted},
     event::EventBody,
 };
-use tertulia_domain::{ConversationId, Handshake, Role, RoleName};
+use tertulia_domain::{ConversationId, Handshake, Role, RoleName, limits::MAX_PENDING_PROPOSALS};
 
 /// A new conversation whose commits are encrypted, before its first commit.
 async fn new_group(person: &Person) -> (ConversationId, Group<Config>) {
@@ -249,6 +249,33 @@ async fn encrypted_proposals_are_passed_on_to_the_members() {
     let readable = at_alice.propose_update(Vec::new()).unwrap().to_bytes().unwrap();
     let path = format!("/v1/conversations/{open}/proposals");
     alice.mls(Method::POST, &path, readable).await.done::<ProposalAccepted>();
+}
+
+#[tokio::test]
+async fn the_encrypted_proposals_of_an_epoch_are_bounded() {
+    let hub = Hub::start().await;
+    let [alice, bob, _] = three(&hub).await;
+    let (group, mut at_alice) = new_group(&alice).await;
+    let adding = alice.add(group, &mut at_alice, &[bob.user]).await;
+    let mut at_bob = bob.mls.join(&adding.welcome.unwrap().to_bytes().unwrap());
+    let path = format!("/v1/conversations/{group}/proposals");
+    let mut first = None;
+    for _ in 0..MAX_PENDING_PROPOSALS {
+        let proposal = at_bob.propose_update(Vec::new()).unwrap().to_bytes().unwrap();
+        bob.mls(Method::POST, &path, proposal.clone()).await.done::<ProposalAccepted>();
+        first.get_or_insert(proposal);
+    }
+    let further = at_bob.propose_update(Vec::new()).unwrap().to_bytes().unwrap();
+    let before = hub.rows();
+    bob.mls(Method::POST, &path, further).await.refused(Code::ProposalLimit);
+    assert_eq!(hub.rows(), before);
+    bob.mls(Method::POST, &path, first.unwrap()).await.done::<ProposalAccepted>(); // it is there already
+    // They are counted by the epoch.
+    let moving_on = commit(&mut at_alice, &[], &[]);
+    alice.committed(group, &mut at_alice, &moving_on).await;
+    at_bob.process_incoming_message(moving_on.commit).unwrap();
+    let proposal = at_bob.propose_update(Vec::new()).unwrap().to_bytes().unwrap();
+    bob.mls(Method::POST, &path, proposal).await.done::<ProposalAccepted>();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

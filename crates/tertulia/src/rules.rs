@@ -15,7 +15,7 @@ use tertulia_domain::{
     ConversationId, DeviceAddress, Domain, UserId,
     policy::{self, Change, Committer, Policy, Proposer, Violation},
 };
-use tertulia_mls::{ClientId, GroupChange, GroupRules, JoinedGroup, RuleViolation};
+use tertulia_mls::{ClientId, GroupChange, GroupRules, JoinedGroup, RuleViolation, Wish};
 use tertulia_store::{Store, StoreError};
 
 /// Why a commit is refused, or a group not joined.
@@ -56,6 +56,12 @@ impl GroupRules for ConversationRules {
 
     fn is_void(&self, change: &GroupChange, added: &ClientId, _: &tertulia_mls::Proposer) -> bool {
         self.users(change).is_ok_and(|users| self.user(added).is_ok_and(|user| users.leaves(user)))
+    }
+
+    /// No client proposes to add or to remove: what others propose so, nobody has checked, this device's rules and the hub's keys
+    /// neither.
+    fn carries_out(&self, wish: Wish) -> bool {
+        wish == Wish::Renewal
     }
 
     fn check(&self, change: &GroupChange) -> Result<(), RuleViolation> {

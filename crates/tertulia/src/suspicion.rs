@@ -22,6 +22,12 @@ pub enum Suspicion {
         /// Which rule it breaks.
         reason: String,
     },
+    /// Of a group whose commits the hub cannot read: a member's commit leads nowhere, or the hub has damaged it. This device joins
+    /// anew.
+    UnfitCommit {
+        /// Whose commit it is, as the hub says.
+        user: UserId,
+    },
     /// The hub delivered something that presupposes what it has not delivered. This device joins anew.
     Withheld,
     /// The hub delivered an old commit as if it were new. It was not applied.
@@ -73,6 +79,9 @@ impl fmt::Display for Suspicion {
         match self {
             Self::ForbiddenCommit { reason } => write!(f, "the hub let a forbidden change pass: {reason}"),
             Self::ForbiddenGroup { reason } => write!(f, "the hub offered a forbidden group: {reason}"),
+            Self::UnfitCommit { user } => {
+                write!(f, "user {} changed the group in a way that nobody can follow", user.short())
+            }
             Self::Withheld => f.write_str("the hub has withheld something"),
             Self::Replayed { epoch } => write!(f, "the hub delivered an old commit as that of epoch {epoch}"),
             Self::OldGroupInfo { epoch, known } => {

@@ -25,7 +25,7 @@ impl ConversationGuard<'_> {
     ) -> Result<CommitSummary> {
         // What can be known to fail of any batch, before the first of them is committed. What is left is a forged signature,
         // and what happens meanwhile.
-        newcomers::check(&*self.config().client_id_policy, &self.loaded()?.group, add, remove)?;
+        newcomers::check(&self.config(), &self.loaded()?.group, add, remove)?;
         let CommitOptions { mut encrypted_message, history, mut psks, mut group_data } = options;
         let mut done: Option<CommitSummary> = None;
         let mut batches = add.chunks(most).peekable();

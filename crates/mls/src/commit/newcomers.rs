@@ -5,25 +5,28 @@ use std::collections::HashSet;
 use mls_rs::{MlsMessage, group::proposal::Proposal, time::MlsTime};
 
 use crate::{
-    ClientId, ClientIdPolicy, EngineError, KeyPackage, Result, conversation::ciphersuite,
-    identity::client_id_of, provider::MlsGroup,
+    ClientId, EngineError, KeyPackage, Result, SessionConfig, conversation::ciphersuite,
+    identity::client_id_of, provider::MlsGroup, rules::is_carried_out,
 };
 
 /// Refuses, each with an error of its own, key packages of another ciphersuite, expired or too long-lived ones, clients that
 /// are members and not to be removed, and a client that would be added twice: it is named twice, or the pending proposals,
 /// which go along, add it. The rest is the library's to check.
 pub(super) fn check(
-    policy: &dyn ClientIdPolicy,
+    config: &SessionConfig,
     group: &MlsGroup,
     add: &[KeyPackage],
     remove: &[ClientId],
 ) -> Result<Vec<MlsMessage>> {
+    let policy = &*config.client_id_policy;
     let suite = ciphersuite(group)?;
     let now = MlsTime::now().seconds_since_epoch();
     let removed = remove.iter().map(|client| policy.canonical(client)).collect::<Result<HashSet<_>, _>>()?;
     let mut seen = HashSet::with_capacity(add.len());
     for cached in group.get_cached_proposals() {
-        if let Proposal::Add(proposed) = cached.proposal() {
+        if let Proposal::Add(proposed) = cached.proposal()
+            && is_carried_out(config.group_rules.as_deref(), group, cached.proposal(), *cached.sender())
+        {
             seen.extend(
                 client_id_of(proposed.signing_identity()).and_then(|client| policy.canonical(&client)),
             );

@@ -57,9 +57,11 @@ impl ConversationGuard<'_> {
     /// Seconds to wait before committing what is pending, or what has to be committed for another reason. None if nothing
     /// is, or nothing that this device may commit.
     pub(super) fn commit_delay(&mut self, is_owed: bool) -> Result<Option<u64>> {
+        let config = self.config();
         let Some(loaded) = self.loaded_if_joined()? else { return Ok(None) };
         // Nobody commits their own removal: another member does.
-        let is_due = (is_owed || loaded.group.commit_required()) && !is_to_be_removed(&loaded.group);
+        let is_due = (is_owed || loaded.group.commit_required())
+            && !is_to_be_removed(config.group_rules.as_deref(), &loaded.group);
         Ok(is_due.then(|| loaded.commit_delay()))
     }
 }

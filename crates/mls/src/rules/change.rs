@@ -23,7 +23,7 @@ pub(crate) const GROUP_DATA: ExtensionType = ExtensionType::new(GROUP_DATA_EXTEN
 pub(crate) const ENCRYPTED_HANDSHAKE: ExtensionType = ExtensionType::new(ENCRYPTED_HANDSHAKE_EXTENSION);
 
 /// Whether the group's handshake messages are encrypted, by whichever member sends them.
-pub(super) fn encrypts_handshake(extensions: &ExtensionList) -> bool {
+pub(crate) fn encrypts_handshake(extensions: &ExtensionList) -> bool {
     extensions.iter().any(|extension| extension.extension_type == ENCRYPTED_HANDSHAKE)
 }
 

@@ -69,6 +69,7 @@ impl Forger {
             .crypto_provider(crypto)
             .identity_provider(AnyIdentity)
             .extension_type(ExtensionType::new(0xf7e1)) // that of the group data
+            .extension_type(ExtensionType::new(0xf7e2)) // that of encrypted handshakes
             .key_package_lifetime(Duration::from_hours(24))
             .signing_identity(identity, secret, number)
             .build();
@@ -96,6 +97,14 @@ impl Forger {
         extensions.remove(ExtensionType::EXTERNAL_SENDERS);
         let commit = self.group.commit_builder().set_group_context_ext(extensions).unwrap().build().unwrap();
         commit.commit_message.to_bytes().unwrap()
+    }
+
+    /// A proposal after which nobody may propose from outside.
+    pub(crate) fn propose_no_external_senders(&mut self) -> Vec<u8> {
+        let mut extensions = self.group.context().extensions.clone();
+        extensions.remove(ExtensionType::EXTERNAL_SENDERS);
+        let proposal = self.group.propose_group_context_extensions(extensions, Vec::new()).unwrap();
+        proposal.to_bytes().unwrap()
     }
 
     /// A message in the name of the member at `leaf`, with the key of this generation of its.

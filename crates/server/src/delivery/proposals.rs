@@ -93,6 +93,10 @@ fn pass_on(tx: &WriteTx<'_>, access: &Access, sent: &Sent) -> Result<ProposalAcc
     if !groups::has_leaf(tx, *conversation, *sender)? {
         return Err(ApiError::stale_epoch(access.epoch));
     }
+    // They are not kept as pending: no commit has to have them.
+    if log::proposals_of_members(tx, *conversation)? >= MAX_PENDING_PROPOSALS {
+        return Err(Code::ProposalLimit.into());
+    }
     let entry = Entry {
         epoch: Some(access.epoch),
         sender: Some(*sender),

@@ -9,10 +9,13 @@
 //! | the tree is one that MLS allows, with valid signatures of all leaves | that the group follows from the one before: its transcript, its secrets |
 //! | who is in the group afterwards, and so who came and went | who proposed that: of what the hub did not propose, the sender is taken for it |
 //! | the policy before and after, by which the sender may do that | that nothing else is proposed in it |
-//! | the hub's own removals are carried out | that members' encrypted proposals are |
+//! | the hub's own removals are carried out | that members' encrypted proposals are, or the Adds that devices propose from outside |
+//! | the commit is a message of this group and epoch | that anybody can read it, and that what it does is allowed |
 //!
 //! So a member whose devices lie about the `GroupInfo` can make the hub believe in another membership than the members have,
-//! within what the member may do. The members check the commit itself and refuse one that breaks the rules.
+//! within what the member may do. The members check the commit itself. One that leads nowhere makes all of them join anew, by the
+//! `GroupInfo`; one that breaks the rules makes them keep out of the conversation until their persons decide. Both are what is left
+//! to who may commit, which is every member. Encrypted proposals that nobody has checked are left out by the clients.
 //!
 //! A device that is taken out and comes back to the same leaf in one commit looks like one that stayed. Where the hub has
 //! proposed its removal such a commit is refused; the removal is to be committed first.

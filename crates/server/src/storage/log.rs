@@ -105,6 +105,22 @@ impl Digest {
     }
 }
 
+/// How many proposals members have sent since the conversation's last commit, or since its group was begun anew.
+pub(crate) fn proposals_of_members(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<usize, ApiError> {
+    let count: i64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM log
+             WHERE conversation = ?1 AND kind = 'proposal' AND sender_user IS NOT NULL AND position > coalesce(
+                 (SELECT position FROM log WHERE conversation = ?1 AND kind IN ('commit', 'reset')
+                  ORDER BY position DESC LIMIT 1), 0)",
+        )?
+        .query_row([Sql(conversation)], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
 /// What an entry says beyond its MLS messages.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]

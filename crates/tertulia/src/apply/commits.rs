@@ -3,8 +3,8 @@
 use super::Page;
 use crate::{Result, Suspicion};
 use tertulia_api::{event::LogEntry, policy::decode};
-use tertulia_domain::{ConversationId, DeviceAddress, policy::Policy};
-use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, Outcome};
+use tertulia_domain::{ConversationId, DeviceAddress, UserId, policy::Policy};
+use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, MlsWirePolicy, Outcome};
 
 impl Page<'_> {
     pub(super) async fn commit(
@@ -21,6 +21,9 @@ impl Page<'_> {
             self.wipe(conversation)?;
         }
         let done = self.decrypt(conversation, commit).await?;
+        if let Some(sender) = entry.sender.filter(|_| foreign) {
+            self.check_fitness(conversation, sender.user, done.as_ref()).await?;
+        }
         if let Some(done) = &done {
             self.note_new_device(conversation, done);
             self.note_further_devices(conversation, done).await?;
@@ -52,6 +55,28 @@ impl Page<'_> {
             }
             w.set_joined(conversation, joined)
         })?)
+    }
+
+    /// A commit that the hub cannot read may be anything. If this device cannot follow it, it joins again where the hub has the group
+    /// now, as everybody else must.
+    async fn check_fitness(
+        &mut self,
+        conversation: ConversationId,
+        by: UserId,
+        done: Option<&MlsConversationDecryptMessage>,
+    ) -> Result<()> {
+        // An encrypted one can pass for one that was read before.
+        let is_applied = done.is_some_and(|done| done.outcome != Outcome::Duplicate);
+        // Who keeps out, or joins again already, has said why.
+        if is_applied || self.is_distrusted(conversation)? || !self.in_group(conversation)? {
+            return Ok(());
+        }
+        let group = self.group_of(conversation)?;
+        if self.tx.conversation(&group).await?.handshake()? == MlsWirePolicy::Ciphertext {
+            self.suspect(conversation, Suspicion::UnfitCommit { user: by })?;
+            self.rejoin(conversation)?;
+        }
+        Ok(())
     }
 
     /// Joins by the Welcome that came with a commit. If that is not possible, it is done by external commit later.

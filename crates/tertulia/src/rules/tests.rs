@@ -1,6 +1,6 @@
-//! What the rules let pass that no application can ask for yet: the engine's history sharing, through a real hub.
+//! What no application can ask for, through a real hub: the engine's history sharing, and proposals of members.
 
-use crate::{Client, ConversationId, MessageQuery};
+use crate::{Client, ConversationId, GroupOptions, Handshake, MessageQuery};
 use tempfile::TempDir;
 use tertulia_server::{Server, ServerConfig};
 
@@ -73,5 +73,55 @@ async fn a_history_client_breaks_no_rule_of_a_group_or_a_1_to_1() {
     assert_eq!(read(&bob, table).await, ["with history", "hello", "the two of us"]);
     for client in [&alice, &bob, &carol] {
         assert!(client.suspicions().await.expect("readable").is_empty());
+    }
+}
+
+/// Gives a device what another member has proposed, as the hub passes it on.
+async fn give(client: &Client, id: ConversationId, proposals: &[Vec<u8>]) {
+    let group = client.group_of(id).expect("a group");
+    let mut tx = client.inner().session.new_transaction().await.expect("a transaction");
+    let mut guard = tx.conversation(&group).await.expect("in it");
+    for proposal in proposals {
+        guard.decrypt_message(proposal).expect("it is kept");
+    }
+    tx.finish().await.expect("finishes");
+    let view = client.inner().session.conversation(&group).expect("in it");
+    assert_eq!(view.pending_proposals(), proposals.len());
+}
+
+#[tokio::test]
+async fn what_a_member_proposes_unseen_without_the_right_to_stops_nobody() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let url = hub(&dir).await;
+    let (alice, bob, carol) = (
+        sign_up(&dir, &url, "alice").await,
+        sign_up(&dir, &url, "bob").await,
+        sign_up(&dir, &url, "carol").await,
+    );
+    connect(&alice, &bob).await;
+    connect(&alice, &carol).await;
+    let options = GroupOptions { handshake: Handshake::Ciphertext, ..GroupOptions::default() };
+    let others = [bob.me().handle.clone(), carol.me().handle.clone()];
+    let table = alice.create_group_as("secret", &others, options).await.expect("a group").id;
+    for member in [&bob, &carol] {
+        member.sync().await.expect("joins");
+    }
+    // Bob, a member, wants the admin out, and new keys for himself.
+    let group = bob.group_of(table).expect("a group");
+    let mut tx = bob.inner().session.new_transaction().await.expect("a transaction");
+    let admin = alice.own_address().to_string().into();
+    let removal = tx.new_remove_proposal(&group, admin).await.expect("proposes").proposal;
+    let renewal = tx.new_update_proposal(&group).await.expect("proposes").proposal;
+    tx.finish().await.expect("finishes");
+    for member in [&alice, &carol] {
+        give(member, table, &[removal.clone(), renewal.clone()]).await;
+    }
+    // Neither the admin nor another member is kept from sending, and the hub takes the commit.
+    alice.send(table, "still here").await.expect("sends");
+    carol.send(table, "so am I").await.expect("sends");
+    for client in [&alice, &bob, &carol] {
+        assert_eq!(read(client, table).await, ["still here", "so am I"]);
+        assert!(client.suspicions().await.expect("readable").is_empty());
+        assert_eq!(client.conversation(table).await.expect("there").members.len(), 3);
     }
 }

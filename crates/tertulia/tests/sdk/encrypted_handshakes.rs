@@ -1,8 +1,12 @@
 //! Groups whose commits the hub cannot read, as an application uses them.
 
-use crate::support::{Hub, connect, handle, read};
+use crate::{
+    lying_hub::LyingHub,
+    support::{Hub, PASSWORD, connect, handle, read},
+};
 use futures::future::join_all;
-use tertulia::{Client, Conversation, GroupOptions, Handshake, Protocol};
+use tertulia::{Client, Conversation, GroupOptions, Handshake, Protocol, Suspicion};
+use tertulia_api::event::EventBody;
 
 async fn three(hub: &Hub) -> [Client; 3] {
     let [alice, bob, carol] =
@@ -127,4 +131,41 @@ async fn a_pairwise_group_comes_to_mls_with_encrypted_commits() {
     alice.send(group.id, "on MLS").await.expect("sends");
     assert_eq!(read(&bob, group.id).await, ["on MLS"]);
     assert_eq!((readable_commits(&hub, &group), described(&bob, &group).await.protocol), (0, Protocol::Mls));
+}
+
+#[tokio::test]
+async fn a_commit_that_leads_nowhere_has_the_others_join_anew_and_names_who_sent_it() {
+    let hub = Hub::start().await;
+    let liar = LyingHub::before(&hub).await;
+    let alice = hub.sign_up("alice").await;
+    let bob = Client::builder(hub.home("bob")).sign_up(&liar.url, "bob", PASSWORD).await.expect("signs up");
+    connect(&alice, &bob).await;
+    let made = alice.create_group_as("secret", &[handle("bob")], encrypted(Protocol::Mls)).await;
+    let group = made.expect("a group");
+    bob.sync().await.expect("joins");
+
+    // What the hub has taken, with a GroupInfo that fits, is noise to the members.
+    liar.change_events(|events| {
+        for event in events {
+            if let EventBody::Commit { commit, .. } = &mut event.body {
+                *commit.0.last_mut().expect("it has bytes") ^= 1;
+            }
+        }
+    });
+    alice.set_role(group.id, &handle("bob"), "admin").await.expect("raises");
+    bob.sync().await.expect("syncs");
+    liar.repent();
+    // Nobody has said anything since.
+    bob.send(group.id, "back again").await.expect("sends");
+    assert_eq!(read(&alice, group.id).await, ["back again"]);
+    alice.send(group.id, "welcome").await.expect("sends");
+    assert_eq!(read(&bob, group.id).await, ["back again", "welcome"]);
+    let noticed = bob.suspicions().await.expect("readable");
+    let suspicions: Vec<_> = noticed.into_iter().map(|noticed| noticed.suspicion).collect();
+    let by = Suspicion::UnfitCommit { user: alice.me().user };
+    assert_eq!(suspicions, std::slice::from_ref(&by));
+    assert_eq!(
+        serde_json::to_value(&by).expect("JSON"),
+        serde_json::json!({ "what": "unfit-commit", "user": alice.me().user })
+    );
 }
