@@ -1,6 +1,6 @@
 //! Several devices at the same moment.
 
-use crate::support::{Hub, connect, group, handle, read};
+use crate::support::{Hub, connect, group, handle, read, three_friends};
 use tertulia::Client;
 
 /// Two devices commit at the same moment, a hundred times: one wins, the other catches up and repeats by itself, and both end in
@@ -50,11 +50,7 @@ async fn two_devices_that_commit_at_once_both_get_their_change() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_messages_of_four_devices_are_in_one_order_for_all() {
-    let hub = Hub::start().await;
-    let (alice, bob, carol) =
-        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
-    connect(&alice, &bob).await;
-    connect(&alice, &carol).await;
+    let (hub, [alice, bob, carol]) = three_friends().await;
     let table = group(&alice, "Friday table", &[&bob, &carol]).await;
     let tablet = hub.log_in("bob", "bob-tablet").await;
     let devices = [alice, bob, carol, tablet];

@@ -3,6 +3,7 @@
 use crate::support::{Hub, PASSWORD};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use tertulia::Client;
 
 /// Somebody who does nothing but claim key packages, over HTTP.
 struct Claimer {
@@ -47,8 +48,8 @@ impl Claimer {
     }
 }
 
-#[tokio::test]
-async fn a_device_makes_more_key_packages_when_it_is_told_that_few_are_left() {
+/// Bob, whose keys mallory may claim, and who has all that he is to have.
+async fn claimed_from() -> (Hub, Client, Claimer) {
     let hub = Hub::start().await;
     let bob = hub.sign_up("bob").await;
     let mallory = Claimer::sign_up(&hub).await;
@@ -56,6 +57,12 @@ async fn a_device_makes_more_key_packages_when_it_is_told_that_few_are_left() {
     bob.sync().await.expect("sees the request");
     bob.accept(&"mallory".parse().expect("a handle")).await.expect("accepts");
     bob.sync().await.expect("has nothing to make");
+    (hub, bob, mallory)
+}
+
+#[tokio::test]
+async fn a_device_makes_more_key_packages_when_it_is_told_that_few_are_left() {
+    let (_hub, bob, mallory) = claimed_from().await;
 
     // Of its fifty, forty are taken without a Welcome that would tell bob of it.
     let mut given = HashSet::new();
@@ -71,13 +78,7 @@ async fn a_device_makes_more_key_packages_when_it_is_told_that_few_are_left() {
 
 #[tokio::test]
 async fn a_device_makes_more_one_time_keys_when_it_is_told_that_few_are_left() {
-    let hub = Hub::start().await;
-    let bob = hub.sign_up("bob").await;
-    let mallory = Claimer::sign_up(&hub).await;
-    mallory.post("/v1/connections", &json!({ "handle": "bob" })).await;
-    bob.sync().await.expect("sees the request");
-    bob.accept(&"mallory".parse().expect("a handle")).await.expect("accepts");
-    bob.sync().await.expect("has nothing to make");
+    let (_hub, bob, mallory) = claimed_from().await;
 
     // Of its fifty, forty are taken without a message that would tell bob of it.
     let mut given = HashSet::new();

@@ -1,6 +1,6 @@
 //! Groups that are begun anew, and devices that heal.
 
-use crate::support::{Hub, connect, group, handle, read, texts};
+use crate::support::{Hub, connect, group, handle, read, texts, three_friends};
 use futures::StreamExt as _;
 use std::pin::pin;
 use tertulia::{Client, ClientEvent, ConversationId};
@@ -74,11 +74,7 @@ async fn a_reset_is_told_once_with_who_asked_for_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_the_devices_that_begin_the_new_group_exactly_one_wins_and_the_others_join() {
-    let hub = Hub::start().await;
-    let (alice, bob, carol) =
-        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
-    connect(&alice, &bob).await;
-    connect(&alice, &carol).await;
+    let (_hub, [alice, bob, carol]) = three_friends().await;
     let table = group(&alice, "Friday table", &[&bob, &carol]).await;
     alice.set_role(table.id, &handle("bob"), "admin").await.expect("bob is admin");
     for client in [&bob, &carol] {

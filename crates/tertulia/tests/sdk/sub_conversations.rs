@@ -1,6 +1,6 @@
 //! Subconversations: who takes part in something.
 
-use crate::support::{Hub, connect, group, handle, read};
+use crate::support::{Hub, connect, group, handle, read, three_friends};
 use tertulia::{Client, DeviceId, SubConversation};
 
 fn devices(sub: &SubConversation) -> Vec<DeviceId> {
@@ -68,11 +68,7 @@ async fn devices_join_a_call_for_themselves_share_a_secret_and_leave() {
 
 #[tokio::test]
 async fn what_is_said_in_a_call_reaches_those_in_it_and_is_not_listed() {
-    let hub = Hub::start().await;
-    let (alice, bob, carol) =
-        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
-    connect(&alice, &bob).await;
-    connect(&alice, &carol).await;
+    let (_hub, [alice, bob, carol]) = three_friends().await;
     let table = group(&alice, "Friday table", &[&bob, &carol]).await;
     let call = alice.sub_conversation(table.id, "call").expect("a name");
     call.join().await.expect("begins it");
@@ -91,11 +87,7 @@ async fn what_is_said_in_a_call_reaches_those_in_it_and_is_not_listed() {
 
 #[tokio::test]
 async fn who_is_removed_from_the_parent_is_removed_from_the_call() {
-    let hub = Hub::start().await;
-    let (alice, bob, carol) =
-        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
-    connect(&alice, &bob).await;
-    connect(&alice, &carol).await;
+    let (_hub, [alice, bob, carol]) = three_friends().await;
     let table = group(&alice, "Friday table", &[&bob, &carol]).await;
     let [at_alice, at_bob, at_carol] =
         [&alice, &bob, &carol].map(|client| client.sub_conversation(table.id, "call").expect("a name"));
@@ -141,11 +133,7 @@ async fn an_admin_ends_a_call_for_everybody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_devices_that_join_at_once_one_begins_and_the_others_join_it() {
-    let hub = Hub::start().await;
-    let (alice, bob, carol) =
-        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
-    connect(&alice, &bob).await;
-    connect(&alice, &carol).await;
+    let (_hub, [alice, bob, carol]) = three_friends().await;
     let table = group(&alice, "Friday table", &[&bob, &carol]).await;
     let clients = [&alice, &bob, &carol];
     let subs = clients.map(|client| client.sub_conversation(table.id, "call").expect("a name"));

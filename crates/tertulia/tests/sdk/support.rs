@@ -126,6 +126,16 @@ pub(crate) async fn connect(a: &Client, b: &Client) -> ConversationId {
     connection.conversation
 }
 
+/// A hub with alice, who is connected with bob and with carol.
+pub(crate) async fn three_friends() -> (Hub, [Client; 3]) {
+    let hub = Hub::start().await;
+    let (alice, bob, carol) =
+        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
+    connect(&alice, &bob).await;
+    connect(&alice, &carol).await;
+    (hub, [alice, bob, carol])
+}
+
 /// A group of `admin` with `members`, all of whom have seen it.
 pub(crate) async fn group(admin: &Client, name: &str, members: &[&Client]) -> Conversation {
     let handles: Vec<Handle> = members.iter().map(|member| member.me().handle.clone()).collect();

@@ -1,6 +1,6 @@
 //! People talk: through a real hub, with real homes.
 
-use crate::support::{Hub, connect, group, handle, read, texts};
+use crate::support::{Hub, connect, group, handle, read, texts, three_friends};
 use futures::StreamExt as _;
 use tertulia::{Client, ClientEvent, ConversationType, Error, MessageQuery};
 
@@ -29,11 +29,7 @@ async fn two_people_connect_and_talk() {
 
 #[tokio::test]
 async fn a_group_is_named_changed_and_left() {
-    let hub = Hub::start().await;
-    let (alice, bob, carol) =
-        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
-    connect(&alice, &bob).await;
-    connect(&alice, &carol).await;
+    let (_hub, [alice, bob, carol]) = three_friends().await;
     let table = group(&alice, "Friday table", &[&bob]).await;
     assert_eq!(bob.find("Friday table").await.expect("by its name"), table.id);
 
@@ -64,11 +60,7 @@ async fn a_group_is_named_changed_and_left() {
 
 #[tokio::test]
 async fn who_is_removed_reads_nothing_that_comes_later() {
-    let hub = Hub::start().await;
-    let (alice, bob, carol) =
-        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
-    connect(&alice, &bob).await;
-    connect(&alice, &carol).await;
+    let (_hub, [alice, bob, carol]) = three_friends().await;
     let table = group(&alice, "Friday table", &[&bob, &carol]).await;
     alice.send(table.id, "all of us").await.expect("sends");
     alice.remove_members(table.id, &[handle("carol")]).await.expect("removes");
