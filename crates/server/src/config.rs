@@ -1,3 +1,4 @@
+use crate::storage::DatabaseUrl;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,6 +13,9 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The directory that holds everything that the hub keeps. Created if it is not there, for its owner alone.
     pub data: PathBuf,
+    /// A PostgreSQL server that keeps the hub's data instead of a file in `data`. Any number of hubs may run on one: they are
+    /// nodes of one hub, each with a data directory of its own.
+    pub database: Option<DatabaseUrl>,
     /// The hub's domain, part of every device's identity. It is fixed at the first start, as `localhost` unless given,
     /// and a later start with another one fails.
     pub domain: Option<Domain>,
@@ -112,6 +116,7 @@ impl ServerConfig {
         Self {
             listen,
             data: data.as_ref().to_owned(),
+            database: None,
             domain: None,
             tls: None,
             behind_proxy: false,

@@ -1,6 +1,9 @@
 //! The one error of requests, and how it becomes a problem document (RFC 9457).
 
-use crate::{mls::Rejection, storage::StorageError};
+use crate::{
+    mls::Rejection,
+    storage::{SqlError, StorageError},
+};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use tertulia_api::{Code, Problem, UserDevice, pairwise::DeviceMismatch};
@@ -74,6 +77,11 @@ impl ApiError {
             Self::Storage(StorageError::Full) => {
                 Problem::new(Code::StorageFull, "Nothing was stored. The hub's operator has to make room.")
             }
+            Self::Storage(error @ StorageError::Unreachable(_)) => {
+                tracing::error!(%error, "a request failed");
+                let detail = "The hub's database is not there; whether something was stored is not known. The same request again settles it.";
+                Problem::new(Code::Unavailable, detail)
+            }
             Self::Storage(StorageError::Closed | StorageError::InUse) => {
                 Problem::new(Code::Unavailable, "The hub is shutting down or busy.")
             }
@@ -91,8 +99,8 @@ impl From<Code> for ApiError {
     }
 }
 
-impl From<rusqlite::Error> for ApiError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<SqlError> for ApiError {
+    fn from(error: SqlError) -> Self {
         Self::Storage(error.into())
     }
 }

@@ -1,8 +1,8 @@
 //! The hub's MLS key, with which it signs proposals as external sender 0 (RFC 9420 section 12.1.8.1).
 
-use crate::{ServerError, mls::CIPHER_SUITE};
+use crate::{ServerError, mls::CIPHER_SUITE, storage::StorageError};
 use mls_rs::{
-    CipherSuiteProvider as _, CryptoProvider as _,
+    CipherSuiteProvider, CryptoProvider as _,
     crypto::{SignaturePublicKey, SignatureSecretKey},
 };
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
@@ -12,27 +12,40 @@ use zeroize::Zeroizing;
 /// Reads the key from the file at `path`, which has its 64 bytes (seed, then public key) in hexadecimal. Makes one if
 /// there is no file.
 pub(crate) fn load_or_create(path: &Path) -> Result<(SignatureSecretKey, SignaturePublicKey), ServerError> {
-    let suite = AwsLcCryptoProvider::new()
-        .cipher_suite_provider(CIPHER_SUITE)
-        .expect("the provider was built with this suite");
+    let damaged = || ServerError::HubKey { path: path.to_owned() };
     let secret = match fs::read_to_string(path).map(Zeroizing::new) {
-        Ok(text) => {
-            let bytes =
-                hex::decode(text.trim()).map_err(|_| ServerError::HubKey { path: path.to_owned() })?;
-            SignatureSecretKey::from(bytes)
-        }
+        Ok(text) => Zeroizing::new(hex::decode(text.trim()).map_err(|_| damaged())?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let (secret, _) =
-                suite.signature_key_generate().map_err(|_| ServerError::HubKey { path: path.to_owned() })?;
-            let text = Zeroizing::new(hex::encode(secret.as_ref()));
+            let secret = generate().ok_or_else(damaged)?;
+            let text = Zeroizing::new(hex::encode(secret.as_slice()));
             crate::files::write_private(path, text.as_bytes())
                 .map_err(|source| ServerError::File { path: path.to_owned(), source })?;
             secret
         }
         Err(source) => return Err(ServerError::File { path: path.to_owned(), source }),
     };
-    let public = suite
-        .signature_key_derive_public(&secret)
-        .map_err(|_| ServerError::HubKey { path: path.to_owned() })?;
-    Ok((secret, public))
+    pair(&secret).ok_or_else(damaged)
+}
+
+/// The key that all nodes of a hub have, from their database.
+pub(crate) fn shared(secret: &[u8]) -> Result<(SignatureSecretKey, SignaturePublicKey), ServerError> {
+    pair(secret).ok_or(ServerError::Storage(StorageError::Damaged("the hub's key cannot be used")))
+}
+
+/// A new key, its 64 bytes; none without randomness.
+pub(crate) fn generate() -> Option<Zeroizing<Vec<u8>>> {
+    let (secret, _) = suite().signature_key_generate().ok()?;
+    Some(Zeroizing::new(secret.as_ref().to_vec()))
+}
+
+fn pair(secret: &[u8]) -> Option<(SignatureSecretKey, SignaturePublicKey)> {
+    let secret = SignatureSecretKey::from(secret.to_vec());
+    let public = suite().signature_key_derive_public(&secret).ok()?;
+    Some((secret, public))
+}
+
+fn suite() -> impl CipherSuiteProvider {
+    AwsLcCryptoProvider::new()
+        .cipher_suite_provider(CIPHER_SUITE)
+        .expect("the provider was built with this suite")
 }

@@ -44,4 +44,4 @@ mod wake;
 
 pub use config::{Limits, Rate, ServerConfig, TlsFiles};
 pub use server::{Server, ServerError};
-pub use storage::StorageError;
+pub use storage::{DatabaseUrl, StorageError};

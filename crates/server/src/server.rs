@@ -9,7 +9,7 @@ use crate::{
     password::Passwords,
     shutdown::Trigger,
     state::{AppState, Hub},
-    storage::{Opened, Storage, StorageError},
+    storage::{Location, Opened, Storage, StorageError},
     typing::TypingBoard,
     wake::Wake,
 };
@@ -108,6 +108,9 @@ pub enum ServerError {
     /// Passwords cannot be hashed, for want of randomness.
     #[error("passwords cannot be hashed: {0}")]
     Passwords(#[source] argon2::password_hash::Error),
+    /// There is no randomness to make the hub's key of.
+    #[error("the hub's key cannot be made, for want of randomness")]
+    NoRandomness,
     /// Serving failed.
     #[error("serving failed: {0}")]
     Serve(#[source] io::Error),
@@ -125,7 +128,7 @@ impl ServerError {
             Self::HubKey { .. } => "damaged-hub-key",
             Self::DomainFixed { .. } => "domain-fixed",
             Self::Storage(_) => "data-unusable",
-            Self::Passwords(_) => "no-randomness",
+            Self::Passwords(_) | Self::NoRandomness => "no-randomness",
             Self::Serve(_) => "serving-failed",
         }
     }
@@ -168,21 +171,21 @@ impl Server {
     fn open(config: ServerConfig) -> Result<Self, ServerError> {
         let tls = config.tls.as_ref().map(tls_config).transpose()?;
         let lock = lock(&config.data)?;
-        let database = config.data.join("hub.db");
-        files::create_private(&database)
-            .map_err(|source| ServerError::File { path: database.clone(), source })?;
-
+        let location = location(&config)?;
         let metrics = Metrics::new();
         let wake = Wake::default();
         let batches = metrics.writer_batches();
         let given = config.domain.clone().unwrap_or_else(Domain::localhost);
         let committed = move |jobs: usize| batches.record(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
-        let Opened { storage, domain, closed } =
-            Storage::open(&database, &given, config.limits.database_bytes, wake.clone(), committed)?;
+        let Opened { storage, domain, key, closed } =
+            Storage::open(&location, &given, wake.clone(), committed)?;
         if config.domain.is_some() && given != domain {
             return Err(ServerError::DomainFixed { stored: domain, given });
         }
-        let (secret, public) = hub_key::load_or_create(&config.data.join("hub.key"))?;
+        let (secret, public) = match key {
+            Some(key) => hub_key::shared(&key)?,
+            None => hub_key::load_or_create(&config.data.join("hub.key"))?,
+        };
         let (trigger, shutdown) = Trigger::new();
         let state = AppState::new(Hub {
             observer: Arc::new(Observer::new(domain.clone(), secret, public)),
@@ -254,6 +257,17 @@ impl Server {
         drop(lock);
         Ok(())
     }
+}
+
+/// Where the hub's data are to be.
+fn location(config: &ServerConfig) -> Result<Location, ServerError> {
+    if let Some(url) = config.database.clone() {
+        let fresh_key = hub_key::generate().ok_or(ServerError::NoRandomness)?;
+        return Ok(Location::Postgres { url, fresh_key });
+    }
+    let path = config.data.join("hub.db");
+    files::create_private(&path).map_err(|source| ServerError::File { path: path.clone(), source })?;
+    Ok(Location::File { path, max_bytes: config.limits.database_bytes })
 }
 
 /// HTTP/1 alone: it carries WebSockets, and there is no first line to wait for in order to tell it from HTTP/2.

@@ -8,6 +8,7 @@ use futures::future::join_all;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
+use support::database::Stored;
 use support::hub::{Answer, Hub, Person};
 use tertulia_api::{
     Code,
@@ -111,7 +112,7 @@ struct Pair {
     /// Where the streams of events were read to.
     read: [Option<String>; 2],
     /// The hub's database.
-    stored: rusqlite::Connection,
+    stored: Stored,
 }
 
 impl Pair {
@@ -123,7 +124,7 @@ impl Pair {
         let domain = Domain::localhost();
         let one_to_one =
             ConversationId::one_to_one((&people[0].user, &domain), (&people[1].user, &domain)).id;
-        let stored = rusqlite::Connection::open(hub.dir.path().join("hub.db")).unwrap();
+        let stored = hub.stored();
         Self { people, one_to_one, read: [None, None], stored }
     }
 
@@ -146,7 +147,7 @@ impl Pair {
             "DELETE FROM connections WHERE conversation = ?1",
             "DELETE FROM conversations WHERE id = ?1",
         ] {
-            self.stored.execute(sql, [self.one_to_one.as_bytes()]).unwrap();
+            self.stored.execute(sql, [self.one_to_one.as_bytes()]);
         }
     }
 
@@ -156,14 +157,13 @@ impl Pair {
         let (me, other) = (me.as_bytes(), other.as_bytes());
         match row {
             Some(status) => self.stored.execute(
-                "UPDATE connections SET status = ?3 WHERE user = ?1 AND other = ?2",
+                "UPDATE connections SET status = ?3 WHERE user_id = ?1 AND other = ?2",
                 (me, other, status.as_str()),
             ),
             None => {
-                self.stored.execute("DELETE FROM connections WHERE user = ?1 AND other = ?2", (me, other))
+                self.stored.execute("DELETE FROM connections WHERE user_id = ?1 AND other = ?2", (me, other));
             }
         }
-        .unwrap();
     }
 
     /// What each was told since the last time.

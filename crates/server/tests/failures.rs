@@ -3,9 +3,9 @@
 
 mod support;
 
-use rusqlite::Connection;
 use serde_json::json;
 use support::{
+    database::on_postgres,
     hub::{Hub, PASSWORD, Person, connect},
     mls::encrypt,
     open::Client,
@@ -18,6 +18,9 @@ use tertulia_api::{
 
 #[tokio::test]
 async fn a_full_hub_stores_nothing_and_still_answers_what_is_there() {
+    if on_postgres() {
+        return; // a server's disk is not ours to bound
+    }
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
     connect(&alice, &bob).await;
@@ -59,10 +62,9 @@ async fn while_another_process_holds_the_database_the_hub_is_unavailable_and_the
     let hub = Hub::start().await;
     let client = Client::new(&hub);
     let bob = json!({ "handle": "bob", "password": PASSWORD });
-    let other = Connection::open(hub.dir.path().join("hub.db")).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let other = hub.stored().hold();
     client.post("/v1/accounts", &bob).await.refused(Code::Unavailable);
-    other.execute_batch("ROLLBACK").unwrap();
+    drop(other);
     assert!(client.post("/v1/accounts", &bob).await.status.is_success());
 }
 

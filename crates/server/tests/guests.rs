@@ -65,10 +65,8 @@ async fn a_guest_comes_in_with_a_name_and_a_time_and_nothing_else() {
     let session = come_in(&client, "  Ana ").await;
     assert!(session.handle.starts_with("guest-"), "{}", session.handle);
     assert_eq!((session.kind, session.domain.as_str()), (AccountKind::Guest, "localhost"));
-    let created: i64 = rusqlite::Connection::open(hub.dir.path().join("hub.db"))
-        .unwrap()
-        .query_row("SELECT created_at FROM users WHERE handle = ?1", [&session.handle], |row| row.get(0))
-        .unwrap();
+    let created =
+        hub.stored().number(&format!("SELECT created_at FROM users WHERE handle = '{}'", session.handle));
     assert_eq!(session.expires_at, Some(created + 24 * HOUR));
     let me: Me = client.with_token(&session.token).get("/v1/self").await.done();
     assert_eq!((me.kind, me.name.as_deref()), (AccountKind::Guest, Some("Ana")));
@@ -250,11 +248,9 @@ async fn guests_are_let_in_as_the_operator_says_and_no_faster_than_people_sign_u
     client.post("/v1/guests", &json!({ "name": "Ana" })).await.refused(Code::RateLimited);
     let account = json!({ "handle": "ana", "password": PASSWORD });
     client.post("/v1/accounts", &account).await.refused(Code::RateLimited);
-    slow.change("UPDATE users SET created_at = created_at + 30 * 24 * 3600 * 1000", ());
-    let created: i64 = rusqlite::Connection::open(slow.dir.path().join("hub.db"))
-        .unwrap()
-        .query_row("SELECT created_at FROM users WHERE handle = ?1", [&session.handle], |row| row.get(0))
-        .unwrap();
+    slow.change("UPDATE users SET created_at = created_at + 2592000000", ());
+    let created =
+        slow.stored().number(&format!("SELECT created_at FROM users WHERE handle = '{}'", session.handle));
     assert_eq!(longest, created, "30 days at most");
 }
 
@@ -267,7 +263,7 @@ async fn in_a_conversation_a_guest_is_seen_as_one_and_reads_writes_and_leaves_bu
     let (group, mut at_alice) = alice.new_group().await;
     let bundle = alice.add(group, &mut at_alice, &[gus.user]).await;
     let mut at_gus = gus.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
-    hub.change("DELETE FROM connections WHERE user = ?1 OR other = ?1", [gus.user.as_bytes()]);
+    hub.change("DELETE FROM connections WHERE user_id = ?1 OR other = ?1", [gus.user.as_bytes()]);
     make_guest(&hub, &gus, i64::MAX);
 
     let members: Vec<Member> = alice.conversation(group).await.members;
@@ -364,12 +360,8 @@ async fn guests_whose_time_ended_while_the_hub_was_off_are_seen_out_at_the_start
     );
     let rows = hub.rows();
     assert_eq!((rows["sessions"], rows["devices"]), (1, 1), "alice's");
-    let left: i64 = rusqlite::Connection::open(hub.dir.path().join("hub.db"))
-        .unwrap()
-        .query_row("SELECT count(*) FROM users WHERE expires_at IS NOT NULL OR name IS NOT NULL", (), |row| {
-            row.get(0)
-        })
-        .unwrap();
+    let left =
+        hub.stored().number("SELECT count(*) FROM users WHERE expires_at IS NOT NULL OR name IS NOT NULL");
     assert_eq!(left, 0);
 }
 

@@ -309,11 +309,11 @@ async fn plain_http_is_for_this_machine_or_behind_a_proxy() {
 #[tokio::test]
 async fn the_domain_is_fixed_at_the_first_start() {
     let data = tempfile::tempdir().unwrap();
-    let mut first = config(([127, 0, 0, 1], 0).into(), &data);
+    let mut first = support::hub::config(data.path());
     first.domain = Some("chat.example.org".parse().unwrap());
     drop(Server::bind(first).await.unwrap());
 
-    let mut other = config(([127, 0, 0, 1], 0).into(), &data);
+    let mut other = support::hub::config(data.path());
     other.domain = Some("chat.example.com".parse().unwrap());
     let error = Server::bind(other).await.unwrap_err();
     assert!(matches!(error, ServerError::DomainFixed { .. }), "{error}");

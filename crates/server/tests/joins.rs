@@ -528,9 +528,7 @@ async fn passwords_are_guessed_no_faster_than_the_rate() {
     }
     let problem = join(&bob, &table.link, Some(PASSWORD)).await.refused(Code::RateLimited);
     assert!(problem.retry_after.unwrap() > 3000);
-    let stored = hub.dir.path().join("hub.db");
-    let database = rusqlite::Connection::open(stored).unwrap();
-    let hash: String = database.query_row("SELECT password FROM join_links", (), |row| row.get(0)).unwrap();
+    let hash = hub.stored().text("SELECT password FROM join_links");
     assert!(hash.starts_with("$argon2id$"), "{hash}");
 }
 

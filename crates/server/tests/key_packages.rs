@@ -357,7 +357,7 @@ async fn expired_key_packages_are_neither_handed_out_nor_counted() {
     connect(&alice, &bob).await;
     let last = bob.mls.key_package();
     assert_eq!(upload(&bob, Vec::new(), Some(last)).await, 3);
-    hub.change("UPDATE key_packages SET expires_at = 1 WHERE user = ?1", [bob.user.as_bytes()]);
+    hub.change("UPDATE key_packages SET expires_at = 1 WHERE user_id = ?1", [bob.user.as_bytes()]);
     assert_eq!(bob.get("/v1/key-packages/count").await.done::<KeyPackageCount>().count, 0);
     assert!(claim(&alice, &[bob.user]).await.is_empty(), "the last-resort one has expired too");
     assert_eq!(upload(&bob, vec![bob.mls.key_package()], None).await, 1);

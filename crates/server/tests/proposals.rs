@@ -200,10 +200,12 @@ async fn what_is_no_proposal_is_malformed_and_their_number_is_bounded() {
     let bundle = commit(&mut at_alice, &[], &[]);
     propose(&alice, both, &bundle.commit).await.refused(Code::MalformedMls);
     propose(&alice, both, &bundle.group_info).await.refused(Code::MalformedMls);
-    let pending = "INSERT INTO proposals (conversation, epoch, ref, message)
-                   WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
-                   SELECT ?1, 1, CAST(i AS BLOB), x'' FROM n";
-    hub.change(pending, [both.as_bytes()]);
+    for number in 1..=200_u8 {
+        hub.change(
+            "INSERT INTO proposals (conversation, epoch, ref, message) VALUES (?1, 1, ?2, ?2)",
+            (both.as_bytes(), &[number; 16]),
+        );
+    }
     let update = at_bob.propose_update(Vec::new()).unwrap();
     propose(&bob, both, &update).await.refused(Code::ProposalLimit);
 }

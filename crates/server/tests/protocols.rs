@@ -49,15 +49,17 @@ async fn a_conversation_that_is_not_on_mls_has_a_bounded_number_of_members() {
     let carol = Person::sign_up(&hub, "carol").await;
     connect(&alice, &carol).await;
     // As many as would be there after years.
-    let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 126)";
-    let users = "INSERT INTO users (id, handle, password, created_at)
-                 SELECT randomblob(16), 'filler' || i, '', 0 FROM n";
-    hub.change(&format!("{many} {users}"), ());
-    let members = "INSERT INTO members (conversation, user, role, joined_position)
+    for number in 1..=126_u8 {
+        hub.change(
+            "INSERT INTO users (id, handle, password, created_at) VALUES (?1, ?2, '', 0)",
+            (&[number; 16], format!("filler{number}").as_str()),
+        );
+    }
+    let members = "INSERT INTO members (conversation, user_id, role, joined_position)
                    SELECT ?1, id, 'member', 1 FROM users WHERE handle LIKE 'filler%'";
     hub.change(members, [group.as_bytes()]);
     alice.add_to(group, &[&carol]).await.refused(Code::MemberLimit);
-    hub.change("DELETE FROM members WHERE user = (SELECT id FROM users WHERE handle = 'filler1')", ());
+    hub.change("DELETE FROM members WHERE user_id = (SELECT id FROM users WHERE handle = 'filler1')", ());
     assert!(alice.add_to(group, &[&carol]).await.status.is_success());
 }
 

@@ -104,15 +104,14 @@ async fn a_team_role_with_one_action_sets_that_and_nothing_else() {
     let actions = ["modify_message_timer", "modify_receipt_mode", "modify_add_permission"];
     for (allowed, action) in actions.iter().enumerate() {
         // Roles of teams reach a conversation by the policy of its group; here they are put into the hub's hands.
-        let database = rusqlite::Connection::open(hub.dir.path().join("hub.db")).unwrap();
         let sql = format!(
             "DELETE FROM conversation_roles;
              INSERT INTO conversation_roles SELECT id, 'clerk', {} FROM conversations WHERE type = 'group';
-             UPDATE members SET role = 'clerk' WHERE user = (SELECT id FROM users WHERE handle = 'bob')
+             UPDATE members SET role = 'clerk' WHERE user_id = (SELECT id FROM users WHERE handle = 'bob')
                  AND conversation IN (SELECT id FROM conversations WHERE type = 'group')",
             tertulia_domain::role::ActionSet::of(&[action.parse().unwrap()]).bits()
         );
-        database.execute_batch(&sql).unwrap();
+        hub.stored().batch(&sql);
         for (which, (what, body)) in all().into_iter().enumerate() {
             let answer = bob.put(&path(group, what), &body).await;
             if which == allowed {

@@ -1,6 +1,7 @@
 //! Accounts that are deleted, and those that are not seen.
 
 use super::membership;
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     mls::Observer,
@@ -8,7 +9,6 @@ use crate::{
         WriteTx, accounts, connections, conversations, devices, events::append_user_event, joins, teams,
     },
 };
-use rusqlite::Connection;
 use tertulia_api::{Code, account::User, event::EventBody};
 use tertulia_domain::{
     UserId,

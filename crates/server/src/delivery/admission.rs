@@ -1,6 +1,7 @@
 //! Who is admitted to a conversation: asked when somebody is added, and changed.
 
 use super::{access, joins, membership::take_out};
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     mls::Observer,
@@ -10,7 +11,6 @@ use crate::{
         teams,
     },
 };
-use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{
     ConversationId, RoleName, TeamId, UserId,

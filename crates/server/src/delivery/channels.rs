@@ -1,6 +1,7 @@
 //! Channels: groups whose name and existence the whole team sees. Everything else is as in a group.
 
 use super::{access, membership};
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     storage::{
@@ -9,7 +10,6 @@ use crate::{
         teams,
     },
 };
-use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice, team::Channel};
 use tertulia_domain::{
     ConversationId, ConversationName, ConversationType, Handshake, Protocol, TeamId, UserId,

@@ -10,6 +10,7 @@ use super::{
     policy::{self, NewRole},
     subconversations,
 };
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     mls::{CommitBundle, Observer, Removed, ValidCommit},
@@ -20,7 +21,6 @@ use crate::{
         log::{self, Digest, Entry, Extra, Kind},
     },
 };
-use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
 use tertulia_domain::{
     ConversationId, ConversationType, GroupId, Handshake, RoleName, UserId,

@@ -1,11 +1,11 @@
 //! The 1:1 of two members of one team. It exists without being created: before its first commit the hub has nothing of it,
 //! and knows it by its id, which is derived from the two.
 
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     storage::{WriteTx, conversations, teams},
 };
-use rusqlite::Connection;
 use std::collections::BTreeSet;
 use tertulia_api::{
     conversation::{Conversation, Member},

@@ -9,6 +9,7 @@ use super::{
     admission::{announce, class_of},
     membership::check_member_limit,
 };
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     mls::{Observer, Rejection},
@@ -19,7 +20,6 @@ use crate::{
         teams,
     },
 };
-use rusqlite::Connection;
 use tertulia_api::{
     Base64, Code, UserDevice,
     conversation::Member,

@@ -19,6 +19,7 @@ pub(crate) mod subconversations;
 pub(crate) mod team;
 pub(crate) mod typing;
 
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     storage::{
@@ -26,7 +27,6 @@ use crate::{
         teams,
     },
 };
-use rusqlite::Connection;
 use tertulia_domain::{
     ConversationId, ConversationType, UserId,
     connection::Status,

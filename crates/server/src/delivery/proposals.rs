@@ -1,6 +1,7 @@
 //! Proposals that devices send for others to commit. They are pending until the epoch ends.
 
 use super::{access, check_may_send, subconversations};
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     mls::{
@@ -16,7 +17,6 @@ use crate::{
     },
 };
 use mls_rs::time::MlsTime;
-use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice, conversation::ProposalAccepted};
 use tertulia_domain::{
     ConversationId, ConversationType, GroupId, limits::MAX_PENDING_PROPOSALS,

@@ -1,12 +1,12 @@
 //! Subconversations: each device joins and leaves for itself, and none is in one that is not in the parent's group.
 
 use super::{access, check_may_send, commits::Sent, membership::announce_removals, resets};
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     mls::{Observer, ValidCommit},
     storage::{Position, WriteTx, conversations::Access, groups, subconversations},
 };
-use rusqlite::Connection;
 use tertulia_api::{Code, UserDevice, conversation::Subconversation};
 use tertulia_domain::{
     ConversationId, SubconversationName,

@@ -1,8 +1,8 @@
 //! Who is told that somebody is typing.
 
 use super::{access, check_may_send};
+use crate::storage::Connection;
 use crate::{error::ApiError, storage::conversations};
-use rusqlite::Connection;
 use tertulia_domain::{ConversationId, UserId, permission};
 
 /// The members other than the one who types. Who has blocked them in a 1:1 is in it no more; the answer is the same.

@@ -4,16 +4,16 @@ use super::{
     auth::AuthenticatedDevice,
     extract::{Json, Query},
 };
+use crate::storage::Connection;
 use crate::{
     error::ApiError,
     state::AppState,
     storage::{
-        Position, accounts,
+        Position, accounts, conversations,
         stream::{self, PageLimits},
     },
 };
 use axum::extract::State;
-use rusqlite::Connection;
 use std::time::Duration;
 use tertulia_api::{
     Code, UserDevice,
@@ -68,14 +68,19 @@ async fn read(
     // Before the log is read, so that nothing comes in between unnoticed.
     let mut subscription = state.wake.subscribe(reader.user);
     loop {
+        let moved = subscription.may_have_moved();
         let read = state.storage.read(move |connection| {
             // While this waited, the session may have ended.
             accounts::authenticate(connection, &auth.token)?;
-            stream::page(connection, reader, since, limits)
+            let followed = if moved { Some(conversations::followed(connection, reader)?) } else { None };
+            Ok((stream::page(connection, reader, since, limits)?, followed))
         });
-        let page = read.await?;
+        let (page, followed) = read.await?;
         if !page.events.is_empty() || Instant::now() >= deadline {
             return Ok(Json(page));
+        }
+        if followed.is_some_and(|followed| subscription.follow(followed)) {
+            continue; // something may have been said meanwhile
         }
         tokio::select! {
             () = subscription.changed() => {}

@@ -1,6 +1,7 @@
 //! Key packages, and the hub's own key.
 
 use super::{auth::AuthenticatedDevice, extract::Json};
+use crate::storage::Connection;
 use crate::{
     delivery::accounts::check_seen,
     error::ApiError,
@@ -13,7 +14,6 @@ use crate::{
     },
 };
 use axum::extract::State;
-use rusqlite::Connection;
 use std::collections::BTreeSet;
 use tertulia_api::{
     Base64, Code, UserDevice,

@@ -16,7 +16,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/healthz", tag = "operation", security(()),
     responses((status = 200, description = "The hub serves requests", body = String, content_type = "text/plain")))]
 async fn healthz(State(state): State<AppState>) -> Result<&'static str, ApiError> {
-    state.storage.read(|db| Ok(db.query_row("SELECT 1 FROM hub", (), |_| Ok(()))?)).await?;
+    state.storage.read(|db| Ok(db.prepare_cached("SELECT 1 FROM hub")?.query_row((), |_| Ok(()))?)).await?;
     Ok("ok\n")
 }
 

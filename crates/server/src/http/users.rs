@@ -4,6 +4,7 @@ use super::{
     auth::Authenticated,
     extract::{Json, Path, Query},
 };
+use crate::storage::Connection;
 use crate::{
     delivery::accounts::check_seen,
     error::{ApiError, sentence},
@@ -12,7 +13,6 @@ use crate::{
 };
 use axum::extract::State;
 use http::StatusCode;
-use rusqlite::Connection;
 use tertulia_api::{
     Code,
     account::{Profile, User, Users},

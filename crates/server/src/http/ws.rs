@@ -10,6 +10,7 @@ use crate::{
     storage::{
         Position, StorageError, WriteTx,
         accounts::{self, TokenHash},
+        conversations,
         stream::{self, PageLimits},
     },
 };
@@ -135,11 +136,13 @@ async fn send_events(
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let moved = subscription.may_have_moved();
         let read = state.storage.read(move |connection| {
             accounts::authenticate(connection, &token)?;
-            stream::page(connection, reader, since, PAGE)
+            let followed = if moved { Some(conversations::followed(connection, reader)?) } else { None };
+            Ok((stream::page(connection, reader, since, PAGE)?, followed))
         });
-        let page = match read.await {
+        let (page, followed) = match read.await {
             Ok(page) => page,
             Err(ApiError::Refused(_)) => return End::LoggedOut,
             Err(ApiError::Storage(StorageError::Closed)) => return End::Shutdown,
@@ -155,7 +158,8 @@ async fn send_events(
             }
         }
         since = stream::parse_cursor(&page.cursor).unwrap_or(since);
-        if page.more {
+        let more = followed.is_some_and(|followed| subscription.follow(followed));
+        if page.more || more {
             continue;
         }
         tokio::select! {

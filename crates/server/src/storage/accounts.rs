@@ -1,8 +1,8 @@
 //! Users and their sessions.
 
+use super::sql::{Connection, OptionalExtension as _, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{AccountKind, DeviceId, DisplayName, Handle, UserId};
 
@@ -135,9 +135,9 @@ pub(crate) fn change_password(
     token: &TokenHash,
 ) -> Result<(), ApiError> {
     tx.prepare_cached("UPDATE users SET password = ?2 WHERE id = ?1")?.execute(params![Sql(user), hash])?;
-    tx.prepare_cached("DELETE FROM sessions WHERE user = ?1 AND token_hash <> ?2")?
+    tx.prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND token_hash <> ?2")?
         .execute(params![Sql(user), token])?;
-    tx.wake([user]);
+    tx.wake(user);
     Ok(())
 }
 
@@ -150,15 +150,15 @@ pub(crate) fn open_session(
 ) -> Result<(), ApiError> {
     let ended = tx
         .prepare_cached(
-            "DELETE FROM sessions WHERE token_hash IN (
-             SELECT token_hash FROM sessions WHERE user = ?1
-             ORDER BY device IS NULL, created_at DESC LIMIT -1 OFFSET ?2)",
+            "DELETE FROM sessions WHERE user_id = ?1 AND token_hash NOT IN (
+             SELECT token_hash FROM sessions WHERE user_id = ?1
+             ORDER BY device IS NULL, created_at DESC LIMIT ?2)",
         )?
         .execute(params![Sql(user), MAX_SESSIONS - 1])?;
     if ended > 0 {
-        tx.wake([user]);
+        tx.wake(user);
     }
-    tx.prepare_cached("INSERT INTO sessions (token_hash, user, created_at) VALUES (?1, ?2, ?3)")?
+    tx.prepare_cached("INSERT INTO sessions (token_hash, user_id, created_at) VALUES (?1, ?2, ?3)")?
         .execute(params![token, Sql(user), now])?;
     Ok(())
 }
@@ -166,7 +166,7 @@ pub(crate) fn open_session(
 /// Ends a session, if there is one. Its user is woken, so that sockets of the session close.
 pub(crate) fn close_session(tx: &WriteTx<'_>, token: &TokenHash, user: UserId) -> Result<(), ApiError> {
     tx.prepare_cached("DELETE FROM sessions WHERE token_hash = ?1")?.execute([token])?;
-    tx.wake([user]);
+    tx.wake(user);
     Ok(())
 }
 
@@ -180,12 +180,12 @@ pub(crate) fn close_sessions_of(
         .execute([now.saturating_sub(REMEMBERED)])?;
     tx.prepare_cached(
         "INSERT INTO removed_sessions (token_hash, removed_at)
-         SELECT token_hash, ?3 FROM sessions WHERE user = ?1 AND device = ?2",
+         SELECT token_hash, ?3 FROM sessions WHERE user_id = ?1 AND device = ?2",
     )?
     .execute(params![Sql(user), Sql(device), now])?;
-    tx.prepare_cached("DELETE FROM sessions WHERE user = ?1 AND device = ?2")?
+    tx.prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND device = ?2")?
         .execute(params![Sql(user), Sql(device)])?;
-    tx.wake([user]);
+    tx.wake(user);
     Ok(())
 }
 
@@ -202,7 +202,7 @@ pub(crate) fn authenticate(connection: &Connection, token: &TokenHash) -> Result
 fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>, ApiError> {
     let session = connection
         .prepare_cached(
-            "SELECT s.user, u.handle, s.device, u.kind FROM sessions s JOIN users u ON u.id = s.user
+            "SELECT s.user_id, u.handle, s.device, u.kind FROM sessions s JOIN users u ON u.id = s.user_id
              WHERE s.token_hash = ?1",
         )?
         .query_row([token], |row| {
@@ -219,15 +219,15 @@ fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>
 
 /// Ends all sessions of a user.
 pub(crate) fn close_all_sessions(tx: &WriteTx<'_>, user: UserId) -> Result<(), ApiError> {
-    tx.prepare_cached("DELETE FROM sessions WHERE user = ?1")?.execute([Sql(user)])?;
-    tx.wake([user]);
+    tx.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?.execute([Sql(user)])?;
+    tx.wake(user);
     Ok(())
 }
 
 /// Deletes what the account itself holds. Its id and its handle stay taken.
 pub(crate) fn delete(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<(), ApiError> {
-    tx.prepare_cached("DELETE FROM user_events WHERE user = ?1")?.execute([Sql(user)])?;
-    tx.prepare_cached("DELETE FROM removed_devices WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.prepare_cached("DELETE FROM user_events WHERE user_id = ?1")?.execute([Sql(user)])?;
+    tx.prepare_cached("DELETE FROM removed_devices WHERE user_id = ?1")?.execute([Sql(user)])?;
     tx.prepare_cached(
         "UPDATE users SET password = '', name = NULL, locale = NULL, expires_at = NULL, deleted_at = ?2
          WHERE id = ?1",
@@ -247,18 +247,12 @@ pub(crate) fn is_deleted(connection: &Connection, user: UserId) -> Result<bool, 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{
-        storage::{Opened, Storage},
-        wake::Wake,
-    };
-    use tertulia_domain::Domain;
+    use crate::{storage::testing, wake::Wake};
 
     #[tokio::test]
     async fn of_too_many_sessions_the_oldest_without_a_device_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("hub.db");
-        let Opened { storage, .. } =
-            Storage::open(&path, &Domain::localhost(), None, Wake::default(), |_| ()).unwrap();
+        let storage = testing::open(&testing::location(dir.path()), Wake::default(), |_| ());
         let open = |tx: &WriteTx<'_>, user, number: u8| {
             open_session(tx, &[number; 32], user, number.into())?;
             Ok::<_, ApiError>(())
@@ -267,10 +261,10 @@ mod tests {
             let user = UserId::random();
             create(tx, user, (&"alice".parse().unwrap(), AccountKind::Person), "", 0)?;
             open(tx, user, 0)?;
-            let device = "INSERT INTO devices (user, device, label, signature_key, created_at, registered, acknowledged)
-                          VALUES (?1, 7, '', x'', 0, 0, 0)";
-            tx.execute(device, [Sql(user)])?;
-            tx.execute("UPDATE sessions SET device = 7", ())?;
+            let device = "INSERT INTO devices (user_id, device, label, signature_key, created_at, registered, acknowledged)
+                          VALUES (?1, 7, '', ?1, 0, 0, 0)";
+            tx.prepare_cached(device)?.execute([Sql(user)])?;
+            tx.prepare_cached("UPDATE sessions SET device = 7")?.execute(())?;
             for number in 1..=101 {
                 open(tx, user, number)?;
             }

@@ -1,8 +1,8 @@
 //! Channels: the conversations whose names the hub knows, for all of a team to see.
 
+use super::sql::{Connection, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
-use rusqlite::{Connection, params};
 use tertulia_api::team::Channel;
 use tertulia_domain::{ConversationId, ConversationName, ConversationType, TeamId};
 
@@ -47,7 +47,7 @@ pub(crate) fn list(connection: &Connection, team: TeamId) -> Result<Vec<Channel>
             conversation: row.domain(0)?,
             name: row.get(1)?,
             created_at: row.get(2)?,
-            members: row.get::<_, i64>(3)?.cast_unsigned(),
+            members: row.get::<i64>(3)?.cast_unsigned(),
         })
     })?;
     Ok(channels.collect::<Result<_, _>>()?)

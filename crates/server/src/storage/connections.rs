@@ -1,15 +1,15 @@
 //! Connections: a pair of users has two rows, one each way, or none.
 
+use super::sql::{self, Connection as Database, OptionalExtension as _, Row, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
-use rusqlite::{Connection as Database, OptionalExtension as _, Row, params};
 use tertulia_api::connection::Connection;
 use tertulia_domain::{ConversationId, UserId, connection::Status};
 
 /// The status of `user`'s row on `other`.
 pub(crate) fn status(database: &Database, user: UserId, other: UserId) -> Result<Option<Status>, ApiError> {
     let status = database
-        .prepare_cached("SELECT status FROM connections WHERE user = ?1 AND other = ?2")?
+        .prepare_cached("SELECT status FROM connections WHERE user_id = ?1 AND other = ?2")?
         .query_row(params![Sql(user), Sql(other)], |row| row.domain(0))
         .optional()?;
     Ok(status)
@@ -25,8 +25,8 @@ pub(crate) fn set_status(
     now: i64,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "INSERT INTO connections (user, other, status, conversation, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (user, other) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at",
+        "INSERT INTO connections (user_id, other, status, conversation, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (user_id, other) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at",
     )?
     .execute(params![Sql(user), Sql(other), Sql(status), Sql(conversation), now])?;
     Ok(())
@@ -34,17 +34,17 @@ pub(crate) fn set_status(
 
 /// How many rows of `user` count towards the limit.
 pub(crate) fn counted(database: &Database, user: UserId) -> Result<usize, ApiError> {
-    let mut statement = database.prepare_cached("SELECT status FROM connections WHERE user = ?1")?;
-    let mut rows = statement.query([Sql(user)])?;
+    let mut statement = database.prepare_cached("SELECT status FROM connections WHERE user_id = ?1")?;
+    let statuses = statement.query_map([Sql(user)], |row| row.domain::<Status>(0))?;
     let mut counted = 0;
-    while let Some(row) = rows.next()? {
-        counted += usize::from(row.domain::<Status>(0)?.counts_towards_limit());
+    for status in statuses {
+        counted += usize::from(status?.counts_towards_limit());
     }
     Ok(counted)
 }
 
 const COLUMNS: &str = "SELECT c.other, u.handle, c.status, c.conversation, c.updated_at
-     FROM connections c JOIN users u ON u.id = c.other WHERE c.user = ?1";
+     FROM connections c JOIN users u ON u.id = c.other WHERE c.user_id = ?1";
 
 /// `user`'s side of the connection with `other`.
 pub(crate) fn show(database: &Database, user: UserId, other: UserId) -> Result<Option<Connection>, ApiError> {
@@ -68,7 +68,7 @@ pub(crate) fn pairs(
     user: UserId,
 ) -> Result<Vec<(UserId, Status, ConversationId)>, ApiError> {
     let mut statement =
-        database.prepare_cached("SELECT user, status, conversation FROM connections WHERE other = ?1")?;
+        database.prepare_cached("SELECT user_id, status, conversation FROM connections WHERE other = ?1")?;
     let pairs =
         statement.query_map([Sql(user)], |row| Ok((row.domain(0)?, row.domain(1)?, row.domain(2)?)))?;
     Ok(pairs.collect::<Result<_, _>>()?)
@@ -77,13 +77,13 @@ pub(crate) fn pairs(
 /// Deletes both rows of a pair.
 pub(crate) fn delete(tx: &WriteTx<'_>, a: UserId, b: UserId) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "DELETE FROM connections WHERE (user = ?1 AND other = ?2) OR (user = ?2 AND other = ?1)",
+        "DELETE FROM connections WHERE (user_id = ?1 AND other = ?2) OR (user_id = ?2 AND other = ?1)",
     )?
     .execute(params![Sql(a), Sql(b)])?;
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Connection> {
+fn read(row: &Row<'_>) -> sql::Result<Connection> {
     Ok(Connection {
         user: row.domain(0)?,
         handle: row.get(1)?,

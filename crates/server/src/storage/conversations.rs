@@ -6,10 +6,11 @@ use super::{
     Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event, joins, settings, teams,
 };
 use crate::error::ApiError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use tertulia_api::{
+    UserDevice,
     conversation::{Conversation, Member, SubconversationAddress},
     event::{EventBody, LogEntry},
     setting::Settings,
@@ -137,9 +138,10 @@ pub(crate) fn insert_member(
     position: Position,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "INSERT INTO members (conversation, user, role, joined_position) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO members (conversation, user_id, role, joined_position) VALUES (?1, ?2, ?3, ?4)",
     )?
     .execute(params![Sql(conversation), Sql(user), role.as_str(), position])?;
+    tx.wake(user); // who follows it from now on
     joins::forget_request(tx, conversation, user)?;
     Ok(())
 }
@@ -161,9 +163,10 @@ pub(crate) fn end_member(
     position: Position,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "UPDATE members SET left_position = ?3 WHERE conversation = ?1 AND user = ?2 AND left_position IS NULL",
+        "UPDATE members SET left_position = ?3 WHERE conversation = ?1 AND user_id = ?2 AND left_position IS NULL",
     )?
     .execute(params![Sql(conversation), Sql(user), position])?;
+    tx.wake(user); // who follows it no more
     Ok(())
 }
 
@@ -197,7 +200,7 @@ pub(crate) fn set_role(
     role: &RoleName,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "UPDATE members SET role = ?3 WHERE conversation = ?1 AND user = ?2 AND left_position IS NULL",
+        "UPDATE members SET role = ?3 WHERE conversation = ?1 AND user_id = ?2 AND left_position IS NULL",
     )?
     .execute(params![Sql(conversation), Sql(user), role.as_str()])?;
     Ok(())
@@ -214,7 +217,7 @@ pub(crate) fn find(
             "SELECT c.type, c.group_id, c.epoch, m.role, r.actions, c.protocol, c.sub_of,
                     (SELECT h.handshake FROM conversations h WHERE h.id = m.conversation)
              FROM conversations c
-             JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user = ?2
+             JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user_id = ?2
                            AND m.left_position IS NULL
              LEFT JOIN conversation_roles r ON r.conversation = m.conversation AND r.name = m.role
              WHERE c.id = ?1",
@@ -223,7 +226,7 @@ pub(crate) fn find(
             Ok(Access {
                 kind: row.domain(0)?,
                 group_id: row.get(1)?,
-                epoch: row.get::<_, i64>(2)?.cast_unsigned(),
+                epoch: row.get::<i64>(2)?.cast_unsigned(),
                 role: role(row, 3)?,
                 protocol: row.domain(5)?,
                 parent: row.optional(6)?,
@@ -241,7 +244,7 @@ pub(crate) fn own_status(
     user: UserId,
 ) -> Result<Option<Status>, ApiError> {
     let status = connection
-        .prepare_cached("SELECT status FROM connections WHERE conversation = ?1 AND user = ?2")?
+        .prepare_cached("SELECT status FROM connections WHERE conversation = ?1 AND user_id = ?2")?
         .query_row(params![Sql(one_to_one), Sql(user)], |row| row.domain(0))
         .optional()?;
     Ok(status)
@@ -255,8 +258,8 @@ pub(crate) fn other_user(
 ) -> Result<Option<UserId>, ApiError> {
     let other = connection
         .prepare_cached(
-            "SELECT other FROM connections WHERE conversation = ?1 AND user = ?2
-             UNION SELECT user FROM members WHERE conversation = ?1 AND user <> ?2 LIMIT 1",
+            "SELECT other FROM connections WHERE conversation = ?1 AND user_id = ?2
+             UNION SELECT user_id FROM members WHERE conversation = ?1 AND user_id <> ?2 LIMIT 1",
         )?
         .query_row(params![Sql(one_to_one), Sql(user)], |row| row.domain(0))
         .optional()?;
@@ -282,7 +285,7 @@ pub(crate) fn role_of(
         .prepare_cached(
             "SELECT m.role, r.actions FROM members m
              LEFT JOIN conversation_roles r ON r.conversation = m.conversation AND r.name = m.role
-             WHERE m.conversation = ?1 AND m.user = ?2 AND m.left_position IS NULL",
+             WHERE m.conversation = ?1 AND m.user_id = ?2 AND m.left_position IS NULL",
         )?
         .query_row(params![Sql(conversation), Sql(user)], |row| role(row, 0))
         .optional()?;
@@ -290,7 +293,7 @@ pub(crate) fn role_of(
 }
 
 /// A role from two columns: its name, and its actions if it is not predefined.
-fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {
+fn role(row: &Row<'_>, column: usize) -> sql::Result<Role> {
     let name: RoleName = row.domain(column)?;
     if let Some(role) = Role::predefined(&name) {
         return Ok(role);
@@ -336,8 +339,9 @@ pub(crate) fn role_names(
     connection: &Connection,
     conversation: ConversationId,
 ) -> Result<BTreeMap<UserId, RoleName>, ApiError> {
-    let mut statement = connection
-        .prepare_cached("SELECT user, role FROM members WHERE conversation = ?1 AND left_position IS NULL")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT user_id, role FROM members WHERE conversation = ?1 AND left_position IS NULL",
+    )?;
     let members = statement.query_map([Sql(conversation)], |row| Ok((row.domain(0)?, row.domain(1)?)))?;
     Ok(members.collect::<Result<_, _>>()?)
 }
@@ -348,22 +352,22 @@ pub(crate) fn member_ids(
     conversation: ConversationId,
 ) -> Result<Vec<UserId>, ApiError> {
     let mut statement = connection
-        .prepare_cached("SELECT user FROM members WHERE conversation = ?1 AND left_position IS NULL")?;
+        .prepare_cached("SELECT user_id FROM members WHERE conversation = ?1 AND left_position IS NULL")?;
     let users = statement.query_map([Sql(conversation)], |row| row.domain(0))?;
     Ok(users.collect::<Result<_, _>>()?)
 }
 
-/// The users who see what is now added to the log: the current members, and of a subconversation those with a device in it.
-pub(crate) fn readers(
+/// What a device reads the log of: its user's conversations, and the subconversations that it is in.
+pub(crate) fn followed(
     connection: &Connection,
-    conversation: ConversationId,
-) -> Result<Vec<UserId>, ApiError> {
+    UserDevice { user, device }: UserDevice,
+) -> Result<BTreeSet<ConversationId>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT user FROM members WHERE conversation = ?1 AND left_position IS NULL
-         UNION SELECT user FROM sub_devices WHERE conversation = ?1 AND left_position IS NULL",
+        "SELECT conversation FROM members WHERE user_id = ?1 AND left_position IS NULL
+         UNION SELECT conversation FROM sub_devices WHERE user_id = ?1 AND device = ?2 AND left_position IS NULL",
     )?;
-    let users = statement.query_map([Sql(conversation)], |row| row.domain(0))?;
-    Ok(users.collect::<Result<_, _>>()?)
+    let followed = statement.query_map(params![Sql(user), Sql(device)], |row| row.domain(0))?;
+    Ok(followed.collect::<Result<_, _>>()?)
 }
 
 /// A conversation as this user sees it, if the user is in it.
@@ -378,7 +382,7 @@ pub(crate) fn show(
                     c.access, c.access_roles, c.name,
                     coalesce((SELECT h.handshake FROM conversations h WHERE h.id = c.sub_of), c.handshake)
              FROM conversations c
-             JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user = ?2
+             JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user_id = ?2
                            AND m.left_position IS NULL
              WHERE c.id = ?1",
         )?
@@ -395,13 +399,13 @@ pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversa
                     coalesce((SELECT h.handshake FROM conversations h WHERE h.id = c.sub_of), c.handshake)
          FROM members m
          JOIN conversations c ON c.id = m.conversation
-         WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
+         WHERE m.user_id = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
     let rows = statement.query_map([Sql(user)], without_members)?;
     rows.map(|row| with_members(connection, row?)).collect()
 }
 
-fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
+fn without_members(row: &Row<'_>) -> sql::Result<Conversation> {
     let kind: ConversationType = row.domain(1)?;
     let access = if kind.is_managed() { Some(joins::read_access(row, 9)?) } else { None };
     let (access, access_roles) =
@@ -410,8 +414,8 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         conversation: row.domain(0)?,
         kind,
         members: Vec::new(),
-        group_id: row.get::<_, Vec<u8>>(2)?.into(),
-        epoch: row.get::<_, i64>(3)?.cast_unsigned(),
+        group_id: row.get::<Vec<u8>>(2)?.into(),
+        epoch: row.get::<i64>(3)?.cast_unsigned(),
         created_at: row.get(4)?,
         protocol: row.domain(5)?,
         subconversation: match (row.optional(6)?, row.optional(7)?) {
@@ -431,18 +435,20 @@ fn without_members(row: &Row<'_>) -> rusqlite::Result<Conversation> {
 fn with_members(connection: &Connection, mut conversation: Conversation) -> Result<Conversation, ApiError> {
     // Who was once in a 1:1 is shown in it for good: that somebody blocked the other and so left must not show.
     let sql = if conversation.kind == ConversationType::Subconversation {
-        "SELECT DISTINCT d.user, u.handle, m.role, u.kind FROM sub_devices d
-         JOIN users u ON u.id = d.user
+        "SELECT DISTINCT d.user_id, u.handle, m.role, u.kind FROM sub_devices d
+         JOIN users u ON u.id = d.user_id
          JOIN conversations c ON c.id = d.conversation
-         JOIN members m ON m.conversation = c.sub_of AND m.user = d.user AND m.left_position IS NULL
-         WHERE d.conversation = ?1 AND d.left_position IS NULL ORDER BY d.user"
+         JOIN members m ON m.conversation = c.sub_of AND m.user_id = d.user_id AND m.left_position IS NULL
+         WHERE d.conversation = ?1 AND d.left_position IS NULL ORDER BY d.user_id"
     } else if conversation.kind == ConversationType::OneToOne {
-        "SELECT m.user, u.handle, m.role, u.kind, max(m.joined_position) FROM members m JOIN users u ON u.id = m.user
-         WHERE m.conversation = ?1 GROUP BY m.user
-         ORDER BY (SELECT min(f.joined_position) FROM members f WHERE f.conversation = ?1 AND f.user = m.user)"
+        "SELECT m.user_id, u.handle, m.role, u.kind FROM members m
+         JOIN users u ON u.id = m.user_id
+         JOIN (SELECT user_id, min(joined_position) AS first, max(joined_position) AS last FROM members
+               WHERE conversation = ?1 GROUP BY user_id) s ON s.user_id = m.user_id AND s.last = m.joined_position
+         WHERE m.conversation = ?1 ORDER BY s.first, m.user_id"
     } else {
-        "SELECT m.user, u.handle, m.role, u.kind FROM members m JOIN users u ON u.id = m.user
-         WHERE m.conversation = ?1 AND m.left_position IS NULL ORDER BY m.joined_position, m.user"
+        "SELECT m.user_id, u.handle, m.role, u.kind FROM members m JOIN users u ON u.id = m.user_id
+         WHERE m.conversation = ?1 AND m.left_position IS NULL ORDER BY m.joined_position, m.user_id"
     };
     let mut statement = connection.prepare_cached(sql)?;
     let members = statement.query_map([Sql(conversation.conversation)], member)?;
@@ -451,7 +457,7 @@ fn with_members(connection: &Connection, mut conversation: Conversation) -> Resu
     Ok(conversation)
 }
 
-fn member(row: &Row<'_>) -> rusqlite::Result<Member> {
+fn member(row: &Row<'_>) -> sql::Result<Member> {
     Ok(Member { user: row.domain(0)?, handle: row.get(1)?, role: row.domain(2)?, kind: row.domain(3)? })
 }
 
@@ -470,8 +476,8 @@ pub(crate) fn remaining(
     without: UserId,
 ) -> Result<Vec<Remaining>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT user, role = ?3, joined_position FROM members
-         WHERE conversation = ?1 AND user <> ?2 AND left_position IS NULL",
+        "SELECT user_id, role = ?3, joined_position FROM members
+         WHERE conversation = ?1 AND user_id <> ?2 AND left_position IS NULL",
     )?;
     let key = params![Sql(conversation), Sql(without), Sql(RoleName::ADMIN)];
     let members = statement.query_map(key, |row| {
@@ -487,10 +493,10 @@ pub(crate) fn of_user(
 ) -> Result<Vec<(ConversationId, ConversationType, u64)>, ApiError> {
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.type, c.epoch FROM members m JOIN conversations c ON c.id = m.conversation
-         WHERE m.user = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
+         WHERE m.user_id = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
     let found = statement.query_map([Sql(user)], |row| {
-        Ok((row.domain(0)?, row.domain(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
+        Ok((row.domain(0)?, row.domain(1)?, row.get::<i64>(2)?.cast_unsigned()))
     })?;
     Ok(found.collect::<Result<_, _>>()?)
 }
@@ -499,7 +505,7 @@ pub(crate) fn of_user(
 pub(crate) fn one_to_ones_of(connection: &Connection, user: UserId) -> Result<Vec<ConversationId>, ApiError> {
     let mut statement = connection.prepare_cached(
         "SELECT DISTINCT c.id FROM members m JOIN conversations c ON c.id = m.conversation
-         WHERE m.user = ?1 AND c.type IN (?2, ?3)",
+         WHERE m.user_id = ?1 AND c.type IN (?2, ?3)",
     )?;
     let kinds = (Sql(ConversationType::Connection), Sql(ConversationType::OneToOne));
     let found = statement.query_map(params![Sql(user), kinds.0, kinds.1], |row| row.domain(0))?;
@@ -513,7 +519,7 @@ pub(crate) fn was_in(
     user: UserId,
 ) -> Result<bool, ApiError> {
     Ok(connection
-        .prepare_cached("SELECT 1 FROM members WHERE conversation = ?1 AND user = ?2")?
+        .prepare_cached("SELECT 1 FROM members WHERE conversation = ?1 AND user_id = ?2")?
         .exists(params![Sql(conversation), Sql(user)])?)
 }
 
@@ -533,11 +539,11 @@ pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> R
 
 /// Deletes the ended conversations of which nobody has anything to read any more: every device of who was in them has
 /// acknowledged what is in its stream of them.
-pub(crate) fn delete_ended(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<()> {
     let ended: Vec<ConversationId> = connection
         .prepare_cached(
             "SELECT id FROM conversations c WHERE ended_at IS NOT NULL AND NOT EXISTS (
-                 SELECT 1 FROM members m JOIN devices d ON d.user = m.user AND d.acknowledged < m.left_position
+                 SELECT 1 FROM members m JOIN devices d ON d.user_id = m.user_id AND d.acknowledged < m.left_position
                  WHERE m.conversation = c.id)",
         )?
         .query_map((), |row| row.domain(0))?
@@ -575,8 +581,8 @@ pub(crate) fn share_one(connection: &Connection, a: UserId, b: UserId) -> Result
     let found = connection
         .prepare_cached(
             "SELECT 1 FROM members x
-             JOIN members y ON y.conversation = x.conversation AND y.user = ?2 AND y.left_position IS NULL
-             WHERE x.user = ?1 AND x.left_position IS NULL",
+             JOIN members y ON y.conversation = x.conversation AND y.user_id = ?2 AND y.left_position IS NULL
+             WHERE x.user_id = ?1 AND x.left_position IS NULL",
         )?
         .exists(params![Sql(a), Sql(b)])?;
     Ok(found)

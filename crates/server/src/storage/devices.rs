@@ -1,5 +1,6 @@
 //! Devices of users.
 
+use super::sql::{Connection, OptionalExtension as _, params};
 use super::{
     RowExt as _, Sql, WriteTx,
     accounts::{self, TokenHash},
@@ -7,7 +8,6 @@ use super::{
     key_packages,
 };
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::{Code, UserDevice, account::Device, event::EventBody};
 use tertulia_domain::{DeviceId, UserId};
 
@@ -46,8 +46,8 @@ pub(crate) fn register(
         return Err(Code::DeviceRemoved.into());
     }
     let others: usize = tx
-        .prepare_cached("SELECT count(*) FROM devices WHERE user = ?1")?
-        .query_row([Sql(user)], |row| row.get::<_, i64>(0))?
+        .prepare_cached("SELECT count(*) FROM devices WHERE user_id = ?1")?
+        .query_row([Sql(user)], |row| row.get::<i64>(0))?
         .try_into()
         .unwrap_or(usize::MAX);
     if others >= most {
@@ -58,7 +58,7 @@ pub(crate) fn register(
         append_user_event(tx, user, &EventBody::DeviceAdded { device, label: new.label.clone() })?;
     }
     tx.prepare_cached(
-        "INSERT INTO devices (user, device, label, signature_key, created_at, registered, acknowledged)
+        "INSERT INTO devices (user_id, device, label, signature_key, created_at, registered, acknowledged)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
     )?
     .execute(params![Sql(user), Sql(device), new.label, new.signature_key, now, tx.last_position()])?;
@@ -96,9 +96,9 @@ pub(crate) fn remove(tx: &WriteTx<'_>, address: UserDevice, now: i64) -> Result<
     }
     accounts::close_sessions_of(tx, address, now)?;
     key_packages::delete_all(tx, address)?;
-    tx.prepare_cached("DELETE FROM devices WHERE user = ?1 AND device = ?2")?
+    tx.prepare_cached("DELETE FROM devices WHERE user_id = ?1 AND device = ?2")?
         .execute(params![Sql(user), Sql(device)])?;
-    tx.prepare_cached("INSERT INTO removed_devices (user, device, removed_at) VALUES (?1, ?2, ?3)")?
+    tx.prepare_cached("INSERT INTO removed_devices (user_id, device, removed_at) VALUES (?1, ?2, ?3)")?
         .execute(params![Sql(user), Sql(device), now])?;
     append_user_event(tx, user, &EventBody::DeviceRemoved { device })?;
     Ok(true)
@@ -113,13 +113,13 @@ pub(crate) fn remove_all(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<Vec
         key_packages::delete_all(tx, *device)?;
     }
     accounts::close_all_sessions(tx, user)?;
-    tx.prepare_cached("DELETE FROM devices WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.prepare_cached("DELETE FROM devices WHERE user_id = ?1")?.execute([Sql(user)])?;
     Ok(devices)
 }
 
 fn was_removed(connection: &Connection, address: UserDevice) -> Result<bool, ApiError> {
     Ok(connection
-        .prepare_cached("SELECT 1 FROM removed_devices WHERE user = ?1 AND device = ?2")?
+        .prepare_cached("SELECT 1 FROM removed_devices WHERE user_id = ?1 AND device = ?2")?
         .exists(params![Sql(address.user), Sql(address.device)])?)
 }
 
@@ -127,7 +127,7 @@ fn was_removed(connection: &Connection, address: UserDevice) -> Result<bool, Api
 fn find(connection: &Connection, address: UserDevice) -> Result<Option<(Device, Vec<u8>)>, ApiError> {
     let found = connection
         .prepare_cached(
-            "SELECT label, created_at, signature_key FROM devices WHERE user = ?1 AND device = ?2",
+            "SELECT label, created_at, signature_key FROM devices WHERE user_id = ?1 AND device = ?2",
         )?
         .query_row(params![Sql(address.user), Sql(address.device)], |row| {
             let device = Device { device: address.device, label: row.get(0)?, created_at: row.get(1)? };
@@ -148,7 +148,7 @@ pub(crate) fn signature_key(
 /// The devices of a user, oldest first.
 pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Device>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT device, label, created_at FROM devices WHERE user = ?1 ORDER BY created_at, registered, device",
+        "SELECT device, label, created_at FROM devices WHERE user_id = ?1 ORDER BY created_at, registered, device",
     )?;
     let devices = statement.query_map([Sql(user)], |row| {
         Ok(Device { device: row.domain(0)?, label: row.get(1)?, created_at: row.get(2)? })

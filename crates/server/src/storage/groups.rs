@@ -1,8 +1,8 @@
 //! What the hub keeps of the MLS groups: public state to check the next commit, and the devices in the tree.
 
+use super::sql::{Connection, OptionalExtension as _, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::UserDevice;
 use tertulia_domain::{ConversationId, ConversationType, DeviceId, GroupId, UserId};
 
@@ -24,7 +24,7 @@ pub(crate) fn current(
 ) -> Result<(Vec<u8>, u64), ApiError> {
     let current = connection
         .prepare_cached("SELECT group_id, epoch FROM conversations WHERE id = ?1")?
-        .query_row([Sql(conversation)], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+        .query_row([Sql(conversation)], |row| Ok((row.get(0)?, row.get::<i64>(1)?.cast_unsigned())))?;
     Ok(current)
 }
 
@@ -154,8 +154,10 @@ pub(crate) fn insert_leaf(
     leaf_index: u32,
     UserDevice { user, device }: UserDevice,
 ) -> Result<(), ApiError> {
-    tx.prepare_cached("INSERT INTO leaves (conversation, leaf_index, user, device) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![Sql(conversation), leaf_index, Sql(user), Sql(device)])?;
+    tx.prepare_cached(
+        "INSERT INTO leaves (conversation, leaf_index, user_id, device) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![Sql(conversation), leaf_index, Sql(user), Sql(device)])?;
     Ok(())
 }
 
@@ -165,7 +167,7 @@ pub(crate) fn remove_leaf(
     conversation: ConversationId,
     UserDevice { user, device }: UserDevice,
 ) -> Result<(), ApiError> {
-    tx.prepare_cached("DELETE FROM leaves WHERE conversation = ?1 AND user = ?2 AND device = ?3")?
+    tx.prepare_cached("DELETE FROM leaves WHERE conversation = ?1 AND user_id = ?2 AND device = ?3")?
         .execute(params![Sql(conversation), Sql(user), Sql(device)])?;
     Ok(())
 }
@@ -178,8 +180,8 @@ pub(crate) fn has_leaf(
 ) -> Result<bool, ApiError> {
     let found = connection
         .prepare_cached(
-            "SELECT 1 FROM leaves JOIN devices USING (user, device)
-             WHERE conversation = ?1 AND user = ?2 AND device = ?3",
+            "SELECT 1 FROM leaves JOIN devices USING (user_id, device)
+             WHERE conversation = ?1 AND user_id = ?2 AND device = ?3",
         )?
         .exists(params![Sql(conversation), Sql(user), Sql(device)])?;
     Ok(found)
@@ -192,7 +194,7 @@ pub(crate) fn devices_in_tree(
     user: UserId,
 ) -> Result<Vec<DeviceId>, ApiError> {
     let mut statement =
-        connection.prepare_cached("SELECT device FROM leaves WHERE conversation = ?1 AND user = ?2")?;
+        connection.prepare_cached("SELECT device FROM leaves WHERE conversation = ?1 AND user_id = ?2")?;
     let devices = statement.query_map(params![Sql(conversation), Sql(user)], |row| row.domain(0))?;
     Ok(devices.collect::<Result<_, _>>()?)
 }
@@ -203,7 +205,7 @@ pub(crate) fn registered_key(
     UserDevice { user, device }: UserDevice,
 ) -> Result<Option<Vec<u8>>, ApiError> {
     let key = connection
-        .prepare_cached("SELECT signature_key FROM devices WHERE user = ?1 AND device = ?2")?
+        .prepare_cached("SELECT signature_key FROM devices WHERE user_id = ?1 AND device = ?2")?
         .query_row(params![Sql(user), Sql(device)], |row| row.get(0))
         .optional()?;
     Ok(key)
@@ -215,9 +217,9 @@ pub(crate) fn devices_in_tree_only(
     subconversation: ConversationId,
 ) -> Result<Vec<UserDevice>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT l.user, l.device FROM leaves l WHERE l.conversation = ?1 AND NOT EXISTS (
+        "SELECT l.user_id, l.device FROM leaves l WHERE l.conversation = ?1 AND NOT EXISTS (
              SELECT 1 FROM sub_devices d
-             WHERE d.conversation = l.conversation AND d.user = l.user AND d.device = l.device
+             WHERE d.conversation = l.conversation AND d.user_id = l.user_id AND d.device = l.device
                AND d.left_position IS NULL)",
     )?;
     let devices = statement.query_map([Sql(subconversation)], |row| {
@@ -234,11 +236,11 @@ pub(crate) fn devices_to_remove(
     by_membership: bool,
 ) -> Result<Vec<UserDevice>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT l.user, l.device FROM leaves l WHERE l.conversation = ?1 AND (
-             NOT EXISTS (SELECT 1 FROM devices d WHERE d.user = l.user AND d.device = l.device)
+        "SELECT l.user_id, l.device FROM leaves l WHERE l.conversation = ?1 AND (
+             NOT EXISTS (SELECT 1 FROM devices d WHERE d.user_id = l.user_id AND d.device = l.device)
              OR ?2 AND NOT EXISTS (
                  SELECT 1 FROM members m
-                 WHERE m.conversation = l.conversation AND m.user = l.user AND m.left_position IS NULL))",
+                 WHERE m.conversation = l.conversation AND m.user_id = l.user_id AND m.left_position IS NULL))",
     )?;
     let devices = statement.query_map(params![Sql(conversation), by_membership], |row| {
         Ok(UserDevice { user: row.domain(0)?, device: row.domain(1)? })
@@ -253,10 +255,10 @@ pub(crate) fn of_device(
 ) -> Result<Vec<(ConversationId, ConversationType, u64)>, ApiError> {
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.type, c.epoch FROM leaves l JOIN conversations c ON c.id = l.conversation
-         WHERE l.user = ?1 AND l.device = ?2 ORDER BY c.created_at, c.id",
+         WHERE l.user_id = ?1 AND l.device = ?2 ORDER BY c.created_at, c.id",
     )?;
     let found = statement.query_map(params![Sql(user), Sql(device)], |row| {
-        Ok((row.domain(0)?, row.domain(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
+        Ok((row.domain(0)?, row.domain(1)?, row.get::<i64>(2)?.cast_unsigned()))
     })?;
     Ok(found.collect::<Result<_, _>>()?)
 }

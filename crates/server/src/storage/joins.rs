@@ -1,8 +1,9 @@
 //! Who is admitted to a conversation, its join link, and who waits to come in.
 
+use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use super::{RowExt as _, Sql, StorageError, WriteTx, events::append_user_event};
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::types::FromSqlError;
 use tertulia_api::event::EventBody;
 use tertulia_domain::{
     ConversationId, ConversationType, Protocol, UserId,
@@ -66,9 +67,9 @@ pub(crate) fn access(connection: &Connection, id: ConversationId) -> Result<Acce
 }
 
 /// From two columns, modes and roles.
-pub(super) fn read_access(row: &Row<'_>, column: usize) -> rusqlite::Result<Access> {
+pub(super) fn read_access(row: &Row<'_>, column: usize) -> sql::Result<Access> {
     let bits = (row.get(column)?, row.get(column + 1)?);
-    Access::from_bits(bits).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, bits.0.into()))
+    Access::from_bits(bits).ok_or(FromSqlError::OutOfRange(bits.0.into()).into())
 }
 
 /// Changes who is admitted.
@@ -144,7 +145,7 @@ pub(crate) fn link_by_code(
     Ok(found)
 }
 
-fn link(row: &Row<'_>) -> rusqlite::Result<StoredLink> {
+fn link(row: &Row<'_>) -> sql::Result<StoredLink> {
     Ok(StoredLink {
         conversation: row.domain(0)?,
         public_key: row.get(1)?,
@@ -168,9 +169,9 @@ pub(crate) fn insert_request(
 ) -> Result<bool, ApiError> {
     let changed = tx
         .prepare_cached(
-            "INSERT INTO join_requests (conversation, user, proof, requested_at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET proof = excluded.proof, requested_at = excluded.requested_at
-                 WHERE proof IS NOT excluded.proof",
+            "INSERT INTO join_requests (conversation, user_id, proof, requested_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (conversation, user_id) DO UPDATE SET proof = excluded.proof, requested_at = excluded.requested_at
+                 WHERE join_requests.proof IS DISTINCT FROM excluded.proof",
         )?
         .execute(params![Sql(id), Sql(user), proof, now])?;
     Ok(changed == 1)
@@ -183,7 +184,7 @@ pub(crate) fn request(
     user: UserId,
 ) -> Result<Option<Request>, ApiError> {
     let found = connection
-        .prepare_cached("SELECT user, proof FROM join_requests WHERE conversation = ?1 AND user = ?2")?
+        .prepare_cached("SELECT user_id, proof FROM join_requests WHERE conversation = ?1 AND user_id = ?2")?
         .query_row(params![Sql(id), Sql(user)], request_of)
         .optional()?;
     Ok(found)
@@ -192,7 +193,7 @@ pub(crate) fn request(
 /// All who wait to come in.
 pub(crate) fn requests(connection: &Connection, id: ConversationId) -> Result<Vec<Request>, ApiError> {
     let mut statement =
-        connection.prepare_cached("SELECT user, proof FROM join_requests WHERE conversation = ?1")?;
+        connection.prepare_cached("SELECT user_id, proof FROM join_requests WHERE conversation = ?1")?;
     let found = statement.query_map([Sql(id)], request_of)?;
     Ok(found.collect::<Result<_, _>>()?)
 }
@@ -202,13 +203,13 @@ pub(crate) fn requests_of(
     connection: &Connection,
     user: UserId,
 ) -> Result<Vec<(ConversationId, Request)>, ApiError> {
-    let mut statement =
-        connection.prepare_cached("SELECT user, proof, conversation FROM join_requests WHERE user = ?1")?;
+    let mut statement = connection
+        .prepare_cached("SELECT user_id, proof, conversation FROM join_requests WHERE user_id = ?1")?;
     let found = statement.query_map([Sql(user)], |row| Ok((row.domain(2)?, request_of(row)?)))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-fn request_of(row: &Row<'_>) -> rusqlite::Result<Request> {
+fn request_of(row: &Row<'_>) -> sql::Result<Request> {
     Ok(Request { user: row.domain(0)?, proof: row.get(1)? })
 }
 
@@ -223,14 +224,14 @@ pub(crate) fn end_request(tx: &WriteTx<'_>, id: ConversationId, user: UserId) ->
 /// Forgets the request of a user who is a member now. Whether there was one.
 pub(super) fn forget_request(tx: &WriteTx<'_>, id: ConversationId, user: UserId) -> Result<bool, ApiError> {
     let deleted = tx
-        .prepare_cached("DELETE FROM join_requests WHERE conversation = ?1 AND user = ?2")?
+        .prepare_cached("DELETE FROM join_requests WHERE conversation = ?1 AND user_id = ?2")?
         .execute(params![Sql(id), Sql(user)])?;
     Ok(deleted == 1)
 }
 
 /// Forgets the requests of a user who is no more.
 pub(crate) fn forget_requests_of(tx: &WriteTx<'_>, user: UserId) -> Result<(), ApiError> {
-    tx.prepare_cached("DELETE FROM join_requests WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.prepare_cached("DELETE FROM join_requests WHERE user_id = ?1")?.execute([Sql(user)])?;
     Ok(())
 }
 
@@ -239,8 +240,8 @@ pub(crate) fn asks(connection: &Connection, user: UserId, member: UserId) -> Res
     Ok(connection
         .prepare_cached(
             "SELECT 1 FROM join_requests r
-             JOIN members m ON m.conversation = r.conversation AND m.user = ?2 AND m.left_position IS NULL
-             WHERE r.user = ?1",
+             JOIN members m ON m.conversation = r.conversation AND m.user_id = ?2 AND m.left_position IS NULL
+             WHERE r.user_id = ?1",
         )?
         .exists(params![Sql(user), Sql(member)])?)
 }

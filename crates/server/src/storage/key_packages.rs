@@ -1,8 +1,8 @@
 //! Key packages: each is handed out once, but for the last-resort one.
 
+use super::sql::{Connection, OptionalExtension as _, params};
 use super::{RowExt as _, Sql, WriteTx, events::append_user_event};
 use crate::{error::ApiError, mls::key_package::ValidKeyPackage};
-use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::{Code, UserDevice, account::ClaimedKeyPackage, event::EventBody};
 use tertulia_domain::{DeviceId, UserId};
 
@@ -39,8 +39,10 @@ pub(crate) fn store(
         insert(tx, device, key_package, false)?;
     }
     if let Some(key_package) = &upload.last_resort {
-        tx.prepare_cached("DELETE FROM key_packages WHERE user = ?1 AND device = ?2 AND last_resort")?
-            .execute(params![Sql(device.user), Sql(device.device)])?;
+        tx.prepare_cached(
+            "DELETE FROM key_packages WHERE user_id = ?1 AND device = ?2 AND last_resort = TRUE",
+        )?
+        .execute(params![Sql(device.user), Sql(device.device)])?;
         insert(tx, device, key_package, true)?;
     }
     if count(tx, device, now)? as usize > most {
@@ -73,7 +75,7 @@ pub(crate) type Stored = ([u8; 32], Vec<u8>);
 /// The device's key packages with their hashes, the last-resort one aside.
 pub(crate) fn stored(connection: &Connection, device: UserDevice) -> Result<Vec<Stored>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT hash, key_package FROM key_packages WHERE user = ?1 AND device = ?2 AND NOT last_resort",
+        "SELECT hash, key_package FROM key_packages WHERE user_id = ?1 AND device = ?2 AND last_resort = FALSE",
     )?;
     let found = statement
         .query_map(params![Sql(device.user), Sql(device.device)], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -84,8 +86,8 @@ pub(crate) fn stored(connection: &Connection, device: UserDevice) -> Result<Vec<
 /// bring it again.
 pub(crate) fn withdraw(tx: &WriteTx<'_>, hash: [u8; 32]) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "INSERT INTO spent_key_packages (hash, expires_at, user, device)
-         SELECT hash, expires_at, user, device FROM key_packages WHERE hash = ?1 ON CONFLICT (hash) DO NOTHING",
+        "INSERT INTO spent_key_packages (hash, expires_at, user_id, device)
+         SELECT hash, expires_at, user_id, device FROM key_packages WHERE hash = ?1 ON CONFLICT (hash) DO NOTHING",
     )?
     .execute([hash])?;
     tx.prepare_cached("DELETE FROM key_packages WHERE hash = ?1")?.execute([hash])?;
@@ -95,7 +97,7 @@ pub(crate) fn withdraw(tx: &WriteTx<'_>, hash: [u8; 32]) -> Result<(), ApiError>
 /// Notes after an upload whether the device has as many as it should have.
 pub(crate) fn note_supply(tx: &WriteTx<'_>, device: UserDevice, low: u32, now: i64) -> Result<(), ApiError> {
     let enough = count(tx, device, now)? >= low;
-    tx.prepare_cached("UPDATE devices SET supplied = supplied OR ?3 WHERE user = ?1 AND device = ?2")?
+    tx.prepare_cached("UPDATE devices SET supplied = supplied OR ?3 WHERE user_id = ?1 AND device = ?2")?
         .execute(params![Sql(device.user), Sql(device.device), enough])?;
     Ok(())
 }
@@ -107,7 +109,9 @@ fn warn(tx: &WriteTx<'_>, address: UserDevice, low: u32, now: i64) -> Result<(),
         return Ok(());
     }
     let had_enough = tx
-        .prepare_cached("UPDATE devices SET supplied = 0 WHERE user = ?1 AND device = ?2 AND supplied")?
+        .prepare_cached(
+            "UPDATE devices SET supplied = FALSE WHERE user_id = ?1 AND device = ?2 AND supplied",
+        )?
         .execute(params![Sql(address.user), Sql(address.device)])?;
     if had_enough == 1 {
         let low = EventBody::KeyPackagesLow { device: address.device, count };
@@ -123,7 +127,7 @@ fn insert(
     last_resort: bool,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "INSERT INTO key_packages (hash, user, device, last_resort, expires_at, key_package)
+        "INSERT INTO key_packages (hash, user_id, device, last_resort, expires_at, key_package)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM spent_key_packages WHERE hash = ?1)
          ON CONFLICT (hash) DO NOTHING",
     )?
@@ -141,7 +145,7 @@ fn insert(
 /// Deletes all key packages of a device, and that some were handed out.
 pub(crate) fn delete_all(tx: &WriteTx<'_>, device: UserDevice) -> Result<(), ApiError> {
     for table in ["key_packages", "spent_key_packages"] {
-        tx.prepare_cached(&format!("DELETE FROM {table} WHERE user = ?1 AND device = ?2"))?
+        tx.prepare_cached(&format!("DELETE FROM {table} WHERE user_id = ?1 AND device = ?2"))?
             .execute(params![Sql(device.user), Sql(device.device)])?;
     }
     Ok(())
@@ -149,7 +153,7 @@ pub(crate) fn delete_all(tx: &WriteTx<'_>, device: UserDevice) -> Result<(), Api
 
 /// Expired key packages of the device, and the memory of any that were handed out and have expired.
 fn forget_expired(tx: &WriteTx<'_>, device: UserDevice, now: i64) -> Result<(), ApiError> {
-    tx.prepare_cached("DELETE FROM key_packages WHERE user = ?1 AND device = ?2 AND expires_at <= ?3")?
+    tx.prepare_cached("DELETE FROM key_packages WHERE user_id = ?1 AND device = ?2 AND expires_at <= ?3")?
         .execute(params![Sql(device.user), Sql(device.device), now])?;
     tx.prepare_cached("DELETE FROM spent_key_packages WHERE expires_at <= ?1")?.execute([now])?;
     Ok(())
@@ -160,7 +164,7 @@ pub(crate) fn count(connection: &Connection, device: UserDevice, now: i64) -> Re
     let count = connection
         .prepare_cached(
             "SELECT count(*) FROM key_packages
-             WHERE user = ?1 AND device = ?2 AND NOT last_resort AND expires_at > ?3",
+             WHERE user_id = ?1 AND device = ?2 AND last_resort = FALSE AND expires_at > ?3",
         )?
         .query_row(params![Sql(device.user), Sql(device.device), now], |row| row.get(0))?;
     Ok(count)
@@ -176,11 +180,11 @@ pub(crate) fn devices_to_add(
     now: i64,
 ) -> Result<Vec<DeviceId>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT device FROM devices d WHERE user = ?1 AND (
+        "SELECT device FROM devices d WHERE user_id = ?1 AND (
              EXISTS (SELECT 1 FROM key_packages k
-                     WHERE k.user = d.user AND k.device = d.device AND k.expires_at > ?3)
+                     WHERE k.user_id = d.user_id AND k.device = d.device AND k.expires_at > ?3)
              OR EXISTS (SELECT 1 FROM spent_key_packages s
-                        WHERE s.user = d.user AND s.device = d.device AND s.claimed_by = ?2 AND s.claimed_at > ?4))",
+                        WHERE s.user_id = d.user_id AND s.device = d.device AND s.claimed_by = ?2 AND s.claimed_at > ?4))",
     )?;
     let claimed_after = now.saturating_sub(FOR_THIS_CHANGE);
     let devices =
@@ -198,7 +202,7 @@ pub(crate) fn claim(
     now: i64,
 ) -> Result<Vec<ClaimedKeyPackage>, ApiError> {
     let devices: Vec<DeviceId> = tx
-        .prepare_cached("SELECT device FROM devices WHERE user = ?1 ORDER BY registered, device")?
+        .prepare_cached("SELECT device FROM devices WHERE user_id = ?1 ORDER BY registered, device")?
         .query_map([Sql(user)], |row| row.domain(0))?
         .collect::<Result<_, _>>()?;
     let mut claimed = Vec::with_capacity(devices.len());
@@ -226,17 +230,17 @@ fn claim_one(
         .prepare_cached(
             "DELETE FROM key_packages WHERE hash = (
                  SELECT hash FROM key_packages
-                 WHERE user = ?1 AND device = ?2 AND last_resort = 0 AND expires_at > ?3
+                 WHERE user_id = ?1 AND device = ?2 AND last_resort = FALSE AND expires_at > ?3
                  ORDER BY expires_at LIMIT 1)
              RETURNING hash, expires_at, key_package",
         )?
         .query_row(params![Sql(device.user), Sql(device.device), now], |row| {
-            Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?))
+            Ok((row.get::<[u8; 32]>(0)?, row.get::<i64>(1)?, row.get::<Vec<u8>>(2)?))
         })
         .optional()?;
     if let Some((hash, expires_at, key_package)) = taken {
         tx.prepare_cached(
-            "INSERT INTO spent_key_packages (hash, expires_at, user, device, claimed_by, claimed_at)
+            "INSERT INTO spent_key_packages (hash, expires_at, user_id, device, claimed_by, claimed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
@@ -252,7 +256,7 @@ fn claim_one(
     let last_resort = tx
         .prepare_cached(
             "SELECT key_package FROM key_packages
-             WHERE user = ?1 AND device = ?2 AND last_resort = 1 AND expires_at > ?3",
+             WHERE user_id = ?1 AND device = ?2 AND last_resort = TRUE AND expires_at > ?3",
         )?
         .query_row(params![Sql(device.user), Sql(device.device), now], |row| row.get(0))
         .optional()?;

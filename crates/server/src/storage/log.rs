@@ -1,8 +1,9 @@
 //! The logs of the conversations. An entry is stored once, however many devices read it.
 
-use super::{Position, Sql, StorageError, WriteTx, conversations};
+use super::sql::{Connection, OptionalExtension as _, params};
+use super::{Position, Sql, StorageError, WriteTx};
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, ToSql, params, types::ToSqlOutput};
+use rusqlite::{ToSql, types::ToSqlOutput};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
@@ -194,7 +195,7 @@ pub(crate) struct Known {
     pub(crate) epoch: u64,
 }
 
-/// Appends an entry to a conversation's log, and wakes its present members.
+/// Appends an entry to a conversation's log, and wakes who follows it.
 pub(crate) fn append(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
@@ -229,7 +230,7 @@ pub(crate) fn append(
         extra,
         entry.digest.as_ref().map(|digest| digest.0.as_slice()),
     ])?;
-    tx.wake(conversations::readers(tx, conversation)?);
+    tx.wake_followers(conversation);
     Ok(Place { position, sequence: sequence.cast_unsigned() })
 }
 
@@ -243,9 +244,9 @@ pub(crate) fn known(
         .prepare_cached("SELECT sequence, sent_at, epoch FROM log WHERE conversation = ?1 AND digest = ?2")?
         .query_row(params![Sql(conversation), digest.0.as_slice()], |row| {
             Ok(Known {
-                sequence: row.get::<_, i64>(0)?.cast_unsigned(),
+                sequence: row.get::<i64>(0)?.cast_unsigned(),
                 sent_at: row.get(1)?,
-                epoch: row.get::<_, Option<i64>>(2)?.unwrap_or_default().cast_unsigned(),
+                epoch: row.get::<Option<i64>>(2)?.unwrap_or_default().cast_unsigned(),
             })
         })
         .optional()?;

@@ -1,4 +1,4 @@
-//! The hub's storage: one SQLite database, one writer, a few readers.
+//! The hub's storage: one database, in a file (SQLite) or on a server (PostgreSQL), one writer, a few readers.
 //!
 //! The functions of the submodules are steps inside a transaction: those that change something take a [`WriteTx`], those
 //! that only read take a connection and so work in both. What the rules say is decided in `tertulia-domain`.
@@ -18,47 +18,31 @@ pub(crate) mod pairwise;
 pub(crate) mod profiles;
 mod readers;
 pub(crate) mod settings;
-mod sql;
+pub(crate) mod sql;
 pub(crate) mod stream;
 pub(crate) mod subconversations;
 pub(crate) mod teams;
 mod writer;
 
 pub use error::StorageError;
-pub(crate) use sql::{RowExt, Sql};
+pub use sql::DatabaseUrl;
+pub(crate) use sql::{Connection, RowExt, Sql, SqlError};
 pub(crate) use writer::{Position, WriteTx};
 
 use crate::{error::ApiError, wake::Wake};
 use readers::Readers;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
-use rusqlite_migration::{M, Migrations};
-use std::{path::Path, thread, time::Duration};
+use sql::params;
+use std::{path::PathBuf, thread};
 use tertulia_domain::Domain;
 use tokio::sync::oneshot;
 use writer::Writer;
-
-/// The schema, one step per version.
-const STEPS: &[M<'_>] = &[
-    M::up(include_str!("schema.sql")),
-    M::up(include_str!("schema-2.sql")),
-    M::up(include_str!("schema-3.sql")),
-    M::up(include_str!("schema-4.sql")),
-    M::up(include_str!("schema-5.sql")),
-    M::up(include_str!("schema-6.sql")),
-    M::up(include_str!("schema-7.sql")),
-    M::up(include_str!("schema-8.sql")),
-    M::up(include_str!("schema-9.sql")),
-];
-const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
+use zeroize::Zeroizing;
 
 /// Reads that run at the same time. Each is short; more would only wait for the same disk and cores.
 const READERS: usize = 4;
 
 /// Jobs that may wait for the writer before senders have to wait for a place.
 const WAITING_JOBS: usize = 1024;
-
-/// How long to wait for another process, such as a backup, to let go of the database.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The open database.
 #[derive(Clone)]
@@ -67,52 +51,78 @@ pub(crate) struct Storage {
     readers: Readers,
 }
 
+/// The hub's MLS key, 64 bytes.
+type HubSecret = Zeroizing<Vec<u8>>;
+
 /// What opening gives.
 pub(crate) struct Opened {
     pub(crate) storage: Storage,
     /// The domain that was fixed at the first start.
     pub(crate) domain: Domain,
+    /// The hub's key, where several hubs share a database and so the key.
+    pub(crate) key: Option<HubSecret>,
     /// Resolves when the writer's thread has ended, after the last [`Storage`] is gone.
     pub(crate) closed: oneshot::Receiver<()>,
 }
 
+/// Where the database is.
+#[derive(Clone)]
+pub(crate) enum Location {
+    /// In a file, which grows to so many bytes at most.
+    File { path: PathBuf, max_bytes: Option<u64> },
+    /// On a PostgreSQL server, which other nodes of the hub may use at the same time.
+    Postgres {
+        url: DatabaseUrl,
+        /// The hub's key, if this is its first start.
+        fresh_key: HubSecret,
+    },
+}
+
+impl Location {
+    fn writer(&self) -> Result<Connection, StorageError> {
+        match self {
+            Self::File { path, max_bytes } => Connection::sqlite_writer(path, *max_bytes),
+            Self::Postgres { url, .. } => Connection::postgres_writer(url),
+        }
+    }
+
+    fn reader(&self) -> Result<Connection, StorageError> {
+        Ok(match self {
+            Self::File { path, .. } => Connection::sqlite_reader(path)?,
+            Self::Postgres { url, .. } => Connection::postgres_reader(url)?,
+        })
+    }
+}
+
 impl Storage {
-    /// Opens the database at `path`, or creates it for `domain`, and brings its schema up to date. It grows to
-    /// `max_bytes` at most; one that is larger already does not grow. `committed` is called with the number of jobs of
-    /// each transaction.
+    /// Opens the database, or creates it for `domain`, and brings its schema up to date. `committed` is called with the
+    /// number of jobs of each transaction.
     pub(crate) fn open(
-        path: &Path,
+        location: &Location,
         domain: &Domain,
-        max_bytes: Option<u64>,
         wake: Wake,
         committed: impl Fn(usize) + Send + 'static,
     ) -> Result<Opened, StorageError> {
-        let mut connection = Connection::open(path)?;
-        configure(&connection)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        MIGRATIONS.to_latest(&mut connection)?;
-        let (domain, position) = identity(&connection, domain)?;
+        let connection = location.writer()?;
+        connection.begin_writing()?;
+        let (domain, key) = identity(&connection, location, domain)?;
         // What nobody needed to read any more only since it ended.
-        let transaction = connection.transaction()?;
-        conversations::delete_ended(&transaction)?;
-        transaction.commit()?;
-        if let Some(max_bytes) = max_bytes {
-            bound(&connection, max_bytes)?;
-        }
+        conversations::delete_ended(&connection)?;
+        connection.run("COMMIT")?;
 
-        let readers = (0..READERS).map(|_| open_reader(path)).collect::<Result<_, _>>()?;
+        let from = location.clone();
+        let readers = Readers::new(READERS, move || from.reader())?;
         let (writer, queue) = Writer::new(WAITING_JOBS);
         let (ended, closed) = oneshot::channel();
+        let location = location.clone();
         thread::Builder::new()
             .name("storage-writer".into())
             .spawn(move || {
-                queue.run(connection, position, &wake, committed);
+                queue.run(connection, || location.writer(), &wake, committed);
                 let _ = ended.send(()); // nobody waits for it after a failed start
             })
             .map_err(|_| StorageError::Closed)?;
-        Ok(Opened { storage: Self { writer, readers: Readers::new(readers) }, domain, closed })
+        Ok(Opened { storage: Self { writer, readers }, domain, key, closed })
     }
 
     /// Does `work` in a transaction, and answers when it is durable. With an error nothing of it is stored.
@@ -134,42 +144,36 @@ impl Storage {
     }
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(128);
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "trusted_schema", false)
+/// The domain, and the key if it is shared, both written at the first start.
+fn identity(
+    connection: &Connection,
+    location: &Location,
+    domain: &Domain,
+) -> Result<(Domain, Option<HubSecret>), StorageError> {
+    let key = match location {
+        Location::File { .. } => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO hub (id, domain, position) VALUES (1, ?1, 0) ON CONFLICT (id) DO NOTHING",
+                )?
+                .execute([domain.as_str()])?;
+            None
+        }
+        Location::Postgres { fresh_key, .. } => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO hub (id, domain, position, key) VALUES (1, ?1, 0, ?2) ON CONFLICT (id) DO NOTHING",
+                )?
+                .execute(params![domain.as_str(), fresh_key.as_slice()])?;
+            let key = connection.prepare_cached("SELECT key FROM hub")?.query_row((), |row| row.get(0))?;
+            Some(Zeroizing::new(key))
+        }
+    };
+    let stored: String =
+        connection.prepare_cached("SELECT domain FROM hub")?.query_row((), |row| row.get(0))?;
+    let domain = stored.parse().map_err(|_| StorageError::Damaged("the hub's domain is no domain"))?;
+    Ok((domain, key))
 }
 
-/// From here on the database is full at this size, as if the disk were.
-fn bound(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
-    let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-    // More pages than SQLite can count are no bound.
-    let pages = u32::try_from(max_bytes / u64::from(page.max(1))).unwrap_or(u32::MAX - 1).max(1);
-    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
-}
-
-fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
-    // A connection that is opened read-only cannot take part in the write-ahead log's shared memory everywhere.
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    configure(&connection)?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
-}
-
-/// The domain and the last position, written at the first start.
-fn identity(connection: &Connection, domain: &Domain) -> Result<(Domain, Position), StorageError> {
-    let stored = connection
-        .query_row("SELECT domain, position FROM hub", (), |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Position>(1)?))
-        })
-        .optional()?;
-    if let Some((domain, position)) = stored {
-        let domain = domain.parse().map_err(|_| StorageError::Damaged("the hub's domain is no domain"))?;
-        return Ok((domain, position));
-    }
-    connection.execute("INSERT INTO hub (id, domain, position) VALUES (1, ?1, 0)", [domain.as_str()])?;
-    Ok((domain.clone(), 0))
-}
+#[cfg(test)]
+mod testing;

@@ -1,8 +1,8 @@
 //! Keys for pairwise sessions, and the ciphertexts of pairwise messages.
 
+use super::sql::{Connection, OptionalExtension as _, params};
 use super::{Position, RowExt as _, Sql, WriteTx, events::append_user_event};
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::BTreeSet;
 use tertulia_api::{
     Code, UserDevice,
@@ -40,7 +40,7 @@ pub(crate) fn store(
     let UserDevice { user, device: id } = device;
     if let Some(ValidKey { key, signature }) = upload.fallback {
         tx.prepare_cached(
-            "UPDATE pairwise_devices SET fallback_key = ?3, fallback_signature = ?4 WHERE user = ?1 AND device = ?2",
+            "UPDATE pairwise_devices SET fallback_key = ?3, fallback_signature = ?4 WHERE user_id = ?1 AND device = ?2",
         )?
         .execute(params![Sql(user), Sql(id), key, signature])?;
     }
@@ -52,12 +52,12 @@ pub(crate) fn store(
         }
         newest = newest.max(number);
         tx.prepare_cached(
-            "INSERT INTO pairwise_keys (user, device, id, key, signature) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO pairwise_keys (user_id, device, id, key, signature) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO NOTHING",
         )?
         .execute(params![Sql(user), Sql(id), number, key, signature])?;
     }
-    tx.prepare_cached("UPDATE pairwise_devices SET last_key = ?3 WHERE user = ?1 AND device = ?2")?
+    tx.prepare_cached("UPDATE pairwise_devices SET last_key = ?3 WHERE user_id = ?1 AND device = ?2")?
         .execute(params![Sql(user), Sql(id), newest])?;
     if count(tx, device)? as usize > most {
         let detail = format!("The hub keeps at most {most} one-time keys for a device.");
@@ -76,7 +76,7 @@ fn begin_incarnation(
     let incarnation = upload.incarnation.cast_signed();
     let known: Option<(i64, i64, [u8; 32])> = tx
         .prepare_cached(
-            "SELECT incarnation, last_key, identity_key FROM pairwise_devices WHERE user = ?1 AND device = ?2",
+            "SELECT incarnation, last_key, identity_key FROM pairwise_devices WHERE user_id = ?1 AND device = ?2",
         )?
         .query_row(params![Sql(user), Sql(device)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
@@ -95,13 +95,13 @@ fn begin_incarnation(
         let detail = "The first upload of an incarnation has a fallback key.";
         return Err(ApiError::new(Code::BadRequest, detail));
     };
-    tx.prepare_cached("DELETE FROM pairwise_keys WHERE user = ?1 AND device = ?2")?
+    tx.prepare_cached("DELETE FROM pairwise_keys WHERE user_id = ?1 AND device = ?2")?
         .execute(params![Sql(user), Sql(device)])?;
     tx.prepare_cached(
         "INSERT INTO pairwise_devices
-             (user, device, incarnation, last_key, identity_key, fallback_key, fallback_signature)
+             (user_id, device, incarnation, last_key, identity_key, fallback_key, fallback_signature)
          VALUES (?1, ?2, ?3, -1, ?4, ?5, ?6)
-         ON CONFLICT DO UPDATE SET incarnation = excluded.incarnation, last_key = -1",
+         ON CONFLICT (user_id, device) DO UPDATE SET incarnation = excluded.incarnation, last_key = -1",
     )?
     .execute(params![
         Sql(user),
@@ -120,7 +120,7 @@ pub(crate) fn count(
     UserDevice { user, device }: UserDevice,
 ) -> Result<u32, ApiError> {
     let count = connection
-        .prepare_cached("SELECT count(*) FROM pairwise_keys WHERE user = ?1 AND device = ?2")?
+        .prepare_cached("SELECT count(*) FROM pairwise_keys WHERE user_id = ?1 AND device = ?2")?
         .query_row(params![Sql(user), Sql(device)], |row| row.get(0))?;
     Ok(count)
 }
@@ -129,7 +129,7 @@ pub(crate) fn count(
 pub(crate) fn note_supply(tx: &WriteTx<'_>, address: UserDevice, low: u32) -> Result<(), ApiError> {
     let enough = count(tx, address)? >= low;
     tx.prepare_cached(
-        "UPDATE pairwise_devices SET supplied = supplied OR ?3 WHERE user = ?1 AND device = ?2",
+        "UPDATE pairwise_devices SET supplied = supplied OR ?3 WHERE user_id = ?1 AND device = ?2",
     )?
     .execute(params![Sql(address.user), Sql(address.device), enough])?;
     Ok(())
@@ -143,7 +143,7 @@ fn warn(tx: &WriteTx<'_>, address: UserDevice, low: u32) -> Result<(), ApiError>
     }
     let had_enough = tx
         .prepare_cached(
-            "UPDATE pairwise_devices SET supplied = 0 WHERE user = ?1 AND device = ?2 AND supplied",
+            "UPDATE pairwise_devices SET supplied = FALSE WHERE user_id = ?1 AND device = ?2 AND supplied",
         )?
         .execute(params![Sql(address.user), Sql(address.device)])?;
     if had_enough == 1 {
@@ -164,19 +164,19 @@ pub(crate) fn claim(
     let published = tx
         .prepare_cached(
             "SELECT d.signature_key, p.identity_key, p.fallback_key, p.fallback_signature
-             FROM pairwise_devices p JOIN devices d ON d.user = p.user AND d.device = p.device
-             WHERE p.user = ?1 AND p.device = ?2",
+             FROM pairwise_devices p JOIN devices d ON d.user_id = p.user_id AND d.device = p.device
+             WHERE p.user_id = ?1 AND p.device = ?2",
         )?
         .query_row(params![Sql(user), Sql(device)], |row| {
             let fallback = signed_key(row.get(2)?, row.get(3)?);
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, fallback))
+            Ok((row.get::<Vec<u8>>(0)?, row.get::<Vec<u8>>(1)?, fallback))
         })
         .optional()?;
     let Some((signature_key, identity_key, fallback)) = published else { return Ok(None) };
     let once = tx
         .prepare_cached(
-            "DELETE FROM pairwise_keys WHERE user = ?1 AND device = ?2 AND id = (
-                 SELECT min(id) FROM pairwise_keys WHERE user = ?1 AND device = ?2)
+            "DELETE FROM pairwise_keys WHERE user_id = ?1 AND device = ?2 AND id = (
+                 SELECT min(id) FROM pairwise_keys WHERE user_id = ?1 AND device = ?2)
              RETURNING key, signature",
         )?
         .query_row(params![Sql(user), Sql(device)], |row| Ok(signed_key(row.get(0)?, row.get(1)?)))
@@ -203,7 +203,7 @@ pub(crate) fn devices_of_members(
     conversation: ConversationId,
 ) -> Result<BTreeSet<Recipient>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT p.user, p.device FROM members m JOIN pairwise_devices p ON p.user = m.user
+        "SELECT p.user_id, p.device FROM members m JOIN pairwise_devices p ON p.user_id = m.user_id
          WHERE m.conversation = ?1 AND m.left_position IS NULL",
     )?;
     let devices = statement.query_map([Sql(conversation)], |row| Ok((row.domain(0)?, row.domain(1)?)))?;
@@ -216,10 +216,10 @@ pub(crate) fn devices_outside_group(
     conversation: ConversationId,
 ) -> Result<Vec<UserDevice>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT d.user, d.device FROM members m JOIN devices d ON d.user = m.user
+        "SELECT d.user_id, d.device FROM members m JOIN devices d ON d.user_id = m.user_id
          WHERE m.conversation = ?1 AND m.left_position IS NULL AND NOT EXISTS (
-             SELECT 1 FROM leaves l WHERE l.conversation = ?1 AND l.user = d.user AND l.device = d.device)
-         ORDER BY d.user, d.device",
+             SELECT 1 FROM leaves l WHERE l.conversation = ?1 AND l.user_id = d.user_id AND l.device = d.device)
+         ORDER BY d.user_id, d.device",
     )?;
     let devices = statement.query_map([Sql(conversation)], |row| {
         Ok(UserDevice { user: row.domain(0)?, device: row.domain(1)? })
@@ -234,7 +234,7 @@ pub(crate) fn insert_ciphertext(
     PairwiseCiphertext { user, device, ciphertext }: &PairwiseCiphertext,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "INSERT INTO pairwise_ciphertexts (position, user, device, ciphertext) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO pairwise_ciphertexts (position, user_id, device, ciphertext) VALUES (?1, ?2, ?3, ?4)",
     )?
     .execute(params![position, Sql(*user), Sql(*device), ciphertext.as_ref()])?;
     Ok(())

@@ -1,8 +1,8 @@
 //! What users say of themselves, and how they are found. Deleted users are not.
 
+use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tertulia_api::account::User;
 use tertulia_domain::{DisplayName, Handle, Locale, UserId};
 
@@ -47,7 +47,7 @@ pub(crate) fn set(
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<User> {
+fn read(row: &Row<'_>) -> sql::Result<User> {
     Ok(User {
         user: row.domain(0)?,
         handle: row.get(1)?,

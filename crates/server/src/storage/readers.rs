@@ -1,9 +1,11 @@
 //! Connections that only read. Each read sees one moment of the database, whatever the writer does meanwhile.
 
-use super::StorageError;
+use super::{Connection, StorageError};
 use crate::error::ApiError;
-use rusqlite::Connection;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
 use tokio::sync::Semaphore;
 
 /// A few connections, lent one at a time.
@@ -12,7 +14,21 @@ pub(super) struct Readers(Arc<Pool>);
 
 struct Pool {
     idle: Mutex<Vec<Connection>>,
+    /// Takes the place of a connection that has ended.
+    connect: Box<dyn Fn() -> Result<Connection, StorageError> + Send + Sync>,
     permits: Arc<Semaphore>,
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let idle = std::mem::take(self.idle.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let (remote, local): (Vec<_>, Vec<_>) = idle.into_iter().partition(Connection::is_remote);
+        drop(local); // with the last one the write-ahead log goes
+        if !remote.is_empty() {
+            // They take their leave of the server, which nobody on an asynchronous thread may wait for.
+            thread::spawn(move || drop(remote));
+        }
+    }
 }
 
 /// A connection that goes back to the pool, also after a panic.
@@ -30,9 +46,13 @@ impl Drop for Lease<'_> {
 }
 
 impl Readers {
-    pub(super) fn new(connections: Vec<Connection>) -> Self {
-        let permits = Arc::new(Semaphore::new(connections.len()));
-        Self(Arc::new(Pool { idle: Mutex::new(connections), permits }))
+    /// So many connections at most.
+    pub(super) fn new(
+        most: usize,
+        connect: impl Fn() -> Result<Connection, StorageError> + Send + Sync + 'static,
+    ) -> Result<Self, StorageError> {
+        let idle = Mutex::new(vec![connect()?]); // the others when they are needed
+        Ok(Self(Arc::new(Pool { idle, connect: Box::new(connect), permits: Arc::new(Semaphore::new(most)) })))
     }
 
     /// Does `work` on a thread for blocking work.
@@ -45,11 +65,14 @@ impl Readers {
         let pool = Arc::clone(&self.0);
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit; // declared first, so given back after the connection
-            let connection = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let lease = Lease { pool: &pool, connection };
+            let idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match idle.filter(|connection| !connection.is_closed()) {
+                Some(connection) => connection,
+                None => (pool.connect)()?,
+            };
+            let lease = Lease { pool: &pool, connection: Some(connection) };
             let connection = lease.connection.as_ref().ok_or(StorageError::Closed)?;
-            let snapshot = connection.unchecked_transaction()?;
-            work(&snapshot)
+            connection.snapshot(work)?
         });
         match task.await {
             Ok(result) => result,

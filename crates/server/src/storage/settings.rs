@@ -1,8 +1,8 @@
 //! What is set for all members of a conversation, and which conversation it was made under.
 
+use super::sql::{Connection, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
-use rusqlite::{Connection, params};
 use tertulia_api::setting::{Setting, Settings};
 use tertulia_domain::{ConversationId, MessageTimer};
 
@@ -36,7 +36,7 @@ pub(crate) fn set(
     let changed = match setting {
         Setting::MessageTimer(timer) => tx
             .prepare_cached(
-                "UPDATE conversations SET message_timer = ?2 WHERE id = ?1 AND message_timer IS NOT ?2",
+                "UPDATE conversations SET message_timer = ?2 WHERE id = ?1 AND message_timer IS DISTINCT FROM ?2",
             )?
             .execute(params![Sql(conversation), timer.map(|timer| timer.as_millis().cast_signed())])?,
         Setting::ReceiptMode(mode) => tx

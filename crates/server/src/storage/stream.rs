@@ -6,12 +6,12 @@
 
 use std::{cell::Cell, cmp::Reverse, collections::BinaryHeap};
 
+use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use super::{
     Position, RowExt as _, Sql, StorageError, WriteTx,
     log::{Extra, Kind},
 };
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tertulia_api::{
     Base64, Code, UserDevice,
     event::{Event, EventBody, EventPage, LogEntry},
@@ -63,7 +63,7 @@ pub(crate) fn progress(
     let progress = connection
         .prepare_cached(
             "SELECT d.registered, d.acknowledged, h.position FROM devices d, hub h
-             WHERE d.user = ?1 AND d.device = ?2",
+             WHERE d.user_id = ?1 AND d.device = ?2",
         )?
         .query_row(params![Sql(user), Sql(device)], |row| {
             Ok(Progress { registered: row.get(0)?, acknowledged: row.get(1)?, last: row.get(2)? })
@@ -79,7 +79,7 @@ pub(crate) fn acknowledge(
     position: Position,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "UPDATE devices SET acknowledged = ?3 WHERE user = ?1 AND device = ?2 AND acknowledged < ?3",
+        "UPDATE devices SET acknowledged = ?3 WHERE user_id = ?1 AND device = ?2 AND acknowledged < ?3",
     )?
     .execute(params![Sql(user), Sql(device), position])?;
     Ok(())
@@ -132,7 +132,7 @@ fn sources(connection: &Connection, reader: UserDevice, since: Position) -> Resu
     let mut statement = connection.prepare_cached(
         "SELECT m.conversation, m.joined_position, m.left_position FROM members m
          JOIN conversations c ON c.id = m.conversation AND c.last_position > ?2
-         WHERE m.user = ?1 AND (m.left_position IS NULL OR m.left_position > ?2)",
+         WHERE m.user_id = ?1 AND (m.left_position IS NULL OR m.left_position > ?2)",
     )?;
     let logs = statement.query_map(params![Sql(reader.user), since], log_source)?;
     let mut sources = vec![Source::User(reader)];
@@ -142,7 +142,7 @@ fn sources(connection: &Connection, reader: UserDevice, since: Position) -> Resu
     let mut statement = connection.prepare_cached(
         "SELECT d.conversation, d.joined_position, d.left_position FROM sub_devices d
          JOIN conversations c ON c.id = d.conversation AND c.last_position > ?3
-         WHERE d.user = ?1 AND d.device = ?2 AND (d.left_position IS NULL OR d.left_position > ?3)",
+         WHERE d.user_id = ?1 AND d.device = ?2 AND (d.left_position IS NULL OR d.left_position > ?3)",
     )?;
     for log in statement.query_map(params![Sql(reader.user), Sql(reader.device), since], log_source)? {
         sources.push(log?);
@@ -151,21 +151,21 @@ fn sources(connection: &Connection, reader: UserDevice, since: Position) -> Resu
 }
 
 /// The part of a log that somebody sees: from a position, up to another or without end.
-fn log_source(row: &Row<'_>) -> rusqlite::Result<Source> {
+fn log_source(row: &Row<'_>) -> sql::Result<Source> {
     Ok(Source::Log {
         conversation: row.domain(0)?,
         from: row.get(1)?,
-        to: row.get::<_, Option<Position>>(2)?.unwrap_or(Position::MAX),
+        to: row.get::<Option<Position>>(2)?.unwrap_or(Position::MAX),
     })
 }
 
 impl Source {
     /// The position of the first entry after this one.
-    fn next(&self, connection: &Connection, after: Position) -> rusqlite::Result<Option<Position>> {
+    fn next(&self, connection: &Connection, after: Position) -> sql::Result<Option<Position>> {
         match self {
             Self::User(reader) => connection
                 .prepare_cached(
-                    "SELECT position FROM user_events WHERE user = ?1 AND position > ?2 ORDER BY position LIMIT 1",
+                    "SELECT position FROM user_events WHERE user_id = ?1 AND position > ?2 ORDER BY position LIMIT 1",
                 )?
                 .query_row(params![Sql(reader.user), after], |row| row.get(0))
                 .optional(),
@@ -199,12 +199,11 @@ impl Source {
                     "SELECT sequence, sent_at, sender_user, sender_device, kind, extra, body, epoch, message, welcome,
                             CASE kind WHEN 'pairwise' THEN (
                                 SELECT ciphertext FROM pairwise_ciphertexts c
-                                WHERE c.position = log.position AND c.user = ?2 AND c.device = ?3) END
+                                WHERE c.position = log.position AND c.user_id = ?2 AND c.device = ?3) END
                      FROM log WHERE position = ?1",
                 )?;
-                let mut rows = statement.query(params![position, Sql(reader.user), Sql(reader.device)])?;
-                let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-                log_event(row, *conversation, reader)
+                let params = params![position, Sql(reader.user), Sql(reader.device)];
+                statement.query_row(params, |row| Ok(log_event(row, *conversation, reader)))?
             }
         }
     }
@@ -219,24 +218,20 @@ fn log_event(
         (Some(user), Some(device)) => Some(UserDevice { user, device }),
         _ => None,
     };
-    let entry = LogEntry {
-        conversation,
-        sequence: row.get::<_, i64>(0)?.cast_unsigned(),
-        sent_at: row.get(1)?,
-        sender,
-    };
+    let entry =
+        LogEntry { conversation, sequence: row.get::<i64>(0)?.cast_unsigned(), sent_at: row.get(1)?, sender };
     let kind = Kind::parse(row.get_ref(4)?.as_str().map_err(|_| damaged())?).ok_or_else(damaged)?;
     let extra = || -> Result<Extra, ApiError> {
         let text = row.get_ref(5)?.as_str().map_err(|_| damaged())?;
         serde_json::from_str(text).map_err(|_| damaged())
     };
     let size = Cell::new(EVENT_OVERHEAD);
-    let bytes = |column| -> rusqlite::Result<Option<Base64>> {
-        let bytes = row.get::<_, Option<Vec<u8>>>(column)?;
+    let bytes = |column| -> sql::Result<Option<Base64>> {
+        let bytes = row.get::<Option<Vec<u8>>>(column)?;
         size.set(size.get() + bytes.as_ref().map_or(0, |bytes| bytes.len() / 3 * 4 + 4));
         Ok(bytes.map(Base64))
     };
-    let body = || bytes(6)?.ok_or(rusqlite::Error::InvalidQuery);
+    let body = || -> Result<Base64, ApiError> { bytes(6)?.ok_or_else(damaged) };
 
     let event = match kind {
         Kind::Message => EventBody::Message { entry, message: body()? },
@@ -251,7 +246,7 @@ fn log_event(
             let Extra::Commit { added } = extra()? else { return Err(damaged()) };
             EventBody::Commit {
                 entry,
-                epoch: row.get::<_, i64>(7)?.cast_unsigned(),
+                epoch: row.get::<i64>(7)?.cast_unsigned(),
                 commit: body()?,
                 message: bytes(8)?,
                 welcome: if added.contains(&reader) { bytes(9)? } else { None },
@@ -276,7 +271,7 @@ fn log_event(
         }
         Kind::JoinRequest => {
             let Extra::JoinRequest { user, handle, proof } = extra()? else { return Err(damaged()) };
-            let epoch = row.get::<_, Option<i64>>(7)?.unwrap_or_default().cast_unsigned();
+            let epoch = row.get::<Option<i64>>(7)?.unwrap_or_default().cast_unsigned();
             EventBody::JoinRequested { entry, epoch, user, handle, proof }
         }
         Kind::Renamed => {

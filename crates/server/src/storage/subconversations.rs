@@ -2,9 +2,9 @@
 //!
 //! That a device is in one is kept as intervals of positions, since it decides which entries of the log the device sees.
 
+use super::sql::{Connection, OptionalExtension as _, params};
 use super::{Position, RowExt as _, Sql, WriteTx, conversations};
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, params};
 use tertulia_api::{
     UserDevice,
     conversation::{Subconversation, SubconversationAddress},
@@ -63,7 +63,7 @@ pub(crate) fn show(
     let id = ConversationId::subconversation(parent, name);
     let stored = connection
         .prepare_cached("SELECT group_id, epoch FROM conversations WHERE id = ?1")?
-        .query_row([Sql(id)], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?.cast_unsigned())))
+        .query_row([Sql(id)], |row| Ok((row.get::<Vec<u8>>(0)?, row.get::<i64>(1)?.cast_unsigned())))
         .optional()?;
     let (group_id, epoch) = stored.unwrap_or_else(|| (GroupId::first(id).to_bytes(), 0));
     Ok(Subconversation {
@@ -90,8 +90,8 @@ pub(crate) fn name(
 /// The devices that are in a subconversation now, in the order in which they joined.
 pub(crate) fn devices(connection: &Connection, id: ConversationId) -> Result<Vec<UserDevice>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT user, device FROM sub_devices WHERE conversation = ?1 AND left_position IS NULL
-         ORDER BY joined_position, user, device",
+        "SELECT user_id, device FROM sub_devices WHERE conversation = ?1 AND left_position IS NULL
+         ORDER BY joined_position, user_id, device",
     )?;
     let devices = statement
         .query_map([Sql(id)], |row| Ok(UserDevice { user: row.domain(0)?, device: row.domain(1)? }))?;
@@ -107,7 +107,7 @@ pub(crate) fn has_device(
     let found = connection
         .prepare_cached(
             "SELECT 1 FROM sub_devices
-             WHERE conversation = ?1 AND user = ?2 AND device = ?3 AND left_position IS NULL",
+             WHERE conversation = ?1 AND user_id = ?2 AND device = ?3 AND left_position IS NULL",
         )?
         .exists(params![Sql(id), Sql(user), Sql(device)])?;
     Ok(found)
@@ -121,12 +121,12 @@ pub(crate) fn enter(
     position: Position,
 ) -> Result<(), ApiError> {
     tx.prepare_cached(
-        "INSERT INTO sub_devices (conversation, user, device, joined_position) SELECT ?1, ?2, ?3, ?4
-         WHERE NOT EXISTS (SELECT 1 FROM sub_devices WHERE conversation = ?1 AND user = ?2 AND device = ?3
+        "INSERT INTO sub_devices (conversation, user_id, device, joined_position) SELECT ?1, ?2, ?3, ?4
+         WHERE NOT EXISTS (SELECT 1 FROM sub_devices WHERE conversation = ?1 AND user_id = ?2 AND device = ?3
                                                          AND left_position IS NULL)",
     )?
     .execute(params![Sql(id), Sql(user), Sql(device), position])?;
-    tx.wake([user]);
+    tx.wake(user);
     Ok(())
 }
 
@@ -139,9 +139,10 @@ pub(crate) fn exit(
     let changed = tx
         .prepare_cached(
             "UPDATE sub_devices SET left_position = ?4
-             WHERE conversation = ?1 AND user = ?2 AND device = ?3 AND left_position IS NULL",
+             WHERE conversation = ?1 AND user_id = ?2 AND device = ?3 AND left_position IS NULL",
         )?
         .execute(params![Sql(id), Sql(user), Sql(device), tx.last_position()])?;
+    tx.wake(user);
     Ok(changed == 1)
 }
 

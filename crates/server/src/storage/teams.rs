@@ -1,8 +1,8 @@
 //! Teams, their members and invitations.
 
+use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::collections::BTreeMap;
 use tertulia_api::team::{Team, TeamMember};
 use tertulia_domain::{
@@ -39,7 +39,7 @@ pub(crate) fn delete(tx: &WriteTx<'_>, team: TeamId) -> Result<(), ApiError> {
 /// The team of a user, and the user's role in it.
 pub(crate) fn of(connection: &Connection, user: UserId) -> Result<Option<(TeamId, TeamRole)>, ApiError> {
     let found = connection
-        .prepare_cached("SELECT team, role FROM team_members WHERE user = ?1")?
+        .prepare_cached("SELECT team, role FROM team_members WHERE user_id = ?1")?
         .query_row([Sql(user)], |row| Ok((row.domain(0)?, row.domain(1)?)))
         .optional()?;
     Ok(found)
@@ -50,7 +50,7 @@ pub(crate) fn show(connection: &Connection, user: UserId) -> Result<Option<Team>
     let found = connection
         .prepare_cached(
             "SELECT t.id, t.name, m.role, t.created_at FROM team_members m JOIN teams t ON t.id = m.team
-             WHERE m.user = ?1",
+             WHERE m.user_id = ?1",
         )?
         .query_row([Sql(user)], |row| {
             Ok(Team {
@@ -69,7 +69,7 @@ pub(crate) fn same(connection: &Connection, a: UserId, b: UserId) -> Result<bool
     Ok(connection
         .prepare_cached(
             "SELECT 1 FROM team_members x JOIN team_members y ON y.team = x.team
-             WHERE x.user = ?1 AND y.user = ?2 AND x.user <> y.user",
+             WHERE x.user_id = ?1 AND y.user_id = ?2 AND x.user_id <> y.user_id",
         )?
         .exists(params![Sql(a), Sql(b)])?)
 }
@@ -84,7 +84,7 @@ pub(crate) fn insert_member(
 ) -> Result<(), ApiError> {
     let joined = tx.next_position();
     tx.prepare_cached(
-        "INSERT INTO team_members (user, team, role, joined, joined_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO team_members (user_id, team, role, joined, joined_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(params![Sql(user), Sql(team), Sql(role), joined, now])?;
     Ok(())
@@ -92,24 +92,23 @@ pub(crate) fn insert_member(
 
 /// Takes a user out of their team.
 pub(crate) fn remove_member(tx: &WriteTx<'_>, user: UserId) -> Result<(), ApiError> {
-    tx.prepare_cached("DELETE FROM team_members WHERE user = ?1")?.execute([Sql(user)])?;
+    tx.prepare_cached("DELETE FROM team_members WHERE user_id = ?1")?.execute([Sql(user)])?;
     Ok(())
 }
 
 /// Changes a member's role.
 pub(crate) fn set_role(tx: &WriteTx<'_>, user: UserId, role: TeamRole) -> Result<(), ApiError> {
-    tx.prepare_cached("UPDATE team_members SET role = ?2 WHERE user = ?1")?
+    tx.prepare_cached("UPDATE team_members SET role = ?2 WHERE user_id = ?1")?
         .execute(params![Sql(user), Sql(role)])?;
     Ok(())
 }
 
-const MEMBER: &str =
-    "SELECT m.user, u.handle, m.role, m.joined_at, u.kind FROM team_members m JOIN users u ON u.id = m.user";
+const MEMBER: &str = "SELECT m.user_id, u.handle, m.role, m.joined_at, u.kind FROM team_members m JOIN users u ON u.id = m.user_id";
 
 /// The members, in the order in which they joined.
 pub(crate) fn members(connection: &Connection, team: TeamId) -> Result<Vec<TeamMember>, ApiError> {
     let mut statement =
-        connection.prepare_cached(&format!("{MEMBER} WHERE m.team = ?1 ORDER BY m.joined, m.user"))?;
+        connection.prepare_cached(&format!("{MEMBER} WHERE m.team = ?1 ORDER BY m.joined, m.user_id"))?;
     let members = statement.query_map([Sql(team)], member)?;
     Ok(members.collect::<Result<_, _>>()?)
 }
@@ -121,13 +120,13 @@ pub(crate) fn member_of(
     user: UserId,
 ) -> Result<Option<TeamMember>, ApiError> {
     let found = connection
-        .prepare_cached(&format!("{MEMBER} WHERE m.team = ?1 AND m.user = ?2"))?
+        .prepare_cached(&format!("{MEMBER} WHERE m.team = ?1 AND m.user_id = ?2"))?
         .query_row(params![Sql(team), Sql(user)], member)
         .optional()?;
     Ok(found)
 }
 
-fn member(row: &Row<'_>) -> rusqlite::Result<TeamMember> {
+fn member(row: &Row<'_>) -> sql::Result<TeamMember> {
     Ok(TeamMember {
         user: row.domain(0)?,
         handle: row.get(1)?,
@@ -140,7 +139,7 @@ fn member(row: &Row<'_>) -> rusqlite::Result<TeamMember> {
 /// The members as [`Remaining`] ranks them.
 pub(crate) fn remaining(connection: &Connection, team: TeamId) -> Result<Vec<Remaining>, ApiError> {
     let mut statement =
-        connection.prepare_cached("SELECT user, role, joined FROM team_members WHERE team = ?1")?;
+        connection.prepare_cached("SELECT user_id, role, joined FROM team_members WHERE team = ?1")?;
     let members = statement.query_map([Sql(team)], |row| {
         let rank = row.domain::<TeamRole>(1)?.rank();
         Ok(Remaining { user: row.domain(0)?, rank, joined: row.get(2)? })

@@ -4,15 +4,18 @@
 //! waits, runs each in a savepoint of its own, commits once, and only then answers. A job that fails undoes itself and
 //! nothing else; a commit that fails, fails for all.
 
-use super::StorageError;
-use crate::{error::ApiError, wake::Wake};
-use rusqlite::{Connection, TransactionBehavior};
+use super::{Connection, StorageError};
+use crate::{
+    error::ApiError,
+    wake::{Topic, Wake},
+};
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
 };
-use tertulia_domain::UserId;
+use tertulia_domain::{ConversationId, UserId};
 use tokio::sync::{mpsc, oneshot};
 
 /// A place in the order of everything that the hub stored. See `schema.sql`.
@@ -25,7 +28,7 @@ const MAX_BATCH: usize = 256;
 pub(crate) struct WriteTx<'a> {
     connection: &'a Connection,
     position: &'a Cell<Position>,
-    woken: RefCell<Vec<UserId>>,
+    woken: RefCell<BTreeSet<Topic>>,
 }
 
 impl WriteTx<'_> {
@@ -40,9 +43,14 @@ impl WriteTx<'_> {
         self.position.get()
     }
 
-    /// Wakes the devices of these users once the transaction is committed.
-    pub(crate) fn wake(&self, users: impl IntoIterator<Item = UserId>) {
-        self.woken.borrow_mut().extend(users);
+    /// Wakes the devices of this user once the transaction is committed.
+    pub(crate) fn wake(&self, user: UserId) {
+        self.woken.borrow_mut().insert(Topic::User(user));
+    }
+
+    /// Wakes the devices that follow this conversation once the transaction is committed.
+    pub(crate) fn wake_followers(&self, conversation: ConversationId) {
+        self.woken.borrow_mut().insert(Topic::Conversation(conversation));
     }
 }
 
@@ -140,15 +148,13 @@ impl Queue {
     pub(super) fn run(
         mut self,
         mut connection: Connection,
-        position: Position,
+        connect: impl Fn() -> Result<Connection, StorageError>,
         wake: &Wake,
         committed: impl Fn(usize),
     ) {
-        let position = Cell::new(position);
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while self.0.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
-            let start = position.get();
-            let result = run_batch(&mut connection, &mut batch, &position);
+            let result = reopen(&mut connection, &connect).and_then(|()| run_batch(&connection, &mut batch));
             committed(batch.len());
             let answer = match result {
                 Ok(woken) => {
@@ -157,7 +163,6 @@ impl Queue {
                 }
                 Err(error) => {
                     tracing::error!(%error, jobs = batch.len(), "a transaction failed");
-                    position.set(start);
                     Err(error)
                 }
             };
@@ -165,48 +170,68 @@ impl Queue {
                 job.answer(answer.clone());
             }
         }
-        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
-        if let Err(error) = checkpoint {
+        if let Err(error) = connection.fold_in() {
             tracing::warn!(%error, "the write-ahead log was not folded in; the next start does it");
         }
     }
 }
 
-/// Runs all jobs in one transaction and commits it. The users to wake, or why nothing was stored.
-fn run_batch(
+/// Connects anew, if the connection has ended.
+fn reopen(
     connection: &mut Connection,
-    batch: &mut [Box<dyn Job>],
-    position: &Cell<Position>,
-) -> Result<Vec<UserId>, StorageError> {
-    let start = position.get();
-    let mut woken = Vec::new();
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    connect: impl Fn() -> Result<Connection, StorageError>,
+) -> Result<(), StorageError> {
+    if connection.is_closed() {
+        *connection = connect()?;
+        tracing::info!("the database is there again");
+    }
+    Ok(())
+}
+
+/// Runs all jobs in one transaction and commits it. What to wake, or why nothing was stored.
+fn run_batch(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<BTreeSet<Topic>, StorageError> {
+    let done =
+        connection.begin_writing().map_err(StorageError::from).and_then(|()| run_jobs(connection, batch));
+    if done.is_err() && !connection.lost_transaction() {
+        // What went wrong first is what counts.
+        if let Err(error) = connection.run("ROLLBACK") {
+            tracing::warn!(%error, "a transaction that failed was not undone in good order");
+        }
+    }
+    done
+}
+
+fn run_jobs(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<BTreeSet<Topic>, StorageError> {
+    let start: Position =
+        connection.prepare_cached("SELECT position FROM hub")?.query_row((), |row| row.get(0))?;
+    let position = Cell::new(start);
+    let mut woken = BTreeSet::new();
     for job in batch {
         let mark = position.get();
-        let savepoint = transaction.savepoint()?;
-        let tx = WriteTx { connection: &savepoint, position, woken: RefCell::default() };
+        connection.run("SAVEPOINT job")?;
+        let tx = WriteTx { connection, position: &position, woken: RefCell::default() };
         let outcome = job.run(&tx);
         let job_woken = tx.woken.into_inner();
         // SQLite undoes the whole transaction by itself on some errors, such as a full disk. The jobs before this one
         // are lost then, and going on would store the rest without a transaction.
-        if savepoint.is_autocommit() {
+        if connection.lost_transaction() {
             return Err(match outcome {
                 Outcome::Failed(error) => error,
                 Outcome::Kept | Outcome::Undone => StorageError::Damaged("a job ended the transaction"),
             });
         }
         if matches!(outcome, Outcome::Kept) {
-            savepoint.commit()?;
+            connection.run("RELEASE SAVEPOINT job")?;
             woken.extend(job_woken);
         } else {
-            savepoint.finish()?;
+            connection.run("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")?;
             position.set(mark);
         }
     }
     if position.get() != start {
-        transaction.prepare_cached("UPDATE hub SET position = ?1")?.execute([position.get()])?;
+        connection.prepare_cached("UPDATE hub SET position = ?1")?.execute([position.get()])?;
     }
-    transaction.commit()?;
+    connection.run("COMMIT")?;
     Ok(woken)
 }
 

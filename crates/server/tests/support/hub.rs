@@ -1,6 +1,9 @@
 //! A real hub on a free port, and people who talk to it over HTTP.
 
-use super::mls::{self, Bundle, Config, MlsDevice};
+use super::{
+    database::{Stored, Values},
+    mls::{self, Bundle, Config, MlsDevice},
+};
 use mls_rs::Group;
 use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -36,7 +39,7 @@ impl Hub {
 
     /// With a configuration that differs from the default.
     pub async fn start_with(dir: TempDir, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
+        let mut config = config(dir.path());
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
         let base = format!("http://{}", server.local_addr());
@@ -60,29 +63,29 @@ impl Hub {
         (self.dir, self.running)
     }
 
+    /// The hub's database.
+    pub fn stored(&self) -> Stored {
+        Stored::of(self.dir.path())
+    }
+
     /// Changes what is stored, behind the hub's back: what only time brings about otherwise.
-    pub fn change(&self, sql: &str, values: impl rusqlite::Params) {
-        let database = rusqlite::Connection::open(self.dir.path().join("hub.db")).unwrap();
-        database.execute(sql, values).unwrap();
+    pub fn change(&self, sql: &str, values: impl Values) {
+        self.stored().execute(sql, values);
     }
 
     /// How many rows each table has.
     pub fn rows(&self) -> BTreeMap<String, i64> {
-        rows(self.dir.path())
+        self.stored().rows()
     }
 }
 
-fn rows(dir: &Path) -> BTreeMap<String, i64> {
-    let database = rusqlite::Connection::open(dir.join("hub.db")).unwrap();
-    let mut tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
-    let names = tables.query_map((), |row| row.get::<_, String>(0)).unwrap();
-    names
-        .map(|name| {
-            let name = name.unwrap();
-            let count = database.query_row(&format!("SELECT count(*) FROM {name}"), (), |row| row.get(0));
-            (name, count.unwrap())
-        })
-        .collect()
+/// What a hub with this data directory is started with, on any free port.
+pub fn config(dir: &Path) -> ServerConfig {
+    let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir);
+    if let Stored::Postgres(url) = Stored::of(dir) {
+        config.database = Some(url.parse().unwrap());
+    }
+    config
 }
 
 /// An answer of the hub.

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use super::{PageLimits, Position, cursor, page, parse_cursor};
 use crate::{
     storage::{
-        Opened, Storage, WriteTx, conversations,
+        Connection, Sql, WriteTx, conversations,
         log::{self, Entry, Kind},
+        sql::params,
+        testing,
     },
     wake::Wake,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tertulia_api::{UserDevice, event::EventBody};
-use tertulia_domain::{ConversationId, DeviceId, Domain, RoleName, UserId};
+use tertulia_domain::{ConversationId, DeviceId, RoleName, UserId};
 
 #[test]
 fn a_cursor_is_read_as_it_is_written_and_nothing_else_is() {
@@ -44,11 +46,10 @@ fn conversation(number: usize) -> ConversationId {
 
 fn prepare(tx: &WriteTx<'_>) {
     for number in 0..USERS {
-        tx.execute(
-            "INSERT INTO users (id, handle, password, created_at) VALUES (?1, ?2, '', 0)",
-            (user(number).as_bytes(), format!("user-{number}")),
-        )
-        .unwrap();
+        tx.prepare_cached("INSERT INTO users (id, handle, password, created_at) VALUES (?1, ?2, '', 0)")
+            .unwrap()
+            .execute(params![Sql(user(number)), format!("user-{number}")])
+            .unwrap();
     }
     for number in 0..CONVERSATIONS {
         conversations::create_one_to_one(tx, conversation(number), user(0), 0).unwrap();
@@ -83,12 +84,7 @@ fn step(tx: &WriteTx<'_>, model: &mut Model, random: &mut StdRng) {
     }
 }
 
-fn read(
-    db: &rusqlite::Connection,
-    who: usize,
-    since: Position,
-    limits: PageLimits,
-) -> Vec<(Position, &'static str)> {
+fn read(db: &Connection, who: usize, since: Position, limits: PageLimits) -> Vec<(Position, &'static str)> {
     let reader = UserDevice { user: user(who), device: DeviceId::new(1) };
     let (mut since, mut events) = (since, Vec::new());
     loop {
@@ -116,9 +112,7 @@ async fn everybody_sees_what_was_said_while_they_were_there_in_order_and_once() 
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("hub.db");
-    let Opened { storage, .. } =
-        Storage::open(&path, &Domain::localhost(), None, Wake::default(), |_| ()).unwrap();
+    let storage = testing::open(&testing::location(dir.path()), Wake::default(), |_| ());
 
     let model = storage
         .write(move |tx| {

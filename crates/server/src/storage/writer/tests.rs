@@ -1,14 +1,14 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::storage::{Opened, Storage};
+use crate::storage::{Location, Sql, Storage, sql::params, testing};
 use futures::future::join_all;
 use std::sync::{Arc, Mutex, mpsc};
 use tempfile::TempDir;
 use tertulia_api::Code;
-use tertulia_domain::Domain;
 
 struct Fixture {
     dir: TempDir,
+    location: Location,
     storage: Storage,
     wake: Wake,
     batches: Arc<Mutex<Vec<usize>>>,
@@ -19,10 +19,9 @@ fn open() -> Fixture {
     let (wake, batches) = (Wake::default(), Arc::new(Mutex::new(Vec::new())));
     let sizes = Arc::clone(&batches);
     let committed = move |jobs| sizes.lock().unwrap().push(jobs);
-    let Opened { storage, .. } =
-        Storage::open(&dir.path().join("hub.db"), &Domain::localhost(), None, wake.clone(), committed)
-            .unwrap();
-    Fixture { dir, storage, wake, batches }
+    let location = testing::location(dir.path());
+    let storage = testing::open(&location, wake.clone(), committed);
+    Fixture { dir, location, storage, wake, batches }
 }
 
 type Work<T> = Box<dyn FnOnce(&WriteTx<'_>) -> Result<T, ApiError> + Send>;
@@ -57,16 +56,14 @@ async fn together<T: Send + 'static>(storage: &Storage, jobs: Vec<Work<T>>) -> V
 
 fn note(tx: &WriteTx<'_>, text: &str) -> Result<Position, ApiError> {
     let position = tx.next_position();
-    tx.execute(
-        "INSERT INTO users (id, handle, password, created_at) VALUES (randomblob(16), ?1, '', 0)",
-        [text],
-    )?;
+    tx.prepare_cached("INSERT INTO users (id, handle, password, created_at) VALUES (?1, ?2, '', 0)")?
+        .execute(params![Sql(UserId::random()), text])?;
     Ok(position)
 }
 
 async fn noted(storage: &Storage) -> Vec<String> {
     let read = |db: &Connection| {
-        let mut statement = db.prepare("SELECT handle FROM users ORDER BY handle")?;
+        let mut statement = db.prepare_cached("SELECT handle FROM users ORDER BY handle")?;
         let texts = statement.query_map((), |row| row.get(0))?;
         Ok(texts.collect::<Result<_, _>>()?)
     };
@@ -106,9 +103,12 @@ async fn a_job_that_fails_or_panics_undoes_itself_alone() {
 
 #[tokio::test]
 async fn a_full_disk_fails_the_whole_transaction_and_passes() {
-    let Fixture { storage, dir: _dir, .. } = open();
+    let Fixture { storage, location, dir: _dir, .. } = open();
+    let Location::File { .. } = location else { return }; // a bound that only SQLite has
     let pages = |tx: &WriteTx<'_>, most: i64| {
-        Ok(tx.query_row(&format!("PRAGMA max_page_count = {most}"), (), |row| row.get::<_, i64>(0))?)
+        Ok(tx
+            .prepare_cached(&format!("PRAGMA max_page_count = {most}"))?
+            .query_row((), |row| row.get::<i64>(0))?)
     };
     let full = storage.write(move |tx| pages(tx, 1)).await.unwrap(); // no lower than what is in use
     let jobs: Vec<Work<Position>> = vec![
@@ -130,16 +130,16 @@ async fn a_full_disk_fails_the_whole_transaction_and_passes() {
 async fn a_wake_up_comes_after_the_commit_and_only_then() {
     let Fixture { storage, wake, dir: _dir, .. } = open();
     let user = UserId::random();
-    let mut subscription = wake.subscribe(user);
+    let subscription = wake.subscribe(user);
     let undone = storage.write(move |tx| -> Result<(), ApiError> {
-        tx.wake([user]);
+        tx.wake(user);
         Err(Code::NotConnected.into())
     });
     assert!(undone.await.is_err());
     assert!(futures::poll!(Box::pin(subscription.changed())).is_pending());
     storage
         .write(move |tx| {
-            tx.wake([user]);
+            tx.wake(user);
             note(tx, "seen")
         })
         .await
@@ -150,11 +150,9 @@ async fn a_wake_up_comes_after_the_commit_and_only_then() {
 
 #[tokio::test]
 async fn positions_go_on_after_a_restart() {
-    let Fixture { dir, storage, .. } = open();
+    let Fixture { dir: _dir, location, storage, .. } = open();
     assert_eq!(storage.write(|tx| note(tx, "before")).await.unwrap(), 1);
     drop(storage);
-    let opened =
-        Storage::open(&dir.path().join("hub.db"), &Domain::localhost(), None, Wake::default(), |_| ())
-            .unwrap();
-    assert_eq!(opened.storage.write(|tx| note(tx, "after")).await.unwrap(), 2);
+    let storage = testing::open(&location, Wake::default(), |_| ());
+    assert_eq!(storage.write(|tx| note(tx, "after")).await.unwrap(), 2);
 }

@@ -1,7 +1,8 @@
 //! How the domain's types stand in columns.
 
+use super::{Result, Row};
 use rusqlite::{
-    Row, ToSql,
+    ToSql,
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
 use tertulia_domain::{
@@ -76,28 +77,28 @@ impl FromSql for Sql<DeviceId> {
 /// Columns that hold values of the domain.
 pub(crate) trait RowExt {
     /// The column as a value that [`Sql`] can read.
-    fn domain<T>(&self, column: usize) -> rusqlite::Result<T>
+    fn domain<T>(&self, column: usize) -> Result<T>
     where
         Sql<T>: FromSql;
 
     /// The column as a value that [`Sql`] can read, or nothing.
-    fn optional<T>(&self, column: usize) -> rusqlite::Result<Option<T>>
+    fn optional<T>(&self, column: usize) -> Result<Option<T>>
     where
         Sql<T>: FromSql;
 }
 
 impl RowExt for Row<'_> {
-    fn domain<T>(&self, column: usize) -> rusqlite::Result<T>
+    fn domain<T>(&self, column: usize) -> Result<T>
     where
         Sql<T>: FromSql,
     {
-        self.get::<_, Sql<T>>(column).map(|value| value.0)
+        self.get::<Sql<T>>(column).map(|value| value.0)
     }
 
-    fn optional<T>(&self, column: usize) -> rusqlite::Result<Option<T>>
+    fn optional<T>(&self, column: usize) -> Result<Option<T>>
     where
         Sql<T>: FromSql,
     {
-        self.get::<_, Option<Sql<T>>>(column).map(|value| value.map(|value| value.0))
+        self.get::<Option<Sql<T>>>(column).map(|value| value.map(|value| value.0))
     }
 }

@@ -1,0 +1,29 @@
+//! What the tests of the storage begin with.
+#![allow(clippy::unwrap_used)]
+
+use super::{Location, Opened, Storage};
+use crate::{hub_key, wake::Wake};
+use std::{env, path::Path, thread};
+use tertulia_domain::Domain;
+use tertulia_testkit::postgres::{SERVER, Server};
+
+/// A new database: in this directory or, if the tests run with PostgreSQL, on the server that they were given.
+pub(super) fn location(dir: &Path) -> Location {
+    if env::var_os(SERVER).is_none() {
+        return Location::File { path: dir.join("hub.db"), max_bytes: None };
+    }
+    let url = aside(|| Server::for_tests().unwrap().create_database().unwrap().url().parse().unwrap());
+    Location::Postgres { url, fresh_key: hub_key::generate().unwrap() }
+}
+
+/// Opens the database as the hub does.
+pub(super) fn open(location: &Location, wake: Wake, committed: impl Fn(usize) + Send + 'static) -> Storage {
+    let Opened { storage, .. } =
+        aside(|| Storage::open(location, &Domain::localhost(), wake, committed)).unwrap();
+    storage
+}
+
+/// On a thread of its own, for the client of PostgreSQL has a runtime of its own.
+fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(work).join().unwrap())
+}

@@ -1,0 +1,222 @@
+//! PostgreSQL.
+
+use crate::Error;
+use postgres::{Client, Config, NoTls};
+use std::{
+    env, fs,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio, id},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The address of a server that is there for the whole run of the tests, instead of one for each of them.
+pub const SERVER: &str = "TERTULIA_TEST_POSTGRES";
+
+/// How long a server may take until it answers.
+const START: Duration = Duration::from_mins(1);
+
+/// A server of one's own. It ends with this value, and nothing stays.
+pub struct Server {
+    process: Option<Child>,
+    place: Place,
+}
+
+/// Where the server's things are.
+enum Place {
+    Own {
+        directory: TempDir,
+        bin: PathBuf,
+    },
+    /// Somebody else's.
+    Given(PathBuf),
+}
+
+/// A database on a server, empty at first. It goes when the server does.
+#[derive(Debug, Clone)]
+pub struct Database {
+    url: String,
+}
+
+impl Database {
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A connection to it.
+    pub fn connect(&self) -> Result<Client, Error> {
+        Ok(Client::connect(&self.url, NoTls)?)
+    }
+}
+
+impl Server {
+    /// The server that [`SERVER`] names or, without it, one of one's own.
+    pub fn for_tests() -> Result<Self, Error> {
+        match env::var_os(SERVER) {
+            Some(socket) => Ok(Self { process: None, place: Place::Given(socket.into()) }),
+            None => Self::start(),
+        }
+    }
+
+    /// Starts one of one's own.
+    pub fn start() -> Result<Self, Error> {
+        let bin = programs()?;
+        let directory = tempfile::Builder::new().prefix("pg").tempdir().map_err(io("a directory"))?;
+        let mut server = Self { process: None, place: Place::Own { directory, bin } };
+        server.initialise()?;
+        server.launch()?;
+        Ok(server)
+    }
+
+    /// The directory of its socket, for [`SERVER`].
+    pub fn socket(&self) -> &Path {
+        match &self.place {
+            Place::Own { directory, .. } => directory.path(),
+            Place::Given(socket) => socket,
+        }
+    }
+
+    /// A new database.
+    pub fn create_database(&self) -> Result<Database, Error> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}_{}", id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        self.admin()?.batch_execute(&format!("CREATE DATABASE {name}"))?;
+        let socket = self.socket().display().to_string().replace('/', "%2F");
+        Ok(Database { url: format!("postgres://postgres@{socket}/{name}") })
+    }
+
+    /// Ends the server as a crash would, and starts it again. Only of one's own.
+    pub fn crash_and_restart(&mut self) -> Result<(), Error> {
+        if let Some(mut process) = self.process.take() {
+            // The postmaster's children notice that it is gone, and end.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        self.launch()
+    }
+
+    fn admin(&self) -> Result<Client, postgres::Error> {
+        Config::new().host_path(self.socket()).user("postgres").dbname("postgres").connect(NoTls)
+    }
+
+    /// The program, as the user who may run it: it refuses to run as root.
+    fn command(&self, program: &str) -> Command {
+        let Place::Own { directory, bin } = &self.place else { return Command::new(program) };
+        let mut command = Command::new(bin.join(program));
+        command.current_dir(directory.path()).env("LC_ALL", "C.UTF-8");
+        if let Some((user, group)) = unprivileged() {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+
+    fn initialise(&self) -> Result<(), Error> {
+        let directory = self.socket();
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).map_err(io("permissions"))?;
+        if let Some((user, group)) = unprivileged() {
+            chown(directory, Some(user), Some(group)).map_err(io("the directory's owner"))?;
+        }
+        let mut initdb = self.command("initdb");
+        initdb.args([
+            "--pgdata=data",
+            "--username=postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]);
+        let output = initdb.output().map_err(io("initdb"))?;
+        if !output.status.success() {
+            let log = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Error::Ended { program: "initdb", status: output.status, log });
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self) -> Result<(), Error> {
+        let log = self.socket().join("log");
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log).map_err(io("the log"))?;
+        let mut command = self.command("postgres");
+        // Over the socket alone. Durable, as a hub needs it.
+        command
+            .args(["-D", "data", "-c", "listen_addresses=", "-c", "max_connections=200", "-k"])
+            .arg(self.socket()) // whole, because the server goes into its data directory
+            .args(["-c", "shared_buffers=128MB", "-c", "max_wal_size=2GB"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file);
+        let mut process = command.spawn().map_err(io("postgres"))?;
+        let deadline = Instant::now() + START;
+        // It has no other way to say that it is ready than to answer.
+        while self.admin().is_err() {
+            if let Some(status) = process.try_wait().map_err(io("postgres"))? {
+                let log = fs::read_to_string(&log).unwrap_or_default();
+                return Err(Error::Ended { program: "postgres", status, log });
+            }
+            if Instant::now() > deadline {
+                let _ = process.kill();
+                let log = fs::read_to_string(&log).unwrap_or_default();
+                return Err(Error::Silent { program: "postgres", log });
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.process = Some(process);
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn io(what: &str) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.to_owned();
+    move |source| Error::Io { what, source }
+}
+
+/// Where PostgreSQL's programs are: Debian keeps them out of the path, by version.
+fn programs() -> Result<PathBuf, Error> {
+    let mut places: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    places.sort(); // the latest version last
+    let path = env::var_os("PATH").unwrap_or_default();
+    let in_path = env::split_paths(&path).map(|place| {
+        fs::canonicalize(place.join("postgres"))
+            .ok()
+            .and_then(|found| Some(found.parent()?.to_owned()))
+            .unwrap_or(place)
+    });
+    let mut all = places.into_iter().rev().chain(in_path);
+    all.find(|place| place.join("initdb").is_file() && place.join("postgres").is_file())
+        .ok_or(Error::Missing { program: "PostgreSQL", package: "postgresql" })
+}
+
+/// Whose the server is to be, if one's own user is root: that of the file `/etc/passwd` that is called `postgres`, or nobody.
+fn unprivileged() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt as _;
+    if fs::metadata("/proc/self").ok()?.uid() != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    named("postgres").or_else(|| named("nobody"))
+}
