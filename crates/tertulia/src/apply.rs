@@ -2,6 +2,7 @@
 
 mod carried;
 mod commits;
+mod history;
 mod joins;
 mod messages;
 mod rows;
@@ -166,7 +167,8 @@ impl Page<'_> {
                 Ok(self.tx.store_write(move |w| put_public_name(w, channel, Some(&name)))?)
             }
             EventBody::Setting { entry, setting } => {
-                Ok(self.tx.store_write(move |w| put_setting(w, entry.conversation, setting))?)
+                let since = self.note_setting(&entry, setting).await?;
+                Ok(self.tx.store_write(move |w| put_setting(w, entry.conversation, setting, since))?)
             }
             EventBody::Commit { entry, epoch, commit, welcome, message } => {
                 let conversation = entry.conversation;

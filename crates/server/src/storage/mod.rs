@@ -11,6 +11,7 @@ pub(crate) mod devices;
 mod error;
 pub(crate) mod events;
 pub(crate) mod groups;
+pub(crate) mod history;
 pub(crate) mod joins;
 pub(crate) mod key_packages;
 pub(crate) mod log;
@@ -48,6 +49,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema-7.sql")),
     M::up(include_str!("schema-8.sql")),
     M::up(include_str!("schema-9.sql")),
+    M::up(include_str!("schema-10.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 

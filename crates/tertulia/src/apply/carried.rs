@@ -51,6 +51,7 @@ impl Page<'_> {
             }
             if entry.sender == Some(self.client.own_device()) {
                 self.applied.todo.begin.insert(conversation);
+                self.share_again(conversation)?;
             }
         } else if new != self.group_of(conversation)? {
             tracing::warn!(conversation = %conversation.short(), "a reset to an earlier group is ignored");
