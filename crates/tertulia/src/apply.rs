@@ -220,7 +220,7 @@ impl Page<'_> {
                 self.join_requested(asking, epoch, &handle).await
             }
             EventBody::JoinEnded { conversation } => self.join_ended(conversation),
-            EventBody::GroupReset { entry, group_id } => self.reset(&entry, group_id.as_ref()),
+            EventBody::GroupReset { entry, group_id } => self.reset(&entry, group_id.as_ref()).await,
             EventBody::DeviceAdded { .. } => {
                 self.applied.todo.own_devices = true;
                 Ok(())

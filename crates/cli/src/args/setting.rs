@@ -55,7 +55,7 @@ pub(super) fn history(text: &str) -> Result<Shared, String> {
     if let ("none" | "unlimited", Ok(history)) = (text, text.parse()) {
         return Ok(Shared(history));
     }
-    let span = span(text).map_err(|_| "write a time like 12h or 7d, none, or unlimited".to_owned())?;
+    let span = span(text).map_err(|()| "write a time like 12h or 7d, none, or unlimited".to_owned())?;
     let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let depth = HistoryDepth::try_from(millis).map_err(|_| "write a second to 3650 days".to_owned())?;
     Ok(Shared(History::Depth(depth)))
@@ -68,7 +68,7 @@ pub(super) fn timer(text: &str) -> Result<Timer, String> {
     }
     span(text)
         .map(|timer| Timer(Some(timer)))
-        .map_err(|_| "write a time like 30s, 12h or 7d, or off".to_owned())
+        .map_err(|()| "write a time like 30s, 12h or 7d, or off".to_owned())
 }
 
 /// A time that is not negative. A day has 24 hours.

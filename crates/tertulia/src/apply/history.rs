@@ -8,7 +8,7 @@ use crate::{
 };
 use tertulia_api::{event::LogEntry, setting::Setting};
 use tertulia_domain::{ConversationId, DeviceAddress, History};
-use tertulia_mls::{MlsConversationDecryptMessage, Outcome};
+use tertulia_mls::{EngineError, MlsConversationDecryptMessage, Outcome};
 
 impl Page<'_> {
     /// Somebody has set something. Of what is shared: from which epoch on, if that begins with it.
@@ -83,10 +83,19 @@ impl Page<'_> {
         Ok(self.tx.store_write(move |w| w.note_epoch(conversation, epoch, began_at, reach))?)
     }
 
-    /// A group that this device begins anew shares history as the one before did.
-    pub(super) fn share_again(&mut self, conversation: ConversationId) -> Result<()> {
+    /// Whether history is shared in the group as this device has it: what the hub says of it does not count.
+    pub(super) async fn shares_history(&mut self, conversation: ConversationId) -> Result<bool> {
+        let group = self.group_of(conversation)?;
+        match self.tx.conversation(&group).await.and_then(|mut guard| guard.is_history_enabled()) {
+            Err(EngineError::Store(error)) => Err(error.into()),
+            shared => Ok(shared.unwrap_or_default()),
+        }
+    }
+
+    /// A group that this device begins anew shares history if the one before did.
+    pub(super) fn share_again(&mut self, conversation: ConversationId, shared: bool) -> Result<()> {
         let history = self.client.inner().store.read(|r| r.conversation_settings(conversation))?.history;
-        if history.is_shared() {
+        if shared && history.is_shared() {
             self.applied.todo.sharing.insert(conversation, Sharing { history, rotate: false });
         }
         Ok(())

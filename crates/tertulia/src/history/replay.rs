@@ -267,7 +267,7 @@ impl Replay {
                 }
                 // One that cannot be read shows in the commit that it is for.
                 EventBody::Proposal { proposal, .. } => {
-                    self.each(|reader| drop(reader.client.process(&proposal)))
+                    self.each(|reader| drop(reader.client.process(&proposal)));
                 }
                 EventBody::Message { entry, message } | EventBody::Name { entry, message } => {
                     found.extend(self.message(client, &entry, message.as_ref()));

@@ -202,7 +202,7 @@ async fn what_is_over_by_its_timer_is_not_shown_again() {
     let (hub, [alice, bob, _]) = three_friends().await;
     let id = group(&alice, "Friday table", &[]).await.id;
     alice.set_history(id, UNLIMITED).await.expect("shares");
-    alice.set_message_timer(id, Some(Duration::from_secs(3600))).await.expect("sets a timer");
+    alice.set_message_timer(id, Some(Duration::from_hours(1))).await.expect("sets a timer");
     say(&alice, id, &["an hour of this is over"]).await;
     hub.database("UPDATE log SET sent_at = sent_at - 3600000 WHERE kind = 'message'");
     say(&alice, id, &["an hour of this begins"]).await;
@@ -270,4 +270,45 @@ async fn a_group_that_is_begun_anew_goes_on_sharing() {
     alice.add_members(id, &[handle("bob")]).await.expect("adds");
     assert_eq!(read(&bob, id).await, ["in the new one"]);
     assert_eq!(bob.suspicions().await.expect("readable"), []);
+}
+
+#[tokio::test]
+async fn more_spans_than_go_with_a_commit_come_afterwards() {
+    let (_hub, [alice, bob, _]) = three_friends().await;
+    let id = group(&alice, "Friday table", &[]).await.id;
+    // Each is less than the one before, so what is sent from then on has keys of its own.
+    let narrower = (0..18_u64).map(|step| depth(3_600_000 - step * 1000));
+    let mut said = Vec::new();
+    for (number, history) in narrower.enumerate() {
+        alice.set_history(id, history).await.expect("shares");
+        said.push(format!("word {number}"));
+        alice.send(id, &said[number]).await.expect("sends");
+    }
+    alice.add_members(id, &[handle("bob")]).await.expect("adds");
+    assert_eq!(read(&bob, id).await, said[17..], "what is open goes with the commit");
+    alice.sync().await.expect("gives the rest");
+    assert_eq!(read(&bob, id).await, said);
+    assert_eq!(bob.suspicions().await.expect("readable"), []);
+}
+
+#[tokio::test]
+async fn where_less_is_shared_what_is_sent_then_has_keys_of_its_own() {
+    let (_hub, [alice, _, _]) = three_friends().await;
+    let id = group(&alice, "Friday table", &[]).await.id;
+    let epoch = async || alice.epoch(id).await.expect("in it");
+    let mut before = epoch().await;
+    for (history, commits) in [
+        (depth(60_000), 1),
+        (UNLIMITED, 0),
+        (depth(60_000), 1),
+        (depth(60_000), 0),
+        (depth(120_000), 0),
+        (History::None, 1),
+        (History::None, 0),
+    ] {
+        alice.set_history(id, history).await.expect("shares");
+        let after = epoch().await;
+        assert_eq!(after - before, commits, "{history}");
+        before = after;
+    }
 }
