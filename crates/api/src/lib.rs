@@ -18,6 +18,7 @@ pub mod connection;
 pub mod conversation;
 pub mod error;
 pub mod event;
+pub mod history;
 pub mod join;
 pub mod join_link;
 pub mod pairwise;

@@ -1,7 +1,7 @@
 //! What is set for all members of a conversation, and how it is changed.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use tertulia_domain::{MessageTimer, ReceiptMode, policy::AddPermission};
+use tertulia_domain::{History, MessageTimer, ReceiptMode, policy::AddPermission};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
@@ -21,6 +21,10 @@ pub struct Settings {
     /// Who may add members: `admins`, which is whose role allows it, or `everyone`.
     #[schema(value_type = String, example = "admins")]
     pub add_permission: AddPermission,
+    /// What those who come later may read of the messages from before: `none`, `unlimited`, or what the hub accepted within so many
+    /// milliseconds before they became members, as `86400000ms`.
+    #[schema(value_type = String, example = "none")]
+    pub history: History,
 }
 
 /// One of the [`Settings`] with its value.
@@ -33,13 +37,15 @@ pub enum Setting {
     ReceiptMode(ReceiptMode),
     /// Who may add members.
     AddPermission(AddPermission),
+    /// What those who come later may read of the messages from before.
+    History(History),
 }
 
 /// One of the settings with its value.
 #[derive(ToSchema)]
 #[allow(dead_code)] // it describes the form of `Setting`, whose values are of different types
 struct SettingForm {
-    /// `message_timer`, `receipt_mode` or `add_permission`.
+    /// `message_timer`, `receipt_mode`, `add_permission` or `history`.
     #[schema(example = "receipt_mode")]
     setting: String,
     /// A number, a text or null, as the request to set it has it.
@@ -79,6 +85,14 @@ pub struct AddPermissionUpdate {
     pub add_permission: AddPermission,
 }
 
+/// Changes what those who come later may read of the messages from before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HistoryUpdate {
+    /// `none`, `unlimited`, or 1000ms to 315360000000ms (3650 days).
+    #[schema(value_type = String, example = "86400000ms")]
+    pub history: History,
+}
+
 /// A field that may be null and must be there: leaving it out is no way to say null.
 fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MessageTimer>, D::Error> {
     Option::deserialize(deserializer)
@@ -97,6 +111,7 @@ mod tests {
             Setting::MessageTimer(None),
             Setting::ReceiptMode(ReceiptMode::On),
             Setting::AddPermission(AddPermission::Everyone),
+            Setting::History(History::Unlimited),
         ];
         let written = all.map(|setting| serde_json::to_string(&setting).unwrap());
         insta::assert_snapshot!(written.join("\n"), @r#"
@@ -104,6 +119,7 @@ mod tests {
         {"setting":"message_timer","value":null}
         {"setting":"receipt_mode","value":"on"}
         {"setting":"add_permission","value":"everyone"}
+        {"setting":"history","value":"unlimited"}
         "#);
         for (setting, text) in all.into_iter().zip(written) {
             assert_eq!(serde_json::from_str::<Setting>(&text).unwrap(), setting);

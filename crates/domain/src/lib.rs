@@ -2,7 +2,7 @@
 //!
 //! This crate **owns** the [ids] of users, devices, conversations and hubs; the [types and names of
 //! conversations](conversation) and of [subconversations](subconversation); [roles](role) and the [checks](permission) that
-//! follow from them; who is [admitted](access), and what is [set](settings) for all members; [kinds of accounts](account); [profiles](profile); [teams](team); the [connection] state machine; the [protocols](protocol) of
+//! follow from them; who is [admitted](access), and what is [set](settings) for all members, [how far back](history) newcomers read among it; [kinds of accounts](account); [profiles](profile); [teams](team); the [connection] state machine; the [protocols](protocol) of
 //! conversations and for whom [pairwise] messages must be; and the [limits] that both sides keep. Server and client use the
 //! same ones.
 //!
@@ -37,6 +37,7 @@ pub mod account;
 pub mod connection;
 pub mod conversation;
 pub mod handshake;
+pub mod history;
 pub mod ids;
 pub mod limits;
 pub mod pairwise;
@@ -55,6 +56,7 @@ mod text;
 pub use account::AccountKind;
 pub use conversation::{ConversationName, ConversationNameError, ConversationType};
 pub use handshake::Handshake;
+pub use history::{History, HistoryDepth};
 pub use ids::{
     ConversationId, DeviceAddress, DeviceId, Domain, GroupId, Handle, OneToOne, Sequence, TeamId, UserId,
 };

@@ -273,6 +273,22 @@ pub fn check_change_protocol(actor: Option<&Membership>) -> Result<(), Permissio
     Ok(())
 }
 
+/// Changing how far back those who come later may read. No role covers it, for it decides what strangers-to-be read of
+/// everybody's messages.
+pub fn check_change_history(actor: Option<&Membership>) -> Result<(), PermissionError> {
+    check_change_protocol(actor)
+}
+
+/// Reading what was sent before one came, as far as the setting allows. Every member may, where there is such a setting.
+pub fn check_read_history(actor: Option<&Membership>) -> Result<(), PermissionError> {
+    let conversation_type = actor.ok_or(PermissionError::NoConversation)?.conversation_type;
+    if conversation_type.is_managed() {
+        Ok(())
+    } else {
+        Err(PermissionError::InvalidOperation { conversation_type })
+    }
+}
+
 /// Sending a message, which every member may in every type of conversation but one: a request that is not accepted yet.
 ///
 /// Whether the other in a 1:1 blocks the sender is not asked. The blocking user has left the 1:1, so nothing reaches
@@ -362,8 +378,14 @@ mod tests {
                 Err(PermissionError::InvalidOperation { conversation_type })
             };
             assert_eq!(by(Role::ADMIN), expected);
+            let history = |role| check_change_history(Some(&Membership { conversation_type, role }));
+            assert_eq!((history(Role::MEMBER), history(Role::ADMIN)), (by(Role::MEMBER), by(Role::ADMIN)));
+            let read = check_read_history(Some(&Membership { conversation_type, role: Role::MEMBER }));
+            assert_eq!(read, expected, "every member reads, where there is something to be set");
         }
+        assert_eq!(check_read_history(None), Err(PermissionError::NoConversation));
         assert_eq!(check_change_protocol(None), Err(PermissionError::NoConversation));
+        assert_eq!(check_change_history(None), Err(PermissionError::NoConversation));
         assert_eq!(PermissionError::AdminOnly.code(), "action-denied");
     }
 

@@ -132,7 +132,7 @@ impl ConversationGuard<'_> {
     }
 
     /// Messages that give history to all members of this epoch, for those who came without: by external commit, or when
-    /// nobody held it. There are several if it is more than [`MAX_SHARED_SPANS`], or large; the newest spans are in the last.
+    /// nobody held it. There are several if it is more than [`MAX_SHARED_SPANS`], or more than 128 KiB; the newest spans are in the last.
     /// To be sent like application messages, which they are to the hub.
     pub fn encrypt_history(&mut self, sharing: HistorySharing) -> Result<Vec<Vec<u8>>> {
         let spans = self.shared_spans(sharing)?;
@@ -143,7 +143,8 @@ impl ConversationGuard<'_> {
         let mut messages = Vec::new();
         let mut rest = &spans[..];
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(frame::fits(rest, |span| span.secret.as_bytes().len()));
+            let (now, later) =
+                rest.split_at(frame::fits(rest, frame::HANDY_BYTES, |span| span.secret.as_bytes().len()));
             messages.push(self.encrypt(&frame::frame(now, None)?, LABEL)?);
             rest = later;
         }

@@ -17,6 +17,7 @@ use tertulia_api::{
     connection::Connections,
     conversation::{Conversation, Conversations},
     event::EventPage,
+    history::HistoryPage,
     setting::Settings,
     team::Team,
 };
@@ -141,6 +142,10 @@ async fn a_database_of_version_1_can_be_read() {
     let timer = json!({ "message_timer": 60_000 });
     let path = format!("/v1/conversations/{}/message-timer", made.conversation);
     bob.answer(bob.request(Method::PUT, &path).json(&timer)).await.empty();
+    let path = format!("/v1/conversations/{}/history", made.conversation);
+    let shared = json!({ "history": "86400000ms" });
+    bob.answer(bob.request(Method::PUT, &path).json(&shared)).await.empty();
+    assert!(bob.get(&path).await.done::<HistoryPage>().entries.is_empty());
     bob.post("/v1/self/delete", &json!({ "password": PASSWORD })).await.empty();
     bob.get("/v1/self").await.refused(Code::DeviceRemoved);
     let rows = hub.rows();

@@ -208,6 +208,18 @@ fn steps() -> Vec<Step> {
             json!({ "receipt_mode": "on" }),
         ),
         json(
+            "PUT /v1/conversations/{conversation}/history",
+            "/v1/conversations/ONE_TO_ONE/history",
+            json!({ "history": "unlimited" }),
+        ),
+        json(
+            "PUT /v1/conversations/{conversation}/history",
+            "/v1/conversations/GROUP/history",
+            json!({ "history": "unlimited" }),
+        ),
+        get("GET /v1/conversations/{conversation}/history", "/v1/conversations/ONE_TO_ONE/history"),
+        get("GET /v1/conversations/{conversation}/history", "/v1/conversations/GROUP/history"),
+        json(
             "PUT /v1/conversations/{conversation}/add-permission",
             "/v1/conversations/ONE_TO_ONE/add-permission",
             json!({ "add_permission": "everyone" }),

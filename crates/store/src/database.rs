@@ -40,6 +40,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("schema/6.sql")),
     M::up(include_str!("schema/7.sql")),
     M::up(include_str!("schema/8.sql")),
+    M::up(include_str!("schema/9.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

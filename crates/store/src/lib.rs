@@ -68,8 +68,8 @@ pub use lock::WriterGuard;
 pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
     ConnectionRecord, ContentRow, ConversationRecord, ConversationRow, ConversationSettings,
-    CredentialRecord, Expiry, GroupStateRecord, JoinRecord, JournalEntry, KeyPackageRecord, MemberRecord,
-    MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, OwnSettingRow,
+    CredentialRecord, Expiry, GroupStateRecord, HistoryMark, JoinRecord, JournalEntry, KeyPackageRecord,
+    MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, OwnSettingRow,
     PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, ReceiptRow, RecordKey, ResetRow,
     Setting, SuspicionRecord,
 };

@@ -5,7 +5,7 @@ mod support;
 
 use support::{ALICE, CONVERSATION, conversation, message, new_store};
 use tertulia_domain::{
-    MessageTimer, OwnSetting, ReceiptMode, ReceiptStatus, Sequence, UserId, policy::AddPermission,
+    History, MessageTimer, OwnSetting, ReceiptMode, ReceiptStatus, Sequence, UserId, policy::AddPermission,
 };
 use tertulia_store::{
     ConversationSettings, Expiry, NewMessage, OwnSettingRow, ReceiptRow, Setting, Store, StoreError, WriteTx,
@@ -153,6 +153,7 @@ async fn what_is_set_for_all_is_as_the_hub_said_last() {
         message_timer: day,
         receipt_mode: ReceiptMode::On,
         add_permission: AddPermission::Everyone,
+        history: History::Unlimited,
     };
     write(&store, |w| w.put_conversation_settings(CONVERSATION, &all, Some(CONVERSATION))).await;
     assert_eq!(settings(), all);

@@ -2,6 +2,7 @@
 
 mod carried;
 mod commits;
+mod history;
 mod joins;
 mod messages;
 mod rows;
@@ -166,7 +167,8 @@ impl Page<'_> {
                 Ok(self.tx.store_write(move |w| put_public_name(w, channel, Some(&name)))?)
             }
             EventBody::Setting { entry, setting } => {
-                Ok(self.tx.store_write(move |w| put_setting(w, entry.conversation, setting))?)
+                let since = self.note_setting(&entry, setting).await?;
+                Ok(self.tx.store_write(move |w| put_setting(w, entry.conversation, setting, since))?)
             }
             EventBody::Commit { entry, epoch, commit, welcome, message } => {
                 let conversation = entry.conversation;
@@ -218,7 +220,7 @@ impl Page<'_> {
                 self.join_requested(asking, epoch, &handle).await
             }
             EventBody::JoinEnded { conversation } => self.join_ended(conversation),
-            EventBody::GroupReset { entry, group_id } => self.reset(&entry, group_id.as_ref()),
+            EventBody::GroupReset { entry, group_id } => self.reset(&entry, group_id.as_ref()).await,
             EventBody::DeviceAdded { .. } => {
                 self.applied.todo.own_devices = true;
                 Ok(())

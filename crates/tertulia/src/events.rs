@@ -150,7 +150,11 @@ impl Events {
                 }
                 let to_join = self.client.inner().store.read(|r| r.conversations_to_join())?;
                 if !applied.todo.is_empty() || !to_join.is_empty() {
-                    self.client.follow_up().await?;
+                    let report = self.client.follow_up().await?;
+                    if report.history > 0 {
+                        let changed = applied.todo.replay.iter().copied();
+                        self.ready.extend(changed.map(ClientEvent::ConversationChanged));
+                    }
                     self.tell_messages()?;
                 }
             }

@@ -9,7 +9,13 @@ use self::{
     claims::Claimed,
     retries::{ATTEMPTS, Retries},
 };
-use crate::{Client, Error, Result, SyncReport, apply::note_policy, link::conversation_of, sync::tolerate};
+use crate::{
+    Client, Error, Result, SyncReport,
+    apply::note_policy,
+    link::conversation_of,
+    sync::tolerate,
+    todo::{Sharing, Todo},
+};
 use std::time::SystemTime;
 use tertulia_api::{
     Code,
@@ -73,6 +79,8 @@ pub(crate) enum Upkeep {
     Keys,
     /// To give history another secret, for somebody who was removed holds the old one.
     History,
+    /// To share history as a user of this device has said, or no longer.
+    Sharing(Sharing),
 }
 
 /// What one attempt came to.
@@ -123,6 +131,14 @@ impl Client {
                 // Another device may have done it meanwhile.
                 Upkeep::History if guard.needs_history_rotation()? => guard.rotate_history().await.map(drop),
                 Upkeep::History => Ok(()),
+                Upkeep::Sharing(Sharing { history, rotate }) => {
+                    match (history.is_shared(), guard.is_history_enabled()?) {
+                        (true, false) => guard.enable_history_sharing().await.map(drop),
+                        (false, true) => guard.disable_history_sharing().await.map(drop),
+                        (true, true) if rotate => guard.rotate_history().await.map(drop),
+                        _ => Ok(()),
+                    }
+                }
             };
             match self.outcome(conversation, tx, committed).await? {
                 Attempt::Done => return Ok(()),
@@ -259,11 +275,22 @@ impl Client {
         };
         let mut options = options(announcement);
         options.group_data = policy;
+        let mut gives_more_later = false;
+        if !add.is_empty() {
+            let (sharing, is_all) = self.sharing(conversation, &guard.history_spans()?)?;
+            options.history = sharing;
+            gives_more_later = !is_all;
+        }
         let committed = if add.is_empty() && remove.is_empty() {
             guard.update_key_material_with(options).await
         } else {
             guard.change_members(add.into_values().collect(), &remove, options).await
         };
+        if gives_more_later && committed.is_ok() {
+            let mut todo = Todo::of(&tx)?;
+            todo.share.insert(conversation);
+            todo.write(&mut tx)?;
+        }
         self.outcome(conversation, tx, committed).await
     }
 

@@ -41,6 +41,7 @@ mod error;
 mod events;
 mod expiry;
 mod groups;
+mod history;
 mod home;
 mod joining;
 mod link;
@@ -70,15 +71,15 @@ pub use joining::{JoinRequest, Joined, LinkPreview};
 pub use membership::GroupOptions;
 pub use model::{
     Channel, ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,
-    OwnDeviceMessage, OwnFlag, Profile, Receipt, SubMember, SyncReport, Team, TeamMember,
+    OwnDeviceMessage, OwnFlag, Profile, Receipt, SharedHistory, SubMember, SyncReport, Team, TeamMember,
 };
 pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_api::join_link::{JoinLink, JoinLinkError};
 pub use tertulia_domain::{
     AccountKind, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle,
-    Handshake, Locale, MessageTimer, OwnSetting, Protocol, ReceiptMode, ReceiptStatus, Role, RoleName,
-    SubconversationName, TeamId, UserId,
+    Handshake, History, HistoryDepth, Locale, MessageTimer, OwnSetting, Protocol, ReceiptMode, ReceiptStatus,
+    Role, RoleName, SubconversationName, TeamId, UserId,
     access::{Access, AccessError, AccessMode, AccessRole},
     connection::Status as ConnectionStatus,
     ids::HandleError,

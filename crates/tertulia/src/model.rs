@@ -3,7 +3,7 @@
 use crate::Noticed;
 use tertulia_domain::{
     AccountKind, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle,
-    Locale, MessageTimer, Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, UserId,
+    History, Locale, MessageTimer, Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, UserId,
     connection::Status as ConnectionStatus, policy::AddPermission, team::TeamRole,
 };
 use url::Url;
@@ -159,6 +159,8 @@ pub struct Conversation {
     pub receipt_mode: ReceiptMode,
     /// Who may add members.
     pub add_permission: AddPermission,
+    /// What those who come later may read of the messages from before, as the hub says.
+    pub history: History,
     /// The conversation that it was made under, which this user need not be in. It may be no more.
     pub parent: Option<ConversationId>,
     /// Set if this user has muted it.
@@ -222,6 +224,21 @@ pub struct Message {
     pub expires_at: Option<i64>,
     /// What other members have told of it, where the conversation's receipt mode is or was on.
     pub receipts: Vec<Receipt>,
+    /// Set if it was sent before this device came, and read with what a member has given to it.
+    pub history: Option<SharedHistory>,
+}
+
+/// That a message was read from shared history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SharedHistory {
+    /// Whether this device has made sure that it is what the members could read. Otherwise show it as what a member *says* to be
+    /// history: whoever gave it could, together with the hub, have made it up.
+    pub verified: bool,
+    /// The user who gave what opens it; none if that is not known.
+    pub shared_by: Option<UserId>,
+    /// Their handle, if it is known here.
+    pub handle: Option<Handle>,
 }
 
 /// What a member has told of a message.
@@ -255,6 +272,8 @@ pub struct SyncReport {
     pub events: u64,
     /// Messages that are new in this home.
     pub messages: u64,
+    /// Messages from before this device came that are new in this home.
+    pub history: u64,
     /// Messages that went from the outbox to the hub.
     pub sent: u64,
     /// Messages of the outbox that the hub refused for good; they are dropped.
@@ -321,7 +340,7 @@ pub enum ClientEvent {
         /// How often it has happened to this conversation.
         times: u64,
     },
-    /// A conversation's members, roles, name or messages changed.
+    /// A conversation's members, roles, name or messages changed, as when messages from before this device came were read.
     ConversationChanged(ConversationId),
     /// A member has let the user into a conversation that they asked to come into.
     Joined(ConversationId),

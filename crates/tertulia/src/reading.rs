@@ -1,14 +1,14 @@
 //! Reading what this home holds. None of it uses the network.
 
 use crate::{
-    Client, Conversation, Error, Member, Message, MessageQuery, Result, own_settings::flag,
+    Client, Conversation, Error, Member, Message, MessageQuery, Result, SharedHistory, own_settings::flag,
     receipts::receipts,
 };
 use tertulia_api::policy::decode;
 use tertulia_domain::{
     AccountKind, ConversationId, ConversationType, Handle, OwnSetting, RoleName, Sequence, UserId,
 };
-use tertulia_store::{ConversationRow, MessageRow, ReadTx};
+use tertulia_store::{ConversationRow, HistoryMark, MessageRow, ReadTx};
 
 #[allow(clippy::unused_async)] // an application need not know which calls wait
 impl Client {
@@ -142,6 +142,7 @@ impl Client {
             message_timer: settings.message_timer,
             receipt_mode: settings.receipt_mode,
             add_permission: policy.map_or(settings.add_permission, |policy| policy.add_permission()),
+            history: settings.history,
             parent: r.parent(id)?,
             muted: flag(&own, OwnSetting::Muted),
             archived: flag(&own, OwnSetting::Archived),
@@ -167,6 +168,12 @@ fn members_of(r: &ReadTx<'_>, row: &ConversationRow) -> Result<Vec<(UserId, Role
     Ok(members.into_iter().map(|member| (member.user, member.role)).collect())
 }
 
+fn shared_history(r: &ReadTx<'_>, mark: HistoryMark) -> Result<SharedHistory> {
+    let HistoryMark { verified, shared_by, .. } = mark;
+    let handle = shared_by.map(|user| r.handle(user)).transpose()?.flatten();
+    Ok(SharedHistory { verified, shared_by, handle })
+}
+
 pub(crate) fn message(r: &ReadTx<'_>, row: MessageRow) -> Result<Message> {
     Ok(Message {
         conversation: row.conversation,
@@ -177,6 +184,7 @@ pub(crate) fn message(r: &ReadTx<'_>, row: MessageRow) -> Result<Message> {
         sent_at: row.sent_at,
         expires_at: row.expires_at,
         receipts: receipts(r, row.conversation, &row.message_id)?,
+        history: row.history.map(|mark| shared_history(r, mark)).transpose()?,
         text: row.text,
     })
 }

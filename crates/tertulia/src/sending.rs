@@ -48,6 +48,7 @@ impl Client {
             text: text.to_owned(),
             expires_at: expires.and_then(Expiry::at),
             receipts: Vec::new(),
+            history: None,
         })
     }
 
@@ -160,6 +161,10 @@ impl Client {
             let Some(message) = self.inner().store.read(|r| r.outbox_message(id))? else { return Ok(None) };
             let conversation = message.conversation;
             let Some(ciphertext) = message.ciphertext.clone() else {
+                if message.kind == OutboxKind::History {
+                    self.give_history_anew(&message).await?;
+                    return Ok(None);
+                }
                 if self.protocol(conversation)?.sends_pairwise() {
                     self.encrypt_pairwise(&message).await?;
                 } else {
@@ -239,6 +244,9 @@ impl Client {
 
     /// Moves an accepted message from the outbox to the messages.
     async fn sent(&self, message: &OutboxMessage, accepted: MessageAccepted) -> Result<()> {
+        if message.kind == OutboxKind::History {
+            return self.drop_from_outbox(message.id).await;
+        }
         let place = (Sequence::new(accepted.sequence), accepted.sent_at);
         let record = self.own_message(message, place)?;
         let id = message.id;

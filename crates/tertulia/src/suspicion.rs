@@ -30,6 +30,12 @@ pub enum Suspicion {
     },
     /// The hub delivered something that presupposes what it has not delivered. This device joins anew.
     Withheld,
+    /// What the hub gave of the log from before this device came cannot be read to its end with what members gave: one of them has
+    /// left something out or made something up. What could be read is shown.
+    FalseHistory {
+        /// What does not fit.
+        reason: String,
+    },
     /// The hub delivered an old commit as if it were new. It was not applied.
     Replayed {
         /// The epoch that the hub says it made.
@@ -83,6 +89,7 @@ impl fmt::Display for Suspicion {
                 write!(f, "user {} changed the group in a way that nobody can follow", user.short())
             }
             Self::Withheld => f.write_str("the hub has withheld something"),
+            Self::FalseHistory { reason } => write!(f, "the older messages are not all there: {reason}"),
             Self::Replayed { epoch } => write!(f, "the hub delivered an old commit as that of epoch {epoch}"),
             Self::OldGroupInfo { epoch, known } => {
                 write!(f, "the hub offered the group as of epoch {epoch}, which has reached {known}")

@@ -56,10 +56,12 @@ impl Client {
     }
 
     /// Does what live events left to do.
-    pub(crate) async fn follow_up(&self) -> Result<()> {
+    pub(crate) async fn follow_up(&self) -> Result<SyncReport> {
         let _alone = self.inner().syncing.lock().await;
         self.join_missing().await?;
-        self.carry_out(&mut SyncReport::default()).await
+        let mut report = SyncReport::default();
+        self.carry_out(&mut report).await?;
+        Ok(report)
     }
 
     async fn carry_out(&self, report: &mut SyncReport) -> Result<()> {
@@ -79,6 +81,7 @@ impl Client {
                 todo.history.insert(conversation);
             }
         }
+        self.see_to_history(&mut todo, report).await?;
         if todo.own_devices {
             // What cannot be done now stays to be done.
             todo.own_devices = tolerate(self.join_own_devices().await)?.is_some();
@@ -120,6 +123,9 @@ impl Client {
         todo.proposals.retain(|conversation| !done.proposals.contains(conversation));
         todo.history.retain(|conversation| !done.history.contains(conversation));
         todo.announce.retain(|conversation| !done.announce.contains(conversation));
+        todo.sharing.retain(|conversation, wish| done.sharing.get(conversation) != Some(wish));
+        todo.share.retain(|conversation| !done.share.contains(conversation));
+        todo.replay.retain(|conversation| !done.replay.contains(conversation));
         todo.begin.retain(|conversation| !done.begin.contains(conversation));
         todo.joins.retain(|asking| !done.joins.contains(asking));
         todo.key_packages &= !done.key_packages;

@@ -2,8 +2,8 @@
 
 use crate::Result;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-use tertulia_domain::{ConversationId, UserId};
+use std::collections::{BTreeMap, BTreeSet};
+use tertulia_domain::{ConversationId, History, UserId};
 use tertulia_mls::TransactionContext;
 
 /// What events call for beyond writing them down. It is kept with the cursor, so that it outlives the process.
@@ -14,6 +14,12 @@ pub(crate) struct Todo {
     pub(crate) proposals: BTreeSet<ConversationId>,
     /// Conversations whose history somebody who was removed could read on.
     pub(crate) history: BTreeSet<ConversationId>,
+    /// Conversations for which this device has been told what those who come later may read, and that are to be so.
+    pub(crate) sharing: BTreeMap<ConversationId, Sharing>,
+    /// Conversations that somebody joined by themselves, who lacks what opens shared history.
+    pub(crate) share: BTreeSet<ConversationId>,
+    /// Conversations of which this device may be able to read more from before it came.
+    pub(crate) replay: BTreeSet<ConversationId>,
     /// Conversations that another device of this user joined, which does not know their name.
     pub(crate) announce: BTreeSet<ConversationId>,
     /// Conversations whose group this device has had begun anew, and is to begin.
@@ -26,6 +32,14 @@ pub(crate) struct Todo {
     pub(crate) own_devices: bool,
     /// Whether keys for pairwise sessions were used up.
     pub(crate) pairwise_keys: bool,
+}
+
+/// What is to be shared of a conversation, as a user of this device has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sharing {
+    pub(crate) history: History,
+    /// Whether what is sent from here on is to have keys of its own, for others may be shared with from here on than before.
+    pub(crate) rotate: bool,
 }
 
 /// Somebody who asks to be let into a conversation.
@@ -70,6 +84,9 @@ impl Todo {
         let mut stored = Self::of(tx)?;
         stored.proposals.extend(&self.proposals);
         stored.history.extend(&self.history);
+        stored.sharing.extend(&self.sharing);
+        stored.share.extend(&self.share);
+        stored.replay.extend(&self.replay);
         stored.announce.extend(&self.announce);
         stored.begin.extend(&self.begin);
         stored.joins.extend(self.joins.iter().cloned());

@@ -15,12 +15,13 @@ use tertulia_api::{
         RoleUpdate, Subconversation, Subconversations,
     },
     event::{EventPage, EventQuery},
+    history::{HistoryPage, HistoryQuery},
     join::{AccessUpdate, JoinByLink, Joining, Link, LinkCode, LinkPreview, NewLink},
     pairwise::{
         ClaimedPairwiseKeys, NewMembers, PairwiseAccepted, PairwiseKeyClaim, PairwiseKeyCount,
         PairwiseKeyUpload, ProtocolUpdate,
     },
-    setting::{AddPermissionUpdate, MessageTimerUpdate, ReceiptModeUpdate, Setting},
+    setting::{AddPermissionUpdate, HistoryUpdate, MessageTimerUpdate, ReceiptModeUpdate, Setting},
     team::{
         ChannelName, Channels, ConversationRole, ConversationRoles, Invitation, JoinTeam, NewChannel,
         NewInvitation, NewTeam, Team, TeamMembers, TeamRoleUpdate,
@@ -278,8 +279,14 @@ impl Hub {
             Setting::AddPermission(add_permission) => {
                 put("add-permission")?.json(&AddPermissionUpdate { add_permission })
             }
+            Setting::History(history) => put("history")?.json(&HistoryUpdate { history }),
         };
         self.bytes(request).await.map(drop)
+    }
+
+    /// A page of a conversation's log from before the user came, as far as its setting allows.
+    pub async fn history(&self, id: ConversationId, query: &HistoryQuery) -> Result<HistoryPage> {
+        self.read(self.request(Method::GET, &format!("v1/conversations/{id}/history"))?.query(query)).await
     }
 
     /// Tells the other members who are connected that the user is typing, or no longer.

@@ -1,6 +1,6 @@
 //! The arguments of the client's commands.
 
-use super::setting::{Timer, timer};
+use super::setting::{Shared, Timer, history, timer};
 use clap::{
     Args, Subcommand, ValueEnum,
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _},
@@ -206,6 +206,19 @@ pub(crate) enum GroupCommand {
         #[command(flatten)]
         offline: OfflineArg,
     },
+    /// Say what those who come later may read of the messages from before
+    ///
+    /// For admins, of groups on MLS. Nothing from before it was first shared is ever in it. The members see that it is shared: as
+    /// long as it is, whoever gets hold of a device and of what the hub has stored can read back to where it began.
+    History {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// `none`, `unlimited`, or how old a message may be when somebody comes: a second to 3650 days, such as `12h` or `7d`
+        #[arg(value_name = "HOW FAR", value_parser = history)]
+        history: Shared,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
     /// Show or change who is admitted to a group, and in which ways
     Access {
         #[command(flatten)]
@@ -294,6 +307,7 @@ impl GroupCommand {
             | Self::Adders { conversation, .. }
             | Self::Timer { conversation, .. }
             | Self::Receipts { conversation, .. }
+            | Self::History { conversation, .. }
             | Self::Access { conversation, .. }
             | Self::Trust { conversation, .. }
             | Self::Members { conversation, .. } => Some(&conversation.target),

@@ -96,6 +96,7 @@ Examples:
   tertulia group leave Thursday --successor @bob
   tertulia group timer Thursday 7d
   tertulia group receipts Thursday on
+  tertulia group history Thursday 7d
   tertulia group access Thursday --modes invite,code
   tertulia group create Friday --protocol pairwise @bob
   tertulia group migrate Friday";

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 use jiff::{Span, SpanRelativeTo, Unit};
+use tertulia::{History, HistoryDepth};
 
 use super::OfflineArg;
 
@@ -45,15 +46,36 @@ pub(crate) struct OwnSettingArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timer(pub(crate) Option<Duration>);
 
+/// What those who come later may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shared(pub(crate) History);
+
+/// Reads `none`, `unlimited`, or a time such as `12h` or `7d`.
+pub(super) fn history(text: &str) -> Result<Shared, String> {
+    if let ("none" | "unlimited", Ok(history)) = (text, text.parse()) {
+        return Ok(Shared(history));
+    }
+    let span = span(text).map_err(|()| "write a time like 12h or 7d, none, or unlimited".to_owned())?;
+    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let depth = HistoryDepth::try_from(millis).map_err(|_| "write a second to 3650 days".to_owned())?;
+    Ok(Shared(History::Depth(depth)))
+}
+
 /// Reads `off`, or a time such as `30s`, `12h` or `7d`. A day has 24 hours.
 pub(super) fn timer(text: &str) -> Result<Timer, String> {
     if text == "off" {
         return Ok(Timer(None));
     }
+    span(text)
+        .map(|timer| Timer(Some(timer)))
+        .map_err(|()| "write a time like 30s, 12h or 7d, or off".to_owned())
+}
+
+/// A time that is not negative. A day has 24 hours.
+fn span(text: &str) -> Result<Duration, ()> {
     let seconds = text
         .parse::<Span>()
         .and_then(|span| span.total((Unit::Second, SpanRelativeTo::days_are_24_hours())))
-        .map_err(|_| "write a time like 30s, 12h or 7d, or off".to_owned())?;
-    let timer = Duration::try_from_secs_f64(seconds).map_err(|_| "a time is not negative".to_owned())?;
-    Ok(Timer(Some(timer)))
+        .map_err(drop)?;
+    Duration::try_from_secs_f64(seconds).map_err(drop)
 }

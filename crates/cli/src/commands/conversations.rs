@@ -93,6 +93,10 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
             let (client, id) = find(session, conversation, offline).await?;
             watched("Changing the receipts", client.set_receipt_mode(id, *mode)).await?
         }
+        GroupCommand::History { conversation, history, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Changing what newcomers read", client.set_history(id, history.0)).await?
+        }
         GroupCommand::Access { conversation, access, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
             return super::link::access(session, &client, id, access).await;

@@ -7,8 +7,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::{civil::Date, tz::TimeZone};
 use tertulia::{
-    AccountKind, AddPermission, ConnectionStatus, ConversationType, DisplayName, Handle, Locale, Protocol,
-    ReceiptMode, ReceiptStatus,
+    AccountKind, AddPermission, ConnectionStatus, ConversationType, DisplayName, Handle, History, Locale,
+    Protocol, ReceiptMode, ReceiptStatus,
 };
 
 use super::{
@@ -254,6 +254,14 @@ fn settings(conversation: &Conversation) -> String {
     if conversation.add_permission == AddPermission::Everyone {
         set.push("everyone may add people".to_owned());
     }
+    match conversation.history {
+        History::None => {}
+        History::Depth(depth) => {
+            let time = duration(depth.as_millis());
+            set.push(format!("newcomers read the last {time} before they came"));
+        }
+        History::Unlimited => set.push("newcomers read what was said since this was set".to_owned()),
+    }
     if set.is_empty() { String::new() } else { format!("{}\n", set.join("; ")) }
 }
 
@@ -383,6 +391,9 @@ pub(crate) fn report(report: &Report) -> String {
     if report.sent > 0 {
         let _ = write!(out, ", {} sent", count(report.sent, "waiting message"));
     }
+    if report.history > 0 {
+        let _ = write!(out, ", {} from before you came", count(report.history, "message"));
+    }
     if report.resets > 0 {
         let _ = write!(out, ", {} begun anew", count(report.resets, "group"));
     }
@@ -464,6 +475,10 @@ impl Transcript {
             .filter(|receipt| mine && receipt.status == ReceiptStatus::Read)
             .filter_map(|receipt| receipt.handle.clone())
             .collect();
+        if let Some(history) = message.history.as_ref().filter(|history| !history.verified) {
+            let by = history.shared_by.as_ref().map_or_else(|| "a member".to_owned(), |by| format!("@{by}"));
+            let _ = writeln!(out, "{:TIME_WIDTH$}{DIM}from before you came, as {by} says{DIM:#}", "");
+        }
         if !read.is_empty() {
             let _ = writeln!(out, "{:TIME_WIDTH$}{DIM}read by {}{DIM:#}", "", handles(&read));
         }

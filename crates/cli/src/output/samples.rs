@@ -4,14 +4,14 @@
 
 use tertulia::{
     AccountKind, Action, AddPermission, ConnectionStatus, ConversationId, ConversationType, DeviceId, Domain,
-    Handle, MessageTimer, Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, TeamRole, UserId,
+    Handle, History, MessageTimer, Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 
 use super::view::{
     Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Invitation,
     Joining, Key, Link, LinkSecret, Me, Member, Message, Moment, OwnFlag, Profile, Receipt, Rekeyed,
-    RemovedDevice, Report, Role, Team, TeamMember, Warning, address,
+    RemovedDevice, Report, Role, SharedHistory, Team, TeamMember, Warning, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -91,6 +91,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             message_timer: None,
             receipt_mode: ReceiptMode::Off,
             add_permission: AddPermission::Admins,
+            history: History::None,
             parent: None,
             muted: None,
             archived: None,
@@ -107,6 +108,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             message_timer: Some(MessageTimer::try_from(90_000_000).unwrap()),
             receipt_mode: ReceiptMode::On,
             add_permission: AddPermission::Everyone,
+            history: "604800000ms".parse().unwrap(),
             parent: Some(conversation_id(9)),
             muted: Some(OwnFlag { reference: Some("until Monday".to_owned()) }),
             archived: None,
@@ -123,6 +125,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             message_timer: None,
             receipt_mode: ReceiptMode::Off,
             add_permission: AddPermission::Admins,
+            history: History::None,
             parent: None,
             muted: None,
             archived: None,
@@ -158,6 +161,7 @@ pub(crate) fn messages() -> Vec<Message> {
             }],
             _ => Vec::new(),
         },
+        history: (sequence == 3).then(|| SharedHistory { verified: false, shared_by: Some(handle("bob")) }),
     };
     vec![
         message(Some("alice"), 3, EVENING, "Shall we meet?"),
@@ -167,7 +171,16 @@ pub(crate) fn messages() -> Vec<Message> {
 }
 
 pub(crate) fn report() -> Report {
-    Report { events: 7, messages: 3, sent: 1, refused: 0, undecryptable: 0, resets: 0, suspicious: 0 }
+    Report {
+        events: 7,
+        messages: 3,
+        history: 2,
+        sent: 1,
+        refused: 0,
+        undecryptable: 0,
+        resets: 0,
+        suspicious: 0,
+    }
 }
 
 pub(crate) fn warnings() -> Vec<Warning> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tertulia::{
     AccessMode, AccessRole, AccountKind, ActionSet, AddPermission, ConnectionStatus, ConversationId,
-    ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle, Locale, MessageTimer,
+    ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle, History, Locale, MessageTimer,
     Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
@@ -224,6 +224,8 @@ pub(crate) struct Conversation {
     pub(crate) message_timer: Option<MessageTimer>,
     pub(crate) receipt_mode: ReceiptMode,
     pub(crate) add_permission: AddPermission,
+    /// `none`, `unlimited`, or milliseconds with `ms` behind them.
+    pub(crate) history: History,
     pub(crate) parent: Option<ConversationId>,
     /// Each null unless it is set.
     pub(crate) muted: Option<OwnFlag>,
@@ -256,6 +258,7 @@ impl From<tertulia::Conversation> for Conversation {
             message_timer: conversation.message_timer,
             receipt_mode: conversation.receipt_mode,
             add_permission: conversation.add_permission,
+            history: conversation.history,
             parent: conversation.parent,
             muted: conversation.muted.map(Into::into),
             archived: conversation.archived.map(Into::into),
@@ -440,6 +443,16 @@ pub(crate) struct Message {
     /// When this home deletes it; null if it stays, and until it is read if the time begins then.
     pub(crate) expires_at: Option<Moment>,
     pub(crate) receipts: Vec<Receipt>,
+    /// Null unless it was sent before this device came, and read with what a member has given to it.
+    pub(crate) history: Option<SharedHistory>,
+}
+
+/// That a message was read from shared history.
+#[derive(Serialize)]
+pub(crate) struct SharedHistory {
+    /// Whether this device has made sure of it; else it is what a member says.
+    pub(crate) verified: bool,
+    pub(crate) shared_by: Option<Handle>,
 }
 
 /// What a member has told of a message.
@@ -473,6 +486,9 @@ impl From<tertulia::Message> for Message {
             text: message.text,
             expires_at: message.expires_at.map(Moment::from_millis),
             receipts: message.receipts.into_iter().map(Receipt::from).collect(),
+            history: message
+                .history
+                .map(|history| SharedHistory { verified: history.verified, shared_by: history.handle }),
         }
     }
 }
@@ -520,6 +536,8 @@ pub(crate) struct Rekeyed {
 pub(crate) struct Report {
     pub(crate) events: u64,
     pub(crate) messages: u64,
+    /// Messages from before this device came.
+    pub(crate) history: u64,
     pub(crate) sent: u64,
     pub(crate) refused: u64,
     pub(crate) undecryptable: u64,
@@ -556,6 +574,7 @@ impl From<tertulia::SyncReport> for Report {
         Self {
             events: report.events,
             messages: report.messages,
+            history: report.history,
             sent: report.sent,
             refused: report.refused,
             undecryptable: report.undecryptable,

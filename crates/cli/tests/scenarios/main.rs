@@ -15,6 +15,7 @@ mod faults;
 mod follow;
 mod groups;
 mod guests;
+mod history;
 mod homes;
 mod joining;
 mod offline;

@@ -42,19 +42,22 @@ pub const MAX_SHARED_SPANS: usize = 16;
 /// Most bytes of all secrets in one message that has several. A receiver looks at no more than that.
 const MAX_SHARED_BYTES: usize = 16 * 1024 * 1024;
 
-/// How many of these spans, from the first on, go into one message: one at least.
-pub(super) fn fits<T>(spans: &[T], length: impl Fn(&T) -> usize) -> usize {
+/// From so many bytes of secrets on, what is shared afterwards goes into several messages: hubs bound what a message may have.
+pub(super) const HANDY_BYTES: usize = 128 * 1024;
+
+/// How many of these spans, from the first on, go into one message with so many bytes: one at least.
+pub(super) fn fits<T>(spans: &[T], most: usize, length: impl Fn(&T) -> usize) -> usize {
     let mut bytes = 0;
     let more = |span: &&T| {
         bytes += length(span);
-        bytes <= MAX_SHARED_BYTES
+        bytes <= most
     };
     spans.iter().take(MAX_SHARED_SPANS).take_while(more).count().max(1).min(spans.len())
 }
 
 /// Spans and the application's own message as one payload.
 pub(super) fn frame(spans: &[HistorySpan], application: Option<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>> {
-    let max = fits(spans, |span| span.secret.as_bytes().len());
+    let max = fits(spans, MAX_SHARED_BYTES, |span| span.secret.as_bytes().len());
     if max < spans.len() {
         return Err(EngineError::TooMany { requested: spans.len(), max });
     }
@@ -87,7 +90,7 @@ pub(crate) fn unframe(payload: &[u8]) -> Option<(Vec<SharedSpan>, Option<Vec<u8>
     while !unread.is_empty() && spans.len() < MAX_SHARED_SPANS {
         spans.push(SharedSpan::mls_decode(&mut unread).ok()?);
     }
-    let within = fits(&spans, |span| span.secret.len());
+    let within = fits(&spans, MAX_SHARED_BYTES, |span| span.secret.len());
     if within < spans.len() || !unread.is_empty() {
         tracing::warn!("a message has more history than one may have: the rest is left");
     }

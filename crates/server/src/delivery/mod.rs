@@ -6,6 +6,7 @@ pub(crate) mod admission;
 pub(crate) mod channels;
 pub(crate) mod commits;
 pub(crate) mod devices;
+pub(crate) mod history;
 pub(crate) mod implicit;
 pub(crate) mod joins;
 pub(crate) mod membership;

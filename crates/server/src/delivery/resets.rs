@@ -7,7 +7,7 @@ use crate::{
     storage::{
         WriteTx,
         conversations::Access,
-        groups,
+        groups, history,
         log::{self, Entry, Kind, Place},
     },
 };
@@ -77,5 +77,7 @@ pub(super) fn replace(
     groups::begin_anew(tx, next, policy)?;
     let group_id = next.to_bytes();
     let entry = Entry { sender: actor, sent_at: now, body: Some(&group_id), ..Entry::default() };
-    log::append(tx, conversation, Kind::Reset, &entry)
+    let place = log::append(tx, conversation, Kind::Reset, &entry)?;
+    history::begun_anew(tx, conversation, place.position)?;
+    Ok(place)
 }

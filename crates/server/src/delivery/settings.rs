@@ -1,10 +1,10 @@
 //! What is set for all members of a conversation.
 
-use super::access;
+use super::{access, pairwise::wrong_protocol};
 use crate::{
     error::ApiError,
     storage::{
-        WriteTx,
+        WriteTx, history,
         log::{self, Entry, Extra, Kind},
         settings,
     },
@@ -34,11 +34,22 @@ pub(crate) fn change(
                 return Err(ApiError::new(Code::InvalidOperation, detail));
             }
         }
+        Setting::History(_) => {
+            permission::check_change_history(membership.as_ref())?;
+            // A ratchet of two devices has nothing that a third could be given.
+            if access.protocol.sends_pairwise() {
+                return Err(wrong_protocol(&access));
+            }
+        }
     }
     if !settings::set(tx, conversation, setting)? {
         return Ok(());
     }
     let extra = Some(Extra::Setting { setting });
     let entry = Entry { sender: Some(actor), sent_at: now, extra, ..Entry::default() };
-    log::append(tx, conversation, Kind::Setting, &entry).map(|_| ())
+    let place = log::append(tx, conversation, Kind::Setting, &entry)?;
+    if let Setting::History(shared) = setting {
+        history::changed(tx, conversation, shared, place.position)?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod conversations;
 mod devices;
 mod events;
 mod extract;
+mod history;
 mod joins;
 mod key_packages;
 mod layers;
@@ -48,6 +49,7 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(conversations::router().layer(json))
         .merge(joins::router().layer(json))
         .merge(settings::router().layer(json))
+        .merge(history::router().layer(json))
         .merge(subconversations::router().layer(json))
         .merge(typing::router().layer(json))
         .merge(pairwise::router().layer(json))

@@ -298,6 +298,7 @@ mod tests {
             Extra::JoinRequest { user, handle: "ana".into(), proof: None },
             Extra::Renamed { name: "Announcements".into() },
             Extra::Setting { setting: Setting::MessageTimer(None) },
+            Extra::Setting { setting: Setting::History(tertulia_domain::History::Unlimited) },
         ]
         .map(|extra| serde_json::to_string(&extra).unwrap());
         insta::assert_snapshot!(stored.join("\n"), @r#"
@@ -311,6 +312,7 @@ mod tests {
         {"user":"07070707-0707-0707-0707-070707070707","handle":"ana"}
         {"name":"Announcements"}
         {"setting":"message_timer","value":null}
+        {"setting":"history","value":"unlimited"}
         "#);
         for text in stored {
             let read: Extra = serde_json::from_str(&text).unwrap();

@@ -11,6 +11,7 @@ pub(crate) mod devices;
 mod error;
 pub(crate) mod events;
 pub(crate) mod groups;
+pub(crate) mod history;
 pub(crate) mod joins;
 pub(crate) mod key_packages;
 pub(crate) mod log;

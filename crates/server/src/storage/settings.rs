@@ -13,7 +13,7 @@ pub(crate) fn show(
 ) -> Result<(Settings, Option<ConversationId>), ApiError> {
     let shown = connection
         .prepare_cached(
-            "SELECT message_timer, receipt_mode, add_permission, parent FROM conversations WHERE id = ?1",
+            "SELECT message_timer, receipt_mode, add_permission, parent, history FROM conversations WHERE id = ?1",
         )?
         .query_row([Sql(conversation)], |row| {
             let millis: Option<i64> = row.get(0)?;
@@ -21,6 +21,7 @@ pub(crate) fn show(
                 message_timer: millis.and_then(|millis| MessageTimer::try_from(millis.cast_unsigned()).ok()),
                 receipt_mode: row.domain(1)?,
                 add_permission: row.domain(2)?,
+                history: row.domain(4)?,
             };
             Ok((settings, row.optional(3)?))
         })?;
@@ -49,6 +50,9 @@ pub(crate) fn set(
                 "UPDATE conversations SET add_permission = ?2 WHERE id = ?1 AND add_permission <> ?2",
             )?
             .execute(params![Sql(conversation), Sql(permission)])?,
+        Setting::History(history) => tx
+            .prepare_cached("UPDATE conversations SET history = ?2 WHERE id = ?1 AND history <> ?2")?
+            .execute(params![Sql(conversation), Sql(history)])?,
     };
     Ok(changed == 1)
 }

@@ -209,7 +209,7 @@ impl Source {
     }
 }
 
-fn log_event(
+pub(super) fn log_event(
     row: &Row<'_>,
     conversation: ConversationId,
     reader: UserDevice,

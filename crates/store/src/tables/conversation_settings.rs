@@ -2,7 +2,7 @@
 
 use super::{execute, first, named};
 use crate::{ReadTx, StoreError, WriteTx};
-use tertulia_domain::{ConversationId, MessageTimer, ReceiptMode, policy::AddPermission};
+use tertulia_domain::{ConversationId, History, MessageTimer, ReceiptMode, policy::AddPermission};
 
 /// What is set for all members of a conversation, as the hub says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,12 +13,14 @@ pub struct ConversationSettings {
     pub receipt_mode: ReceiptMode,
     /// Who may add members, unless a policy says it.
     pub add_permission: AddPermission,
+    /// What those who come later may read.
+    pub history: History,
 }
 
 impl ReadTx<'_> {
     /// What is set in a conversation; as by default for one that is not here.
     pub fn conversation_settings(&self, id: ConversationId) -> Result<ConversationSettings, StoreError> {
-        let sql = "SELECT message_timer, receipt_mode, add_permission FROM conversations \
+        let sql = "SELECT message_timer, receipt_mode, add_permission, history FROM conversations \
                    WHERE id = ?1 AND kind IN ('group', 'channel')";
         let settings = first(&self.tx, sql, [id.as_uuid()], |row| {
             let millis: Option<i64> = row.get(0)?;
@@ -26,6 +28,7 @@ impl ReadTx<'_> {
                 message_timer: millis.and_then(|millis| MessageTimer::try_from(millis.cast_unsigned()).ok()),
                 receipt_mode: named(row, 1)?,
                 add_permission: named(row, 2)?,
+                history: named(row, 3)?,
             })
         })?;
         Ok(settings.unwrap_or_default())
@@ -50,6 +53,7 @@ impl WriteTx<'_> {
         self.set_message_timer(id, settings.message_timer)?;
         self.set_receipt_mode(id, settings.receipt_mode)?;
         self.set_add_permission(id, settings.add_permission)?;
+        self.set_history(id, settings.history, None)?;
         let parent = parent.map(|parent| parent.as_uuid());
         execute(&self.tx, "UPDATE conversations SET parent = ?2 WHERE id = ?1", (id.as_uuid(), parent))
             .map(drop)

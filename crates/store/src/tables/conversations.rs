@@ -226,8 +226,10 @@ impl WriteTx<'_> {
         generation: u64,
         by: Option<UserId>,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE conversations SET generation = ?2, reset_by = ?3, epoch = 0, since_epoch = 0, joined = 0 \
-                   WHERE id = ?1 AND generation < ?2";
+        // The epochs of the old group have nothing to do with those of the new one.
+        execute(&self.tx, "DELETE FROM epochs WHERE conversation = ?1", [id.as_uuid()])?;
+        let sql = "UPDATE conversations SET generation = ?2, reset_by = ?3, epoch = 0, since_epoch = 0, joined = 0, \
+                   history_since = 0 WHERE id = ?1 AND generation < ?2";
         let by = by.map(|user| user.as_uuid());
         execute(&self.tx, sql, (id.as_uuid(), stored(generation, "a generation")?, by)).map(drop)
     }

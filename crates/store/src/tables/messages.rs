@@ -1,6 +1,6 @@
 //! Messages that were decrypted.
 
-use super::{Expiry, all, execute, first, number, stored, to_sql, uuid};
+use super::{Expiry, HistoryMark, all, execute, first, history::mark, number, stored, to_sql, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use rusqlite::Row;
 use std::fmt;
@@ -41,7 +41,7 @@ impl fmt::Debug for NewMessage {
 /// A text that can be shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Its place in the order in which messages came into this home.
+    /// Its place in the order in which messages came into this home. Below 0 for those from shared history, in no order.
     pub arrival: i64,
     /// The conversation.
     pub conversation: ConversationId,
@@ -59,6 +59,8 @@ pub struct MessageRow {
     pub message_id: [u8; 32],
     /// When it is deleted, milliseconds since 1970, if that is known.
     pub expires_at: Option<i64>,
+    /// Set if it was read from shared history.
+    pub history: Option<HistoryMark>,
 }
 
 impl fmt::Debug for MessageRow {
@@ -103,7 +105,8 @@ fn content(row: &Row<'_>) -> rusqlite::Result<ContentRow> {
     })
 }
 
-const TEXT: &str = "SELECT arrival, conversation, sequence, sender, sender_device, sent_at, text, message_id, expires_at FROM messages";
+const TEXT: &str = "SELECT arrival, conversation, sequence, sender, sender_device, sent_at, text, message_id, expires_at, \
+                    history_span, history_verified, shared_by FROM messages";
 
 fn text(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
     Ok(MessageRow {
@@ -116,6 +119,7 @@ fn text(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
         text: row.get(6)?,
         message_id: row.get(7)?,
         expires_at: row.get(8)?,
+        history: mark(row, 9)?,
     })
 }
 

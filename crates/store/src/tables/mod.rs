@@ -3,6 +3,7 @@
 mod conversation_settings;
 mod conversations;
 mod expiry;
+mod history;
 mod joins;
 mod messages;
 mod mls;
@@ -17,6 +18,7 @@ mod suspicions;
 pub use conversation_settings::ConversationSettings;
 pub use conversations::{ConversationRecord, ConversationRow, MemberRecord, ResetRow};
 pub use expiry::Expiry;
+pub use history::HistoryMark;
 pub use joins::JoinRecord;
 pub use messages::{ContentRow, MessageRow, NewMessage};
 pub use mls::{CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord, RecordKey};

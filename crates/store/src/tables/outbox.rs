@@ -15,6 +15,8 @@ pub enum OutboxKind {
     Message,
     /// A new name for the conversation, which the hub lets only those send who may rename it.
     Name,
+    /// Keys of shared history. It has no content, and is made anew if its bytes cannot be sent.
+    History,
 }
 
 impl OutboxKind {
@@ -22,6 +24,7 @@ impl OutboxKind {
         match self {
             Self::Message => "message",
             Self::Name => "name",
+            Self::History => "history",
         }
     }
 }
@@ -35,7 +38,8 @@ impl FromStr for OutboxKind {
     type Err = UnknownOutboxKind;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [Self::Message, Self::Name].into_iter().find(|kind| kind.as_str() == name).ok_or(UnknownOutboxKind)
+        let kinds = [Self::Message, Self::Name, Self::History];
+        kinds.into_iter().find(|kind| kind.as_str() == name).ok_or(UnknownOutboxKind)
     }
 }
 

@@ -40,10 +40,11 @@ impl Page<'_> {
     }
 
     /// A conversation is carried by another group from here on. What is left of the old one is of no use any more.
-    pub(super) fn reset(&mut self, entry: &LogEntry, new: &[u8]) -> Result<()> {
+    pub(super) async fn reset(&mut self, entry: &LogEntry, new: &[u8]) -> Result<()> {
         let conversation = entry.conversation;
         let new = tertulia_mls::ConversationId::from(new);
         if self.is_later(conversation, &new)? {
+            let shared = self.shares_history(conversation).await?;
             self.wipe(conversation)?;
             self.follow_to(conversation, &new, entry.sender.map(|sender| sender.user))?;
             if self.is_subconversation(conversation)? {
@@ -51,6 +52,7 @@ impl Page<'_> {
             }
             if entry.sender == Some(self.client.own_device()) {
                 self.applied.todo.begin.insert(conversation);
+                self.share_again(conversation, shared)?;
             }
         } else if new != self.group_of(conversation)? {
             tracing::warn!(conversation = %conversation.short(), "a reset to an earlier group is ignored");

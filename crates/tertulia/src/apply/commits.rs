@@ -26,13 +26,14 @@ impl Page<'_> {
         }
         if let Some(done) = &done {
             self.note_new_device(conversation, done);
+            self.note_who_lacks_history(conversation, done).await?;
             self.note_further_devices(conversation, done).await?;
             if done.outcome == Outcome::StaleEpoch && self.is_replayed(conversation, epoch).await? {
                 self.suspect(conversation, Suspicion::Replayed { epoch })?;
             }
         }
         if !self.in_group(conversation)? {
-            self.welcome(conversation, welcome)?;
+            self.welcome(entry, welcome)?;
         }
         if foreign && epoch == 1 {
             self.check_beginning(conversation).await?;
@@ -46,6 +47,7 @@ impl Page<'_> {
             epoch
         };
         self.tx.store_write(move |w| w.set_epoch(conversation, reached))?;
+        self.note_epoch(entry, reached)?;
         let joined = self.in_group(conversation)?;
         let removed = done.is_some_and(|done| !done.is_active);
         Ok(self.tx.store_write(move |w| {
@@ -80,20 +82,19 @@ impl Page<'_> {
     }
 
     /// Joins by the Welcome that came with a commit. If that is not possible, it is done by external commit later.
-    fn welcome(&mut self, conversation: ConversationId, welcome: Option<Vec<u8>>) -> Result<()> {
+    fn welcome(&mut self, entry: &LogEntry, welcome: Option<Vec<u8>>) -> Result<()> {
         let Some(welcome) = welcome else { return Ok(()) };
+        let (conversation, came_at) = (entry.conversation, entry.sent_at);
         // Somebody has used up one of this device's key packages.
         self.applied.todo.key_packages = true;
         match self.tx.process_welcome(&welcome) {
             Ok(joined) if joined.id == self.group_of(conversation)? => {
-                let epoch = joined.epoch;
-                Ok(self.tx.store_write(move |w| w.set_since_epoch(conversation, epoch))?)
+                self.came(conversation, joined.epoch, came_at)
             }
             // Whoever comes back was not told of resets meanwhile.
             Ok(joined) if self.is_later(conversation, &joined.id)? => {
                 self.follow_to(conversation, &joined.id, None)?;
-                let epoch = joined.epoch;
-                Ok(self.tx.store_write(move |w| w.set_since_epoch(conversation, epoch))?)
+                self.came(conversation, joined.epoch, came_at)
             }
             Ok(joined) => {
                 tracing::warn!(conversation = %conversation.short(), "a Welcome for another group was dropped");

@@ -3,6 +3,7 @@
 use super::{NewMessages, Page};
 use crate::{
     Client, Error, Result, Suspicion,
+    client::now,
     expiry::expiry_of,
     own_settings::told_settings,
     receipts::{Reported, reported},
@@ -13,13 +14,16 @@ use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
 use tertulia_domain::{ConversationName, DeviceAddress, Sequence};
 use tertulia_mls::Outcome;
 use tertulia_ratchet::RatchetError;
-use tertulia_store::{NewMessage, OutboxKind, OutboxMessage, OwnSettingRow, StoreError, WriteTx};
+use tertulia_store::{Expiry, NewMessage, OutboxKind, OutboxMessage, OwnSettingRow, StoreError, WriteTx};
 
 impl Page<'_> {
     /// An application message. One of this device's own leaves the outbox.
     pub(super) async fn message(&mut self, entry: LogEntry, bytes: Vec<u8>, is_name: bool) -> Result<()> {
         let new_messages = Arc::clone(&self.new_messages);
         if let Some(sent) = self.client.inner().store.read(|r| r.outbox_by_ciphertext(&bytes))? {
+            if sent.kind == OutboxKind::History {
+                return Ok(self.tx.store_write(move |w| w.remove_from_outbox(sent.id))?);
+            }
             let accepted = (Sequence::new(entry.sequence), entry.sent_at);
             let record = self.client.own_message(&sent, accepted)?;
             return Ok(self.tx.store_write(move |w| {
@@ -28,6 +32,9 @@ impl Page<'_> {
             })?);
         }
         let Some(decrypted) = self.decrypt(entry.conversation, &bytes).await? else { return Ok(()) };
+        if decrypted.outcome == Outcome::History {
+            self.applied.todo.replay.insert(entry.conversation);
+        }
         if decrypted.outcome != Outcome::Application {
             return Ok(());
         }
@@ -154,6 +161,22 @@ impl Client {
             LogEntry { conversation, sequence: sequence.get(), sent_at, sender: Some(self.own_device()) };
         // The name that goes with a text is the one that was known when it was written.
         self.incoming_message(&entry, &own, sent.content.clone(), sent.kind == OutboxKind::Name)
+    }
+
+    /// A message from before this device came, as it is kept. None for what is over, and for what tells of other messages. Nobody
+    /// can have read it here, so its time has begun when it was sent.
+    pub(crate) fn history_message(
+        &self,
+        entry: &LogEntry,
+        author: &DeviceAddress,
+        content: Vec<u8>,
+    ) -> Result<Option<NewMessage>> {
+        let Incoming { mut message, reported, .. } = self.incoming_message(entry, author, content, false)?;
+        if let Some(Expiry::AfterReading(after)) = message.expires {
+            message.expires = Some(Expiry::At(entry.sent_at.saturating_add(after)));
+        }
+        let is_over = message.expires.and_then(Expiry::at).is_some_and(|at| at <= now());
+        Ok(Some(message).filter(|_| reported.is_none() && !is_over))
     }
 
     /// A decrypted message. Its author is the one that MLS authenticated; the hub's word on it does not count.

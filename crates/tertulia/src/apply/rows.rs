@@ -33,8 +33,8 @@ pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation)
         w.set_epoch(conversation.conversation, conversation.epoch)?;
     }
     put_public_name(w, conversation.conversation, conversation.name.as_deref())?;
-    let Settings { message_timer, receipt_mode, add_permission } = conversation.settings;
-    let settings = ConversationSettings { message_timer, receipt_mode, add_permission };
+    let Settings { message_timer, receipt_mode, add_permission, history } = conversation.settings;
+    let settings = ConversationSettings { message_timer, receipt_mode, add_permission, history };
     w.put_conversation_settings(conversation.conversation, &settings, conversation.parent)?;
     let mut members = Vec::with_capacity(conversation.members.len());
     for member in &conversation.members {
@@ -87,16 +87,18 @@ pub(super) fn put_user_of(w: &mut WriteTx<'_>, member: &Member) -> Result<(), St
     w.set_account_kind(member.user, member.kind)
 }
 
-/// Writes what is set otherwise from here on.
+/// Writes what is set otherwise from here on, in the epoch before `since`.
 pub(super) fn put_setting(
     w: &mut WriteTx<'_>,
     conversation: ConversationId,
     setting: Setting,
+    since: Option<u64>,
 ) -> Result<(), StoreError> {
     match setting {
         Setting::MessageTimer(timer) => w.set_message_timer(conversation, timer),
         Setting::ReceiptMode(mode) => w.set_receipt_mode(conversation, mode),
         Setting::AddPermission(permission) => w.set_add_permission(conversation, permission),
+        Setting::History(history) => w.set_history(conversation, history, since),
     }
 }
 

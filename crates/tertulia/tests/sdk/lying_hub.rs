@@ -15,6 +15,7 @@ use std::{
 use tertulia_api::{
     conversation::Conversation,
     event::{Event, EventPage},
+    history::HistoryPage,
 };
 use tertulia_mls::{
     Ciphersuite, ClientId, CommitOptions, CommitOutcome, ConversationId, Credential, KeyPackage,
@@ -24,6 +25,7 @@ use tertulia_store::{KeySource, Store};
 use tokio::net::TcpListener;
 
 type Change = Box<dyn FnMut(&mut Vec<Event>) + Send>;
+type ChangeHistory = Box<dyn FnMut(&mut HistoryPage) + Send>;
 type Describe = Box<dyn FnMut(&mut Conversation) + Send>;
 
 /// Changes answers of the hub on their way to who uses this address.
@@ -35,6 +37,7 @@ pub(crate) struct LyingHub {
 #[derive(Default)]
 struct Lies {
     events: Option<Change>,
+    history: Option<ChangeHistory>,
     conversation: Option<Describe>,
     group_info: Option<Bytes>,
     /// All events that went through, as the hub said them.
@@ -55,6 +58,11 @@ impl LyingHub {
     /// Changes each page of events from now on.
     pub(crate) fn change_events(&self, change: impl FnMut(&mut Vec<Event>) + Send + 'static) {
         self.lies.lock().expect("nobody panics").events = Some(Box::new(change));
+    }
+
+    /// Changes each page of older messages from now on.
+    pub(crate) fn change_history(&self, change: impl FnMut(&mut HistoryPage) + Send + 'static) {
+        self.lies.lock().expect("nobody panics").history = Some(Box::new(change));
     }
 
     /// Adds an event at the end of the next page, which is then not empty.
@@ -81,7 +89,7 @@ impl LyingHub {
     /// Says from now on what the hub says.
     pub(crate) fn repent(&self) {
         let mut lies = self.lies.lock().expect("nobody panics");
-        (lies.events, lies.conversation, lies.group_info) = (None, None, None);
+        (lies.events, lies.conversation, lies.group_info, lies.history) = (None, None, None, None);
     }
 
     pub(crate) fn seen(&self) -> Vec<Event> {
@@ -106,6 +114,11 @@ async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -
         let mut lies = lies.lock().expect("nobody panics");
         if path == "/v1/events" {
             body = lies.about_events(&body);
+        } else if let (true, Some(change)) = (path.ends_with("/history"), &mut lies.history)
+            && let Ok(mut page) = serde_json::from_slice(&body)
+        {
+            change(&mut page);
+            body = serde_json::to_vec(&page).expect("a page").into();
         } else if path.ends_with("/group-info") {
             body = lies.group_info.clone().unwrap_or(body);
         } else if let Some(describe) = &mut lies.conversation

@@ -6,8 +6,9 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
 use tertulia_domain::{
-    AccountKind, ConversationId, ConversationType, DeviceId, Handle, Handshake, Protocol, ReceiptMode,
-    RoleName, SubconversationName, TeamId, UserId, connection::Status, policy::AddPermission, team::TeamRole,
+    AccountKind, ConversationId, ConversationType, DeviceId, Handle, Handshake, History, Protocol,
+    ReceiptMode, RoleName, SubconversationName, TeamId, UserId, connection::Status, policy::AddPermission,
+    team::TeamRole,
 };
 
 /// A value of the domain as a parameter or a column: ids as bytes or integers, names as text.
@@ -60,6 +61,18 @@ by_name!(
     ReceiptMode,
     AddPermission
 );
+
+impl ToSql for Sql<History> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.to_string().into())
+    }
+}
+
+impl FromSql for Sql<History> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map(Self).map_err(FromSqlError::other)
+    }
+}
 
 impl ToSql for Sql<DeviceId> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
