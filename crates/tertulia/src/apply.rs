@@ -4,6 +4,7 @@ mod carried;
 mod commits;
 mod joins;
 mod messages;
+mod protocol;
 mod rows;
 mod suspicions;
 
@@ -154,13 +155,7 @@ impl Page<'_> {
             EventBody::Pairwise { entry, announces_name, ciphertext: Some(ciphertext) } => {
                 self.pairwise(&entry, announces_name, ciphertext.as_ref())
             }
-            EventBody::Protocol { entry, protocol } => {
-                let conversation = entry.conversation;
-                if protocol < self.client.protocol(conversation)? {
-                    return self.suspect(conversation, Suspicion::TurnedBack { protocol });
-                }
-                Ok(self.tx.store_write(move |w| w.advance_protocol(conversation, protocol).map(drop))?)
-            }
+            EventBody::Protocol { entry, protocol } => self.protocol(entry.conversation, protocol).await,
             EventBody::Renamed { entry, name } => {
                 let channel = entry.conversation;
                 Ok(self.tx.store_write(move |w| put_public_name(w, channel, Some(&name)))?)

@@ -45,6 +45,12 @@ impl Access {
         })
     }
 
+    /// Whether there was a first commit, be it in the present group or in one before it.
+    pub(crate) fn has_begun(&self) -> bool {
+        let is_later = |group: GroupId| group.generation > 0;
+        self.epoch > 0 || GroupId::from_bytes(&self.group_id).is_some_and(is_later)
+    }
+
     /// The facts that the domain's checks begin with.
     pub(crate) fn membership(&self) -> Membership {
         Membership { conversation_type: self.kind, role: self.role.clone() }

@@ -11,6 +11,7 @@ mod lying;
 mod lying_descriptions;
 mod lying_hub;
 mod lying_pairwise;
+mod one_to_one;
 mod own_devices;
 mod pairwise;
 mod recovery;
