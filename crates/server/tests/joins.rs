@@ -469,6 +469,23 @@ async fn into_an_open_conversation_one_asks_by_its_id() {
 }
 
 #[tokio::test]
+async fn a_commit_that_leaves_the_entrance_as_it_is_leaves_what_the_hub_keeps_of_it() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (mut table, _) = table(&alice, &[]).await;
+    put_link(&alice, &table.link, None, None).await.done::<Link>();
+    // Whether it was looked at shows where the record is not what the policy says.
+    hub.change("UPDATE join_links SET public_key = zeroblob(32)", ());
+    let unchanged = commit(&mut table.at_alice, &[], &[]);
+    alice.committed(table.id, &mut table.at_alice, &unchanged).await;
+    assert_eq!(hub.rows()["join_links"], 1);
+    let policy = policy_in(&table.at_alice).with_link(None);
+    let changed = commit_policy(&mut table.at_alice, &policy);
+    alice.committed(table.id, &mut table.at_alice, &changed).await;
+    assert_eq!(hub.rows()["join_links"], 0);
+}
+
+#[tokio::test]
 async fn into_a_pairwise_conversation_the_hub_lets_in_at_once() {
     let hub = Hub::start().await;
     let alice = Person::sign_up(&hub, "alice").await;

@@ -60,7 +60,7 @@ pub(super) fn end_unfit(tx: &WriteTx<'_>, user: UserId) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// After a commit: the hub's record of the link and of the way `link` is as the policy has it.
+/// After a commit that changes how one comes in: the hub's record of the link and of the way `link` is as the policy has it.
 pub(super) fn follow_policy(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
