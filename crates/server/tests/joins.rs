@@ -469,6 +469,29 @@ async fn into_an_open_conversation_one_asks_by_its_id() {
 }
 
 #[tokio::test]
+async fn members_are_told_of_who_takes_a_request_back_and_once() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (mut table, _) = table(&alice, &[]).await;
+    let policy = policy_in(&table.at_alice).with_open(true);
+    let bundle = commit_policy(&mut table.at_alice, &policy);
+    alice.committed(table.id, &mut table.at_alice, &bundle).await;
+    let ask = path(table.id, "join");
+    bob.post(&ask, &json!({})).await.done::<Joining>();
+    for _ in 0..2 {
+        bob.delete(&ask).await.empty();
+    }
+    let told = alice.events().await;
+    assert_eq!(
+        types(&told)[told.len() - 2..],
+        ["conversation.join-requested", "conversation.join-withdrawn"]
+    );
+    let last = &told.last().unwrap().body;
+    assert!(matches!(last, EventBody::JoinWithdrawn { user, .. } if *user == bob.user), "{last:?}");
+    assert_eq!(types(&bob.events().await).last().unwrap(), "conversation.join-ended");
+}
+
+#[tokio::test]
 async fn a_commit_that_leaves_the_entrance_as_it_is_leaves_what_the_hub_keeps_of_it() {
     let hub = Hub::start().await;
     let alice = Person::sign_up(&hub, "alice").await;

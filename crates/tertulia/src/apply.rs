@@ -212,6 +212,9 @@ impl Page<'_> {
                 let asking = Asking { conversation: entry.conversation, user, proof };
                 self.join_requested(asking, epoch, &handle).await
             }
+            EventBody::JoinWithdrawn { entry, user } => {
+                self.asking_is_over(entry.conversation, &BTreeSet::from([user]))
+            }
             EventBody::JoinEnded { conversation } => self.join_ended(conversation),
             EventBody::GroupReset { entry, group_id } => self.reset(&entry, group_id.as_ref()),
             EventBody::DeviceAdded { .. } => {

@@ -1,7 +1,7 @@
 //! Coming into a conversation by its join link or by asking, and letting in who does.
 
 use crate::{
-    Client, Error, Result,
+    Client, Error, Result, SyncReport,
     client::now,
     groups::{Change, PolicyChange},
     todo::Asking,
@@ -61,7 +61,8 @@ impl Client {
             Err(Error::NotAMember { .. } | Error::Distrusted { .. }) => return Ok(()),
             ready => ready?,
         }
-        // What was just caught up with may have struck it out: they were let in, and perhaps removed, meanwhile.
+        // That may strike it out: they took it back, or were let in, and perhaps removed, meanwhile.
+        self.catch_up(&mut SyncReport::default()).await?;
         if !self.todo().await?.joins.contains(asking) {
             return Ok(());
         }

@@ -251,6 +251,13 @@ fn enter(
 }
 
 /// Takes one's own request back. Doing so again changes nothing.
-pub(crate) fn cancel(tx: &WriteTx<'_>, id: ConversationId, user: UserId) -> Result<(), ApiError> {
-    joins::end_request(tx, id, user)
+///
+/// The members are told: a device that has heard of the request and not acted on it would add the user, and if its user could invite
+/// them as well, nobody could tell that it does so for a request that is none any more.
+pub(crate) fn cancel(tx: &WriteTx<'_>, id: ConversationId, user: UserId, now: i64) -> Result<(), ApiError> {
+    if joins::end_request(tx, id, user)? {
+        let extra = Some(Extra::JoinWithdrawn { withdrawn: user });
+        log::append(tx, id, Kind::JoinWithdrawn, &Entry { sent_at: now, extra, ..Entry::default() })?;
+    }
+    Ok(())
 }

@@ -240,7 +240,7 @@ async fn cancel(
     auth: AuthenticatedDevice,
     Path(conversation): Path<ConversationId>,
 ) -> Result<StatusCode, ApiError> {
-    state.storage.write(move |tx| joins::cancel(tx, conversation, auth.user)).await?;
+    state.storage.write(move |tx| joins::cancel(tx, conversation, auth.user, now_ms())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -212,12 +212,13 @@ fn request_of(row: &Row<'_>) -> rusqlite::Result<Request> {
     Ok(Request { user: row.domain(0)?, proof: row.get(1)? })
 }
 
-/// Takes a request back, and tells the user's devices. Nothing happens if there is none.
-pub(crate) fn end_request(tx: &WriteTx<'_>, id: ConversationId, user: UserId) -> Result<(), ApiError> {
-    if forget_request(tx, id, user)? {
+/// Takes a request back, tells the user's devices, and says whether there was one.
+pub(crate) fn end_request(tx: &WriteTx<'_>, id: ConversationId, user: UserId) -> Result<bool, ApiError> {
+    let is_ended = forget_request(tx, id, user)?;
+    if is_ended {
         append_user_event(tx, user, &EventBody::JoinEnded { conversation: id })?;
     }
-    Ok(())
+    Ok(is_ended)
 }
 
 /// Forgets the request of a user who is a member now. Whether there was one.

@@ -249,6 +249,30 @@ async fn who_takes_the_request_back_is_not_let_in_by_an_admin_who_could_invite_t
 }
 
 #[tokio::test]
+async fn into_an_open_group_who_takes_the_request_back_is_not_let_in_by_an_admin_who_was_away() {
+    let setting = Setting::new(&[]).await;
+    let Setting { alice, zoe, id, .. } = &setting;
+    connect(alice, zoe).await;
+    let open = alice.access(*id).await.expect("asks").with(AccessMode::Link, true);
+    alice.set_access(*id, &open).await.expect("opens it");
+    // One takes it back before Alice hears of anything, and again while she has heard that they ask.
+    zoe.ask_to_join(*id).await.expect("asks");
+    zoe.cancel_join(*id).await.expect("takes it back");
+    alice.sync().await.expect("syncs");
+    assert_eq!(handles(alice, *id).await, ["alice"]);
+    zoe.ask_to_join(*id).await.expect("asks anew");
+    alice.sync().await.expect("syncs");
+    assert_eq!(handles(alice, *id).await, ["alice", "zoe"]);
+    // In her own right she adds whom she likes.
+    alice.remove_members(*id, &[handle("zoe")]).await.expect("removes");
+    zoe.sync().await.expect("syncs");
+    zoe.ask_to_join(*id).await.expect("asks");
+    zoe.cancel_join(*id).await.expect("takes it back");
+    alice.add_members(*id, &[handle("zoe")]).await.expect("invites");
+    assert_eq!(handles(alice, *id).await, ["alice", "zoe"]);
+}
+
+#[tokio::test]
 async fn who_was_let_in_and_is_out_again_is_not_added_by_a_device_that_was_away() {
     let setting = Setting::new(&["bob"]).await;
     let Setting { alice, friends, zoe, id, hub } = &setting;
