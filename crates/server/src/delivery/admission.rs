@@ -1,6 +1,9 @@
 //! Who is admitted to a conversation: asked when somebody is added, and changed.
 
-use super::{access, joins, membership::take_out};
+use super::{
+    access, joins,
+    membership::{Proposing, take_out},
+};
 use crate::{
     error::ApiError,
     mls::Observer,
@@ -115,7 +118,7 @@ pub(crate) fn change_access(
         Ok(wanted.check(request.mode(), class_of(tx, team, request.user)?).is_err())
     })?;
     for user in gone {
-        take_out(tx, observer, (conversation, own.kind, own.epoch), user, now)?;
+        take_out(tx, observer, (conversation, own.kind, own.epoch), user, Proposing::AtOnce, now)?;
     }
     Ok(())
 }

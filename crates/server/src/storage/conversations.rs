@@ -528,7 +528,7 @@ pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> R
     tx.prepare_cached("UPDATE conversations SET ended_at = ?2, name = NULL WHERE id = ?1")?
         .execute(params![Sql(conversation), now])?;
     joins::end_all(tx, conversation)?;
-    for table in ["groups", "leaves", "proposals", "conversation_roles"] {
+    for table in ["groups", "leaves", "proposals", "conversation_roles", "removals_due"] {
         tx.prepare_cached(&format!(
             "DELETE FROM {table} WHERE conversation IN (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1)"
         ))?

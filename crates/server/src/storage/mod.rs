@@ -17,6 +17,7 @@ pub(crate) mod log;
 pub(crate) mod pairwise;
 pub(crate) mod profiles;
 mod readers;
+pub(crate) mod removals;
 pub(crate) mod settings;
 mod sql;
 pub(crate) mod stream;
@@ -48,6 +49,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema-7.sql")),
     M::up(include_str!("schema-8.sql")),
     M::up(include_str!("schema-9.sql")),
+    M::up(include_str!("schema-11.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
