@@ -11,7 +11,7 @@ use crate::{
 use rusqlite::Connection;
 use tertulia_api::{Code, account::User, event::EventBody};
 use tertulia_domain::{
-    UserId,
+    ConversationId, UserId,
     connection::{Status, Told, after_deletion},
 };
 
@@ -59,6 +59,7 @@ pub(crate) fn delete(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i
     for one_to_one in conversations::one_to_ones_of(tx, user)? {
         conversations::end(tx, one_to_one, now)?;
     }
+    conversations::end(tx, ConversationId::self_of(user), now)?;
     accounts::delete(tx, user, now)
 }
 

@@ -3,7 +3,8 @@
 //! Membership is kept as intervals of positions, since it decides which entries of the log a user may see.
 
 use super::{
-    Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event, joins, settings, teams,
+    Position, RowExt as _, Sql, WriteTx, accounts, connections, events::append_user_event, joins, settings,
+    teams,
 };
 use crate::error::ApiError;
 use std::collections::BTreeMap;
@@ -549,6 +550,10 @@ pub(crate) fn delete_ended(connection: &Connection) -> rusqlite::Result<()> {
         .query_map((), |row| row.domain(0))?
         .collect::<Result<_, _>>()?;
     for conversation in ended {
+        let members: Vec<UserId> = connection
+            .prepare_cached("SELECT DISTINCT user FROM members WHERE conversation = ?1")?
+            .query_map([Sql(conversation)], |row| row.domain(0))?
+            .collect::<Result<_, _>>()?;
         // Its subconversations go with it, and before it.
         for table in ["log", "sub_devices", "members"] {
             connection
@@ -561,6 +566,9 @@ pub(crate) fn delete_ended(connection: &Connection) -> rusqlite::Result<()> {
         for sql in ["DELETE FROM conversations WHERE sub_of = ?1", "DELETE FROM conversations WHERE id = ?1"]
         {
             connection.prepare_cached(sql)?.execute([Sql(conversation)])?;
+        }
+        for member in members {
+            accounts::forget_guest(connection, member)?;
         }
     }
     Ok(())
