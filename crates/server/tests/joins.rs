@@ -100,8 +100,6 @@ async fn a_link_is_made_by_who_may_and_is_that_of_the_group() {
     put_link(&bob, &table.link, None, None).await.refused(Code::ActionDenied);
     let of_pair = JoinLink::new(hub.base.parse().unwrap(), one_to_one);
     put_link(&alice, &of_pair, None, None).await.refused(Code::InvalidOperation);
-    let other = JoinLink::new(hub.base.parse().unwrap(), table.id);
-    put_link(&alice, &other, None, None).await.refused(Code::InvalidOperation);
     put_link(&alice, &table.link, Some("short"), None).await.refused(Code::InvalidPassword);
     put_link(&alice, &table.link, None, Some(0)).await.refused(Code::BadRequest);
     let too_long = Limits::default().longest_link_validity.as_secs() + 1;
@@ -489,6 +487,38 @@ async fn members_are_told_of_who_takes_a_request_back_and_once() {
     let last = &told.last().unwrap().body;
     assert!(matches!(last, EventBody::JoinWithdrawn { user, .. } if *user == bob.user), "{last:?}");
     assert_eq!(types(&bob.events().await).last().unwrap(), "conversation.join-ended");
+}
+
+#[tokio::test]
+async fn a_link_that_is_given_before_the_commit_is_one_with_the_commit_and_not_before() {
+    let hub = Hub::start().await;
+    let (alice, zoe) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "zoe").await);
+    let (mut table, _) = table(&alice, &[]).await;
+    put_link(&alice, &table.link, None, None).await.done::<Link>();
+    let path = path(table.id, "link");
+    let next = JoinLink::new(hub.base.parse().unwrap(), table.id);
+    let other = JoinLink::new(hub.base.parse().unwrap(), table.id);
+    for link in [&other, &next] {
+        let prepared: Link = put_link(&alice, link, Some(PASSWORD), None).await.done();
+        assert!(prepared.has_password);
+    }
+    assert_eq!(hub.rows()["prepared_links"], 1, "the last");
+    assert!(!alice.get(&path).await.done::<Link>().has_password, "the first is still the conversation's");
+    join(&zoe, &next, Some(PASSWORD)).await.refused(Code::NoConversationCode);
+
+    let policy = policy_in(&table.at_alice).with_link(Some(next.public_key()));
+    let bundle = commit_policy(&mut table.at_alice, &policy);
+    alice.committed(table.id, &mut table.at_alice, &bundle).await;
+    let shown: Link = alice.get(&path).await.done();
+    assert_eq!((shown.public_key.0, shown.has_password), (next.public_key().to_vec(), true));
+    assert_eq!((hub.rows()["prepared_links"], hub.rows()["join_links"]), (0, 1));
+    join(&zoe, &table.link, None).await.refused(Code::NoConversationCode);
+    join(&zoe, &next, Some(PASSWORD)).await.done::<Joining>();
+
+    // What is taken back is taken back whole.
+    put_link(&alice, &other, None, None).await.done::<Link>();
+    alice.delete(&path).await.empty();
+    assert_eq!((hub.rows()["prepared_links"], hub.rows()["join_links"]), (0, 0));
 }
 
 #[tokio::test]

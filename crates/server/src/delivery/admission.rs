@@ -112,7 +112,7 @@ pub(crate) fn change_access(
         announce(tx, conversation, Some(actor), wanted, now)?;
     }
     if !wanted.has(AccessMode::Code) {
-        stored::delete_link(tx, conversation)?;
+        stored::revoke_links(tx, conversation)?;
     }
     joins::end_requests(tx, conversation, |request| {
         Ok(wanted.check(request.mode(), class_of(tx, team, request.user)?).is_err())

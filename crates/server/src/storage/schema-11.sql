@@ -19,3 +19,13 @@ DELETE FROM users WHERE kind = 'guest' AND deleted_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM members m WHERE m.user = users.id)
     AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.creator = users.id)
     AND NOT EXISTS (SELECT 1 FROM connections n WHERE n.user = users.id OR n.other = users.id);
+
+-- Links that are given to the hub before the commit that puts their keys into the conversations' policies, which makes them the
+-- conversations' links.
+CREATE TABLE prepared_links (
+    conversation BLOB    PRIMARY KEY REFERENCES conversations (id),
+    code_hash    BLOB    NOT NULL UNIQUE CHECK (length(code_hash) = 32),
+    public_key   BLOB    NOT NULL CHECK (length(public_key) = 32),
+    password     TEXT,
+    expires_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
