@@ -277,6 +277,16 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proof: Option<Base64>,
     },
+    /// Who asked to come into the conversation has taken that back: they are not to be added for having asked.
+    #[serde(rename = "conversation.join-withdrawn")]
+    JoinWithdrawn {
+        /// Where it stands in the log. There is no sender.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// Who asked.
+        #[schema(value_type = String, format = Uuid)]
+        user: UserId,
+    },
     /// The user's request to come into this conversation is void: the link was taken back, or the conversation admits them no
     /// more, or another device of theirs took it back.
     #[serde(rename = "conversation.join-ended")]
@@ -327,6 +337,7 @@ impl EventBody {
             | Self::GroupReset { entry, .. }
             | Self::Access { entry, .. }
             | Self::JoinRequested { entry, .. }
+            | Self::JoinWithdrawn { entry, .. }
             | Self::Members { entry, .. }
             | Self::Role { entry, .. } => Some(entry),
         }

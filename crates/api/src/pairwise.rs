@@ -159,7 +159,8 @@ pub struct DeviceMismatch {
 /// Changes the protocol of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProtocolUpdate {
-    /// `mixed` or `mls`: from pairwise over mixed to mls, one step at a time and never back.
+    /// `mixed` or `mls`: from pairwise over mixed to mls, one step at a time and never back. Of a 1:1 also `pairwise`, before its
+    /// first commit.
     #[schema(value_type = String, example = "mixed")]
     pub protocol: Protocol,
 }

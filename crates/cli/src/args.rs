@@ -17,8 +17,8 @@ pub(crate) use account::{
 };
 pub(crate) use channel::ChannelCommand;
 pub(crate) use client::{
-    ConnectionArgs, ConversationArg, GroupCommand, GuestArgs, LogInArgs, OfflineArg, PasswordArgs, ReadArgs,
-    SendArgs, SignUpArgs, SubArgs, SubCommand,
+    ConnectionArgs, ConversationArg, DirectCommand, GroupCommand, GuestArgs, LogInArgs, OfflineArg,
+    PasswordArgs, ReadArgs, SendArgs, SignUpArgs, SubArgs, SubCommand,
 };
 pub(crate) use help::{command, command_for_manual, reference};
 pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
@@ -170,6 +170,9 @@ pub(crate) enum Command {
     /// The members are told, and the first of their devices that is online lets you in.
     #[command(after_help = help::JOIN)]
     Join(JoinArgs),
+    /// Choose how the messages between you and one person are encrypted
+    #[command(subcommand, after_help = help::DIRECT)]
+    Direct(DirectCommand),
     /// Take part in something within a conversation, such as a call
     #[command(subcommand, after_help = help::SUB)]
     Sub(SubCommand),
@@ -285,6 +288,8 @@ mod tests {
             "group create 'Book club' @bob carol",
             "group create Thursday --protocol pairwise @bob",
             "group migrate Thursday",
+            "direct pairwise @bob --json",
+            "direct migrate @bob --offline",
             "group add Thursday @bob @carol",
             "group remove Thursday bob",
             "group leave Thursday --successor @bob",

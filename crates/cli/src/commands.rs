@@ -61,6 +61,7 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Channel(command) => channel::channel(session, command).await,
         Command::Link(command) => link::link(session, command).await,
         Command::Join(args) => link::join(session, args).await,
+        Command::Direct(command) => conversations::direct(session, command).await,
         Command::Sub(command) => sub::sub(session, command).await,
         Command::Warnings(args) => account::warnings(session, args).await,
         Command::Send(args) => messages::send(session, args).await,

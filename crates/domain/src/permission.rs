@@ -261,16 +261,16 @@ pub fn check_typing(actor: Option<&Membership>) -> Result<(), PermissionError> {
 }
 
 /// Changing the encryption protocol. No action of the contract covers it, and it decides how everybody's messages are
-/// protected, so it is for admins alone.
+/// protected, so it is for admins alone. In a 1:1, once there is one, either may.
 pub fn check_change_protocol(actor: Option<&Membership>) -> Result<(), PermissionError> {
     let actor = actor.ok_or(PermissionError::NoConversation)?;
     if !actor.role.is_admin() {
         return Err(PermissionError::AdminOnly);
     }
-    if !actor.conversation_type.is_managed() {
-        return Err(PermissionError::InvalidOperation { conversation_type: actor.conversation_type });
+    match actor.conversation_type {
+        ConversationType::Group | ConversationType::Channel | ConversationType::OneToOne => Ok(()),
+        conversation_type => Err(PermissionError::InvalidOperation { conversation_type }),
     }
-    Ok(())
 }
 
 /// Changing how far back those who come later may read. No role covers it, for it decides what strangers-to-be read of
@@ -368,15 +368,14 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_is_changed_by_admins_of_groups_and_channels_alone() {
+    fn the_protocol_is_changed_by_admins_and_in_a_one_to_one_by_either() {
         for &conversation_type in ConversationType::ALL {
             let by = |role| check_change_protocol(Some(&Membership { conversation_type, role }));
             assert_eq!(by(Role::MEMBER), Err(PermissionError::AdminOnly), "the role is looked at first");
-            let expected = if conversation_type.is_managed() {
-                Ok(())
-            } else {
-                Err(PermissionError::InvalidOperation { conversation_type })
-            };
+            // Both users of a 1:1 are admins of it.
+            let changes = conversation_type.is_managed() || conversation_type == ConversationType::OneToOne;
+            let expected =
+                if changes { Ok(()) } else { Err(PermissionError::InvalidOperation { conversation_type }) };
             assert_eq!(by(Role::ADMIN), expected);
             let history = |role| check_change_history(Some(&Membership { conversation_type, role }));
             assert_eq!((history(Role::MEMBER), history(Role::ADMIN)), (by(Role::MEMBER), by(Role::ADMIN)));

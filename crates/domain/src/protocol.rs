@@ -56,6 +56,15 @@ impl Protocol {
             (from, to) => Err(InvalidTransition { from, to }),
         }
     }
+
+    /// The same of a 1:1, which nobody creates: it is on MLS unless one of the two chooses otherwise before it has begun. It has
+    /// begun with its first commit.
+    pub fn becomes_in_one_to_one(self, to: Self, has_begun: bool) -> Result<bool, InvalidTransition> {
+        match (self, to) {
+            (Self::Mls, Self::Pairwise) if !has_begun => Ok(true),
+            (from, to) => from.becomes(to),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +88,17 @@ mod tests {
         assert_eq!(table.len(), Protocol::ALL.len().pow(2));
         for (from, to, expected) in table {
             assert_eq!(from.becomes(to), expected, "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn in_a_one_to_one_pairwise_is_chosen_before_the_first_commit_or_never() {
+        for from in Protocol::ALL.iter().copied() {
+            for to in Protocol::ALL.iter().copied() {
+                assert_eq!(from.becomes_in_one_to_one(to, true), from.becomes(to), "{from} to {to}");
+                let expected = if (from, to) == (Mls, Pairwise) { Ok(true) } else { from.becomes(to) };
+                assert_eq!(from.becomes_in_one_to_one(to, false), expected, "{from} to {to}");
+            }
         }
     }
 

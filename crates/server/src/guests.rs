@@ -3,6 +3,7 @@
 use crate::{
     delivery,
     error::ApiError,
+    removals,
     state::{AppState, now_ms},
     storage::accounts,
 };
@@ -40,7 +41,10 @@ async fn step(state: &AppState) -> Result<Duration, ApiError> {
         let observer = Arc::clone(&state.observer);
         let ended = state.storage.write(move |tx| delivery::accounts::delete(tx, &observer, guest, now_ms()));
         match ended.await {
-            Ok(()) => tracing::info!(user = guest.short(), "a guest's time is over"),
+            Ok(()) => {
+                tracing::info!(user = guest.short(), "a guest's time is over");
+                removals::carry_out(state).await;
+            }
             Err(error) => {
                 failed = true;
                 tracing::error!(user = guest.short(), %error, "a guest was not seen out");

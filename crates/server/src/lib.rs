@@ -35,6 +35,7 @@ mod limits;
 mod metrics;
 mod mls;
 mod password;
+mod removals;
 mod server;
 mod shutdown;
 mod state;

@@ -7,6 +7,7 @@ use crate::{
     metrics::Metrics,
     mls::Observer,
     password::Passwords,
+    removals,
     shutdown::Trigger,
     state::{AppState, Hub},
     storage::{Location, Opened, Storage, StorageError},
@@ -228,7 +229,8 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self { listener, tls, app, state, trigger, closed, lock, .. } = self;
         // It ends when the hub is to stop, or this function does.
-        tokio::spawn(guests::see_out(state));
+        tokio::spawn(guests::see_out(state.clone()));
+        tokio::spawn(removals::see_to(state));
         let handle = Handle::new();
         let server = axum_server::from_tcp(listener).map_err(ServerError::Serve)?;
         let mut server = server.handle(handle.clone());

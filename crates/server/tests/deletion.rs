@@ -238,8 +238,8 @@ async fn the_longest_member_follows_the_last_admin_and_the_hub_proposes_the_remo
 
     delete(&alice).await;
     let events = since(carol.events().await, &before);
-    assert_eq!(types(&events), ["conversation.members", "conversation.proposal", "user.deleted"]);
-    let EventBody::Proposal { proposal, .. } = &events[1].body else { panic!("not a proposal") };
+    assert_eq!(types(&events), ["conversation.members", "user.deleted", "conversation.proposal"]);
+    let EventBody::Proposal { proposal, .. } = &events[2].body else { panic!("not a proposal") };
     at_carol.process_incoming_message(mls::message(&proposal.0)).unwrap();
     // Whoever commits the removal makes the longest member admin with it.
     let heir = mls::policy_of(at_carol.context()).unwrap();

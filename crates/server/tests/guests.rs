@@ -322,7 +322,35 @@ async fn when_a_guests_time_is_over_the_account_ends_while_the_hub_runs() {
     for table in ["sessions", "devices", "key_packages", "user_events"] {
         assert_eq!(rows[table], 0, "{table}");
     }
-    assert_eq!(rows["users"], 1, "nobody gets its id");
+    assert_eq!(rows["users"], 0, "nothing refers to it");
+}
+
+#[tokio::test]
+async fn of_an_ended_guest_nothing_stays_once_the_last_conversation_that_they_were_in_is_gone() {
+    let hub = Hub::start().await;
+    let (alice, gus) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "gus").await);
+    connect(&alice, &gus).await;
+    let (group, mut at_alice) = alice.new_group().await;
+    alice.add(group, &mut at_alice, &[gus.user]).await;
+    // Their own conversation is there once it was asked for.
+    gus.conversation(ConversationId::self_of(gus.user)).await;
+    for sql in [
+        "DELETE FROM members WHERE conversation IN (SELECT conversation FROM connections)",
+        "DELETE FROM conversations WHERE id IN (SELECT conversation FROM connections)",
+        "DELETE FROM connections",
+    ] {
+        hub.change(sql, ());
+    }
+    make_guest(&hub, &gus, i64::MAX);
+    gus.post("/v1/self/delete", &json!({ "password": "" })).await.empty();
+    assert_eq!(hub.rows()["users"], 2, "who has spoken in the group is known by their id");
+    alice.events().await;
+    let acknowledged = "UPDATE devices SET acknowledged = (SELECT position FROM hub)";
+    alice.post(&path(group, "leave"), &json!({})).await.empty();
+    hub.change(acknowledged, ());
+    let hub = Hub::start_in(hub.stop().await).await;
+    let rows = hub.rows();
+    assert_eq!((rows["users"], rows["conversations"], rows["members"]), (1, 0, 0));
 }
 
 #[tokio::test]

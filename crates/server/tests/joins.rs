@@ -100,8 +100,6 @@ async fn a_link_is_made_by_who_may_and_is_that_of_the_group() {
     put_link(&bob, &table.link, None, None).await.refused(Code::ActionDenied);
     let of_pair = JoinLink::new(hub.base.parse().unwrap(), one_to_one);
     put_link(&alice, &of_pair, None, None).await.refused(Code::InvalidOperation);
-    let other = JoinLink::new(hub.base.parse().unwrap(), table.id);
-    put_link(&alice, &other, None, None).await.refused(Code::InvalidOperation);
     put_link(&alice, &table.link, Some("short"), None).await.refused(Code::InvalidPassword);
     put_link(&alice, &table.link, None, Some(0)).await.refused(Code::BadRequest);
     let too_long = Limits::default().longest_link_validity.as_secs() + 1;
@@ -466,6 +464,78 @@ async fn into_an_open_conversation_one_asks_by_its_id() {
     alice.committed(table.id, &mut table.at_alice, &bundle).await;
     assert_eq!(types(&dora.events().await).last().unwrap(), "conversation.join-ended");
     dora.post(&ask, &json!({})).await.refused(Code::NoConversation);
+}
+
+#[tokio::test]
+async fn members_are_told_of_who_takes_a_request_back_and_once() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (mut table, _) = table(&alice, &[]).await;
+    let policy = policy_in(&table.at_alice).with_open(true);
+    let bundle = commit_policy(&mut table.at_alice, &policy);
+    alice.committed(table.id, &mut table.at_alice, &bundle).await;
+    let ask = path(table.id, "join");
+    bob.post(&ask, &json!({})).await.done::<Joining>();
+    for _ in 0..2 {
+        bob.delete(&ask).await.empty();
+    }
+    let told = alice.events().await;
+    assert_eq!(
+        types(&told)[told.len() - 2..],
+        ["conversation.join-requested", "conversation.join-withdrawn"]
+    );
+    let last = &told.last().unwrap().body;
+    assert!(matches!(last, EventBody::JoinWithdrawn { user, .. } if *user == bob.user), "{last:?}");
+    assert_eq!(types(&bob.events().await).last().unwrap(), "conversation.join-ended");
+}
+
+#[tokio::test]
+async fn a_link_that_is_given_before_the_commit_is_one_with_the_commit_and_not_before() {
+    let hub = Hub::start().await;
+    let (alice, zoe) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "zoe").await);
+    let (mut table, _) = table(&alice, &[]).await;
+    put_link(&alice, &table.link, None, None).await.done::<Link>();
+    let path = path(table.id, "link");
+    let next = JoinLink::new(hub.base.parse().unwrap(), table.id);
+    let other = JoinLink::new(hub.base.parse().unwrap(), table.id);
+    for link in [&other, &next] {
+        let prepared: Link = put_link(&alice, link, Some(PASSWORD), None).await.done();
+        assert!(prepared.has_password);
+    }
+    assert_eq!(hub.rows()["prepared_links"], 1, "the last");
+    assert!(!alice.get(&path).await.done::<Link>().has_password, "the first is still the conversation's");
+    join(&zoe, &next, Some(PASSWORD)).await.refused(Code::NoConversationCode);
+
+    let policy = policy_in(&table.at_alice).with_link(Some(next.public_key()));
+    let bundle = commit_policy(&mut table.at_alice, &policy);
+    alice.committed(table.id, &mut table.at_alice, &bundle).await;
+    let shown: Link = alice.get(&path).await.done();
+    assert_eq!((shown.public_key.0, shown.has_password), (next.public_key().to_vec(), true));
+    assert_eq!((hub.rows()["prepared_links"], hub.rows()["join_links"]), (0, 1));
+    join(&zoe, &table.link, None).await.refused(Code::NoConversationCode);
+    join(&zoe, &next, Some(PASSWORD)).await.done::<Joining>();
+
+    // What is taken back is taken back whole.
+    put_link(&alice, &other, None, None).await.done::<Link>();
+    alice.delete(&path).await.empty();
+    assert_eq!((hub.rows()["prepared_links"], hub.rows()["join_links"]), (0, 0));
+}
+
+#[tokio::test]
+async fn a_commit_that_leaves_the_entrance_as_it_is_leaves_what_the_hub_keeps_of_it() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (mut table, _) = table(&alice, &[]).await;
+    put_link(&alice, &table.link, None, None).await.done::<Link>();
+    // Whether it was looked at shows where the record is not what the policy says.
+    hub.change("UPDATE join_links SET public_key = zeroblob(32)", ());
+    let unchanged = commit(&mut table.at_alice, &[], &[]);
+    alice.committed(table.id, &mut table.at_alice, &unchanged).await;
+    assert_eq!(hub.rows()["join_links"], 1);
+    let policy = policy_in(&table.at_alice).with_link(None);
+    let changed = commit_policy(&mut table.at_alice, &policy);
+    alice.committed(table.id, &mut table.at_alice, &changed).await;
+    assert_eq!(hub.rows()["join_links"], 0);
 }
 
 #[tokio::test]

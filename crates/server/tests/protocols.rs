@@ -135,14 +135,15 @@ async fn the_protocol_goes_one_step_at_a_time_and_never_back() {
 }
 
 #[tokio::test]
-async fn only_an_admin_changes_the_protocol_and_only_of_a_group() {
+async fn only_an_admin_changes_the_protocol_of_a_group() {
     let hub = Hub::start().await;
     let (alice, bob, group) = pair(&hub).await;
     bob.set_protocol(group, Protocol::Mixed).await.refused(Code::ActionDenied);
     let eve = Person::sign_up(&hub, "eve").await;
     eve.set_protocol(group, Protocol::Mixed).await.refused(Code::NoConversation);
-    let (direct, _, _) = one_to_one(&alice, &eve).await;
-    alice.set_protocol(direct, Protocol::Mixed).await.refused(Code::InvalidOperation);
+    let own = ConversationId::self_of(alice.user);
+    alice.conversation(own).await;
+    alice.set_protocol(own, Protocol::Mixed).await.refused(Code::InvalidOperation);
 }
 
 #[tokio::test]

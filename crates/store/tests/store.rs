@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 use support::{CONVERSATION, conversation, new_store, raw};
-use tertulia_domain::{ConversationId, DeviceId, Protocol, Sequence, UserId};
+use tertulia_domain::{ConversationId, ConversationType, DeviceId, Protocol, Sequence, UserId};
 use tertulia_store::{
     ConversationRecord, ErrorKind, KeySource, NewMessage, NewOutboxMessage, OutboxKind, Setting, Store,
     StoreError,
@@ -294,4 +294,31 @@ async fn the_protocol_of_a_conversation_does_not_turn_back() {
     }
     store.write(&writer, |w| w.put_conversation(&described(Protocol::Pairwise))).unwrap();
     assert_eq!(protocol(&store), Protocol::Mls, "nor when the hub describes it anew");
+}
+
+#[tokio::test]
+async fn the_protocol_of_a_one_to_one_is_open_until_something_is_known_of_its_group() {
+    type Begin = fn(&mut tertulia_store::WriteTx<'_>) -> Result<(), StoreError>;
+    let begins: [(&str, Begin, bool); 4] = [
+        ("nothing", |_| Ok(()), true),
+        ("a commit", |w| w.set_epoch(CONVERSATION, 1), false),
+        ("this device is in it", |w| w.set_joined(CONVERSATION, true), false),
+        ("it was begun anew", |w| w.reset_group(CONVERSATION, 1, None), false),
+    ];
+    for (kind, is_pair) in [(ConversationType::OneToOne, true), (ConversationType::Group, false)] {
+        for (what, begin, is_open) in begins {
+            for told in [Protocol::Pairwise, Protocol::Mixed] {
+                let (_directory, store) = new_store();
+                let writer = store.lock().await.unwrap();
+                let described = |protocol| ConversationRecord { kind, protocol, epoch: 0, ..conversation() };
+                store.write(&writer, |w| w.put_conversation(&described(Protocol::Mls))).unwrap();
+                store.write(&writer, begin).unwrap();
+                let row = || store.read(|r| r.conversation(CONVERSATION)).unwrap().unwrap();
+                assert_eq!(row().is_open(), is_open && is_pair, "{kind}: {what}");
+                store.write(&writer, |w| w.put_conversation(&described(told))).unwrap();
+                let expected = if is_open && is_pair { told } else { Protocol::Mls };
+                assert_eq!(row().record.protocol, expected, "{kind}: {what}");
+            }
+        }
+    }
 }

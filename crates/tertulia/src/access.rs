@@ -102,19 +102,21 @@ impl Client {
         if !had_links {
             self.put_access(id, &access.clone().with(AccessMode::Code, true)).await?;
         }
-        if self.protocol(id)? != Protocol::Pairwise {
-            // The link that there is ends with the commit, so what the hub refuses has to come before it.
-            if let Err(refused) = self.try_link(id, &new).await {
+        // The link that there is ends with the commit, so what the hub refuses has to come before it.
+        let at_hub = match self.inner().hub.put_link(id, &new).await {
+            Err(refused) => {
                 if !had_links {
                     self.put_access(id, &access).await?;
                 }
-                return Err(refused);
+                return Err(refused.into());
             }
+            answer => answer?,
+        };
+        self.keep_link(id, Some(&link)).await?;
+        // What the hub has lets nobody in before the key is in the policy: what is interrupted is made anew.
+        if self.protocol(id)? != Protocol::Pairwise {
             self.change_policy(id, PolicyChange::Link(Some(link.public_key()))).await?;
         }
-        // Nothing of this lets anybody in until the hub knows the code, which comes last: what is interrupted is made anew.
-        self.keep_link(id, Some(&link)).await?;
-        let at_hub = self.inner().hub.put_link(id, &new).await?;
         Ok(LinkInfo { link: Some(link), has_password: at_hub.has_password, expires_at: at_hub.expires_at })
     }
 
@@ -152,14 +154,6 @@ impl Client {
             self.change_policy(id, PolicyChange::Link(None)).await?;
         }
         self.keep_link(id, None).await
-    }
-
-    /// Whether the hub would take the link but for its key, which is not in the policy yet.
-    async fn try_link(&self, id: ConversationId, new: &NewLink) -> Result<()> {
-        match self.inner().hub.put_link(id, new).await {
-            Err(error) if error.hub_code() == Some(Code::InvalidOperation) => Ok(()),
-            answer => Ok(answer.map(drop)?),
-        }
     }
 
     async fn change_policy(&self, id: ConversationId, change: PolicyChange) -> Result<()> {

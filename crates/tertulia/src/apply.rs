@@ -5,6 +5,7 @@ mod commits;
 mod history;
 mod joins;
 mod messages;
+mod protocol;
 mod rows;
 mod suspicions;
 
@@ -155,13 +156,7 @@ impl Page<'_> {
             EventBody::Pairwise { entry, announces_name, ciphertext: Some(ciphertext) } => {
                 self.pairwise(&entry, announces_name, ciphertext.as_ref())
             }
-            EventBody::Protocol { entry, protocol } => {
-                let conversation = entry.conversation;
-                if protocol < self.client.protocol(conversation)? {
-                    return self.suspect(conversation, Suspicion::TurnedBack { protocol });
-                }
-                Ok(self.tx.store_write(move |w| w.advance_protocol(conversation, protocol).map(drop))?)
-            }
+            EventBody::Protocol { entry, protocol } => self.protocol(entry.conversation, protocol).await,
             EventBody::Renamed { entry, name } => {
                 let channel = entry.conversation;
                 Ok(self.tx.store_write(move |w| put_public_name(w, channel, Some(&name)))?)
@@ -218,6 +213,9 @@ impl Page<'_> {
                 let proof = proof.map(|proof| proof.0);
                 let asking = Asking { conversation: entry.conversation, user, proof };
                 self.join_requested(asking, epoch, &handle).await
+            }
+            EventBody::JoinWithdrawn { entry, user } => {
+                self.asking_is_over(entry.conversation, &BTreeSet::from([user]))
             }
             EventBody::JoinEnded { conversation } => self.join_ended(conversation),
             EventBody::GroupReset { entry, group_id } => self.reset(&entry, group_id.as_ref()).await,

@@ -95,6 +95,9 @@ pub enum Error {
     /// Only groups have members, roles and a name that can be changed. Do not offer it for this conversation.
     #[error("a conversation of this type has no members, roles or name to change")]
     NotAGroup,
+    /// A group's protocol is chosen when it is made. Do not offer it for this conversation.
+    #[error("only in a conversation of two can it be chosen that messages go from device to device")]
+    NotAOneToOne,
     /// There is no role of that name in the conversation. Offer those that there are.
     #[error("there is no role \"{role}\"")]
     UnknownRole {
@@ -266,7 +269,7 @@ impl Error {
             Self::NotConnected { .. } => Code::NotConnected.as_str(),
             Self::NoSuchMember { .. } => "no-such-member",
             Self::NoDevices { .. } => "no-devices",
-            Self::NotAGroup => Code::InvalidOperation.as_str(),
+            Self::NotAGroup | Self::NotAOneToOne => Code::InvalidOperation.as_str(),
             Self::UnknownRole { .. } => Code::UnknownRole.as_str(),
             Self::NotAllowed { violation } => match violation {
                 Violation::ActionDenied { .. } => Code::ActionDenied.as_str(),
@@ -315,6 +318,7 @@ impl Error {
             | Self::NoSuchMember { .. }
             | Self::NoDevices { .. }
             | Self::NotAGroup
+            | Self::NotAOneToOne
             | Self::UnknownRole { .. }
             | Self::NotAllowed { .. }
             | Self::LinkOfOtherHub { .. }

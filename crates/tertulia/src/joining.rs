@@ -1,7 +1,7 @@
 //! Coming into a conversation by its join link or by asking, and letting in who does.
 
 use crate::{
-    Client, Error, Result,
+    Client, Error, Result, SyncReport,
     client::now,
     groups::{Change, PolicyChange},
     todo::Asking,
@@ -13,6 +13,7 @@ use tertulia_api::{
 };
 use tertulia_domain::{ConversationId, ConversationType, Domain, policy::Policy};
 use tertulia_store::JoinRecord;
+use url::{Host, Url};
 
 /// Where a join link leads, as the hub says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +61,8 @@ impl Client {
             Err(Error::NotAMember { .. } | Error::Distrusted { .. }) => return Ok(()),
             ready => ready?,
         }
-        // What was just caught up with may have struck it out: they were let in, and perhaps removed, meanwhile.
+        // That may strike it out: they took it back, or were let in, and perhaps removed, meanwhile.
+        self.catch_up(&mut SyncReport::default()).await?;
         if !self.todo().await?.joins.contains(asking) {
             return Ok(());
         }
@@ -174,12 +176,25 @@ impl Client {
 
     /// Before anything of the link is sent: its code and the password are for the hub that it is of, and no other.
     fn check_is_of_own_hub(&self, link: &JoinLink) -> Result<()> {
-        if link.hub().host() == self.me().hub.host() {
+        if is_same_hub(link.hub(), &self.me().hub) {
             Ok(())
         } else {
             Err(Error::LinkOfOtherHub { hub: link.hub().clone() })
         }
     }
+}
+
+/// Whether both addresses are of one hub. What identifies a hub is its host, and a hub's word on being the one of another host would be
+/// one to go by when a link's secret is shown to it. But a machine is itself by all the names that it has for itself.
+fn is_same_hub(a: &Url, b: &Url) -> bool {
+    let is_here = |url: &Url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let port = Url::port_or_known_default;
+    a.host() == b.host() || is_here(a) && is_here(b) && port(a) == port(b)
 }
 
 /// Whether what somebody shows is what the policy lets in: a proof of having its link or, without one, that it is open.
@@ -207,4 +222,29 @@ fn is_void(error: &Error) -> bool {
                 | Code::NoConversation
         )
     ) || matches!(error, Error::NotAllowed { .. } | Error::NotAMember { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_is_told_by_its_host_and_this_machine_by_all_its_names() {
+        let table = [
+            ("https://hub.example", "https://hub.example", true),
+            ("https://hub.example/chat/", "http://hub.example:8440", true),
+            ("https://hub.example", "https://hub.example.evil.example", false),
+            ("https://hub.example", "https://www.hub.example", false),
+            ("http://localhost:8440", "http://127.0.0.1:8440", true),
+            ("http://[::1]:8440", "http://localhost:8440", true),
+            ("http://localhost:8440", "http://127.0.0.1:8441", false),
+            ("http://localhost", "https://localhost.example", false),
+            ("http://192.0.2.1:8440", "http://localhost:8440", false),
+        ];
+        for (a, b, is_same) in table {
+            let url = |text: &str| text.parse::<Url>().expect("an address");
+            assert_eq!(is_same_hub(&url(a), &url(b)), is_same, "{a} and {b}");
+            assert_eq!(is_same_hub(&url(b), &url(a)), is_same, "{b} and {a}");
+        }
+    }
 }

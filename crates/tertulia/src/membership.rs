@@ -211,6 +211,8 @@ impl Client {
         if members.contains(&self.me().handle) {
             return Err(Error::LeaveInstead);
         }
+        // Who is in it is looked at here, and others may have added them meanwhile.
+        self.catch_up(&mut SyncReport::default()).await?;
         let present = self.inner().store.read(|r| r.members(id))?;
         for handle in members {
             let user = self.user(handle).await?;

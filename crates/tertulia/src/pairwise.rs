@@ -5,11 +5,12 @@ mod migration;
 mod receiving;
 mod sending;
 
-use crate::{Client, Result};
+use crate::{Client, Me, Result};
 use tertulia_api::UserDevice;
-use tertulia_domain::{ConversationId, DeviceAddress, Protocol};
+use tertulia_domain::{ConversationId, DeviceAddress, Protocol, UserId};
 use tertulia_mls::TransactionContext;
 use tertulia_ratchet::{MAX_CONTENT, Ratchet};
+use tertulia_store::PairwisePeerRecord;
 
 pub(crate) use receiving::Sessions;
 
@@ -28,9 +29,25 @@ impl Client {
         Ok(row.map_or(Protocol::Mls, |row| row.record.protocol))
     }
 
+    /// Whether the user can be in the conversation. In a 1:1, whose id says whose it is, the hub has no say in that: such ids are
+    /// UUIDs of version 5, and no others are.
+    pub(crate) fn belongs(&self, conversation: ConversationId, user: UserId) -> bool {
+        let Me { user: me, domain, .. } = self.me();
+        let is_pair = conversation.as_uuid().get_version_num() == 5;
+        let pair = || ConversationId::one_to_one((me, domain), (&user, domain)).id;
+        !is_pair || user == *me || pair() == conversation
+    }
+
+    /// The devices of a conversation that are known by a session.
+    fn known_in(&self, conversation: ConversationId) -> Result<Vec<PairwisePeerRecord>> {
+        let mut peers = self.inner().store.read(|r| r.pairwise_peers_in(conversation))?;
+        peers.retain(|peer| self.belongs(conversation, peer.address.user));
+        Ok(peers)
+    }
+
     /// Whether another device of the same user is known by a session.
     fn knows_other_device(&self, conversation: ConversationId, device: &DeviceAddress) -> Result<bool> {
-        let peers = self.inner().store.read(|r| r.pairwise_peers_in(conversation))?;
+        let peers = self.known_in(conversation)?;
         Ok(peers.iter().any(|peer| peer.address.user == device.user && peer.address != *device))
     }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tertulia_api::{Code, conversation::MessageAccepted, pairwise::PairwiseAccepted};
 use tertulia_content::{MessageId, MimiContent};
 use tertulia_domain::{ConversationId, Sequence, limits::MAX_MESSAGE_BYTES};
+use tertulia_ratchet::RatchetError;
 use tertulia_store::{ConversationRow, Expiry, NewOutboxMessage, OutboxKind, OutboxMessage, StoreError};
 use tertulia_transport::TransportError;
 
@@ -168,8 +169,16 @@ impl Client {
                 if self.protocol(conversation)?.sends_pairwise() {
                     self.encrypt_pairwise(&message).await?;
                 } else {
-                    self.ready(conversation).await?;
-                    self.encrypt(id).await?;
+                    match self.ready(conversation).await {
+                        // The other has chosen pairwise messages before there was a group.
+                        Err(error) if error.hub_code() == Some(Code::WrongProtocol) => {
+                            self.catch_up(&mut SyncReport::default()).await?;
+                        }
+                        ready => {
+                            ready?;
+                            self.encrypt(id).await?;
+                        }
+                    }
                 }
                 continue;
             };
@@ -305,7 +314,10 @@ impl Client {
 /// Whether sending it again later is of no use.
 fn is_refusal(error: &Error) -> bool {
     match error {
-        Error::NotAMember { .. } | Error::NotConnected { .. } => true,
+        // What was written for a group may be too long to go from device to device.
+        Error::NotAMember { .. }
+        | Error::NotConnected { .. }
+        | Error::Ratchet(RatchetError::TooLong { .. }) => true,
         other => other.hub_code().is_some_and(|code| {
             let of_the_session =
                 matches!(code, Code::Unauthenticated | Code::DeviceRemoved | Code::InvalidCredentials);

@@ -315,6 +315,34 @@ impl GroupCommand {
     }
 }
 
+/// `direct` and its commands.
+#[derive(Subcommand)]
+pub(crate) enum DirectCommand {
+    /// Have the messages go from device to device; before the first one
+    Pairwise {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+    /// Take pairwise messages to MLS, with what was said
+    Migrate {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
+}
+
+impl DirectCommand {
+    /// The conversation that the command is about.
+    pub(crate) fn target(&self) -> &str {
+        match self {
+            Self::Pairwise { conversation, .. } | Self::Migrate { conversation, .. } => &conversation.target,
+        }
+    }
+}
+
 /// `sub` and its commands.
 #[derive(Subcommand)]
 pub(crate) enum SubCommand {

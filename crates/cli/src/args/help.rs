@@ -139,6 +139,14 @@ Examples:
 
 The link is a secret: quote it, for a shell takes # for a comment.";
 
+pub(super) const DIRECT: &str = "\
+Examples:
+  tertulia direct pairwise @bob
+  tertulia direct migrate @bob
+
+A conversation of two is on MLS unless one of you chooses otherwise before
+anything is said. Either may, and either takes it to MLS later, for good.";
+
 pub(super) const SUB: &str = "\
 Examples:
   tertulia sub join Thursday call
@@ -186,7 +194,10 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Teams", &["team", "role"]),
     (
         "Conversations",
-        &["list", "send", "read", "group", "channel", "link", "join", "mute", "archive", "hide", "sub"],
+        &[
+            "list", "send", "read", "group", "channel", "link", "join", "mute", "archive", "hide", "direct",
+            "sub",
+        ],
     ),
     ("Server", &["serve"]),
     ("More", &["completions", "man", "help"]),

@@ -1,10 +1,10 @@
-//! `list` and `group`.
+//! `list`, `group` and `direct`.
 
 use tertulia::{Client, Conversation, ConversationId, GroupOptions, OwnSetting};
 
 use super::Session;
 use crate::{
-    args::{ConversationArg, GroupCommand, ListArgs, OfflineArg, OwnSettingArgs},
+    args::{ConversationArg, DirectCommand, GroupCommand, ListArgs, OfflineArg, OwnSettingArgs},
     error::CliError,
     output::view,
     progress::watched,
@@ -110,6 +110,21 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
             let (client, id) = find(session, conversation, offline).await?;
             let members = client.conversation(id).await?.members;
             return session.output.members(&members.into_iter().map(view::Member::from).collect::<Vec<_>>());
+        }
+    };
+    session.output.conversation(&changed.into())
+}
+
+/// `direct`: how the messages of a 1:1 are encrypted.
+pub(super) async fn direct(session: &mut Session<'_>, command: &DirectCommand) -> Result<(), CliError> {
+    let changed = match command {
+        DirectCommand::Pairwise { conversation, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Choosing pairwise messages", client.choose_pairwise(id)).await?
+        }
+        DirectCommand::Migrate { conversation, offline } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Taking the conversation to MLS", client.migrate(id)).await?
         }
     };
     session.output.conversation(&changed.into())

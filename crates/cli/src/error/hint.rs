@@ -129,6 +129,13 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("last-admin", _) => {
             "make somebody else admin first: `tertulia group role CONVERSATION HANDLE admin`".into()
         }
+        ("invalid-protocol-transition", Command::Direct(_)) => {
+            "pairwise is chosen before anything is said; from then on it goes to mls only".into()
+        }
+        ("devices-outside", Command::Direct(direct)) => format!(
+            "once those devices have synchronised, `tertulia direct migrate {}` goes on where it stands",
+            shown(direct.target())
+        ),
         ("devices-outside", _) => match target {
             Some(group) => format!(
                 "once those devices have synchronised, `tertulia group migrate {group}` goes on where it stands"
@@ -173,6 +180,7 @@ fn target(command: &Command) -> Option<&str> {
         Command::Mute(args) | Command::Archive(args) | Command::Hide(args) => Some(&args.target),
         Command::Group(group) => group.target(),
         Command::Link(link) => Some(link.target()),
+        Command::Direct(direct) => Some(direct.target()),
         Command::Sub(sub) => Some(sub.target()),
         _ => None,
     }
@@ -213,6 +221,8 @@ mod tests {
             ("no-conversation", "sub key Thursday call", "`tertulia sub join Thursday call`"),
             ("parent-not-joined", "sub join Thursday call", "`tertulia sync`"),
             ("devices-outside", "group migrate Thursday", "`tertulia group migrate Thursday`"),
+            ("devices-outside", "direct migrate @bob", "`tertulia direct migrate @bob`"),
+            ("invalid-protocol-transition", "direct pairwise @bob", "before anything is said"),
             ("member-limit", "group add Thursday @bob", "`tertulia group migrate`"),
             ("action-denied", "group rename Thursday-club Friday", "members Thursday-club"),
             ("action-denied", "link create Thursday", "members Thursday"),

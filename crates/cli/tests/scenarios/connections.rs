@@ -54,6 +54,39 @@ fn a_block_is_silent_and_can_be_taken_back() {
 }
 
 #[test]
+fn two_people_with_two_devices_each_talk_pairwise_through_a_block_and_go_to_mls() {
+    let hub = Hub::start();
+    let (alice, bob) = (hub.sign_up("alice"), hub.sign_up("bob"));
+    alice.befriend(&bob);
+    let (alices_phone, bobs_phone) = (hub.log_in("alice"), hub.log_in("bob"));
+    assert_eq!(alice.run(&["direct", "pairwise", "@bob"]).one()["protocol"], "pairwise");
+    assert_eq!(bob.run(&["direct", "pairwise", "@alice"]).one()["protocol"], "pairwise", "it is so already");
+    alice.send("@bob", "one");
+    bobs_phone.send("@alice", "two");
+    alices_phone.send("@bob", "three");
+
+    assert_eq!(bob.run(&["block", "alice"]).one()["status"], "blocked");
+    alice.send("@bob", "into the void");
+    assert_eq!(bobs_phone.run(&["send", "@alice", "no"]).code(), "not-connected");
+    bobs_phone.run(&["unblock", "alice"]).done();
+    bob.run(&["sync"]).done();
+    bob.send("@alice", "four");
+
+    assert_eq!(bob.run(&["direct", "migrate", "@alice"]).one()["protocol"], "mls");
+    alices_phone.send("@bob", "five");
+    for his in [&bob, &bobs_phone] {
+        assert_eq!(his.texts("@alice"), ["one", "two", "three", "four", "five"]);
+        assert_eq!(his.listed("@alice").expect("it is there")["protocol"], "mls");
+    }
+    for hers in [&alice, &alices_phone] {
+        assert_eq!(hers.texts("@bob"), ["one", "two", "three", "into the void", "four", "five"]);
+    }
+    assert_eq!(alice.run(&["direct", "pairwise", "@bob"]).code(), "invalid-protocol-transition");
+    alice.run(&["group", "create", "garden", "bob"]).done();
+    assert_eq!(alice.run(&["direct", "pairwise", "garden"]).code(), "invalid-operation");
+}
+
+#[test]
 fn two_requests_that_cross_connect() {
     let hub = Hub::start();
     let (alice, bob) = (hub.sign_up("alice"), hub.sign_up("bob"));

@@ -1,6 +1,6 @@
 //! Accounts that are deleted, and those that are not seen.
 
-use super::membership;
+use super::membership::{self, Proposing};
 use crate::storage::Connection;
 use crate::{
     error::ApiError,
@@ -11,7 +11,7 @@ use crate::{
 };
 use tertulia_api::{Code, account::User, event::EventBody};
 use tertulia_domain::{
-    UserId,
+    ConversationId, UserId,
     connection::{Status, Told, after_deletion},
 };
 
@@ -24,7 +24,7 @@ pub(crate) fn check_seen(db: &Connection, viewer: UserId, user: &User) -> Result
     Ok(())
 }
 
-/// Deletes an account with everything that follows, in one transaction: sessions, devices and key packages go; the user
+/// Deletes an account with everything that follows, in one transaction but for the [removals](crate::removals) of its devices: sessions, devices and key packages go; the user
 /// leaves all conversations, with an heir where they were the last admin; the 1:1s end; and who was connected is told.
 pub(crate) fn delete(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i64) -> Result<(), ApiError> {
     devices::remove_all(tx, user, now)?;
@@ -32,7 +32,7 @@ pub(crate) fn delete(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i
     leave_team(tx, observer, user, now)?;
     for (conversation, kind, epoch) in conversations::of_user(tx, user)? {
         if kind.is_managed() {
-            membership::take_out(tx, observer, (conversation, kind, epoch), user, now)?;
+            membership::take_out(tx, observer, (conversation, kind, epoch), user, Proposing::Later, now)?;
         } else {
             conversations::leave_silently(tx, conversation, user)?;
         }
@@ -59,6 +59,7 @@ pub(crate) fn delete(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i
     for one_to_one in conversations::one_to_ones_of(tx, user)? {
         conversations::end(tx, one_to_one, now)?;
     }
+    conversations::end(tx, ConversationId::self_of(user), now)?;
     accounts::delete(tx, user, now)
 }
 

@@ -1,6 +1,9 @@
 //! Who is admitted to a conversation: asked when somebody is added, and changed.
 
-use super::{access, joins, membership::take_out};
+use super::{
+    access, joins,
+    membership::{Proposing, take_out},
+};
 use crate::storage::Connection;
 use crate::{
     error::ApiError,
@@ -109,13 +112,13 @@ pub(crate) fn change_access(
         announce(tx, conversation, Some(actor), wanted, now)?;
     }
     if !wanted.has(AccessMode::Code) {
-        stored::delete_link(tx, conversation)?;
+        stored::revoke_links(tx, conversation)?;
     }
     joins::end_requests(tx, conversation, |request| {
         Ok(wanted.check(request.mode(), class_of(tx, team, request.user)?).is_err())
     })?;
     for user in gone {
-        take_out(tx, observer, (conversation, own.kind, own.epoch), user, now)?;
+        take_out(tx, observer, (conversation, own.kind, own.epoch), user, Proposing::AtOnce, now)?;
     }
     Ok(())
 }

@@ -313,7 +313,11 @@ fn record_members(
         for NewRole { user, role } in policy::adopt(tx, sent, policy)? {
             announce_role(tx, conversation, Some(sender), user, role, now)?;
         }
-        joins::follow_policy(tx, conversation, sender, policy, now)?;
+        // The hub's record follows whoever changed the entrance; nothing else changes that record where there is a group.
+        let way_in = |policy: &Policy| (policy.entrance().link, policy.entrance().open);
+        if policy::before(valid)?.is_none_or(|before| way_in(&before) != way_in(policy)) {
+            joins::follow_policy(tx, conversation, sender, policy, now)?;
+        }
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
 //! Devices that are removed from an account.
 
-use super::{membership::propose_removals, subconversations};
+use super::subconversations;
 use crate::{
     error::ApiError,
     mls::Observer,
-    storage::{WriteTx, devices, groups},
+    storage::{WriteTx, devices, groups, removals},
 };
 use tertulia_api::UserDevice;
 use tertulia_domain::ConversationType;
 
-/// Removes a device: its sessions end, its key packages go, and the hub proposes to remove it from every group that it is
-/// in. `false` if the user has no such device.
+/// Removes a device: its sessions end, its key packages go, and it is to be proposed to [remove](crate::removals) it from every group
+/// that it is in. `false` if the user has no such device.
 pub(crate) fn remove(
     tx: &WriteTx<'_>,
     observer: &Observer,
@@ -20,11 +20,11 @@ pub(crate) fn remove(
     if !devices::remove(tx, address, now)? {
         return Ok(false);
     }
-    for (conversation, kind, epoch) in groups::of_device(tx, address)? {
+    for (conversation, kind) in groups::of_device(tx, address)? {
         if kind == ConversationType::Subconversation {
             subconversations::take_out(tx, observer, conversation, address, now)?;
         } else {
-            propose_removals(tx, observer, conversation, kind, epoch, now)?;
+            removals::insert(tx, conversation)?;
         }
     }
     Ok(true)

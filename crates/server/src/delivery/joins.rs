@@ -60,7 +60,7 @@ pub(super) fn end_unfit(tx: &WriteTx<'_>, user: UserId) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// After a commit: the hub's record of the link and of the way `link` is as the policy has it.
+/// After a commit that changes how one comes in: the hub's record of the link and of the way `link` is as the policy has it.
 pub(super) fn follow_policy(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
@@ -78,6 +78,9 @@ pub(super) fn follow_policy(
     let has_other_link = joins::link_key(tx, conversation)?.is_some_and(|key| Some(key) != entrance.link);
     if has_other_link {
         joins::delete_link(tx, conversation)?;
+    }
+    if let Some(key) = entrance.link {
+        joins::use_prepared_link(tx, conversation, key)?;
     }
     let no_link = has_other_link || entrance.link.is_none();
     end_requests(tx, conversation, |request| {
@@ -101,7 +104,8 @@ pub(crate) fn check_may_link(
     }
 }
 
-/// Gives a conversation a link in the place of the one that it has.
+/// Gives a conversation a link in the place of the one that it has: at once or, where there is an MLS group whose policy has another key
+/// or none, with the commit that puts the key there.
 pub(crate) fn put_link(
     tx: &WriteTx<'_>,
     observer: &Observer,
@@ -116,19 +120,25 @@ pub(crate) fn put_link(
         let policy = snapshot.map(|snapshot| observer.policy_of(&snapshot)).transpose()?.flatten();
         let policy = policy.map(|policy| decode(Some(&policy)).map_err(Rejection::from)).transpose()?;
         if policy.and_then(|policy| policy.entrance().link) != Some(link.public_key) {
-            let detail = "The link's key is not the one in the conversation's MLS group. A commit puts it there first.";
-            return Err(ApiError::new(Code::InvalidOperation, detail));
+            check_code(tx, code_hash, conversation)?;
+            joins::prepare_link(tx, code_hash, link)?;
+            return Ok(shown(link));
         }
     }
-    if joins::is_code_taken(tx, code_hash, conversation)? {
-        return Err(ApiError::new(Code::BadRequest, "Another link has this code; make a new one at random."));
-    }
+    check_code(tx, code_hash, conversation)?;
     let other_key = joins::link_key(tx, conversation)?.is_some_and(|key| key != link.public_key);
     if other_key {
         end_requests(tx, conversation, |request| Ok(request.proof.is_some()))?;
     }
     joins::put_link(tx, code_hash, link)?;
     Ok(shown(link))
+}
+
+fn check_code(tx: &WriteTx<'_>, code_hash: [u8; 32], conversation: ConversationId) -> Result<(), ApiError> {
+    if joins::is_code_taken(tx, code_hash, conversation)? {
+        return Err(ApiError::new(Code::BadRequest, "Another link has this code; make a new one at random."));
+    }
+    Ok(())
 }
 
 /// The conversation's link, for who may change it.
@@ -152,7 +162,7 @@ pub(crate) fn revoke_link(
 ) -> Result<(), ApiError> {
     let own = access(tx, conversation, user)?;
     check_change_access(Some(&own.membership()))?;
-    joins::delete_link(tx, conversation)?;
+    joins::revoke_links(tx, conversation)?;
     end_requests(tx, conversation, |request| Ok(request.proof.is_some()))
 }
 
@@ -251,6 +261,13 @@ fn enter(
 }
 
 /// Takes one's own request back. Doing so again changes nothing.
-pub(crate) fn cancel(tx: &WriteTx<'_>, id: ConversationId, user: UserId) -> Result<(), ApiError> {
-    joins::end_request(tx, id, user)
+///
+/// The members are told: a device that has heard of the request and not acted on it would add the user, and if its user could invite
+/// them as well, nobody could tell that it does so for a request that is none any more.
+pub(crate) fn cancel(tx: &WriteTx<'_>, id: ConversationId, user: UserId, now: i64) -> Result<(), ApiError> {
+    if joins::end_request(tx, id, user)? {
+        let extra = Some(Extra::JoinWithdrawn { withdrawn: user });
+        log::append(tx, id, Kind::JoinWithdrawn, &Entry { sent_at: now, extra, ..Entry::default() })?;
+    }
+    Ok(())
 }

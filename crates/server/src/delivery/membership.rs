@@ -8,7 +8,7 @@ use crate::{
         WriteTx, accounts, conversations, groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
-        profiles, settings,
+        profiles, removals, settings,
     },
 };
 use std::collections::BTreeSet;
@@ -241,7 +241,16 @@ pub(crate) fn leave(
     };
     let place = log::append(tx, conversation, Kind::Members, &entry)?;
     conversations::end_member(tx, conversation, leaver.user, place.position)?;
-    after_leaving(tx, observer, (conversation, access.kind, access.epoch), now)
+    after_leaving(tx, observer, (conversation, access.kind, access.epoch), Proposing::AtOnce, now)
+}
+
+/// When the hub proposes removals.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Proposing {
+    /// In the transaction in which somebody goes.
+    AtOnce,
+    /// After it, for there may be many groups: [`crate::removals`].
+    Later,
 }
 
 /// Takes a user out of a conversation, whatever their role, on the hub's own account. If no admin is left, the longest
@@ -251,6 +260,7 @@ pub(super) fn take_out(
     observer: &Observer,
     (conversation, kind, epoch): (ConversationId, ConversationType, u64),
     user: UserId,
+    proposing: Proposing,
     now: i64,
 ) -> Result<(), ApiError> {
     if epoch == 0
@@ -266,7 +276,7 @@ pub(super) fn take_out(
     };
     let place = log::append(tx, conversation, Kind::Members, &entry)?;
     conversations::end_member(tx, conversation, user, place.position)?;
-    after_leaving(tx, observer, (conversation, kind, epoch), now)
+    after_leaving(tx, observer, (conversation, kind, epoch), proposing, now)
 }
 
 /// The group ends when nobody is left in it; otherwise those who are take out the leaver's devices.
@@ -274,13 +284,30 @@ fn after_leaving(
     tx: &WriteTx<'_>,
     observer: &Observer,
     (conversation, kind, epoch): (ConversationId, ConversationType, u64),
+    proposing: Proposing,
     now: i64,
 ) -> Result<(), ApiError> {
     if conversations::roster(tx, conversation)?.members == 0 {
         return conversations::end(tx, conversation, now);
     }
-    propose_removals(tx, observer, conversation, kind, epoch, now)?;
+    match proposing {
+        Proposing::AtOnce => propose_removals(tx, observer, conversation, kind, epoch, now)?,
+        Proposing::Later => removals::insert(tx, conversation)?,
+    }
     subconversations::follow_parent(tx, observer, conversation, now)
+}
+
+/// Proposes the removals that are due in a conversation, unless that was done meanwhile.
+pub(crate) fn propose_due(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    conversation: ConversationId,
+    now: i64,
+) -> Result<(), ApiError> {
+    match removals::take(tx, conversation)? {
+        Some((kind, epoch)) => propose_removals(tx, observer, conversation, kind, epoch, now),
+        None => Ok(()),
+    }
 }
 
 /// Proposes to remove the leaf of every device that was removed from its account or, where membership is managed, whose

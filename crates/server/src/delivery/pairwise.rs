@@ -1,6 +1,10 @@
 //! Pairwise messages, and the way of a conversation from them to MLS.
+//!
+//! In a 1:1 both users count, present or not: who has blocked the other has left it, and who is blocked must find the same as if
+//! the other were silent. So the blocker's devices are missing, in the group or outside as they would be otherwise, and what is
+//! encrypted for them is accepted; it is not kept.
 
-use super::{access, check_announces, check_may_send};
+use super::{access, check_announces, check_may_send, implicit};
 use crate::{
     error::ApiError,
     storage::{
@@ -16,7 +20,7 @@ use tertulia_api::{
     pairwise::{DeviceMismatch, IgnoreMissing, PairwiseAccepted, PairwiseMessage},
 };
 use tertulia_domain::{
-    ConversationId, Protocol,
+    ConversationId, ConversationType, Domain, Protocol, UserId,
     pairwise::{self as rule, Recipient},
     permission,
 };
@@ -52,8 +56,9 @@ pub(crate) fn accept(tx: &WriteTx<'_>, sent: &Sent) -> Result<PairwiseAccepted, 
         return Err(wrong_protocol(&access));
     }
 
-    let members = conversations::member_ids(tx, conversation)?.into_iter().collect();
-    let existing = pairwise::devices_of_members(tx, conversation)?;
+    let present: BTreeSet<UserId> = conversations::member_ids(tx, conversation)?.into_iter().collect();
+    let members = counted(tx, conversation, sender.user, &access)?;
+    let existing = pairwise::devices_of(tx, &members)?;
     let addressed: BTreeSet<Recipient> =
         message.ciphertexts.iter().map(|one| (one.user, one.device)).collect();
     let compared = rule::compare(
@@ -81,7 +86,8 @@ pub(crate) fn accept(tx: &WriteTx<'_>, sent: &Sent) -> Result<PairwiseAccepted, 
         ..Entry::default()
     };
     let place = log::append(tx, conversation, Kind::Pairwise, &entry)?;
-    let deliver: BTreeSet<Recipient> = compared.deliver.into_iter().collect();
+    let deliver = compared.deliver.into_iter().filter(|(user, _)| present.contains(user));
+    let deliver: BTreeSet<Recipient> = deliver.collect();
     for ciphertext in &message.ciphertexts {
         if deliver.contains(&(ciphertext.user, ciphertext.device)) {
             pairwise::insert_ciphertext(tx, place.position, ciphertext)?;
@@ -93,22 +99,28 @@ pub(crate) fn accept(tx: &WriteTx<'_>, sent: &Sent) -> Result<PairwiseAccepted, 
 /// Changes the protocol of a conversation. Doing so again changes nothing.
 pub(crate) fn change_protocol(
     tx: &WriteTx<'_>,
+    domain: &Domain,
     conversation: ConversationId,
     actor: UserDevice,
     to: Protocol,
     now: i64,
 ) -> Result<(), ApiError> {
+    // Two team mates choose before there is anything of their 1:1.
+    implicit::store(tx, domain, actor.user, conversation, now)?;
     let access = access(tx, conversation, actor.user)?;
     permission::check_change_protocol(Some(&access.membership()))?;
-    let changes = access
-        .protocol
-        .becomes(to)
-        .map_err(|error| ApiError::new(Code::InvalidProtocolTransition, crate::error::sentence(&error)))?;
+    check_may_send(tx, conversation, actor.user, &access)?;
+    let changes = match access.kind {
+        ConversationType::OneToOne => access.protocol.becomes_in_one_to_one(to, access.has_begun()),
+        _ => access.protocol.becomes(to),
+    }
+    .map_err(|error| ApiError::new(Code::InvalidProtocolTransition, crate::error::sentence(&error)))?;
     if !changes {
         return Ok(());
     }
     if to == Protocol::Mls {
-        let outside = pairwise::devices_outside_group(tx, conversation)?;
+        let counted = counted(tx, conversation, actor.user, &access)?;
+        let outside = pairwise::devices_outside_group(tx, conversation, &counted)?;
         if !outside.is_empty() {
             return Err(ApiError::device_mismatch(outside));
         }
@@ -121,6 +133,20 @@ pub(crate) fn change_protocol(
         ..Entry::default()
     };
     log::append(tx, conversation, Kind::Protocol, &entry).map(|_| ())
+}
+
+/// The users whose devices count: the members, and of a 1:1 always both.
+fn counted(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    user: UserId,
+    access: &Access,
+) -> Result<BTreeSet<UserId>, ApiError> {
+    if access.kind == ConversationType::OneToOne {
+        let other = conversations::other_user(tx, conversation, user)?;
+        return Ok(other.into_iter().chain([user]).collect());
+    }
+    Ok(conversations::member_ids(tx, conversation)?.into_iter().collect())
 }
 
 /// `wrong-protocol`, with the one that it is.

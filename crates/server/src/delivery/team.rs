@@ -1,6 +1,9 @@
 //! Teams: who joins and leaves, and what follows for connections and conversations.
 
-use super::{implicit, joins, membership};
+use super::{
+    implicit, joins,
+    membership::{self, Proposing},
+};
 use crate::{
     error::{ApiError, sentence},
     mls::Observer,
@@ -161,7 +164,7 @@ pub(super) fn depart(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i
     joins::end_unfit(tx, user)?;
     for (conversation, kind, epoch) in conversations::of_user(tx, user)? {
         if teams::of_conversation(tx, conversation)? == Some(team) {
-            membership::take_out(tx, observer, (conversation, kind, epoch), user, now)?;
+            membership::take_out(tx, observer, (conversation, kind, epoch), user, Proposing::Later, now)?;
         } else if kind == ConversationType::OneToOne
             && conversations::own_status(tx, conversation, user)?.is_none()
             && let Some(mate) = conversations::other_user(tx, conversation, user)?

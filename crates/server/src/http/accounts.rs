@@ -8,6 +8,7 @@ use super::{
 use crate::{
     delivery,
     error::{ApiError, sentence},
+    removals,
     state::{AppState, now_ms},
     storage::{accounts, profiles},
 };
@@ -204,6 +205,7 @@ async fn delete(
             delivery::accounts::delete(tx, &observer, caller.user, now_ms())
         })
         .await?;
+    removals::carry_out(&state).await;
     tracing::info!(user = caller.user.short(), "an account was deleted");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     delivery,
     error::ApiError,
+    removals,
     state::{AppState, now_ms},
     storage::{
         devices::{self, Registration},
@@ -122,6 +123,7 @@ async fn remove(
             }
         })
         .await?;
+    removals::carry_out(&state).await;
     tracing::info!(user = caller.user.short(), "a device was removed");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -66,7 +66,8 @@ async fn set_access(
 /// Give a conversation a join link
 ///
 /// In the place of the one that it has. The hub is given what identifies the link, and not the link. Where there is an MLS group,
-/// its policy has the link's key already.
+/// it is the conversation's link from the commit on that puts the link's key into the policy; until then the one that there is
+/// stays.
 #[utoipa::path(
     put, path = "/v1/conversations/{conversation}/link", tag = "conversations",
     params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
@@ -240,7 +241,7 @@ async fn cancel(
     auth: AuthenticatedDevice,
     Path(conversation): Path<ConversationId>,
 ) -> Result<StatusCode, ApiError> {
-    state.storage.write(move |tx| joins::cancel(tx, conversation, auth.user)).await?;
+    state.storage.write(move |tx| joins::cancel(tx, conversation, auth.user, now_ms())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -227,6 +227,8 @@ fn check_sizes(message: &PairwiseMessage) -> Result<(), ApiError> {
 ///
 /// From pairwise over mixed to mls, one step at a time and never back. The last step asks that every device of every member is
 /// in the MLS group. Only an admin may. Doing so again changes nothing.
+///
+/// A 1:1 is on MLS unless one of the two chooses `pairwise` before its first commit. In a 1:1 either takes all the steps.
 #[utoipa::path(
     put, path = "/v1/conversations/{conversation}/protocol", tag = "conversations",
     params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
@@ -235,7 +237,7 @@ fn check_sizes(message: &PairwiseMessage) -> Result<(), ApiError> {
         (status = 204, description = "The conversation has the protocol."),
     ),
     extensions(("x-problems" = json!([
-        "action-denied", "invalid-operation", "invalid-protocol-transition", "device-mismatch", "no-device", "no-conversation"
+        "action-denied", "invalid-operation", "invalid-protocol-transition", "not-connected", "device-mismatch", "no-device", "no-conversation"
     ]))),
 )]
 async fn change_protocol(
@@ -244,10 +246,10 @@ async fn change_protocol(
     Path(conversation): Path<ConversationId>,
     Json(ProtocolUpdate { protocol }): Json<ProtocolUpdate>,
 ) -> Result<StatusCode, ApiError> {
-    let actor = auth.address();
+    let (actor, domain) = (auth.address(), state.domain.clone());
     state
         .storage
-        .write(move |tx| delivery::change_protocol(tx, conversation, actor, protocol, now_ms()))
+        .write(move |tx| delivery::change_protocol(tx, &domain, conversation, actor, protocol, now_ms()))
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     delivery::team,
     error::{ApiError, sentence},
+    removals,
     state::{AppState, now_ms},
     storage::teams,
 };
@@ -134,6 +135,7 @@ async fn join(
 async fn leave(State(state): State<AppState>, caller: Authenticated) -> Result<StatusCode, ApiError> {
     let observer = Arc::clone(&state.observer);
     state.storage.write(move |tx| team::leave(tx, &observer, caller.user, now_ms())).await?;
+    removals::carry_out(&state).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -151,6 +153,7 @@ async fn remove(
 ) -> Result<StatusCode, ApiError> {
     let observer = Arc::clone(&state.observer);
     state.storage.write(move |tx| team::remove(tx, &observer, caller.user, user, now_ms())).await?;
+    removals::carry_out(&state).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,6 +1,6 @@
 //! Users and their sessions.
 
-use super::sql::{Connection, OptionalExtension as _, params};
+use super::sql::{self, Connection, OptionalExtension as _, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
 use tertulia_api::{Code, UserDevice};
@@ -224,7 +224,7 @@ pub(crate) fn close_all_sessions(tx: &WriteTx<'_>, user: UserId) -> Result<(), A
     Ok(())
 }
 
-/// Deletes what the account itself holds. Its id and its handle stay taken.
+/// Deletes what the account itself holds. Its id and its handle stay taken, but for those of a guest of whom nothing is left.
 pub(crate) fn delete(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<(), ApiError> {
     tx.prepare_cached("DELETE FROM user_events WHERE user_id = ?1")?.execute([Sql(user)])?;
     tx.prepare_cached("DELETE FROM removed_devices WHERE user_id = ?1")?.execute([Sql(user)])?;
@@ -233,6 +233,20 @@ pub(crate) fn delete(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<(), Api
          WHERE id = ?1",
     )?
     .execute(params![Sql(user), now])?;
+    Ok(forget_guest(tx, user)?)
+}
+
+/// Forgets a guest whose account has ended, once no conversation has anything of theirs. Nobody ever logs in by their handle, and the
+/// hub makes another one at random for everybody who comes.
+pub(super) fn forget_guest(connection: &Connection, user: UserId) -> sql::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM users WHERE id = ?1 AND kind = 'guest' AND deleted_at IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM members m WHERE m.user_id = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.creator = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM connections n WHERE n.user_id = ?1 OR n.other = ?1)",
+        )?
+        .execute([Sql(user)])?;
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 //! Membership is kept as intervals of positions, since it decides which entries of the log a user may see.
 
 use super::{
-    Position, RowExt as _, Sql, WriteTx, connections, events::append_user_event, joins, settings, teams,
+    Position, RowExt as _, Sql, WriteTx, accounts, connections, events::append_user_event, joins, settings,
+    teams,
 };
 use crate::error::ApiError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,12 @@ impl Access {
         GroupId::from_bytes(&self.group_id).is_some_and(|now| {
             now.conversation == earlier.conversation && now.generation > earlier.generation
         })
+    }
+
+    /// Whether there was a first commit, be it in the present group or in one before it.
+    pub(crate) fn has_begun(&self) -> bool {
+        let is_later = |group: GroupId| group.generation > 0;
+        self.epoch > 0 || GroupId::from_bytes(&self.group_id).is_some_and(is_later)
     }
 
     /// The facts that the domain's checks begin with.
@@ -528,7 +535,7 @@ pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> R
     tx.prepare_cached("UPDATE conversations SET ended_at = ?2, name = NULL WHERE id = ?1")?
         .execute(params![Sql(conversation), now])?;
     joins::end_all(tx, conversation)?;
-    for table in ["groups", "leaves", "proposals", "conversation_roles"] {
+    for table in ["groups", "leaves", "proposals", "conversation_roles", "removals_due"] {
         tx.prepare_cached(&format!(
             "DELETE FROM {table} WHERE conversation IN (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1)"
         ))?
@@ -549,6 +556,10 @@ pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<()> {
         .query_map((), |row| row.domain(0))?
         .collect::<Result<_, _>>()?;
     for conversation in ended {
+        let members: Vec<UserId> = connection
+            .prepare_cached("SELECT DISTINCT user_id FROM members WHERE conversation = ?1")?
+            .query_map([Sql(conversation)], |row| row.domain(0))?
+            .collect::<Result<_, _>>()?;
         // Its subconversations go with it, and before it.
         for table in ["log", "sub_devices", "members"] {
             connection
@@ -561,6 +572,9 @@ pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<()> {
         for sql in ["DELETE FROM conversations WHERE sub_of = ?1", "DELETE FROM conversations WHERE id = ?1"]
         {
             connection.prepare_cached(sql)?.execute([Sql(conversation)])?;
+        }
+        for member in members {
+            accounts::forget_guest(connection, member)?;
         }
     }
     Ok(())

@@ -248,17 +248,16 @@ pub(crate) fn devices_to_remove(
     Ok(devices.collect::<Result<_, _>>()?)
 }
 
-/// The conversations in whose trees a device is, with their types and epochs.
+/// The conversations in whose trees a device is, with their types.
 pub(crate) fn of_device(
     connection: &Connection,
     UserDevice { user, device }: UserDevice,
-) -> Result<Vec<(ConversationId, ConversationType, u64)>, ApiError> {
+) -> Result<Vec<(ConversationId, ConversationType)>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT c.id, c.type, c.epoch FROM leaves l JOIN conversations c ON c.id = l.conversation
+        "SELECT c.id, c.type FROM leaves l JOIN conversations c ON c.id = l.conversation
          WHERE l.user_id = ?1 AND l.device = ?2 ORDER BY c.created_at, c.id",
     )?;
-    let found = statement.query_map(params![Sql(user), Sql(device)], |row| {
-        Ok((row.domain(0)?, row.domain(1)?, row.get::<i64>(2)?.cast_unsigned()))
-    })?;
+    let found =
+        statement.query_map(params![Sql(user), Sql(device)], |row| Ok((row.domain(0)?, row.domain(1)?)))?;
     Ok(found.collect::<Result<_, _>>()?)
 }

@@ -83,10 +83,39 @@ pub(crate) fn set_access(tx: &WriteTx<'_>, id: ConversationId, access: &Access) 
 /// Stores a conversation's link in the place of the one that it has.
 pub(crate) fn put_link(tx: &WriteTx<'_>, code_hash: [u8; 32], link: &StoredLink) -> Result<(), ApiError> {
     delete_link(tx, link.conversation)?;
+    insert_link(tx, "join_links", code_hash, link)
+}
+
+/// Stores a link that is to take the place of the conversation's, in the place of another such.
+pub(crate) fn prepare_link(tx: &WriteTx<'_>, code_hash: [u8; 32], link: &StoredLink) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM prepared_links WHERE conversation = ?1")?
+        .execute([Sql(link.conversation)])?;
+    insert_link(tx, "prepared_links", code_hash, link)
+}
+
+/// Makes the prepared link of this key that of the conversation, which has none. Nothing happens if there is no such.
+pub(crate) fn use_prepared_link(tx: &WriteTx<'_>, id: ConversationId, key: LinkKey) -> Result<(), ApiError> {
     tx.prepare_cached(
         "INSERT INTO join_links (conversation, code_hash, public_key, password, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+         SELECT conversation, code_hash, public_key, password, expires_at FROM prepared_links
+         WHERE conversation = ?1 AND public_key = ?2",
     )?
+    .execute(params![Sql(id), key])?;
+    tx.prepare_cached("DELETE FROM prepared_links WHERE conversation = ?1 AND public_key = ?2")?
+        .execute(params![Sql(id), key])?;
+    Ok(())
+}
+
+fn insert_link(
+    tx: &WriteTx<'_>,
+    table: &'static str,
+    code_hash: [u8; 32],
+    link: &StoredLink,
+) -> Result<(), ApiError> {
+    tx.prepare_cached(&format!(
+        "INSERT INTO {table} (conversation, code_hash, public_key, password, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5)"
+    ))?
     .execute(params![
         Sql(link.conversation),
         code_hash,
@@ -104,7 +133,10 @@ pub(crate) fn is_code_taken(
     by_other_than: ConversationId,
 ) -> Result<bool, ApiError> {
     Ok(connection
-        .prepare_cached("SELECT 1 FROM join_links WHERE code_hash = ?1 AND conversation <> ?2")?
+        .prepare_cached(
+            "SELECT 1 FROM join_links WHERE code_hash = ?1 AND conversation <> ?2
+             UNION ALL SELECT 1 FROM prepared_links WHERE code_hash = ?1 AND conversation <> ?2",
+        )?
         .exists(params![code_hash, Sql(by_other_than)])?)
 }
 
@@ -152,6 +184,12 @@ fn link(row: &Row<'_>) -> sql::Result<StoredLink> {
         password: row.get(2)?,
         expires_at: row.get(3)?,
     })
+}
+
+/// Takes a conversation's link back, and what is prepared. Nothing happens if there is neither.
+pub(crate) fn revoke_links(tx: &WriteTx<'_>, id: ConversationId) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM prepared_links WHERE conversation = ?1")?.execute([Sql(id)])?;
+    delete_link(tx, id)
 }
 
 /// Takes a conversation's link back. Nothing happens if it has none.
@@ -213,12 +251,13 @@ fn request_of(row: &Row<'_>) -> sql::Result<Request> {
     Ok(Request { user: row.domain(0)?, proof: row.get(1)? })
 }
 
-/// Takes a request back, and tells the user's devices. Nothing happens if there is none.
-pub(crate) fn end_request(tx: &WriteTx<'_>, id: ConversationId, user: UserId) -> Result<(), ApiError> {
-    if forget_request(tx, id, user)? {
+/// Takes a request back, tells the user's devices, and says whether there was one.
+pub(crate) fn end_request(tx: &WriteTx<'_>, id: ConversationId, user: UserId) -> Result<bool, ApiError> {
+    let is_ended = forget_request(tx, id, user)?;
+    if is_ended {
         append_user_event(tx, user, &EventBody::JoinEnded { conversation: id })?;
     }
-    Ok(())
+    Ok(is_ended)
 }
 
 /// Forgets the request of a user who is a member now. Whether there was one.
@@ -248,7 +287,7 @@ pub(crate) fn asks(connection: &Connection, user: UserId, member: UserId) -> Res
 
 /// Takes the link of a conversation in which nobody is any more, and what requests there are.
 pub(super) fn end_all(tx: &WriteTx<'_>, id: ConversationId) -> Result<(), ApiError> {
-    delete_link(tx, id)?;
+    revoke_links(tx, id)?;
     for Request { user, .. } in requests(tx, id)? {
         end_request(tx, id, user)?;
     }

@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Access,
     /// Somebody asks to come in.
     JoinRequest,
+    /// Somebody who asked to come in has taken that back.
+    JoinWithdrawn,
     /// Another name of a channel.
     Renamed,
     /// Something that is set otherwise.
@@ -45,7 +47,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Message,
         Self::Name,
         Self::Pairwise,
@@ -57,6 +59,7 @@ impl Kind {
         Self::Protocol,
         Self::Access,
         Self::JoinRequest,
+        Self::JoinWithdrawn,
         Self::Renamed,
         Self::Setting,
     ];
@@ -75,6 +78,7 @@ impl Kind {
             Self::Protocol => "protocol",
             Self::Access => "access",
             Self::JoinRequest => "join-request",
+            Self::JoinWithdrawn => "join-withdrawn",
             Self::Renamed => "renamed",
             Self::Setting => "setting",
         }
@@ -152,6 +156,8 @@ pub(crate) enum Extra {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proof: Option<Base64>,
     },
+    /// Of who has taken back that they asked.
+    JoinWithdrawn { withdrawn: UserId },
     /// Of a channel's name.
     Renamed { name: String },
     /// Of something that is set otherwise.
@@ -296,6 +302,7 @@ mod tests {
             },
             Extra::JoinRequest { user, handle: "ana".into(), proof: Some(Base64(vec![1, 2])) },
             Extra::JoinRequest { user, handle: "ana".into(), proof: None },
+            Extra::JoinWithdrawn { withdrawn: user },
             Extra::Renamed { name: "Announcements".into() },
             Extra::Setting { setting: Setting::MessageTimer(None) },
             Extra::Setting { setting: Setting::History(tertulia_domain::History::Unlimited) },
@@ -310,6 +317,7 @@ mod tests {
         {"access":["invite","code"],"access_roles":["team_member"]}
         {"user":"07070707-0707-0707-0707-070707070707","handle":"ana","proof":"AQI="}
         {"user":"07070707-0707-0707-0707-070707070707","handle":"ana"}
+        {"withdrawn":"07070707-0707-0707-0707-070707070707"}
         {"name":"Announcements"}
         {"setting":"message_timer","value":null}
         {"setting":"history","value":"unlimited"}

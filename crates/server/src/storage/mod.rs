@@ -18,6 +18,7 @@ pub(crate) mod log;
 pub(crate) mod pairwise;
 pub(crate) mod profiles;
 mod readers;
+pub(crate) mod removals;
 pub(crate) mod settings;
 pub(crate) mod sql;
 pub(crate) mod stream;

@@ -9,7 +9,7 @@ use tertulia_api::{
     event::EventBody,
     pairwise::{ClaimedPairwiseKey, PairwiseCiphertext, SignedPairwiseKey},
 };
-use tertulia_domain::{ConversationId, pairwise::Recipient};
+use tertulia_domain::{ConversationId, UserId, pairwise::Recipient};
 
 /// A key with its signature, which was verified.
 #[derive(Debug, Clone, Copy)]
@@ -197,34 +197,40 @@ fn signed_key(key: Vec<u8>, signature: Vec<u8>) -> SignedPairwiseKey {
     SignedPairwiseKey { key: key.into(), signature: signature.into() }
 }
 
-/// The devices of the members of a conversation that have published keys: those that a message must be for.
-pub(crate) fn devices_of_members(
+/// The devices of these users that have published keys: those that a message to them must be for.
+pub(crate) fn devices_of(
     connection: &Connection,
-    conversation: ConversationId,
+    users: &BTreeSet<UserId>,
 ) -> Result<BTreeSet<Recipient>, ApiError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT p.user_id, p.device FROM members m JOIN pairwise_devices p ON p.user_id = m.user_id
-         WHERE m.conversation = ?1 AND m.left_position IS NULL",
-    )?;
-    let devices = statement.query_map([Sql(conversation)], |row| Ok((row.domain(0)?, row.domain(1)?)))?;
-    Ok(devices.collect::<Result<_, _>>()?)
+    let mut statement =
+        connection.prepare_cached("SELECT device FROM pairwise_devices WHERE user_id = ?1")?;
+    let mut devices = BTreeSet::new();
+    for &user in users {
+        for device in statement.query_map([Sql(user)], |row| row.domain(0))? {
+            devices.insert((user, device?));
+        }
+    }
+    Ok(devices)
 }
 
-/// The devices of the members of a conversation that are not in its group, whatever they have published.
+/// The devices of these users that are not in the conversation's group, whatever they have published. In order.
 pub(crate) fn devices_outside_group(
     connection: &Connection,
     conversation: ConversationId,
+    users: &BTreeSet<UserId>,
 ) -> Result<Vec<UserDevice>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT d.user_id, d.device FROM members m JOIN devices d ON d.user_id = m.user_id
-         WHERE m.conversation = ?1 AND m.left_position IS NULL AND NOT EXISTS (
+        "SELECT d.device FROM devices d WHERE d.user_id = ?2 AND NOT EXISTS (
              SELECT 1 FROM leaves l WHERE l.conversation = ?1 AND l.user_id = d.user_id AND l.device = d.device)
-         ORDER BY d.user_id, d.device",
+         ORDER BY d.device",
     )?;
-    let devices = statement.query_map([Sql(conversation)], |row| {
-        Ok(UserDevice { user: row.domain(0)?, device: row.domain(1)? })
-    })?;
-    Ok(devices.collect::<Result<_, _>>()?)
+    let mut outside = Vec::new();
+    for &user in users {
+        for device in statement.query_map(params![Sql(conversation), Sql(user)], |row| row.domain(0))? {
+            outside.push(UserDevice { user, device: device? });
+        }
+    }
+    Ok(outside)
 }
 
 /// Stores a ciphertext of the message at this position.

@@ -274,6 +274,10 @@ pub(super) fn log_event(
             let epoch = row.get::<Option<i64>>(7)?.unwrap_or_default().cast_unsigned();
             EventBody::JoinRequested { entry, epoch, user, handle, proof }
         }
+        Kind::JoinWithdrawn => {
+            let Extra::JoinWithdrawn { withdrawn: user } = extra()? else { return Err(damaged()) };
+            EventBody::JoinWithdrawn { entry, user }
+        }
         Kind::Renamed => {
             let Extra::Renamed { name } = extra()? else { return Err(damaged()) };
             EventBody::Renamed { entry, name }

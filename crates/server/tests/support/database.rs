@@ -213,6 +213,12 @@ impl AsValue for &[u8; 16] {
     }
 }
 
+impl AsValue for Vec<u8> {
+    fn value(&self) -> Value {
+        Value::Blob(self.clone())
+    }
+}
+
 impl AsValue for &str {
     fn value(&self) -> Value {
         Value::Text((*self).to_owned())

@@ -47,6 +47,14 @@ pub struct ConversationRow {
     pub subconversation: Option<(ConversationId, SubconversationName)>,
 }
 
+impl ConversationRow {
+    /// Whether it is a 1:1 of which this home knows nothing but that it is there: its protocol is open.
+    pub fn is_open(&self) -> bool {
+        matches!(self.record.kind, ConversationType::Connection | ConversationType::OneToOne)
+            && (self.record.epoch, self.generation, self.joined) == (0, 0, false)
+    }
+}
+
 /// A conversation whose group was begun anew since the user was last told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResetRow {
@@ -173,9 +181,18 @@ impl WriteTx<'_> {
         let ConversationRecord { id, kind, epoch, protocol, created_at } = *conversation;
         let epoch = stored(epoch, "an epoch")?;
         let known = first(&self.tx, "SELECT 1 FROM conversations WHERE id = ?1", [id.as_uuid()], |_| Ok(()))?;
+        self.choose_protocol(id, protocol)?;
         execute(&self.tx, sql, (id.as_uuid(), kind.as_str(), epoch, protocol.as_str(), created_at))?;
         self.advance_protocol(id, protocol)?;
         Ok(known.is_none())
+    }
+
+    /// Notes the protocol of a 1:1 that was on MLS only because nobody had chosen otherwise: [`ConversationRow::is_open`].
+    /// Nothing happens to any other conversation.
+    pub fn choose_protocol(&mut self, id: ConversationId, to: Protocol) -> Result<(), StoreError> {
+        let sql = "UPDATE conversations SET protocol = ?2 WHERE id = ?1 AND protocol = 'mls' AND epoch = 0 \
+                   AND generation = 0 AND NOT joined AND kind IN ('connection', 'one_to_one')";
+        execute(&self.tx, sql, (id.as_uuid(), to.as_str())).map(drop)
     }
 
     /// Notes the protocol of a conversation, and says whether it is that now. It goes from pairwise over mixed to MLS and never

@@ -194,7 +194,7 @@ impl Page<'_> {
 
     /// Whether this device has begun the group and the hub has not taken it, or not said so. A device that needs the group
     /// at once joins it before it hears of the commit that made it: that one is in it.
-    async fn is_only_begun(&mut self, conversation: ConversationId) -> Result<bool> {
+    pub(super) async fn is_only_begun(&mut self, conversation: ConversationId) -> Result<bool> {
         let group = self.group_of(conversation)?;
         match self.tx.conversation(&group).await.and_then(|mut guard| guard.epoch()) {
             Ok(epoch) => Ok(epoch == 0),

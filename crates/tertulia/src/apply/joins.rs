@@ -46,7 +46,7 @@ impl Page<'_> {
         Ok(self.tx.store_write(move |w| w.remove_join(conversation).map(drop))?)
     }
 
-    /// Who came in or left since they asked is not let in for having asked then.
+    /// Who came in or left since they asked, or took it back, is not let in for having asked then.
     pub(super) fn asking_is_over(
         &mut self,
         conversation: ConversationId,

@@ -57,6 +57,11 @@ impl Page<'_> {
         announces_name: bool,
         ciphertext: &[u8],
     ) -> Result<()> {
+        if entry.sender.is_some_and(|sender| !self.client.belongs(entry.conversation, sender.user)) {
+            self.applied.undecryptable += 1;
+            let reason = "it is by somebody who does not belong in this conversation".to_owned();
+            return self.suspect(entry.conversation, Suspicion::Misplaced { reason });
+        }
         let opened = self.sessions.open(self.client, &self.tx, entry, announces_name, ciphertext)?;
         let opened = match opened {
             Ok(opened) => opened,

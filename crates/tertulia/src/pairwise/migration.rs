@@ -1,18 +1,36 @@
-//! The way of a conversation from pairwise messages to MLS.
+//! The way of a conversation from pairwise messages to MLS, and how a 1:1 comes to be where that way begins.
 
 use crate::{Client, Conversation, Error, Result, SyncReport, groups::Change};
 use std::collections::BTreeSet;
 use tertulia_api::Code;
-use tertulia_domain::{ConversationId, Protocol, UserId};
+use tertulia_domain::{ConversationId, ConversationType, Protocol, UserId};
 use tertulia_transport::TransportError;
 
 /// How many steps are made in one call. There are three; the rest are for others who do the same at the same time.
 const STEPS: usize = 8;
 
 impl Client {
-    /// Takes a pairwise group to MLS, with its messages. Only an admin may.
+    /// Has the messages of a 1:1 go from device to device, as those of a pairwise group do. Either of the two may say so before
+    /// anything was sent in it; doing so again changes nothing. It can be [migrated](Self::migrate) later.
     ///
-    /// The group's protocol is `mixed` first: an MLS group is made with all devices of all members, while messages still go
+    /// # Errors
+    ///
+    /// [`Error::NotAOneToOne`], and what the hub refuses: `invalid-protocol-transition` once the 1:1 is on MLS with something
+    /// in it, `not-connected`.
+    pub async fn choose_pairwise(&self, id: ConversationId) -> Result<Conversation> {
+        self.know_one_to_one(id).await?;
+        match self.inner().store.read(|r| r.conversation(id))? {
+            None => return Err(Error::UnknownTarget { target: id.to_string() }),
+            Some(row) if row.record.kind.is_managed() => return Err(Error::NotAOneToOne),
+            Some(_) => {}
+        }
+        self.inner().hub.set_protocol(id, Protocol::Pairwise).await?;
+        self.caught_up(id).await
+    }
+
+    /// Takes a pairwise conversation to MLS, with its messages. In a group only an admin may, in a 1:1 either of the two.
+    ///
+    /// Its protocol is `mixed` first: an MLS group is made with all devices of all members, while messages still go
     /// pairwise. Once all are in it, the protocol is `mls` for good. Each step can be interrupted; calling this again goes on where
     /// it stands. For a conversation that is on MLS already there is nothing to do.
     ///
@@ -20,7 +38,7 @@ impl Client {
     ///
     /// [`Error::DevicesOutside`] when devices cannot be added now, and what the hub refuses: `action-denied`.
     pub async fn migrate(&self, id: ConversationId) -> Result<Conversation> {
-        self.check_group(id)?;
+        self.check_migrates(id)?;
         for _ in 0..STEPS {
             self.catch_up(&mut SyncReport::default()).await?;
             match self.protocol(id)? {
@@ -34,6 +52,13 @@ impl Client {
             }
         }
         Err(Error::Contended { attempts: STEPS })
+    }
+
+    fn check_migrates(&self, id: ConversationId) -> Result<()> {
+        match self.inner().store.read(|r| r.conversation(id))? {
+            Some(row) if row.record.kind == ConversationType::OneToOne && !row.distrusted => Ok(()),
+            _ => self.check_group(id),
+        }
     }
 
     /// Sees to it that the group has all devices, and ends the pairwise messages.

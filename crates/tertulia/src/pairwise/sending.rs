@@ -22,7 +22,7 @@ impl Client {
     /// Encrypts a message of the outbox for all devices of the members that are known here, and keeps the bytes in the same
     /// transaction in which their keys are used up. Of the others the hub will tell.
     pub(crate) async fn encrypt_pairwise(&self, message: &OutboxMessage) -> Result<()> {
-        let known = self.inner().store.read(|r| r.pairwise_peers_in(message.conversation))?;
+        let known = self.known_in(message.conversation)?;
         let mut reading = Ratchet::begin(&self.inner().store, self.own_address())?;
         let mut without_session = Vec::new();
         for peer in &known {
@@ -38,7 +38,7 @@ impl Client {
         if message.ciphertext.is_some() || !self.protocol(message.conversation)?.sends_pairwise() {
             return Ok(());
         }
-        let known = self.inner().store.read(|r| r.pairwise_peers_in(message.conversation))?;
+        let known = self.known_in(message.conversation)?;
         let mut ratchet = self.ratchet(&tx)?;
         let mut body = PairwiseMessage {
             announces_name: message.kind == OutboxKind::Name,
@@ -111,7 +111,10 @@ impl Client {
     async fn check_members(&self, conversation: ConversationId, devices: &[UserDevice]) -> Result<()> {
         for is_up_to_date in [false, true] {
             let members = self.inner().store.read(|r| r.members(conversation))?;
-            let is_member = |device: &UserDevice| members.iter().any(|member| member.user == device.user);
+            let is_member = |device: &UserDevice| {
+                members.iter().any(|member| member.user == device.user)
+                    && self.belongs(conversation, device.user)
+            };
             if devices.iter().all(is_member) {
                 return Ok(());
             }

@@ -89,3 +89,16 @@ async fn two_first_messages_at_once_meet_in_one_group() {
         assert_eq!(read(&b, one_to_one).await, order, "round {round}");
     }
 }
+
+#[tokio::test]
+async fn who_was_added_by_another_admin_meanwhile_is_removed_without_fetching_before() {
+    let (hub, [alice, bob, _carol]) = three_friends().await;
+    let dave = hub.sign_up("dave").await;
+    connect(&bob, &dave).await;
+    let table = group(&alice, "table", &[&bob]).await.id;
+    alice.set_role(table, &handle("bob"), "admin").await.expect("promotes");
+    bob.sync().await.expect("is admin now");
+    bob.add_members(table, &[handle("dave")]).await.expect("adds");
+    let members = alice.remove_members(table, &[handle("dave")]).await.expect("removes").members;
+    assert_eq!(members.len(), 2);
+}

@@ -219,6 +219,23 @@ async fn a_link_that_the_hub_refuses_leaves_the_one_that_there_is() {
 }
 
 #[tokio::test]
+async fn to_make_a_link_with_a_password_takes_one_request() {
+    let hub = Hub::start().await;
+    let network = LossyNetwork::before(&hub, "/link").await;
+    let alice = Client::builder(hub.home("alice")).sign_up(&network.url, "alice", PASSWORD).await;
+    let alice = alice.expect("signs up");
+    let id = group(&alice, "Friday table", &[]).await.id;
+    // A second one would be lost.
+    network.spare(1);
+    network.lose_requests(true);
+    let options = LinkOptions { password: Some(SESAME.to_owned().into()), ..LinkOptions::default() };
+    let made = alice.create_link(id, &options).await.expect("makes a link");
+    network.lose_requests(false);
+    assert!(made.has_password);
+    assert_eq!(alice.link(id).await.expect("asks").expect("there").link, made.link);
+}
+
+#[tokio::test]
 async fn who_takes_the_request_back_is_not_let_in() {
     let setting = Setting::new(&[]).await;
     let Setting { alice, zoe, id, .. } = &setting;
@@ -246,6 +263,30 @@ async fn who_takes_the_request_back_is_not_let_in_by_an_admin_who_could_invite_t
     zoe.cancel_join(*id).await.expect("takes it back");
     alice.sync().await.expect("syncs");
     assert_eq!(handles(alice, *id).await, ["alice"]);
+}
+
+#[tokio::test]
+async fn into_an_open_group_who_takes_the_request_back_is_not_let_in_by_an_admin_who_was_away() {
+    let setting = Setting::new(&[]).await;
+    let Setting { alice, zoe, id, .. } = &setting;
+    connect(alice, zoe).await;
+    let open = alice.access(*id).await.expect("asks").with(AccessMode::Link, true);
+    alice.set_access(*id, &open).await.expect("opens it");
+    // One takes it back before Alice hears of anything, and again while she has heard that they ask.
+    zoe.ask_to_join(*id).await.expect("asks");
+    zoe.cancel_join(*id).await.expect("takes it back");
+    alice.sync().await.expect("syncs");
+    assert_eq!(handles(alice, *id).await, ["alice"]);
+    zoe.ask_to_join(*id).await.expect("asks anew");
+    alice.sync().await.expect("syncs");
+    assert_eq!(handles(alice, *id).await, ["alice", "zoe"]);
+    // In her own right she adds whom she likes.
+    alice.remove_members(*id, &[handle("zoe")]).await.expect("removes");
+    zoe.sync().await.expect("syncs");
+    zoe.ask_to_join(*id).await.expect("asks");
+    zoe.cancel_join(*id).await.expect("takes it back");
+    alice.add_members(*id, &[handle("zoe")]).await.expect("invites");
+    assert_eq!(handles(alice, *id).await, ["alice", "zoe"]);
 }
 
 #[tokio::test]
@@ -356,18 +397,18 @@ async fn a_link_that_was_made_halfway_lets_nobody_in_and_is_made_anew() {
     let (alice, zoe) = (alice.expect("signs up"), hub.sign_up("zoe").await);
     let id = group(&alice, "Friday table", &[]).await.id;
 
-    // The request is lost, after the commit. Before it the hub is asked whether it would take the link.
-    network.spare(1);
+    // The request is lost, or its answer: before the commit that makes a link of it.
     network.lose_requests(true);
     alice.create_link(id, &LinkOptions::default()).await.expect_err("the hub does not hear of it");
     network.lose_requests(false);
     assert_eq!(alice.link(id).await.expect("asks"), None);
-    // Its answer is: the link is there, and known.
-    network.spare(1);
     network.lose(1);
     alice.create_link(id, &LinkOptions::default()).await.expect_err("nobody says so");
     assert!(network.has_lost_all());
+    assert_eq!(alice.link(id).await.expect("asks"), None);
+    let made = alice.create_link(id, &LinkOptions::default()).await.expect("makes one");
     let link = alice.link(id).await.expect("asks").expect("there").link.expect("it was made here");
+    assert_eq!(Some(&link), made.link.as_ref());
     zoe.join(&link, None).await.expect("asks");
     alice.sync().await.expect("syncs");
     zoe.sync().await.expect("syncs");

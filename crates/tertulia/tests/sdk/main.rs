@@ -13,6 +13,7 @@ mod lying_descriptions;
 mod lying_history;
 mod lying_hub;
 mod lying_pairwise;
+mod one_to_one;
 mod own_devices;
 mod pairwise;
 mod recovery;
