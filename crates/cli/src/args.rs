@@ -226,6 +226,10 @@ mod tests {
             "signup alice --hub https://hub.example --service",
             "guest --name 'Ana García' --hub https://hub.example --json",
             "serve --guest-hours 0",
+            "serve --config hub.toml --print-config --json",
+            "serve --metrics 9464 --log-format json --log-filter warn,tertulia_server::http=debug",
+            "serve --otlp-endpoint http://127.0.0.1:4318 --otlp-header 'authorization: Bearer x'",
+            "serve --rate-joins none --rate-log-ins 5/1m --max-message 64KiB",
             "login @Alice --hub https://hub.example",
             "whoami -v",
             "device list",
@@ -375,7 +379,9 @@ mod tests {
             ("serve --guest-hours 721", ErrorKind::ValueValidation),
             ("serve --listen 8440", ErrorKind::ValueValidation),
             ("serve --domain 'not a domain'", ErrorKind::ValueValidation),
-            ("serve --tls-cert chain.pem", ErrorKind::MissingRequiredArgument),
+            ("serve --rate-joins 20", ErrorKind::ValueValidation),
+            ("serve --log-filter tertulia=loud", ErrorKind::ValueValidation),
+            ("serve --otlp-header secret", ErrorKind::ValueValidation),
         ] {
             assert_eq!(parse(line).err(), Some(kind), "{line}");
         }

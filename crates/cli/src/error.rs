@@ -8,6 +8,8 @@ use tertulia_server::ServerError;
 
 use crate::{
     args::Command,
+    configuration::ConfigError,
+    logging::TelemetryError,
     output::text::{lines, one_line},
 };
 
@@ -63,6 +65,12 @@ pub(crate) enum CliError {
     /// What is to be admitted cannot be.
     #[error("{0}")]
     Access(#[from] tertulia::AccessError),
+    /// The settings of a hub cannot be used.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The process cannot be set up.
     #[error("this process cannot be set up: {0}")]
     Process(#[source] io::Error),
@@ -87,6 +95,8 @@ impl CliError {
             Self::EntriesDiffer => "entries-differ",
             Self::TextTooLong { .. } => "text-too-long",
             Self::Access(_) => "bad-request",
+            Self::Configuration(_) => "invalid-configuration",
+            Self::Telemetry(_) => "invalid-collector",
             Self::NoDataDirectory(_) => "no-data-directory",
             Self::Input(_) | Self::Output(_) | Self::OutputClosed | Self::Write { .. } | Self::Process(_) => {
                 "io"

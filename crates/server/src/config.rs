@@ -20,9 +20,9 @@ pub struct ServerConfig {
     /// Whether something in front of the hub terminates TLS. Only then may plain HTTP be spoken on an address that
     /// others can reach.
     pub behind_proxy: bool,
-    /// Whether `/metrics` answers everybody. Otherwise it answers only who asks from the same machine and not through a
-    /// proxy: counters that can be read at any time tell when people write, and how much.
-    pub metrics_public: bool,
+    /// Where to serve numbers for Prometheus, at `/metrics`, over plain HTTP; nowhere by default. Counters that can be read at
+    /// any time tell when people write, and how much: who can reach this address learns that.
+    pub metrics: Option<SocketAddr>,
     /// How long guests are let in, at most 30 days; none if they are not. A day by default: on a hub where everybody can make
     /// an account, somebody without one comes no closer to anybody.
     pub guest_lifetime: Option<Duration>,
@@ -115,7 +115,7 @@ impl ServerConfig {
             domain: None,
             tls: None,
             behind_proxy: false,
-            metrics_public: false,
+            metrics: None,
             guest_lifetime: Some(limits::GUEST_LIFETIME),
             limits: Limits::default(),
         }

@@ -42,6 +42,10 @@ mod storage;
 mod typing;
 mod wake;
 
+/// The target of the spans that are made for traces: one for each request, named by its route, and inside it those that say
+/// where the time goes. They have no ids of anybody in them. What writes log lines leaves them out.
+pub const TRACE_TARGET: &str = "tertulia_trace";
+
 pub use config::{Limits, Rate, ServerConfig, TlsFiles};
 pub use server::{Server, ServerError};
 pub use storage::StorageError;

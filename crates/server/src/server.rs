@@ -133,8 +133,9 @@ impl ServerError {
 
 /// A hub that has its data and its address and does not answer yet.
 pub struct Server {
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    listener: Listener,
+    /// Where the numbers are served.
+    numbers: Option<Listener>,
     domain: Domain,
     tls: Option<RustlsConfig>,
     app: Router,
@@ -147,7 +148,7 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+        f.debug_struct("Server").field("local_addr", &self.listener.address).finish_non_exhaustive()
     }
 }
 
@@ -174,9 +175,9 @@ impl Server {
 
         let metrics = Metrics::new();
         let wake = Wake::default();
-        let batches = metrics.writer_batches();
+        let batches = metrics.writer();
         let given = config.domain.clone().unwrap_or_else(Domain::localhost);
-        let committed = move |jobs: usize| batches.record(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
+        let committed = move |batch| batches.record(batch);
         let Opened { storage, domain, closed } =
             Storage::open(&database, &given, config.limits.database_bytes, wake.clone(), committed)?;
         if config.domain.is_some() && given != domain {
@@ -187,10 +188,9 @@ impl Server {
         let state = AppState::new(Hub {
             observer: Arc::new(Observer::new(domain.clone(), secret, public)),
             passwords: Passwords::new().map_err(ServerError::Passwords)?,
-            limiters: Limiters::new(&config.limits),
+            limiters: Limiters::new(&config.limits, &metrics),
             limits: config.limits,
             behind_proxy: config.behind_proxy,
-            metrics_public: config.metrics_public,
             guest_lifetime: config.guest_lifetime,
             domain,
             storage,
@@ -200,19 +200,21 @@ impl Server {
             shutdown,
         });
 
-        let listen = config.listen;
-        let failed = |source| ServerError::Listen { listen, source };
-        let listener = TcpListener::bind(listen).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
+        let listener = Listener::bind(config.listen)?;
+        let numbers = config.metrics.map(Listener::bind).transpose()?;
         let domain = state.domain.clone();
         let app = http::app(state.clone());
-        Ok(Self { listener, local_addr, domain, tls, app, state, trigger, closed, lock })
+        Ok(Self { listener, numbers, domain, tls, app, state, trigger, closed, lock })
     }
 
     /// The address that the hub listens on.
     pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listener.address
+    }
+
+    /// The address that numbers are served at, if they are.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.numbers.as_ref().map(|listener| listener.address)
     }
 
     /// The hub's domain.
@@ -223,11 +225,18 @@ impl Server {
     /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for events, gives running
     /// requests ten seconds, and leaves the database in one file.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { listener, tls, app, state, trigger, closed, lock, .. } = self;
+        let Self { listener, numbers, tls, app, state, trigger, closed, lock, .. } = self;
+        let handle = Handle::new();
+        if let Some(numbers) = numbers {
+            let mut server = axum_server::from_tcp(numbers.socket).map_err(ServerError::Serve)?;
+            *server.http_builder() = http1();
+            let app = http::numbers(state.clone()).into_make_service();
+            // It ends with the hub, which shares its handle.
+            tokio::spawn(server.handle(handle.clone()).serve(app));
+        }
         // It ends when the hub is to stop, or this function does.
         tokio::spawn(guests::see_out(state));
-        let handle = Handle::new();
-        let server = axum_server::from_tcp(listener).map_err(ServerError::Serve)?;
+        let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
         let mut server = server.handle(handle.clone());
         *server.http_builder() = http1();
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
@@ -253,6 +262,22 @@ impl Server {
         }
         drop(lock);
         Ok(())
+    }
+}
+
+/// An address that was taken.
+struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    fn bind(listen: SocketAddr) -> Result<Self, ServerError> {
+        let failed = |source| ServerError::Listen { listen, source };
+        let socket = TcpListener::bind(listen).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, address })
     }
 }
 

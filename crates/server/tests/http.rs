@@ -7,12 +7,12 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use support::{
-    hub::{Hub, PASSWORD, Person},
+    hub::{Hub, PASSWORD, Person, one_to_one},
     open::Client,
 };
 use tertulia_api::{Code, Problem, account::Session};
 use tertulia_domain::{DeviceId, UserId};
-use tertulia_server::{Server, ServerConfig, ServerError, TlsFiles};
+use tertulia_server::{Rate, Server, ServerConfig, ServerError, TlsFiles};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -69,7 +69,6 @@ async fn every_endpoint_is_described_with_its_problems() {
       "DELETE /v1/team/members/{user}",
       "DELETE /v1/team/roles/{role}",
       "GET /healthz",
-      "GET /metrics",
       "GET /v1/connections",
       "GET /v1/conversations",
       "GET /v1/conversations/{conversation}",
@@ -153,7 +152,7 @@ async fn the_description_can_be_read_as_a_page_without_the_internet() {
 async fn without_a_valid_token_nothing_private_is_answered() {
     let hub = Hub::start().await;
     let client = Client::new(&hub);
-    let open = ["/v1/accounts", "/v1/guests", "/v1/sessions", "/healthz", "/metrics"];
+    let open = ["/v1/accounts", "/v1/guests", "/v1/sessions", "/healthz"];
     let before = hub.rows();
     for (method, path) in routes(&description(&client).await) {
         if open.contains(&path.as_str()) {
@@ -235,41 +234,102 @@ async fn a_refusal_says_so_in_its_headers() {
 
 #[tokio::test]
 async fn the_hub_tells_that_it_is_well_and_counts_what_it_does() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
+        config.limits.searches = Rate { burst: 1, period: Duration::from_hours(1) };
+    })
+    .await;
     let client = Client::new(&hub);
     assert_eq!(client.get("/healthz").await.bytes(), b"ok\n");
     let alice = Person::sign_up(&hub, "alice").await;
+    let bob = Person::sign_up(&hub, "bob").await;
     alice.get("/v1/users?handle=nobody").await.refused(Code::UnknownUser);
     client.send(Method::from_bytes(b"MADE-UP").unwrap(), "/v1/self").await.refused(Code::MethodNotAllowed);
-    let numbers = String::from_utf8(client.get("/metrics").await.bytes()).unwrap();
+    alice.get("/v1/search/users?beginning=bo").await.bytes();
+    alice.get("/v1/search/users?beginning=bo").await.refused(Code::RateLimited);
+    let (conversation, _, _) = one_to_one(&alice, &bob).await;
+    let fetched = bob.events().await.len();
+    let numbers = hub.numbers().await;
     for line in [
-        r#"tertulia_requests_total{method="POST",path="/v1/accounts",status="201"} 1"#,
+        r#"tertulia_requests_total{method="POST",path="/v1/accounts",status="201"} 2"#,
         r#"tertulia_requests_total{method="GET",path="/v1/users",status="404"} 1"#,
-        r#"tertulia_request_seconds_count{method="POST",path="/v1/devices"} 1"#,
+        r#"tertulia_request_seconds_count{method="POST",path="/v1/devices"} 2"#,
         r#"tertulia_requests_total{method="other",path="/v1/self",status="405"} 1"#,
+        r#"tertulia_refused_total{limit="searches"} 1"#,
+        r#"tertulia_refused_total{limit="log_ins"} 0"#,
+        &format!(r#"tertulia_events_delivered_total{{way="fetched"}} {fetched}"#),
+        r#"tertulia_events_delivered_total{way="pushed"} 0"#,
         "tertulia_messages_accepted_total 0",
+        "tertulia_commits_accepted_total 1",
         "tertulia_sockets_open 0",
+        "tertulia_writer_queue 0",
+        "tertulia_writer_failures_total 0",
+        concat!(r#"tertulia_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
     ] {
         assert!(numbers.lines().any(|found| found == line), "{line} is not in:\n{numbers}");
     }
+    let value = |name: &str| {
+        let line = numbers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{numbers}")).parse::<f64>().unwrap()
+    };
+    assert!(value("tertulia_database_bytes") >= 4096.0);
+    assert!(value("tertulia_start_time_seconds") > 1.0e9);
+    assert!(value("tertulia_writer_batch_seconds_count") >= 6.0);
     assert!(numbers.contains("tertulia_writer_batch_jobs_bucket"));
-    assert!(!numbers.contains("alice") && !numbers.contains(&alice.user.to_string()));
+    for id in [alice.user.to_string(), conversation.to_string(), alice.handle] {
+        assert!(!numbers.contains(&id), "{id} is in the numbers");
+    }
 }
 
 #[tokio::test]
-async fn numbers_are_not_told_through_a_proxy_unless_configured() {
-    for (public, code) in [(false, 404), (true, 200)] {
-        let change = |config: &mut ServerConfig| config.metrics_public = public;
-        let hub = Hub::start_with(tempfile::tempdir().unwrap(), change).await;
-        let client = Client::new(&hub);
-        let passed_on = |path| client.request(Method::GET, path).header("x-forwarded-for", "192.0.2.1");
-        let answer = client.answer(passed_on("/metrics")).await;
-        assert_eq!(answer.status.as_u16(), code);
-        if !public {
-            answer.refused(Code::NotFound);
+async fn numbers_are_told_at_their_own_address_only() {
+    let hub = Hub::start().await;
+    Client::new(&hub).get("/metrics").await.refused(Code::NotFound);
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
+    })
+    .await;
+    Client::new(&hub).get("/metrics").await.refused(Code::NotFound);
+    let other = hub.numbers_at.unwrap();
+    let answer = reqwest::get(format!("http://{other}/v1/docs/")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert!(hub.numbers().await.contains("tertulia_requests_total"));
+    // It goes with the hub.
+    hub.stop().await;
+    assert!(reqwest::get(format!("http://{other}/metrics")).await.is_err());
+}
+
+#[tokio::test]
+async fn the_dashboard_asks_for_numbers_that_there_are() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
+    })
+    .await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    alice.events().await;
+    let numbers = hub.numbers().await;
+    let there: BTreeSet<&str> = numbers
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../deploy/grafana/tertulia.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let queries: Vec<&str> = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten()
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect();
+    assert!(queries.len() >= 10, "{queries:?}");
+    for query in queries {
+        let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let asked: Vec<&str> = words.filter(|word| word.starts_with("tertulia_")).collect();
+        assert!(!asked.is_empty(), "{query}");
+        for name in asked {
+            assert!(there.contains(name), "{name}, which {query} asks for, is not in:\n{numbers}");
         }
-        assert_eq!(client.answer(passed_on("/healthz")).await.bytes(), b"ok\n");
-        client.get("/metrics").await.bytes();
     }
 }
 

@@ -152,6 +152,10 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
             format!("`tertulia sub join {} {}` joins it", shown(&sub.target), shown(sub.name.as_str()))
         }
         ("invalid-timer", _) => "from a second to 365 days: `30s`, `12h`, `7d`; or `off`".into(),
+        ("invalid-configuration", _) => {
+            "`tertulia serve --print-config` prints all settings as a file, `tertulia serve --help` what they mean"
+                .into()
+        }
         ("plain-http-refused", _) => {
             "`--tls-cert FILE --tls-key FILE`, or `--behind-proxy` if a proxy in front does TLS".into()
         }

@@ -75,6 +75,7 @@ async fn read(
         });
         let page = read.await?;
         if !page.events.is_empty() || Instant::now() >= deadline {
+            state.metrics.events_fetched(page.events.len());
             return Ok(Json(page));
         }
         tokio::select! {

@@ -153,6 +153,7 @@ async fn send_events(
             if sink.send(Message::text(json)).await.is_err() {
                 return End::Gone;
             }
+            state.metrics.event_pushed();
         }
         since = stream::parse_cursor(&page.cursor).unwrap_or(since);
         if page.more {

@@ -26,15 +26,16 @@ mod writer;
 
 pub use error::StorageError;
 pub(crate) use sql::{RowExt, Sql};
-pub(crate) use writer::{Position, WriteTx};
+pub(crate) use writer::{Batch, Position, WriteTx};
 
-use crate::{error::ApiError, wake::Wake};
+use crate::{TRACE_TARGET, error::ApiError, wake::Wake};
 use readers::Readers;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use rusqlite_migration::{M, Migrations};
 use std::{path::Path, thread, time::Duration};
 use tertulia_domain::Domain;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 use writer::Writer;
 
 /// The schema, one step per version.
@@ -78,14 +79,14 @@ pub(crate) struct Opened {
 
 impl Storage {
     /// Opens the database at `path`, or creates it for `domain`, and brings its schema up to date. It grows to
-    /// `max_bytes` at most; one that is larger already does not grow. `committed` is called with the number of jobs of
+    /// `max_bytes` at most; one that is larger already does not grow. `committed` is told of
     /// each transaction.
     pub(crate) fn open(
         path: &Path,
         domain: &Domain,
         max_bytes: Option<u64>,
         wake: Wake,
-        committed: impl Fn(usize) + Send + 'static,
+        committed: impl Fn(Batch) + Send + 'static,
     ) -> Result<Opened, StorageError> {
         let mut connection = Connection::open(path)?;
         configure(&connection)?;
@@ -121,7 +122,8 @@ impl Storage {
         T: Send + 'static,
         F: FnOnce(&WriteTx<'_>) -> Result<T, ApiError> + Send + 'static,
     {
-        self.writer.write(work).await
+        let span = tracing::info_span!(target: TRACE_TARGET, "write");
+        self.writer.write(work).instrument(span).await
     }
 
     /// Does `work` on one moment of the database.
@@ -130,7 +132,21 @@ impl Storage {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, ApiError> + Send + 'static,
     {
-        self.readers.read(work).await
+        let span = tracing::info_span!(target: TRACE_TARGET, "read");
+        self.readers.read(work).instrument(span).await
+    }
+
+    /// Requests that wait for the writer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.writer.waiting()
+    }
+
+    /// The size of the database.
+    pub(crate) async fn bytes(&self) -> Result<u64, ApiError> {
+        let pages = |db: &Connection, name| db.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+        let read = self.read(move |db| Ok((pages(db, "page_count")?, pages(db, "page_size")?)));
+        let (count, size) = read.await?;
+        Ok(u64::from(count) * u64::from(size))
     }
 }
 

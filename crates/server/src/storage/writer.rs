@@ -11,6 +11,7 @@ use std::{
     cell::{Cell, RefCell},
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
 };
 use tertulia_domain::UserId;
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +21,17 @@ pub(crate) type Position = i64;
 
 /// Most jobs in one transaction: bounds how long the first of them waits.
 const MAX_BATCH: usize = 256;
+
+/// A transaction that was committed, or failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch {
+    /// Jobs that shared it.
+    pub(crate) jobs: usize,
+    /// From its beginning until it was durable.
+    pub(crate) time: Duration,
+    /// Whether it was stored.
+    pub(crate) stored: bool,
+}
 
 /// The transaction of one job. Derefs to the connection, for `prepare_cached`.
 pub(crate) struct WriteTx<'a> {
@@ -119,6 +131,11 @@ impl Writer {
         (Self { jobs }, Queue(queue))
     }
 
+    /// Jobs that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
+    }
+
     /// Does `work` in a transaction, and answers when it is durable.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, ApiError>
     where
@@ -142,14 +159,14 @@ impl Queue {
         mut connection: Connection,
         position: Position,
         wake: &Wake,
-        committed: impl Fn(usize),
+        committed: impl Fn(Batch),
     ) {
         let position = Cell::new(position);
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while self.0.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
-            let start = position.get();
+            let (start, begun) = (position.get(), Instant::now());
             let result = run_batch(&mut connection, &mut batch, &position);
-            committed(batch.len());
+            committed(Batch { jobs: batch.len(), time: begun.elapsed(), stored: result.is_ok() });
             let answer = match result {
                 Ok(woken) => {
                     wake.notify(woken);

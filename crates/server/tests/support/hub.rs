@@ -21,6 +21,8 @@ use tokio::{sync::oneshot, task::JoinHandle};
 pub struct Hub {
     pub dir: TempDir,
     pub base: String,
+    /// Where the numbers are, if they are anywhere.
+    pub numbers_at: Option<std::net::SocketAddr>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), ServerError>>,
 }
@@ -40,11 +42,12 @@ impl Hub {
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
         let base = format!("http://{}", server.local_addr());
+        let numbers_at = server.metrics_addr();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { dir, base, stop, running }
+        Self { dir, base, numbers_at, stop, running }
     }
 
     /// Stops in good order.
@@ -64,6 +67,12 @@ impl Hub {
     pub fn change(&self, sql: &str, values: impl rusqlite::Params) {
         let database = rusqlite::Connection::open(self.dir.path().join("hub.db")).unwrap();
         database.execute(sql, values).unwrap();
+    }
+
+    /// What the hub tells of itself, in Prometheus's text format.
+    pub async fn numbers(&self) -> String {
+        let address = self.numbers_at.expect("the hub was started with numbers");
+        reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
     }
 
     /// How many rows each table has.
