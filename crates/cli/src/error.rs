@@ -4,7 +4,7 @@ mod hint;
 
 use std::{fmt::Write as _, io, path::PathBuf};
 
-use tertulia_server::ServerError;
+use tertulia_server::{AdminError, BackupError, ServerError};
 
 use crate::{
     args::Command,
@@ -65,6 +65,12 @@ pub(crate) enum CliError {
     /// What is to be admitted cannot be.
     #[error("{0}")]
     Access(#[from] tertulia::AccessError),
+    /// What an operator asked for was not done.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// No backup was made or restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The settings of a hub cannot be used.
     #[error(transparent)]
     Configuration(#[from] ConfigError),
@@ -90,6 +96,8 @@ impl CliError {
         match self {
             Self::Client(error) => error.code(),
             Self::Server(error) => error.code(),
+            Self::Admin(error) => error.code(),
+            Self::Backup(error) => error.code(),
             Self::MissingLine { .. } | Self::EmptySecret { .. } | Self::NoTerminal(_) => "no-secret",
             Self::SecretTooLong { .. } | Self::NotUtf8 { .. } => "bad-input",
             Self::EntriesDiffer => "entries-differ",

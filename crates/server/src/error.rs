@@ -1,6 +1,9 @@
 //! The one error of requests, and how it becomes a problem document (RFC 9457).
 
-use crate::{mls::Rejection, storage::StorageError};
+use crate::{
+    mls::Rejection,
+    storage::{Position, StorageError, stream},
+};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use tertulia_api::{Code, Problem, UserDevice, pairwise::DeviceMismatch};
@@ -67,8 +70,15 @@ impl ApiError {
         Self::Refused(Box::new(problem))
     }
 
+    /// `events-missed`, with the position to go on after.
+    pub(crate) fn events_missed(resume: Position, detail: &str) -> Self {
+        let mut problem = Problem::new(Code::EventsMissed, detail);
+        problem.resume = Some(stream::cursor(resume));
+        Self::Refused(Box::new(problem))
+    }
+
     /// What the client is told.
-    fn into_problem(self) -> Problem {
+    pub(crate) fn into_problem(self) -> Problem {
         match self {
             Self::Refused(problem) => *problem,
             Self::Storage(StorageError::Full) => {

@@ -24,6 +24,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admin;
+mod backup;
 mod config;
 mod delivery;
 mod error;
@@ -39,6 +41,7 @@ mod server;
 mod shutdown;
 mod state;
 mod storage;
+mod tls;
 mod typing;
 mod wake;
 
@@ -46,6 +49,11 @@ mod wake;
 /// where the time goes. They have no ids of anybody in them. What writes log lines leaves them out.
 pub const TRACE_TARGET: &str = "tertulia_trace";
 
+pub use admin::{
+    AccountInfo, AdminError, Answer, DeviceInfo, Numbers, Pruned, SessionInfo, Task, administer,
+};
+pub use backup::{BackupError, BackupInfo, back_up, restore};
 pub use config::{Limits, Rate, ServerConfig, TlsFiles};
 pub use server::{Server, ServerError};
 pub use storage::StorageError;
+pub use tls::Reload;

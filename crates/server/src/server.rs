@@ -1,7 +1,9 @@
 //! Starting and stopping.
 
 use crate::{
-    config::{ServerConfig, TlsFiles},
+    admin::Door,
+    backup,
+    config::ServerConfig,
     files, guests, http, hub_key,
     limits::Limiters,
     metrics::Metrics,
@@ -9,20 +11,17 @@ use crate::{
     password::Passwords,
     shutdown::Trigger,
     state::{AppState, Hub},
-    storage::{Opened, Storage, StorageError},
+    storage::{Batch, Opened, Storage, StorageError},
+    tls::{Certificate, Reload},
     typing::TypingBoard,
     wake::Wake,
 };
 use axum::Router;
-use axum_server::{
-    Handle,
-    tls_rustls::{RustlsAcceptor, RustlsConfig},
-};
+use axum_server::{Handle, tls_rustls::RustlsAcceptor};
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto::Builder,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{
     fs::{File, TryLockError},
     future::Future,
@@ -38,9 +37,6 @@ use tokio::{sync::oneshot, time::timeout};
 
 /// How long requests that are running may take to end once the hub stops.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How long the head of a request may take to arrive.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a hub does not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +101,9 @@ pub enum ServerError {
     /// The database cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The groups of a restored hub could not be begun anew. Look into the log, and start it again.
+    #[error("the hub was restored, and its groups could not be begun anew")]
+    AfterRestore,
     /// Passwords cannot be hashed, for want of randomness.
     #[error("passwords cannot be hashed: {0}")]
     Passwords(#[source] argon2::password_hash::Error),
@@ -125,6 +124,7 @@ impl ServerError {
             Self::HubKey { .. } => "damaged-hub-key",
             Self::DomainFixed { .. } => "domain-fixed",
             Self::Storage(_) => "data-unusable",
+            Self::AfterRestore => "restore-unfinished",
             Self::Passwords(_) => "no-randomness",
             Self::Serve(_) => "serving-failed",
         }
@@ -137,8 +137,10 @@ pub struct Server {
     /// Where the numbers are served.
     numbers: Option<Listener>,
     domain: Domain,
-    tls: Option<RustlsConfig>,
+    tls: Option<Certificate>,
     app: Router,
+    /// Where who runs the hub is heard.
+    door: Option<Door>,
     state: AppState,
     trigger: Trigger,
     closed: oneshot::Receiver<()>,
@@ -167,26 +169,20 @@ impl Server {
     }
 
     fn open(config: ServerConfig) -> Result<Self, ServerError> {
-        let tls = config.tls.as_ref().map(tls_config).transpose()?;
+        let tls = config.tls.map(Certificate::read).transpose()?;
         let lock = lock(&config.data)?;
-        let database = config.data.join("hub.db");
-        files::create_private(&database)
-            .map_err(|source| ServerError::File { path: database.clone(), source })?;
-
-        let metrics = Metrics::new();
-        let wake = Wake::default();
-        let batches = metrics.writer();
-        let given = config.domain.clone().unwrap_or_else(Domain::localhost);
-        let committed = move |batch| batches.record(batch);
-        let Opened { storage, domain, closed } =
-            Storage::open(&database, &given, config.limits.database_bytes, wake.clone(), committed)?;
-        if config.domain.is_some() && given != domain {
-            return Err(ServerError::DomainFixed { stored: domain, given });
-        }
-        let (secret, public) = hub_key::load_or_create(&config.data.join("hub.key"))?;
+        let (metrics, wake) = (Metrics::new(), Wake::default());
+        let writer = metrics.writer();
+        let Data { storage, domain, observer, closed } = Data::open(
+            &config.data,
+            config.domain.as_ref(),
+            config.limits.database_bytes,
+            wake.clone(),
+            move |batch| writer.record(batch),
+        )?;
         let (trigger, shutdown) = Trigger::new();
         let state = AppState::new(Hub {
-            observer: Arc::new(Observer::new(domain.clone(), secret, public)),
+            observer,
             passwords: Passwords::new().map_err(ServerError::Passwords)?,
             limiters: Limiters::new(&config.limits, &metrics),
             limits: config.limits,
@@ -204,7 +200,20 @@ impl Server {
         let numbers = config.metrics.map(Listener::bind).transpose()?;
         let domain = state.domain.clone();
         let app = http::app(state.clone());
-        Ok(Self { listener, numbers, domain, tls, app, state, trigger, closed, lock })
+        let door = Self::door(&config.data);
+        Ok(Self { listener, numbers, domain, tls, app, door, state, trigger, closed, lock })
+    }
+
+    /// The socket for who runs the hub. Without it the hub serves all the same: a path that is too long is no reason not to.
+    #[cfg(unix)]
+    fn door(data: &Path) -> Option<Door> {
+        let opened = Door::open(data);
+        opened.inspect_err(|error| tracing::warn!(%error, "no `tertulia admin` while this hub runs")).ok()
+    }
+
+    #[cfg(not(unix))]
+    const fn door(_: &Path) -> Option<Door> {
+        None
     }
 
     /// The address that the hub listens on.
@@ -217,6 +226,11 @@ impl Server {
         self.numbers.as_ref().map(|listener| listener.address)
     }
 
+    /// Has the certificate read again while the hub runs. It is also read when its files change.
+    pub fn reload(&self) -> Reload {
+        self.tls.as_ref().map(Certificate::reload).unwrap_or_default()
+    }
+
     /// The hub's domain.
     pub const fn domain(&self) -> &Domain {
         &self.domain
@@ -225,23 +239,35 @@ impl Server {
     /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for events, gives running
     /// requests ten seconds, and leaves the database in one file.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { listener, numbers, tls, app, state, trigger, closed, lock, .. } = self;
+        let Self { listener, numbers, tls, app, door, state, trigger, closed, lock, .. } = self;
+        if let Err(error) = backup::after_restore(&state).await {
+            tracing::error!(%error, "the groups of a restored hub were not begun anew");
+            return Err(ServerError::AfterRestore);
+        }
+        if let Some(door) = door {
+            tokio::spawn(door.answer(state.clone()));
+        }
         let handle = Handle::new();
         if let Some(numbers) = numbers {
             let mut server = axum_server::from_tcp(numbers.socket).map_err(ServerError::Serve)?;
-            *server.http_builder() = http1();
+            *server.http_builder() = http1(state.limits.header_timeout);
             let app = http::numbers(state.clone()).into_make_service();
             // It ends with the hub, which shares its handle.
             tokio::spawn(server.handle(handle.clone()).serve(app));
         }
+        let (stopping, header_timeout) = (state.shutdown.clone(), state.limits.header_timeout);
         // It ends when the hub is to stop, or this function does.
         tokio::spawn(guests::see_out(state));
         let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
         let mut server = server.handle(handle.clone());
-        *server.http_builder() = http1();
+        *server.http_builder() = http1(header_timeout);
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let mut serving: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match tls {
-            Some(tls) => Box::pin(server.acceptor(RustlsAcceptor::new(tls)).serve(app)),
+            Some(tls) => {
+                let acceptor = RustlsAcceptor::new(tls.config());
+                tokio::spawn(tls.keep_current(stopping));
+                Box::pin(server.acceptor(acceptor).serve(app))
+            }
             None => Box::pin(server.serve(app)),
         };
         tokio::select! {
@@ -265,6 +291,42 @@ impl Server {
     }
 }
 
+/// What is in a data directory, ready to be used.
+pub(crate) struct Data {
+    pub(crate) storage: Storage,
+    /// The domain that was fixed at the first start.
+    pub(crate) domain: Domain,
+    /// Looks at MLS messages, and holds the hub's key.
+    pub(crate) observer: Arc<Observer>,
+    /// Resolves when the storage has ended, after the last use of it.
+    pub(crate) closed: oneshot::Receiver<()>,
+}
+
+impl Data {
+    /// Opens what is in a data directory that was [taken](lock), or makes what is not there. The rest is as
+    /// [`Storage::open`] has it.
+    pub(crate) fn open(
+        data: &Path,
+        domain: Option<&Domain>,
+        max_bytes: Option<u64>,
+        wake: Wake,
+        committed: impl Fn(Batch) + Send + 'static,
+    ) -> Result<Self, ServerError> {
+        let database = data.join("hub.db");
+        files::create_private(&database)
+            .map_err(|source| ServerError::File { path: database.clone(), source })?;
+        let given = domain.cloned().unwrap_or_else(Domain::localhost);
+        let Opened { storage, domain: stored, closed } =
+            Storage::open(&database, &given, max_bytes, wake, committed)?;
+        if domain.is_some() && given != stored {
+            return Err(ServerError::DomainFixed { stored, given });
+        }
+        let (secret, public) = hub_key::load_or_create(&data.join("hub.key"))?;
+        let observer = Arc::new(Observer::new(stored.clone(), secret, public));
+        Ok(Self { storage, domain: stored, observer, closed })
+    }
+}
+
 /// An address that was taken.
 struct Listener {
     socket: TcpListener,
@@ -282,15 +344,15 @@ impl Listener {
 }
 
 /// HTTP/1 alone: it carries WebSockets, and there is no first line to wait for in order to tell it from HTTP/2.
-fn http1() -> Builder<TokioExecutor> {
+fn http1(header_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
     builder
 }
 
 /// Takes the data directory for this process, and creates it if it is not there. Two hubs on one would give the same
 /// positions twice.
-fn lock(data: &Path) -> Result<File, ServerError> {
+pub(crate) fn lock(data: &Path) -> Result<File, ServerError> {
     files::create_private_dir(data).map_err(|source| ServerError::File { path: data.to_owned(), source })?;
     let path = data.join("hub.lock");
     let file = match files::create_private(&path) {
@@ -302,22 +364,4 @@ fn lock(data: &Path) -> Result<File, ServerError> {
         Err(TryLockError::WouldBlock) => Err(ServerError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(source)) => Err(ServerError::File { path, source }),
     }
-}
-
-fn tls_config(TlsFiles { cert, key }: &TlsFiles) -> Result<RustlsConfig, ServerError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ServerError::TlsFile { path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(failed(cert))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(RustlsConfig::from_config(Arc::new(config)))
 }

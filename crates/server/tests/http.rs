@@ -5,7 +5,7 @@ mod support;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 use support::{
     hub::{Hub, PASSWORD, Person, one_to_one},
     open::Client,
@@ -404,7 +404,7 @@ async fn a_damaged_key_or_certificate_is_named() {
     let mut with_tls = config(([127, 0, 0, 1], 0).into(), &tempfile::tempdir().unwrap());
     let (cert, key) = (data.path().join("cert.pem"), data.path().join("key.pem"));
     std::fs::write(&cert, "not a certificate").unwrap();
-    with_tls.tls = Some(TlsFiles { cert, key });
+    with_tls.tls = Some(TlsFiles::new(cert, key));
     let error = Server::bind(with_tls).await.unwrap_err();
     assert!(matches!(error, ServerError::TlsFile { .. } | ServerError::Tls(_)), "{error}");
 }
@@ -418,7 +418,7 @@ async fn with_a_certificate_the_hub_speaks_https_and_nothing_else() {
     std::fs::write(&key, certificate.signing_key.serialize_pem()).unwrap();
     let hub = Hub::start_with(data, |config| {
         config.listen = ([0, 0, 0, 0], 0).into();
-        config.tls = Some(TlsFiles { cert, key });
+        config.tls = Some(TlsFiles::new(cert, key));
     })
     .await;
     let port = hub.base.rsplit_once(':').unwrap().1;
@@ -428,6 +428,158 @@ async fn with_a_certificate_the_hub_speaks_https_and_nothing_else() {
     assert_eq!(answer.text().await.unwrap(), "ok\n");
     assert!(reqwest::get(format!("http://localhost:{port}/healthz")).await.is_err());
     hub.stop().await;
+}
+
+/// A certificate in the files of a hub, and what trusts it.
+fn new_certificate(directory: &Path) -> reqwest::Certificate {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(directory.join("cert.pem"), made.cert.pem()).unwrap();
+    reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
+}
+
+/// Whether somebody who comes new and trusts this certificate alone is served.
+async fn is_trusted(hub: &Hub, certificate: &reqwest::Certificate) -> bool {
+    let port = hub.base.rsplit_once(':').unwrap().1;
+    let client = reqwest::Client::builder().tls_certs_only([certificate.clone()]).build().unwrap();
+    client.get(format!("https://localhost:{port}/healthz")).send().await.is_ok()
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_without_a_restart_when_its_files_change() {
+    let files = tempfile::tempdir().unwrap();
+    let first = new_certificate(files.path());
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        let (cert, key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
+        config.tls = Some(TlsFiles { look_every: Duration::from_millis(10), ..TlsFiles::new(cert, key) });
+    })
+    .await;
+    assert!(is_trusted(&hub, &first).await);
+    let second = new_certificate(files.path());
+    while !is_trusted(&hub, &second).await {
+        tokio::task::yield_now().await;
+    }
+    assert!(!is_trusted(&hub, &first).await);
+    // What is no certificate changes nothing.
+    std::fs::write(files.path().join("cert.pem"), "not a certificate").unwrap();
+    hub.reload.now();
+    for _ in 0..10 {
+        assert!(is_trusted(&hub, &second).await);
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_at_once_when_the_hub_is_told() {
+    let files = tempfile::tempdir().unwrap();
+    new_certificate(files.path());
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        let (cert, key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
+        config.tls = Some(TlsFiles { look_every: Duration::from_hours(1), ..TlsFiles::new(cert, key) });
+    })
+    .await;
+    let second = new_certificate(files.path());
+    assert!(!is_trusted(&hub, &second).await);
+    hub.reload.now();
+    while !is_trusted(&hub, &second).await {
+        tokio::task::yield_now().await;
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn who_sends_the_head_of_a_request_byte_by_byte_is_cut_off() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.header_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let mut stream = TcpStream::connect(hub.base.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nx-slow: ").await.unwrap();
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    // The head never ends; so without the limit neither would this.
+    let cut_off = async {
+        loop {
+            ticks.tick().await;
+            if stream.write_all(b"a").await.is_err() {
+                return;
+            }
+        }
+    };
+    cut_off.await;
+    Client::new(&hub).get("/healthz").await.bytes();
+}
+
+#[tokio::test]
+async fn who_sends_a_body_byte_by_byte_is_answered_in_time_all_the_same() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.request_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let stream = TcpStream::connect(hub.base.strip_prefix("http://").unwrap()).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let head = "POST /v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n";
+    writer.write_all(head.as_bytes()).await.unwrap();
+    let trickle = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            if writer.write_all(b" ").await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let mut answer = [0; 12];
+    tokio::select! {
+        () = trickle => {}
+        read = reader.read_exact(&mut answer) => { read.unwrap(); }
+    }
+    assert_eq!(&answer, b"HTTP/1.1 503");
+}
+
+#[tokio::test]
+async fn who_opens_a_stream_and_does_not_read_it_is_cut_off() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.event_timeout = Duration::from_millis(200);
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
+    })
+    .await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut group, _) = one_to_one(&alice, &bob).await;
+    // More than the sockets between the two can hold.
+    for number in 0..40_u32 {
+        let text = [&number.to_be_bytes()[..], &[0; 200 * 1024]].concat();
+        let message = group.encrypt_application_message(&text, Vec::new()).unwrap().to_bytes().unwrap();
+        alice.sent(conversation, message).await;
+    }
+    let mut stream = TcpStream::connect(hub.base.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = format!(
+        "GET /v1/events/stream HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {}\r\nconnection: upgrade\r\n\
+         upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        bob.token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    let open = async |sockets: &str| {
+        while !hub.numbers().await.lines().any(|line| line == format!("tertulia_sockets_open {sockets}")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    // It shows that it is alive all the while, and reads nothing.
+    let alive = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            if stream.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = alive => {}
+        () = open("0") => {}
+    }
 }
 
 #[cfg(unix)]

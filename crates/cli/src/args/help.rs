@@ -37,6 +37,14 @@ The log is on standard error. -v tells more, as --log-filter chooses.
 SIGINT and SIGTERM end the hub once the running requests are answered; a
 second one ends it at once.";
 
+pub(super) const ADMIN: &str = "\
+Examples:
+  tertulia admin users list
+  tertulia admin users lock alice
+  tertulia admin sessions end alice --all
+  tertulia admin backup /backups/tertulia-monday
+  tertulia admin restore /backups/tertulia-monday --data /var/lib/tertulia";
+
 pub(super) const PASSWORD: &str = "\
 The password is asked for without echo, unless TERTULIA_PASSWORD has it or
 --password-stdin is given. With --passphrase-stdin too, standard input has
@@ -191,7 +199,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "Conversations",
         &["list", "send", "read", "group", "channel", "link", "join", "mute", "archive", "hide", "sub"],
     ),
-    ("Server", &["serve"]),
+    ("Server", &["serve", "admin"]),
     ("More", &["completions", "man", "help"]),
 ];
 

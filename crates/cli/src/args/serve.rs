@@ -199,6 +199,44 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) max_devices: usize,
 
+    /// For how long a session that is not used stays, or `forever`; each use begins it anew
+    ///
+    /// A device whose session has ended goes on after `tertulia login`, with all that it has.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "180d",
+        value_parser = span_or_forever,
+        env = "TERTULIA_SESSION_IDLE",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) session_idle: Duration,
+
+    /// Longest time for the head of a request to arrive
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = span,
+        env = "TERTULIA_HEADER_TIMEOUT",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) header_timeout: Duration,
+
+    /// Longest time for an event to be taken by who reads events over a WebSocket
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1m",
+        value_parser = span,
+        env = "TERTULIA_EVENT_TIMEOUT",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) event_timeout: Duration,
+
     /// Longest application message
     #[arg(
         long,
@@ -326,6 +364,9 @@ impl LimitArgs {
             devices_per_user: self.max_devices,
             message_bytes: bytes(self.max_message),
             commit_bytes: bytes(self.max_commit),
+            session_idle: self.session_idle,
+            header_timeout: self.header_timeout,
+            event_timeout: self.event_timeout,
             request_timeout: self.request_timeout,
             requests: self.rate_requests,
             searches: self.rate_searches,
@@ -362,6 +403,11 @@ fn port_or_address(text: &str) -> Result<SocketAddr, String> {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
     text.parse().map_err(|_| "write it like 9464 or 10.0.0.5:9464".to_owned())
+}
+
+/// A time, or one that never comes.
+fn span_or_forever(text: &str) -> Result<Duration, String> {
+    if text == "forever" { Ok(Duration::MAX) } else { span(text) }
 }
 
 /// A rate as it is written: so many at once, then one for each time.

@@ -18,7 +18,7 @@ use crate::{
     configuration,
     error::CliError,
     output::{self, Output},
-    shutdown::Shutdown,
+    shutdown::{HangUp, Shutdown},
 };
 
 /// Runs a hub until it is asked to stop; asked once more while it finishes, it stops at once.
@@ -35,7 +35,8 @@ pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliErr
     // From here on a signal ends the hub in good order, also one that comes before it is ready.
     let mut shutdown = Shutdown::listen().map_err(CliError::Process)?;
 
-    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles { cert, key });
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles::new(cert, key));
+    let mut hang_up = HangUp::listen(tls.is_some()).map_err(CliError::Process)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut config = ServerConfig::new(args.listen, &data);
     config.domain.clone_from(&args.domain);
@@ -53,14 +54,18 @@ pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliErr
     let text = greeting(server.domain(), &address, &data, server.metrics_addr(), io::stdout().is_terminal());
     output::print_styled(&text)?;
 
+    let reload = server.reload();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut running = pin!(server.run(async {
         // An error would mean that the other end is gone, and this function with it.
         let _ = stopped.await;
     }));
-    tokio::select! {
-        result = &mut running => return Ok(result?),
-        () = shutdown.requested() => {}
+    loop {
+        tokio::select! {
+            result = &mut running => return Ok(result?),
+            () = hang_up.came() => reload.now(),
+            () = shutdown.requested() => break,
+        }
     }
     let _ = stop.send(());
     tokio::select! {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking, its helpers too
 
 mod accounts;
+mod admin;
 mod backups;
 mod channels;
 mod concurrency;
@@ -21,6 +22,7 @@ mod joining;
 mod logs;
 mod offline;
 mod refusals;
+mod restores;
 mod secrecy;
 mod serving;
 mod settings;

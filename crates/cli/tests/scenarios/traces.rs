@@ -136,7 +136,7 @@ fn each_request_is_a_span_with_its_route_and_not_with_whom_it_is_about() {
     let id = |value: &serde_json::Value, key: &str| {
         value[key].as_str().unwrap_or_else(|| panic!("{key}: {value}")).to_owned()
     };
-    for secret in [id(&me, "user"), id(&list, "id"), "a word in private".into(), "alice".into()] {
+    for secret in [id(&me, "user"), id(&list, "conversation"), "a word in private".into(), "alice".into()] {
         assert!(!everything.contains(&secret), "{secret} is in a span");
     }
 }

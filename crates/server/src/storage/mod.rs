@@ -4,6 +4,7 @@
 //! that only read take a connection and so work in both. What the rules say is decided in `tertulia-domain`.
 
 pub(crate) mod accounts;
+pub(crate) mod backup;
 pub(crate) mod channels;
 pub(crate) mod connections;
 pub(crate) mod conversations;
@@ -14,6 +15,7 @@ pub(crate) mod groups;
 pub(crate) mod joins;
 pub(crate) mod key_packages;
 pub(crate) mod log;
+pub(crate) mod operator;
 pub(crate) mod pairwise;
 pub(crate) mod profiles;
 mod readers;
@@ -49,6 +51,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema-7.sql")),
     M::up(include_str!("schema-8.sql")),
     M::up(include_str!("schema-9.sql")),
+    M::up(include_str!("schema-12.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 

@@ -23,6 +23,7 @@ pub struct Hub {
     pub base: String,
     /// Where the numbers are, if they are anywhere.
     pub numbers_at: Option<std::net::SocketAddr>,
+    pub reload: tertulia_server::Reload,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), ServerError>>,
 }
@@ -42,12 +43,12 @@ impl Hub {
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
         let base = format!("http://{}", server.local_addr());
-        let numbers_at = server.metrics_addr();
+        let (numbers_at, reload) = (server.metrics_addr(), server.reload());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { dir, base, numbers_at, stop, running }
+        Self { dir, base, numbers_at, reload, stop, running }
     }
 
     /// Stops in good order.
