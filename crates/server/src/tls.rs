@@ -65,7 +65,7 @@ impl Certificate {
                 }
                 // Both files are seldom written at the same moment: it is tried again when one changes.
                 Err(error) => {
-                    tracing::warn!(%error, "the certificate was not taken; the one before stays in use")
+                    tracing::warn!(%error, "the certificate was not taken; the one before stays in use");
                 }
             }
             self.written = found;

@@ -547,7 +547,7 @@ async fn who_opens_a_stream_and_does_not_read_it_is_cut_off() {
     let (conversation, mut group, _) = one_to_one(&alice, &bob).await;
     // More than the sockets between the two can hold.
     for number in 0..40_u32 {
-        let text = [&number.to_be_bytes()[..], &[0; 200 * 1024]].concat();
+        let text = [&number.to_be_bytes()[..], &vec![0; 200 * 1024]].concat();
         let message = group.encrypt_application_message(&text, Vec::new()).unwrap().to_bytes().unwrap();
         alice.sent(conversation, message).await;
     }

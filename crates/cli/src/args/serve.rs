@@ -166,7 +166,7 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) log_filter: String,
 
-    /// Collector to send traces to over OTLP (HTTP, Protobuf), such as http://127.0.0.1:4318 [default: none]
+    /// Collector to send traces to over OTLP (HTTP, Protobuf), such as `http://127.0.0.1:4318` [default: none]
     #[arg(long, value_name = "URL", env = "TERTULIA_OTLP_ENDPOINT", hide_env_values = true)]
     pub(crate) otlp_endpoint: Option<Url>,
 

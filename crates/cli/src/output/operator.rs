@@ -1,5 +1,7 @@
 //! What operators are shown: the fields that `--json` prints, and tables of the same for people.
 
+use std::fmt::Write as _;
+
 use bytesize::ByteSize;
 use comfy_table::Cell;
 use serde::Serialize;
@@ -62,18 +64,15 @@ impl Account {
 /// A line of `admin devices list`.
 #[derive(Serialize)]
 pub(crate) struct Device {
-    device: DeviceId,
+    #[serde(rename = "device")]
+    id: DeviceId,
     label: String,
     created_at: Moment,
 }
 
 impl From<DeviceInfo> for Device {
     fn from(device: DeviceInfo) -> Self {
-        Self {
-            device: device.device,
-            label: device.label,
-            created_at: Moment::from_millis(device.created_at),
-        }
+        Self { id: device.device, label: device.label, created_at: Moment::from_millis(device.created_at) }
     }
 }
 
@@ -86,7 +85,8 @@ pub(crate) struct DeviceRemoved {
 /// A line of `admin sessions list`.
 #[derive(Serialize)]
 pub(crate) struct Session {
-    session: String,
+    #[serde(rename = "session")]
+    name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<DeviceId>,
     created_at: Moment,
@@ -98,7 +98,7 @@ pub(crate) struct Session {
 impl From<SessionInfo> for Session {
     fn from(session: SessionInfo) -> Self {
         Self {
-            session: session.session,
+            name: session.session,
             device: session.device,
             created_at: Moment::from_millis(session.created_at),
             used_at: session.used_at.map(Moment::from_millis),
@@ -180,7 +180,7 @@ impl Output {
             let page = Page::stdout();
             let rows = devices.iter().map(|device| {
                 vec![
-                    Cell::new(device.device),
+                    Cell::new(device.id),
                     Cell::new(text::one_line(&device.label)),
                     Cell::new(minute(device.created_at, &page)),
                 ]
@@ -200,7 +200,7 @@ impl Output {
             let page = Page::stdout();
             let rows = sessions.iter().map(|session| {
                 vec![
-                    Cell::new(&session.session),
+                    Cell::new(&session.name),
                     Cell::new(session.device.map(|device| device.to_string()).unwrap_or_default()),
                     Cell::new(minute(session.created_at, &page)),
                     Cell::new(session.used_at.map(|at| minute(at, &page)).unwrap_or_default()),
@@ -216,7 +216,7 @@ impl Output {
 
     pub(crate) fn numbers(self, numbers: &Numbers) -> Result<(), CliError> {
         self.one(numbers, |numbers| {
-            [
+            let rows = [
                 ("accounts", numbers.accounts.to_string()),
                 ("guests", numbers.guests.to_string()),
                 ("locked accounts", numbers.locked.to_string()),
@@ -230,10 +230,11 @@ impl Output {
                 ("log entries", numbers.log_entries.to_string()),
                 ("events beside", numbers.events.to_string()),
                 ("database", ByteSize(numbers.bytes).to_string()),
-            ]
-            .iter()
-            .map(|(name, value)| format!("{name:<16} {value:>12}\n"))
-            .collect()
+            ];
+            rows.iter().fold(String::new(), |mut text, (name, value)| {
+                let _ = writeln!(text, "{name:<16} {value:>12}");
+                text
+            })
         })
     }
 

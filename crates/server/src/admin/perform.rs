@@ -56,14 +56,12 @@ pub(crate) async fn perform(
         }
         Task::RemoveDevice { handle, device } => {
             let observer = Arc::clone(observer);
-            let remove = move |tx: &WriteTx<'_>, user| match delivery::devices::remove(
-                tx,
-                &observer,
-                UserDevice { user, device },
-                now_ms(),
-            )? {
-                true => Ok(()),
-                false => Err(ApiError::new(Code::NotFound, "The account has no device of this id.")),
+            let remove = move |tx: &WriteTx<'_>, user| {
+                if delivery::devices::remove(tx, &observer, UserDevice { user, device }, now_ms())? {
+                    Ok(())
+                } else {
+                    Err(ApiError::new(Code::NotFound, "The account has no device of this id."))
+                }
             };
             change(storage, &handle, remove).await?;
             Ok(Answer::DeviceRemoved(device))
