@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tertulia_server::{Answer, Task, administer, back_up, restore};
+use tertulia_server::{AdminError, Answer, Task, administer, back_up, restore};
 
 use super::{Session, data_directory};
 use crate::{
@@ -57,14 +57,17 @@ pub(super) async fn admin(session: &mut Session<'_>, args: &AdminArgs) -> Result
         Answer::SessionsEnded(ended) => output.sessions_ended(&view::SessionsEnded { ended }),
         Answer::Numbers(numbers) => output.numbers(&numbers),
         Answer::Pruned(pruned) => output.pruned(&pruned),
-        _ => Ok(()), // an answer to something else than was asked
+        _ => Err(AdminError::UnexpectedAnswer.into()),
     }
 }
 
 /// All accounts, a portion at a time.
 async fn list(session: &Session<'_>, data: &Path) -> Result<(), CliError> {
     let (mut all, mut after) = (Vec::new(), None);
-    while let Answer::Accounts(accounts) = administer(data, Task::Accounts { after }).await? {
+    loop {
+        let Answer::Accounts(accounts) = administer(data, Task::Accounts { after }).await? else {
+            return Err(AdminError::UnexpectedAnswer.into());
+        };
         let Some(last) = accounts.last() else { break };
         after = Some(last.handle.clone());
         all.extend(accounts.into_iter().map(view::Account::from));

@@ -239,6 +239,9 @@ pub enum AdminError {
     /// The hub answers something else. It is of another version: use the program that it was started with.
     #[error("the hub is of another version: {0}")]
     OtherVersion(#[source] serde_json::Error),
+    /// The hub answers to something else than was asked. It is of another version: use the program that it was started with.
+    #[error("the hub is of another version: its answer is to something else")]
+    UnexpectedAnswer,
     /// The task cannot be done. The detail says why.
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
@@ -253,7 +256,7 @@ impl AdminError {
         match self {
             Self::NoData { .. } => "no-hub-data",
             Self::Unreachable { .. } => "hub-unreachable",
-            Self::OtherVersion(_) => "other-version",
+            Self::OtherVersion(_) | Self::UnexpectedAnswer => "other-version",
             Self::Refused(problem) => &problem.code,
             Self::Data(error) => error.code(),
         }

@@ -9,9 +9,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tertulia_domain::{Handle, UserId};
 
 const ACCOUNT: &str = "SELECT u.id, u.handle, u.kind, u.created_at, u.expires_at, u.locked_at, u.deleted_at,
-     (SELECT count(*) FROM devices d WHERE d.user = u.id),
-     (SELECT count(*) FROM sessions s WHERE s.user = u.id),
-     (SELECT count(*) FROM members m WHERE m.user = u.id AND m.left_position IS NULL)
+     (SELECT count(*) FROM devices d WHERE d.\"user\" = u.id),
+     (SELECT count(*) FROM sessions s WHERE s.\"user\" = u.id),
+     (SELECT count(*) FROM members m WHERE m.\"user\" = u.id AND m.left_position IS NULL)
      FROM users u";
 
 /// The accounts whose handles come after this one, in alphabetical order, at most so many.
@@ -65,7 +65,7 @@ pub(crate) fn set_locked(tx: &WriteTx<'_>, user: UserId, locked_at: Option<i64>)
 /// The sessions of a user, the oldest first.
 pub(crate) fn sessions(connection: &Connection, user: UserId) -> Result<Vec<SessionInfo>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT token_hash, device, created_at, used_at FROM sessions WHERE user = ?1 ORDER BY created_at, token_hash",
+        "SELECT token_hash, device, created_at, used_at FROM sessions WHERE \"user\" = ?1 ORDER BY created_at, token_hash",
     )?;
     let found = statement.query_map([Sql(user)], |row| {
         let hash: accounts::TokenHash = row.get(0)?;
@@ -86,7 +86,7 @@ fn name(hash: &accounts::TokenHash) -> String {
 
 /// Ends a session, or all sessions, of a user. How many there were.
 pub(crate) fn end_sessions(tx: &WriteTx<'_>, user: UserId, session: Option<&str>) -> Result<u64, ApiError> {
-    let mut statement = tx.prepare_cached("SELECT token_hash FROM sessions WHERE user = ?1")?;
+    let mut statement = tx.prepare_cached("SELECT token_hash FROM sessions WHERE \"user\" = ?1")?;
     let hashes: Vec<accounts::TokenHash> =
         statement.query_map([Sql(user)], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut ended = 0;
