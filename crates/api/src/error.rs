@@ -205,6 +205,9 @@ pub struct Problem {
     /// `rate-limited`: after how many seconds to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// `events-missed`: the cursor to go on after, once everything was fetched anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
 }
 
 impl Problem {
@@ -225,6 +228,7 @@ impl Problem {
             redundant: Vec::new(),
             deleted: Vec::new(),
             retry_after: None,
+            resume: None,
         }
     }
 

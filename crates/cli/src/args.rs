@@ -2,6 +2,7 @@
 //! `docs/cli.md` are made from it.
 
 mod account;
+mod admin;
 mod channel;
 mod client;
 mod help;
@@ -15,6 +16,7 @@ mod team;
 pub(crate) use account::{
     AccountCommand, ChangePasswordArgs, DeviceCommand, ProfileArgs, ProofArgs, SearchArgs,
 };
+pub(crate) use admin::{AdminArgs, AdminCommand, DevicesCommand, SessionsCommand, UsersCommand};
 pub(crate) use channel::ChannelCommand;
 pub(crate) use client::{
     ConnectionArgs, ConversationArg, DirectCommand, GroupCommand, GuestArgs, LogInArgs, OfflineArg,
@@ -88,7 +90,13 @@ pub(crate) struct GlobalArgs {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run a hub, the server that people connect to
-    Serve(ServeArgs),
+    // Boxed, for it is far larger than the others.
+    Serve(Box<ServeArgs>),
+    /// Look after a hub on this machine: accounts, sessions, backups
+    ///
+    /// It works on the hub's data directory, whether the hub runs or not; only to restore a backup it must not run.
+    #[command(after_help = help::ADMIN)]
+    Admin(AdminArgs),
 
     /// Make an account on a hub, with this home as its first device
     #[command(name = "signup", after_help = help::PASSWORD)]
@@ -229,6 +237,24 @@ mod tests {
             "signup alice --hub https://hub.example --service",
             "guest --name 'Ana García' --hub https://hub.example --json",
             "serve --guest-hours 0",
+            "admin users list --data d",
+            "admin --data d users show @alice --json",
+            "admin users lock alice",
+            "admin users unlock alice",
+            "admin users delete alice --yes",
+            "admin devices list alice",
+            "admin devices remove alice 00c0ffee00c0ffee",
+            "admin sessions list alice",
+            "admin sessions end alice 0123456789abcdef",
+            "admin sessions end alice --all",
+            "admin statistics --json",
+            "admin prune",
+            "admin backup /backups/monday",
+            "admin restore /backups/monday --data d --replace",
+            "serve --config hub.toml --print-config --json",
+            "serve --metrics 9464 --log-format json --log-filter warn,tertulia_server::http=debug",
+            "serve --otlp-endpoint http://127.0.0.1:4318 --otlp-header 'authorization: Bearer x'",
+            "serve --rate-joins none --rate-log-ins 5/1m --max-message 64KiB",
             "login @Alice --hub https://hub.example",
             "whoami -v",
             "device list",
@@ -384,7 +410,13 @@ mod tests {
             ("serve --guest-hours 721", ErrorKind::ValueValidation),
             ("serve --listen 8440", ErrorKind::ValueValidation),
             ("serve --domain 'not a domain'", ErrorKind::ValueValidation),
-            ("serve --tls-cert chain.pem", ErrorKind::MissingRequiredArgument),
+            ("serve --rate-joins 20", ErrorKind::ValueValidation),
+            ("admin users delete alice", ErrorKind::MissingRequiredArgument),
+            ("admin sessions end alice", ErrorKind::MissingRequiredArgument),
+            ("admin sessions end alice 0123 --all", ErrorKind::ArgumentConflict),
+            ("admin backup", ErrorKind::MissingRequiredArgument),
+            ("serve --log-filter tertulia=loud", ErrorKind::ValueValidation),
+            ("serve --otlp-header secret", ErrorKind::ValueValidation),
         ] {
             assert_eq!(parse(line).err(), Some(kind), "{line}");
         }

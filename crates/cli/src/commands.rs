@@ -1,6 +1,7 @@
 //! The commands, each a few calls to the SDK and one to the output.
 
 mod account;
+mod admin;
 mod channel;
 mod connections;
 mod conversations;
@@ -32,7 +33,8 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
     let mut session = Session::new(global);
     let session = &mut session;
     match command {
-        Command::Serve(args) => serve::serve(args).await,
+        Command::Serve(args) => serve::serve(args, session.output).await,
+        Command::Admin(args) => admin::admin(session, args).await,
         Command::SignUp(args) => account::sign_up(session, args).await,
         Command::Guest(args) => account::guest(session, args).await,
         Command::LogIn(args) => account::log_in(session, args).await,

@@ -4,10 +4,12 @@ mod hint;
 
 use std::{fmt::Write as _, io, path::PathBuf};
 
-use tertulia_server::ServerError;
+use tertulia_server::{AdminError, BackupError, ServerError};
 
 use crate::{
     args::Command,
+    configuration::ConfigError,
+    logging::TelemetryError,
     output::text::{lines, one_line},
 };
 
@@ -63,6 +65,18 @@ pub(crate) enum CliError {
     /// What is to be admitted cannot be.
     #[error("{0}")]
     Access(#[from] tertulia::AccessError),
+    /// What an operator asked for was not done.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// No backup was made or restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The settings of a hub cannot be used.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The process cannot be set up.
     #[error("this process cannot be set up: {0}")]
     Process(#[source] io::Error),
@@ -82,11 +96,15 @@ impl CliError {
         match self {
             Self::Client(error) => error.code(),
             Self::Server(error) => error.code(),
+            Self::Admin(error) => error.code(),
+            Self::Backup(error) => error.code(),
             Self::MissingLine { .. } | Self::EmptySecret { .. } | Self::NoTerminal(_) => "no-secret",
             Self::SecretTooLong { .. } | Self::NotUtf8 { .. } => "bad-input",
             Self::EntriesDiffer => "entries-differ",
             Self::TextTooLong { .. } => "text-too-long",
             Self::Access(_) => "bad-request",
+            Self::Configuration(_) => "invalid-configuration",
+            Self::Telemetry(_) => "invalid-collector",
             Self::NoDataDirectory(_) => "no-data-directory",
             Self::Input(_) | Self::Output(_) | Self::OutputClosed | Self::Write { .. } | Self::Process(_) => {
                 "io"

@@ -6,6 +6,7 @@
 
 mod args;
 mod commands;
+mod configuration;
 mod error;
 mod logging;
 mod output;
@@ -15,19 +16,14 @@ mod shutdown;
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
-use clap::FromArgMatches as _;
-
 use crate::{args::Cli, error::CliError};
 
 /// How long work that nobody waits for may hold up the end of the process.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let matches = args::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    logging::start(&cli);
-
-    match run(&cli) {
+    let (cli, read) = configuration::read(&args::command(), &std::env::args_os().collect::<Vec<_>>());
+    match read.map_err(CliError::from).and_then(|()| run(&cli)) {
         Ok(()) | Err(CliError::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => {
             let report = error.report(&cli.command);
@@ -41,7 +37,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), CliError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Process)?;
+    let telemetry = logging::start(cli, runtime.handle())?;
     let result = runtime.block_on(commands::run(&cli.global, &cli.command));
+    // While the runtime is there, which sends what is left of the traces.
+    telemetry.end();
     // A hub that was told twice to stop may have work that does not end. What is cut off is rolled back.
     runtime.shutdown_timeout(PATIENCE);
     result

@@ -2,6 +2,7 @@
 
 mod human;
 mod json;
+pub(crate) mod operator;
 #[cfg(test)]
 mod samples;
 pub(crate) mod text;

@@ -1,4 +1,4 @@
-//! Being asked to stop: Ctrl-C, and on Unix the signal that service managers send.
+//! Being asked to stop: Ctrl-C, and on Unix the signal that service managers send. And being asked to read files again.
 
 use std::io;
 
@@ -36,5 +36,35 @@ impl Shutdown {
             // Without a handler Ctrl-C ends the process by itself.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Being asked to read files again: SIGHUP, where there is one.
+pub(crate) struct HangUp {
+    #[cfg(unix)]
+    signal: Option<tokio::signal::unix::Signal>,
+}
+
+impl HangUp {
+    /// If `heard`, SIGHUP does not end the process from here on.
+    #[cfg(unix)]
+    pub(crate) fn listen(heard: bool) -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { signal: if heard { Some(signal(SignalKind::hangup())?) } else { None } })
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn listen(_: bool) -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Resolves when it comes.
+    pub(crate) async fn came(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.signal {
+            signal.recv().await;
+            return;
+        }
+        std::future::pending::<()>().await;
     }
 }

@@ -24,9 +24,9 @@ pub struct ServerConfig {
     /// Whether something in front of the hub terminates TLS. Only then may plain HTTP be spoken on an address that
     /// others can reach.
     pub behind_proxy: bool,
-    /// Whether `/metrics` answers everybody. Otherwise it answers only who asks from the same machine and not through a
-    /// proxy: counters that can be read at any time tell when people write, and how much.
-    pub metrics_public: bool,
+    /// Where to serve numbers for Prometheus, at `/metrics`, over plain HTTP; nowhere by default. Counters that can be read at
+    /// any time tell when people write, and how much: who can reach this address learns that.
+    pub metrics: Option<SocketAddr>,
     /// How long guests are let in, at most 30 days; none if they are not. A day by default: on a hub where everybody can make
     /// an account, somebody without one comes no closer to anybody.
     pub guest_lifetime: Option<Duration>,
@@ -41,6 +41,15 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
+    /// How often to look whether the files have changed. A new certificate is then used without a restart.
+    pub look_every: Duration,
+}
+
+impl TlsFiles {
+    /// These files, looked at twice a minute.
+    pub fn new(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { cert: cert.into(), key: key.into(), look_every: Duration::from_secs(30) }
+    }
 }
 
 /// What a hub allows. The defaults are those of [`tertulia_domain::limits`] and generous rates.
@@ -72,6 +81,12 @@ pub struct Limits {
     pub one_time_keys_low: u32,
     /// Most users in one claim of key packages, and devices in one of keys for pairwise sessions.
     pub users_per_request: usize,
+    /// For how long a session that is not used stays, to the day. Each use begins it anew.
+    pub session_idle: Duration,
+    /// Longest time for the head of a request to arrive, also on a connection that is kept open for it.
+    pub header_timeout: Duration,
+    /// Longest time for an event to be taken by who reads events over a WebSocket. Who reads more slowly has to connect anew.
+    pub event_timeout: Duration,
     /// Longest time that a request may take, the waiting for an event aside.
     pub request_timeout: Duration,
     /// Longest lifetime of a key package.
@@ -120,7 +135,7 @@ impl ServerConfig {
             domain: None,
             tls: None,
             behind_proxy: false,
-            metrics_public: false,
+            metrics: None,
             guest_lifetime: Some(limits::GUEST_LIFETIME),
             limits: Limits::default(),
         }
@@ -143,6 +158,9 @@ impl Default for Limits {
             one_time_keys_per_device: limits::MAX_ONE_TIME_KEYS,
             one_time_keys_low: limits::ONE_TIME_KEYS_LOW,
             users_per_request: limits::MAX_USERS_PER_REQUEST,
+            session_idle: Duration::from_hours(180 * 24),
+            header_timeout: Duration::from_secs(30),
+            event_timeout: Duration::from_mins(1),
             request_timeout: Duration::from_secs(30),
             key_package_lifetime: Duration::from_hours(84 * 24),
             link_validity: Duration::from_hours(7 * 24),

@@ -2,7 +2,7 @@
 
 use crate::{
     mls::Rejection,
-    storage::{SqlError, StorageError},
+    storage::{Position, SqlError, StorageError, stream},
 };
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -70,8 +70,15 @@ impl ApiError {
         Self::Refused(Box::new(problem))
     }
 
+    /// `events-missed`, with the position to go on after.
+    pub(crate) fn events_missed(resume: Position, detail: &str) -> Self {
+        let mut problem = Problem::new(Code::EventsMissed, detail);
+        problem.resume = Some(stream::cursor(resume));
+        Self::Refused(Box::new(problem))
+    }
+
     /// What the client is told.
-    fn into_problem(self) -> Problem {
+    pub(crate) fn into_problem(self) -> Problem {
         match self {
             Self::Refused(problem) => *problem,
             Self::Storage(StorageError::Full) => {

@@ -24,6 +24,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admin;
+mod backup;
 mod config;
 mod delivery;
 mod error;
@@ -40,9 +42,19 @@ mod server;
 mod shutdown;
 mod state;
 mod storage;
+mod tls;
 mod typing;
 mod wake;
 
+/// The target of the spans that are made for traces: one for each request, named by its route, and inside it those that say
+/// where the time goes. They have no ids of anybody in them. What writes log lines leaves them out.
+pub const TRACE_TARGET: &str = "tertulia_trace";
+
+pub use admin::{
+    AccountInfo, AdminError, Answer, DeviceInfo, Numbers, Pruned, SessionInfo, Task, administer,
+};
+pub use backup::{BackupError, BackupInfo, back_up, restore};
 pub use config::{Limits, Rate, ServerConfig, TlsFiles};
 pub use server::{Server, ServerError};
 pub use storage::{DatabaseUrl, StorageError};
+pub use tls::Reload;

@@ -3,11 +3,13 @@
 use crate::{
     config::{Limits, Rate},
     error::ApiError,
+    metrics::Metrics,
 };
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
 };
+use metrics::Counter;
 use std::{
     hash::{BuildHasher as _, Hash, RandomState},
     marker::PhantomData,
@@ -41,15 +43,18 @@ pub(crate) struct Limiters {
 }
 
 impl Limiters {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, metrics: &Metrics) -> Self {
         Self {
-            requests: Limiter::new(limits.requests),
-            searches: Limiter::new(limits.searches),
-            typing: Limiter::new(limits.typing),
-            sign_ups: Limiter::new(limits.sign_ups),
-            log_ins: Limiter::new(limits.log_ins),
-            log_ins_per_address: Limiter::new(limits.log_ins_per_address),
-            joins: Limiter::new(limits.joins),
+            requests: Limiter::new(limits.requests, metrics.refused("requests")),
+            searches: Limiter::new(limits.searches, metrics.refused("searches")),
+            typing: Limiter::new(limits.typing, metrics.refused("typing")),
+            sign_ups: Limiter::new(limits.sign_ups, metrics.refused("sign_ups")),
+            log_ins: Limiter::new(limits.log_ins, metrics.refused("log_ins")),
+            log_ins_per_address: Limiter::new(
+                limits.log_ins_per_address,
+                metrics.refused("log_ins_per_address"),
+            ),
+            joins: Limiter::new(limits.joins, metrics.refused("joins")),
         }
     }
 }
@@ -60,17 +65,19 @@ pub(crate) struct Limiter<K> {
     cells: Option<DefaultKeyedRateLimiter<u64>>,
     clock: DefaultClock,
     hasher: RandomState,
+    refused: Counter,
     key: PhantomData<fn(&K)>,
 }
 
 impl<K: Hash> Limiter<K> {
-    fn new(rate: Rate) -> Self {
+    fn new(rate: Rate, refused: Counter) -> Self {
         let quota = NonZeroU32::new(rate.burst)
             .and_then(|burst| Quota::with_period(rate.period).map(|quota| quota.allow_burst(burst)));
         Self {
             cells: quota.map(RateLimiter::keyed),
             clock: DefaultClock::default(),
             hasher: RandomState::new(),
+            refused,
             key: PhantomData,
         }
     }
@@ -79,6 +86,7 @@ impl<K: Hash> Limiter<K> {
     pub(crate) fn take(&self, key: &K) -> Result<(), ApiError> {
         let Some(cells) = &self.cells else { return Ok(()) };
         cells.check_key(&(self.hasher.hash_one(key) % CELLS)).map_err(|not_until| {
+            self.refused.increment(1);
             let wait = not_until.wait_time_from(self.clock.now());
             ApiError::rate_limited(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
         })
@@ -94,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_allowed_and_then_the_wait_is_told() {
-        let limiter = Limiter::new(Rate { burst: 3, period: HOUR });
+        let limiter = Limiter::new(Rate { burst: 3, period: HOUR }, Counter::noop());
         assert!((0..3).all(|_| limiter.take(&"a").is_ok()));
         let Err(ApiError::Refused(problem)) = limiter.take(&"a") else { panic!("the fourth was allowed") };
         assert_eq!(problem.code, "rate-limited");
@@ -104,7 +112,7 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_is_refused() {
-        let limiter = Limiter::new(Rate::UNLIMITED);
+        let limiter = Limiter::new(Rate::UNLIMITED, Counter::noop());
         assert!((0..1000).all(|_| limiter.take(&"a").is_ok()));
     }
 }

@@ -1,9 +1,10 @@
 //! Numbers for Prometheus. Each hub has its own, also where several run in one process.
 
+use crate::storage::Batch;
 use http::Method;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Upper bounds of the buckets for request times, in seconds.
 const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -20,6 +21,10 @@ pub(crate) struct Metrics {
     messages: Counter,
     commits: Counter,
     sockets: Gauge,
+    pushed: Counter,
+    fetched: Counter,
+    waiting: Gauge,
+    database: Gauge,
 }
 
 /// A live connection is counted as long as this is held.
@@ -31,6 +36,47 @@ impl Drop for OpenSocketCount {
     }
 }
 
+/// Where the writer tells of its transactions.
+pub(crate) struct WriterNumbers {
+    jobs: Histogram,
+    seconds: Histogram,
+    failures: Counter,
+}
+
+impl WriterNumbers {
+    pub(crate) fn record(&self, batch: Batch) {
+        self.jobs.record(f64::from(u32::try_from(batch.jobs).unwrap_or(u32::MAX)));
+        self.seconds.record(batch.time.as_secs_f64());
+        if !batch.stored {
+            self.failures.increment(1);
+        }
+    }
+}
+
+/// All counters with what they count. `docs/operations.md` has them too, and a test compares.
+const COUNTERS: [(&str, &str); 6] = [
+    ("tertulia_requests_total", "Requests, by method, path and status."),
+    ("tertulia_messages_accepted_total", "Application messages accepted."),
+    ("tertulia_commits_accepted_total", "Commits accepted."),
+    ("tertulia_events_delivered_total", "Events given to devices, by the way: pushed or fetched."),
+    ("tertulia_refused_total", "Requests refused for being too many, by the limit."),
+    ("tertulia_writer_failures_total", "Transactions that failed; nothing of them was stored."),
+];
+
+const GAUGES: [(&str, &str); 5] = [
+    ("tertulia_sockets_open", "WebSockets that are open."),
+    ("tertulia_writer_queue", "Requests that wait for a place in a transaction."),
+    ("tertulia_database_bytes", "Size of the database."),
+    ("tertulia_start_time_seconds", "When the hub started, in seconds since 1970."),
+    ("tertulia_build_info", "1, with the version."),
+];
+
+const HISTOGRAMS: [(&str, Unit, &str); 3] = [
+    ("tertulia_request_seconds", Unit::Seconds, "Time until the answer's head, by method and path."),
+    ("tertulia_writer_batch_jobs", Unit::Count, "Requests that shared one durable transaction."),
+    ("tertulia_writer_batch_seconds", Unit::Seconds, "Time of a transaction until it was durable."),
+];
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let builder = PrometheusBuilder::new();
@@ -41,36 +87,36 @@ impl Metrics {
             Ok(builder) => builder.build_recorder(),
             Err(_) => PrometheusBuilder::new().build_recorder(),
         };
-        for (name, what) in [
-            ("tertulia_requests_total", "Requests, by method, path and status."),
-            ("tertulia_messages_accepted_total", "Application messages accepted."),
-            ("tertulia_commits_accepted_total", "Commits accepted."),
-        ] {
+        for (name, what) in COUNTERS {
             recorder.describe_counter(name.into(), Some(Unit::Count), SharedString::const_str(what));
         }
-        recorder.describe_gauge("tertulia_sockets_open".into(), None, "WebSockets that are open.".into());
-        recorder.describe_histogram(
-            "tertulia_request_seconds".into(),
-            Some(Unit::Seconds),
-            "Time until the answer's head, by method and path.".into(),
-        );
-        recorder.describe_histogram(
-            "tertulia_writer_batch_jobs".into(),
-            Some(Unit::Count),
-            "Requests that shared one durable transaction.".into(),
-        );
+        for (name, what) in GAUGES {
+            recorder.describe_gauge(name.into(), None, SharedString::const_str(what));
+        }
+        for (name, unit, what) in HISTOGRAMS {
+            recorder.describe_histogram(name.into(), Some(unit), SharedString::const_str(what));
+        }
+        let way = |way| counter(&recorder, "tertulia_events_delivered_total", Some(Label::new("way", way)));
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 reads 0
+        gauge(&recorder, "tertulia_start_time_seconds", None).set(since.as_secs_f64());
+        let version = Label::new("version", env!("CARGO_PKG_VERSION"));
+        gauge(&recorder, "tertulia_build_info", Some(version)).set(1.0);
         Self {
             handle: recorder.handle(),
-            messages: counter(&recorder, "tertulia_messages_accepted_total"),
-            commits: counter(&recorder, "tertulia_commits_accepted_total"),
-            sockets: recorder.register_gauge(&Key::from_static_name("tertulia_sockets_open"), &METADATA),
+            messages: counter(&recorder, "tertulia_messages_accepted_total", None),
+            commits: counter(&recorder, "tertulia_commits_accepted_total", None),
+            sockets: gauge(&recorder, "tertulia_sockets_open", None),
+            pushed: way("pushed"),
+            fetched: way("fetched"),
+            waiting: gauge(&recorder, "tertulia_writer_queue", None),
+            database: gauge(&recorder, "tertulia_database_bytes", None),
             recorder,
         }
     }
 
     /// Counts an answered request. `path` is the route's pattern, so that its values are few.
-    pub(crate) fn request(&self, method: &Method, path: &str, status: u16, time: Duration) {
-        let mut labels = vec![Label::new("method", known(method)), Label::new("path", path.to_owned())];
+    pub(crate) fn request(&self, method: &'static str, path: &str, status: u16, time: Duration) {
+        let mut labels = vec![Label::new("method", method), Label::new("path", path.to_owned())];
         let key = Key::from_parts("tertulia_request_seconds", labels.clone());
         self.recorder.register_histogram(&key, &METADATA).record(time.as_secs_f64());
         labels.push(Label::new("status", status.to_string()));
@@ -94,20 +140,44 @@ impl Metrics {
         OpenSocketCount(self.sockets.clone())
     }
 
-    /// Where the writer records the sizes of its batches.
-    pub(crate) fn writer_batches(&self) -> Histogram {
-        self.recorder.register_histogram(&Key::from_static_name("tertulia_writer_batch_jobs"), &METADATA)
+    /// Counts an event that was written to a socket.
+    pub(crate) fn event_pushed(&self) {
+        self.pushed.increment(1);
     }
 
-    /// Everything in Prometheus's text format.
-    pub(crate) fn render(&self) -> String {
+    /// Counts events that were put on a page.
+    pub(crate) fn events_fetched(&self, events: usize) {
+        self.fetched.increment(events as u64);
+    }
+
+    /// Where the limit of this name counts what it refuses.
+    pub(crate) fn refused(&self, limit: &'static str) -> Counter {
+        counter(&self.recorder, "tertulia_refused_total", Some(Label::new("limit", limit)))
+    }
+
+    /// Where the writer tells of its transactions.
+    pub(crate) fn writer(&self) -> WriterNumbers {
+        let histogram = |name| self.recorder.register_histogram(&Key::from_static_name(name), &METADATA);
+        WriterNumbers {
+            jobs: histogram("tertulia_writer_batch_jobs"),
+            seconds: histogram("tertulia_writer_batch_seconds"),
+            failures: counter(&self.recorder, "tertulia_writer_failures_total", None),
+        }
+    }
+
+    /// Everything in Prometheus's text format, with what is looked up only now: how many requests wait for the writer, and
+    /// how large the database is, in bytes.
+    pub(crate) fn render(&self, waiting: usize, database: u64) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "nobody reads a size to the byte")]
+        self.database.set(database as f64);
+        self.waiting.set(f64::from(u32::try_from(waiting).unwrap_or(u32::MAX)));
         self.handle.run_upkeep();
         self.handle.render()
     }
 }
 
 /// The method, if it is one of the few that there are: a client can make up any.
-fn known(method: &Method) -> &'static str {
+pub(crate) fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -118,6 +188,24 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-fn counter(recorder: &PrometheusRecorder, name: &'static str) -> Counter {
-    recorder.register_counter(&Key::from_static_name(name), &METADATA)
+fn counter(recorder: &PrometheusRecorder, name: &'static str, label: Option<Label>) -> Counter {
+    recorder.register_counter(&Key::from_parts(name, label.into_iter().collect::<Vec<_>>()), &METADATA)
+}
+
+fn gauge(recorder: &PrometheusRecorder, name: &'static str, label: Option<Label>) -> Gauge {
+    recorder.register_gauge(&Key::from_parts(name, label.into_iter().collect::<Vec<_>>()), &METADATA)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_manual_has_every_number() {
+        let manual = include_str!("../../../docs/operations.md");
+        let names = COUNTERS.iter().chain(&GAUGES).map(|(name, _)| *name);
+        for name in names.chain(HISTOGRAMS.iter().map(|(name, ..)| *name)) {
+            assert!(manual.contains(&format!("`{name}`")), "{name} is not in docs/operations.md");
+        }
+    }
 }

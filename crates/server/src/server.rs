@@ -1,7 +1,9 @@
 //! Starting and stopping.
 
 use crate::{
-    config::{ServerConfig, TlsFiles},
+    admin::Door,
+    backup,
+    config::ServerConfig,
     files, guests, http, hub_key,
     limits::Limiters,
     metrics::Metrics,
@@ -10,20 +12,17 @@ use crate::{
     removals,
     shutdown::Trigger,
     state::{AppState, Hub},
-    storage::{Location, Opened, Storage, StorageError},
+    storage::{Batch, Location, Opened, Storage, StorageError},
+    tls::{Certificate, Reload},
     typing::TypingBoard,
     wake::Wake,
 };
 use axum::Router;
-use axum_server::{
-    Handle,
-    tls_rustls::{RustlsAcceptor, RustlsConfig},
-};
+use axum_server::{Handle, tls_rustls::RustlsAcceptor};
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto::Builder,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{
     fs::{File, TryLockError},
     future::Future,
@@ -39,9 +38,6 @@ use tokio::{sync::oneshot, time::timeout};
 
 /// How long requests that are running may take to end once the hub stops.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How long the head of a request may take to arrive.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a hub does not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +102,9 @@ pub enum ServerError {
     /// The database cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The groups of a restored hub could not be begun anew. Look into the log, and start it again.
+    #[error("the hub was restored, and its groups could not be begun anew")]
+    AfterRestore,
     /// Passwords cannot be hashed, for want of randomness.
     #[error("passwords cannot be hashed: {0}")]
     Passwords(#[source] argon2::password_hash::Error),
@@ -129,6 +128,7 @@ impl ServerError {
             Self::HubKey { .. } => "damaged-hub-key",
             Self::DomainFixed { .. } => "domain-fixed",
             Self::Storage(_) => "data-unusable",
+            Self::AfterRestore => "restore-unfinished",
             Self::Passwords(_) | Self::NoRandomness => "no-randomness",
             Self::Serve(_) => "serving-failed",
         }
@@ -137,11 +137,14 @@ impl ServerError {
 
 /// A hub that has its data and its address and does not answer yet.
 pub struct Server {
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    listener: Listener,
+    /// Where the numbers are served.
+    numbers: Option<Listener>,
     domain: Domain,
-    tls: Option<RustlsConfig>,
+    tls: Option<Certificate>,
     app: Router,
+    /// Where who runs the hub is heard.
+    door: Option<Door>,
     state: AppState,
     trigger: Trigger,
     closed: oneshot::Receiver<()>,
@@ -151,7 +154,7 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+        f.debug_struct("Server").field("local_addr", &self.listener.address).finish_non_exhaustive()
     }
 }
 
@@ -170,31 +173,22 @@ impl Server {
     }
 
     fn open(config: ServerConfig) -> Result<Self, ServerError> {
-        let tls = config.tls.as_ref().map(tls_config).transpose()?;
+        let tls = config.tls.clone().map(Certificate::read).transpose()?;
         let lock = lock(&config.data)?;
         let location = location(&config)?;
-        let metrics = Metrics::new();
-        let wake = Wake::default();
-        let batches = metrics.writer_batches();
-        let given = config.domain.clone().unwrap_or_else(Domain::localhost);
-        let committed = move |jobs: usize| batches.record(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
-        let Opened { storage, domain, key, closed } =
-            Storage::open(&location, &given, wake.clone(), committed)?;
-        if config.domain.is_some() && given != domain {
-            return Err(ServerError::DomainFixed { stored: domain, given });
-        }
-        let (secret, public) = match key {
-            Some(key) => hub_key::shared(&key)?,
-            None => hub_key::load_or_create(&config.data.join("hub.key"))?,
-        };
+        let (metrics, wake) = (Metrics::new(), Wake::default());
+        let writer = metrics.writer();
+        let Data { storage, domain, observer, closed } =
+            Data::open(&config.data, &location, config.domain.as_ref(), wake.clone(), move |batch| {
+                writer.record(batch)
+            })?;
         let (trigger, shutdown) = Trigger::new();
         let state = AppState::new(Hub {
-            observer: Arc::new(Observer::new(domain.clone(), secret, public)),
+            observer,
             passwords: Passwords::new().map_err(ServerError::Passwords)?,
-            limiters: Limiters::new(&config.limits),
+            limiters: Limiters::new(&config.limits, &metrics),
             limits: config.limits,
             behind_proxy: config.behind_proxy,
-            metrics_public: config.metrics_public,
             guest_lifetime: config.guest_lifetime,
             domain,
             storage,
@@ -204,19 +198,39 @@ impl Server {
             shutdown,
         });
 
-        let listen = config.listen;
-        let failed = |source| ServerError::Listen { listen, source };
-        let listener = TcpListener::bind(listen).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
+        let listener = Listener::bind(config.listen)?;
+        let numbers = config.metrics.map(Listener::bind).transpose()?;
         let domain = state.domain.clone();
         let app = http::app(state.clone());
-        Ok(Self { listener, local_addr, domain, tls, app, state, trigger, closed, lock })
+        let door = Self::door(&config.data);
+        Ok(Self { listener, numbers, domain, tls, app, door, state, trigger, closed, lock })
+    }
+
+    /// The socket for who runs the hub. Without it the hub serves all the same: a path that is too long is no reason not to.
+    #[cfg(unix)]
+    fn door(data: &Path) -> Option<Door> {
+        let opened = Door::open(data);
+        opened.inspect_err(|error| tracing::warn!(%error, "no `tertulia admin` while this hub runs")).ok()
+    }
+
+    #[cfg(not(unix))]
+    const fn door(_: &Path) -> Option<Door> {
+        None
     }
 
     /// The address that the hub listens on.
     pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listener.address
+    }
+
+    /// The address that numbers are served at, if they are.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.numbers.as_ref().map(|listener| listener.address)
+    }
+
+    /// Has the certificate read again while the hub runs. It is also read when its files change.
+    pub fn reload(&self) -> Reload {
+        self.tls.as_ref().map(Certificate::reload).unwrap_or_default()
     }
 
     /// The hub's domain.
@@ -227,17 +241,36 @@ impl Server {
     /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for events, gives running
     /// requests ten seconds, and leaves the database in one file.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { listener, tls, app, state, trigger, closed, lock, .. } = self;
+        let Self { listener, numbers, tls, app, door, state, trigger, closed, lock, .. } = self;
+        if let Err(error) = backup::after_restore(&state).await {
+            tracing::error!(%error, "the groups of a restored hub were not begun anew");
+            return Err(ServerError::AfterRestore);
+        }
+        if let Some(door) = door {
+            tokio::spawn(door.answer(state.clone()));
+        }
+        let handle = Handle::new();
+        if let Some(numbers) = numbers {
+            let mut server = axum_server::from_tcp(numbers.socket).map_err(ServerError::Serve)?;
+            *server.http_builder() = http1(state.limits.header_timeout);
+            let app = http::numbers(state.clone()).into_make_service();
+            // It ends with the hub, which shares its handle.
+            tokio::spawn(server.handle(handle.clone()).serve(app));
+        }
+        let (stopping, header_timeout) = (state.shutdown.clone(), state.limits.header_timeout);
         // It ends when the hub is to stop, or this function does.
         tokio::spawn(guests::see_out(state.clone()));
         tokio::spawn(removals::see_to(state));
-        let handle = Handle::new();
-        let server = axum_server::from_tcp(listener).map_err(ServerError::Serve)?;
+        let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
         let mut server = server.handle(handle.clone());
-        *server.http_builder() = http1();
+        *server.http_builder() = http1(header_timeout);
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let mut serving: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match tls {
-            Some(tls) => Box::pin(server.acceptor(RustlsAcceptor::new(tls)).serve(app)),
+            Some(tls) => {
+                let acceptor = RustlsAcceptor::new(tls.config());
+                tokio::spawn(tls.keep_current(stopping));
+                Box::pin(server.acceptor(acceptor).serve(app))
+            }
             None => Box::pin(server.serve(app)),
         };
         tokio::select! {
@@ -267,21 +300,78 @@ fn location(config: &ServerConfig) -> Result<Location, ServerError> {
         let fresh_key = hub_key::generate().ok_or(ServerError::NoRandomness)?;
         return Ok(Location::Postgres { url, fresh_key });
     }
-    let path = config.data.join("hub.db");
+    file(&config.data, config.limits.database_bytes)
+}
+
+/// The database in a data directory.
+pub(crate) fn file(data: &Path, max_bytes: Option<u64>) -> Result<Location, ServerError> {
+    let path = data.join("hub.db");
     files::create_private(&path).map_err(|source| ServerError::File { path: path.clone(), source })?;
-    Ok(Location::File { path, max_bytes: config.limits.database_bytes })
+    Ok(Location::File { path, max_bytes })
+}
+
+/// What is in a data directory, ready to be used.
+pub(crate) struct Data {
+    pub(crate) storage: Storage,
+    /// The domain that was fixed at the first start.
+    pub(crate) domain: Domain,
+    /// Looks at MLS messages, and holds the hub's key.
+    pub(crate) observer: Arc<Observer>,
+    /// Resolves when the storage has ended, after the last use of it.
+    pub(crate) closed: oneshot::Receiver<()>,
+}
+
+impl Data {
+    /// Opens the database of a data directory that was [taken](lock), or makes what is not there. The rest is as
+    /// [`Storage::open`] has it.
+    pub(crate) fn open(
+        data: &Path,
+        location: &Location,
+        domain: Option<&Domain>,
+        wake: Wake,
+        committed: impl Fn(Batch) + Send + 'static,
+    ) -> Result<Self, ServerError> {
+        let given = domain.cloned().unwrap_or_else(Domain::localhost);
+        let Opened { storage, domain: stored, key, closed } =
+            Storage::open(location, &given, wake, committed)?;
+        if domain.is_some() && given != stored {
+            return Err(ServerError::DomainFixed { stored, given });
+        }
+        let (secret, public) = match key {
+            Some(key) => hub_key::shared(&key)?,
+            None => hub_key::load_or_create(&data.join("hub.key"))?,
+        };
+        let observer = Arc::new(Observer::new(stored.clone(), secret, public));
+        Ok(Self { storage, domain: stored, observer, closed })
+    }
+}
+
+/// An address that was taken.
+struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    fn bind(listen: SocketAddr) -> Result<Self, ServerError> {
+        let failed = |source| ServerError::Listen { listen, source };
+        let socket = TcpListener::bind(listen).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, address })
+    }
 }
 
 /// HTTP/1 alone: it carries WebSockets, and there is no first line to wait for in order to tell it from HTTP/2.
-fn http1() -> Builder<TokioExecutor> {
+fn http1(header_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
     builder
 }
 
 /// Takes the data directory for this process, and creates it if it is not there. Two hubs on one would give the same
 /// positions twice.
-fn lock(data: &Path) -> Result<File, ServerError> {
+pub(crate) fn lock(data: &Path) -> Result<File, ServerError> {
     files::create_private_dir(data).map_err(|source| ServerError::File { path: data.to_owned(), source })?;
     let path = data.join("hub.lock");
     let file = match files::create_private(&path) {
@@ -293,22 +383,4 @@ fn lock(data: &Path) -> Result<File, ServerError> {
         Err(TryLockError::WouldBlock) => Err(ServerError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(source)) => Err(ServerError::File { path, source }),
     }
-}
-
-fn tls_config(TlsFiles { cert, key }: &TlsFiles) -> Result<RustlsConfig, ServerError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ServerError::TlsFile { path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(failed(cert))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(RustlsConfig::from_config(Arc::new(config)))
 }

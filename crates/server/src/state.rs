@@ -31,8 +31,6 @@ pub(crate) struct Hub {
     pub(crate) behind_proxy: bool,
     /// How long guests are let in; none if they are not.
     pub(crate) guest_lifetime: Option<Duration>,
-    /// Whether everybody may read the metrics.
-    pub(crate) metrics_public: bool,
 }
 
 impl AppState {

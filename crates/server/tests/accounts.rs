@@ -309,3 +309,34 @@ async fn accounts_outlive_a_restart_and_no_secret_is_stored_readable() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_for_long_ends_and_one_in_use_goes_on() {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let hub = Hub::start().await;
+    let (alice, phone) = (Person::sign_up(&hub, "alice").await, Person::log_in(&hub, "alice").await);
+    let used = |days: i64| {
+        hub.change("UPDATE sessions SET used_at = used_at - ?1", [days * DAY]);
+    };
+    // In use at least once in 180 days, it goes on for ever.
+    for _ in 0..3 {
+        used(179);
+        for device in [&alice, &phone] {
+            device.get("/v1/self").await.bytes();
+        }
+    }
+    // The phone lies in a drawer.
+    for _ in 0..2 {
+        used(100);
+        alice.get("/v1/self").await.bytes();
+    }
+    phone.get("/v1/self").await.refused(Code::Unauthenticated);
+    used(-200); // it is over for good
+    phone.get("/v1/self").await.refused(Code::Unauthenticated);
+    alice.get("/v1/self").await.bytes();
+    // One from before this was known counts from its next use.
+    hub.change("UPDATE sessions SET used_at = NULL", ());
+    alice.get("/v1/self").await.bytes();
+    used(181);
+    alice.get("/v1/self").await.refused(Code::Unauthenticated);
+}

@@ -5,14 +5,14 @@ mod support;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 use support::{
-    hub::{Hub, PASSWORD, Person},
+    hub::{Hub, PASSWORD, Person, one_to_one},
     open::Client,
 };
 use tertulia_api::{Code, Problem, account::Session};
 use tertulia_domain::{DeviceId, UserId};
-use tertulia_server::{Server, ServerConfig, ServerError, TlsFiles};
+use tertulia_server::{Rate, Server, ServerConfig, ServerError, TlsFiles};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -69,7 +69,6 @@ async fn every_endpoint_is_described_with_its_problems() {
       "DELETE /v1/team/members/{user}",
       "DELETE /v1/team/roles/{role}",
       "GET /healthz",
-      "GET /metrics",
       "GET /v1/connections",
       "GET /v1/conversations",
       "GET /v1/conversations/{conversation}",
@@ -155,7 +154,7 @@ async fn the_description_can_be_read_as_a_page_without_the_internet() {
 async fn without_a_valid_token_nothing_private_is_answered() {
     let hub = Hub::start().await;
     let client = Client::new(&hub);
-    let open = ["/v1/accounts", "/v1/guests", "/v1/sessions", "/healthz", "/metrics"];
+    let open = ["/v1/accounts", "/v1/guests", "/v1/sessions", "/healthz"];
     let before = hub.rows();
     for (method, path) in routes(&description(&client).await) {
         if open.contains(&path.as_str()) {
@@ -237,41 +236,102 @@ async fn a_refusal_says_so_in_its_headers() {
 
 #[tokio::test]
 async fn the_hub_tells_that_it_is_well_and_counts_what_it_does() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
+        config.limits.searches = Rate { burst: 1, period: Duration::from_hours(1) };
+    })
+    .await;
     let client = Client::new(&hub);
     assert_eq!(client.get("/healthz").await.bytes(), b"ok\n");
     let alice = Person::sign_up(&hub, "alice").await;
+    let bob = Person::sign_up(&hub, "bob").await;
     alice.get("/v1/users?handle=nobody").await.refused(Code::UnknownUser);
     client.send(Method::from_bytes(b"MADE-UP").unwrap(), "/v1/self").await.refused(Code::MethodNotAllowed);
-    let numbers = String::from_utf8(client.get("/metrics").await.bytes()).unwrap();
+    alice.get("/v1/search/users?beginning=bo").await.bytes();
+    alice.get("/v1/search/users?beginning=bo").await.refused(Code::RateLimited);
+    let (conversation, _, _) = one_to_one(&alice, &bob).await;
+    let fetched = bob.events().await.len();
+    let numbers = hub.numbers().await;
     for line in [
-        r#"tertulia_requests_total{method="POST",path="/v1/accounts",status="201"} 1"#,
+        r#"tertulia_requests_total{method="POST",path="/v1/accounts",status="201"} 2"#,
         r#"tertulia_requests_total{method="GET",path="/v1/users",status="404"} 1"#,
-        r#"tertulia_request_seconds_count{method="POST",path="/v1/devices"} 1"#,
+        r#"tertulia_request_seconds_count{method="POST",path="/v1/devices"} 2"#,
         r#"tertulia_requests_total{method="other",path="/v1/self",status="405"} 1"#,
+        r#"tertulia_refused_total{limit="searches"} 1"#,
+        r#"tertulia_refused_total{limit="log_ins"} 0"#,
+        &format!(r#"tertulia_events_delivered_total{{way="fetched"}} {fetched}"#),
+        r#"tertulia_events_delivered_total{way="pushed"} 0"#,
         "tertulia_messages_accepted_total 0",
+        "tertulia_commits_accepted_total 1",
         "tertulia_sockets_open 0",
+        "tertulia_writer_queue 0",
+        "tertulia_writer_failures_total 0",
+        concat!(r#"tertulia_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
     ] {
         assert!(numbers.lines().any(|found| found == line), "{line} is not in:\n{numbers}");
     }
+    let value = |name: &str| {
+        let line = numbers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{numbers}")).parse::<f64>().unwrap()
+    };
+    assert!(value("tertulia_database_bytes") >= 4096.0);
+    assert!(value("tertulia_start_time_seconds") > 1.0e9);
+    assert!(value("tertulia_writer_batch_seconds_count") >= 6.0);
     assert!(numbers.contains("tertulia_writer_batch_jobs_bucket"));
-    assert!(!numbers.contains("alice") && !numbers.contains(&alice.user.to_string()));
+    for id in [alice.user.to_string(), conversation.to_string(), alice.handle] {
+        assert!(!numbers.contains(&id), "{id} is in the numbers");
+    }
 }
 
 #[tokio::test]
-async fn numbers_are_not_told_through_a_proxy_unless_configured() {
-    for (public, code) in [(false, 404), (true, 200)] {
-        let change = |config: &mut ServerConfig| config.metrics_public = public;
-        let hub = Hub::start_with(tempfile::tempdir().unwrap(), change).await;
-        let client = Client::new(&hub);
-        let passed_on = |path| client.request(Method::GET, path).header("x-forwarded-for", "192.0.2.1");
-        let answer = client.answer(passed_on("/metrics")).await;
-        assert_eq!(answer.status.as_u16(), code);
-        if !public {
-            answer.refused(Code::NotFound);
+async fn numbers_are_told_at_their_own_address_only() {
+    let hub = Hub::start().await;
+    Client::new(&hub).get("/metrics").await.refused(Code::NotFound);
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
+    })
+    .await;
+    Client::new(&hub).get("/metrics").await.refused(Code::NotFound);
+    let other = hub.numbers_at.unwrap();
+    let answer = reqwest::get(format!("http://{other}/v1/docs/")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert!(hub.numbers().await.contains("tertulia_requests_total"));
+    // It goes with the hub.
+    hub.stop().await;
+    assert!(reqwest::get(format!("http://{other}/metrics")).await.is_err());
+}
+
+#[tokio::test]
+async fn the_dashboard_asks_for_numbers_that_there_are() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
+    })
+    .await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    alice.events().await;
+    let numbers = hub.numbers().await;
+    let there: BTreeSet<&str> = numbers
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../deploy/grafana/tertulia.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let queries: Vec<&str> = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten()
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect();
+    assert!(queries.len() >= 10, "{queries:?}");
+    for query in queries {
+        let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let asked: Vec<&str> = words.filter(|word| word.starts_with("tertulia_")).collect();
+        assert!(!asked.is_empty(), "{query}");
+        for name in asked {
+            assert!(there.contains(name), "{name}, which {query} asks for, is not in:\n{numbers}");
         }
-        assert_eq!(client.answer(passed_on("/healthz")).await.bytes(), b"ok\n");
-        client.get("/metrics").await.bytes();
     }
 }
 
@@ -346,7 +406,7 @@ async fn a_damaged_key_or_certificate_is_named() {
     let mut with_tls = config(([127, 0, 0, 1], 0).into(), &tempfile::tempdir().unwrap());
     let (cert, key) = (data.path().join("cert.pem"), data.path().join("key.pem"));
     std::fs::write(&cert, "not a certificate").unwrap();
-    with_tls.tls = Some(TlsFiles { cert, key });
+    with_tls.tls = Some(TlsFiles::new(cert, key));
     let error = Server::bind(with_tls).await.unwrap_err();
     assert!(matches!(error, ServerError::TlsFile { .. } | ServerError::Tls(_)), "{error}");
 }
@@ -360,7 +420,7 @@ async fn with_a_certificate_the_hub_speaks_https_and_nothing_else() {
     std::fs::write(&key, certificate.signing_key.serialize_pem()).unwrap();
     let hub = Hub::start_with(data, |config| {
         config.listen = ([0, 0, 0, 0], 0).into();
-        config.tls = Some(TlsFiles { cert, key });
+        config.tls = Some(TlsFiles::new(cert, key));
     })
     .await;
     let port = hub.base.rsplit_once(':').unwrap().1;
@@ -370,6 +430,158 @@ async fn with_a_certificate_the_hub_speaks_https_and_nothing_else() {
     assert_eq!(answer.text().await.unwrap(), "ok\n");
     assert!(reqwest::get(format!("http://localhost:{port}/healthz")).await.is_err());
     hub.stop().await;
+}
+
+/// A certificate in the files of a hub, and what trusts it.
+fn new_certificate(directory: &Path) -> reqwest::Certificate {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(directory.join("cert.pem"), made.cert.pem()).unwrap();
+    reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
+}
+
+/// Whether somebody who comes new and trusts this certificate alone is served.
+async fn is_trusted(hub: &Hub, certificate: &reqwest::Certificate) -> bool {
+    let port = hub.base.rsplit_once(':').unwrap().1;
+    let client = reqwest::Client::builder().tls_certs_only([certificate.clone()]).build().unwrap();
+    client.get(format!("https://localhost:{port}/healthz")).send().await.is_ok()
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_without_a_restart_when_its_files_change() {
+    let files = tempfile::tempdir().unwrap();
+    let first = new_certificate(files.path());
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        let (cert, key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
+        config.tls = Some(TlsFiles { look_every: Duration::from_millis(10), ..TlsFiles::new(cert, key) });
+    })
+    .await;
+    assert!(is_trusted(&hub, &first).await);
+    let second = new_certificate(files.path());
+    while !is_trusted(&hub, &second).await {
+        tokio::task::yield_now().await;
+    }
+    assert!(!is_trusted(&hub, &first).await);
+    // What is no certificate changes nothing.
+    std::fs::write(files.path().join("cert.pem"), "not a certificate").unwrap();
+    hub.reload.now();
+    for _ in 0..10 {
+        assert!(is_trusted(&hub, &second).await);
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_at_once_when_the_hub_is_told() {
+    let files = tempfile::tempdir().unwrap();
+    new_certificate(files.path());
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        let (cert, key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
+        config.tls = Some(TlsFiles { look_every: Duration::from_hours(1), ..TlsFiles::new(cert, key) });
+    })
+    .await;
+    let second = new_certificate(files.path());
+    assert!(!is_trusted(&hub, &second).await);
+    hub.reload.now();
+    while !is_trusted(&hub, &second).await {
+        tokio::task::yield_now().await;
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn who_sends_the_head_of_a_request_byte_by_byte_is_cut_off() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.header_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let mut stream = TcpStream::connect(hub.base.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nx-slow: ").await.unwrap();
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    // The head never ends; so without the limit neither would this.
+    let cut_off = async {
+        loop {
+            ticks.tick().await;
+            if stream.write_all(b"a").await.is_err() {
+                return;
+            }
+        }
+    };
+    cut_off.await;
+    Client::new(&hub).get("/healthz").await.bytes();
+}
+
+#[tokio::test]
+async fn who_sends_a_body_byte_by_byte_is_answered_in_time_all_the_same() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.request_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let stream = TcpStream::connect(hub.base.strip_prefix("http://").unwrap()).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let head = "POST /v1/sessions HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n";
+    writer.write_all(head.as_bytes()).await.unwrap();
+    let trickle = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            if writer.write_all(b" ").await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let mut answer = [0; 12];
+    tokio::select! {
+        () = trickle => {}
+        read = reader.read_exact(&mut answer) => { read.unwrap(); }
+    }
+    assert_eq!(&answer, b"HTTP/1.1 503");
+}
+
+#[tokio::test]
+async fn who_opens_a_stream_and_does_not_read_it_is_cut_off() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.event_timeout = Duration::from_millis(200);
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
+    })
+    .await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut group, _) = one_to_one(&alice, &bob).await;
+    // More than the sockets between the two can hold.
+    for number in 0..40_u32 {
+        let text = [&number.to_be_bytes()[..], &vec![0; 200 * 1024]].concat();
+        let message = group.encrypt_application_message(&text, Vec::new()).unwrap().to_bytes().unwrap();
+        alice.sent(conversation, message).await;
+    }
+    let mut stream = TcpStream::connect(hub.base.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = format!(
+        "GET /v1/events/stream HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {}\r\nconnection: upgrade\r\n\
+         upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        bob.token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    let open = async |sockets: &str| {
+        while !hub.numbers().await.lines().any(|line| line == format!("tertulia_sockets_open {sockets}")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    // It shows that it is alive all the while, and reads nothing.
+    let alive = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            if stream.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = alive => {}
+        () = open("0") => {}
+    }
 }
 
 #[cfg(unix)]

@@ -56,6 +56,7 @@ mod recovery;
 mod rules;
 mod sending;
 mod settings;
+mod starting_over;
 mod sub_conversations;
 mod suspicion;
 mod sync;

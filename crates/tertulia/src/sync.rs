@@ -14,6 +14,7 @@ use tertulia_api::{
 };
 use tertulia_domain::{ConversationId, GroupId, connection::Status};
 use tertulia_mls::{EngineError, Settlement, TransactionContext};
+use tertulia_transport::TransportError;
 
 /// How many events are asked for, and written in one transaction.
 const PAGE: u32 = 200;
@@ -140,7 +141,16 @@ impl Client {
         loop {
             let since = self.inner().store.read(|r| r.cursor())?;
             let query = EventQuery { since: since.clone(), limit: Some(PAGE), wait: None };
-            let page = self.inner().hub.events(&query).await?;
+            let page = match self.inner().hub.events(&query).await {
+                Ok(page) => page,
+                Err(TransportError::Refused(problem))
+                    if problem.known_code() == Some(Code::EventsMissed) && problem.resume.is_some() =>
+                {
+                    self.start_over(since, *problem).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if page.events.is_empty() {
                 return Ok(());
             }

@@ -36,6 +36,9 @@ pub(super) fn search(directory: &Path, text: &str) -> Result<Finding, Failure> {
                 directories.push(path);
                 continue;
             }
+            if !path.is_file() {
+                continue; // the socket at which a hub is asked
+            }
             let bytes = fs::read(&path).map_err(Failure::file(&path))?;
             files += 1;
             if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {

@@ -28,10 +28,22 @@ Examples:
   tertulia serve --listen 0.0.0.0:443 --domain hub.example \\
       --tls-cert chain.pem --tls-key key.pem
   tertulia serve --listen 10.0.0.5:8440 --domain hub.example --behind-proxy
+  tertulia serve --config /etc/tertulia/hub.toml --print-config
 
-The log is on standard error, at level `info`; RUST_LOG chooses otherwise.
+A setting is taken from its flag, else from its environment variable, else
+from the file, whose keys are the flags' names: `max-storage = \"20GiB\"`.
+
+The log is on standard error. -v tells more, as --log-filter chooses.
 SIGINT and SIGTERM end the hub once the running requests are answered; a
 second one ends it at once.";
+
+pub(super) const ADMIN: &str = "\
+Examples:
+  tertulia admin users list
+  tertulia admin users lock alice
+  tertulia admin sessions end alice --all
+  tertulia admin backup /backups/tertulia-monday
+  tertulia admin restore /backups/tertulia-monday --data /var/lib/tertulia";
 
 pub(super) const PASSWORD: &str = "\
 The password is asked for without echo, unless TERTULIA_PASSWORD has it or
@@ -199,7 +211,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "sub",
         ],
     ),
-    ("Server", &["serve"]),
+    ("Server", &["serve", "admin"]),
     ("More", &["completions", "man", "help"]),
 ];
 

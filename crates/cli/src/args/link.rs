@@ -127,9 +127,15 @@ pub(crate) struct AccessArgs {
 /// Reads a time such as `12h` or `7d`: at least a second.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     let wrong = || "write it like 12h, 7d or 4w".to_owned();
+    short_span(text).ok().filter(|span| span.as_secs() > 0).ok_or_else(wrong)
+}
+
+/// The same, with times below a second too.
+pub(super) fn short_span(text: &str) -> Result<Duration, String> {
+    let wrong = || "write it like 250ms, 10s or 1h".to_owned();
     let span: Span = text.parse().map_err(|_| wrong())?;
     let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    Duration::try_from(span).ok().filter(|span| span.as_secs() > 0).ok_or_else(wrong)
+    Duration::try_from(span).ok().filter(|span| !span.is_zero()).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal as _},
+    net::SocketAddr,
     path::Path,
     pin::pin,
     time::Duration,
@@ -12,23 +13,37 @@ use tertulia::Domain;
 use tertulia_server::{Server, ServerConfig, TlsFiles};
 
 use super::data_directory;
-use crate::{args::ServeArgs, error::CliError, output, shutdown::Shutdown};
+use crate::{
+    args::ServeArgs,
+    configuration,
+    error::CliError,
+    output::{self, Output},
+    shutdown::{HangUp, Shutdown},
+};
 
 /// Runs a hub until it is asked to stop; asked once more while it finishes, it stops at once.
-pub(super) async fn serve(args: &ServeArgs) -> Result<(), CliError> {
+pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliError> {
     let data = match &args.data {
         Some(data) => data.clone(),
         None => data_directory()?.join("hub"),
     };
+    if args.print_config {
+        let mut origins = args.origins.clone();
+        origins.by_default("data", data.display().to_string());
+        return output::print_exactly(configuration::print(&origins, output).as_bytes());
+    }
     // From here on a signal ends the hub in good order, also one that comes before it is ready.
     let mut shutdown = Shutdown::listen().map_err(CliError::Process)?;
 
-    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles { cert, key });
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles::new(cert, key));
+    let mut hang_up = HangUp::listen(tls.is_some()).map_err(CliError::Process)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut config = ServerConfig::new(args.listen, &data);
     config.domain.clone_from(&args.domain);
     config.tls = tls;
     config.behind_proxy = args.behind_proxy;
+    config.metrics = args.metrics;
+    config.limits = args.limits.limits();
     config.limits.database_bytes = args.max_storage.map(|size| size.as_u64());
     config.guest_lifetime = (args.guest_hours > 0).then(|| Duration::from_hours(args.guest_hours));
     config.limits.link_validity = args.link_expires.min(args.link_longest);
@@ -36,16 +51,21 @@ pub(super) async fn serve(args: &ServeArgs) -> Result<(), CliError> {
     let server = Server::bind(config).await?;
 
     let address = format!("{scheme}://{}", server.local_addr());
-    output::print_styled(&greeting(server.domain(), &address, &data, io::stdout().is_terminal()))?;
+    let text = greeting(server.domain(), &address, &data, server.metrics_addr(), io::stdout().is_terminal());
+    output::print_styled(&text)?;
 
+    let reload = server.reload();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut running = pin!(server.run(async {
         // An error would mean that the other end is gone, and this function with it.
         let _ = stopped.await;
     }));
-    tokio::select! {
-        result = &mut running => return Ok(result?),
-        () = shutdown.requested() => {}
+    loop {
+        tokio::select! {
+            result = &mut running => return Ok(result?),
+            () = hang_up.came() => reload.now(),
+            () = shutdown.requested() => break,
+        }
     }
     let _ = stop.send(());
     tokio::select! {
@@ -55,8 +75,17 @@ pub(super) async fn serve(args: &ServeArgs) -> Result<(), CliError> {
 }
 
 /// What standard output says once the hub takes requests. Programs read the first line; a person is told what to type.
-fn greeting(domain: &Domain, address: &str, data: &Path, for_person: bool) -> String {
+fn greeting(
+    domain: &Domain,
+    address: &str,
+    data: &Path,
+    metrics: Option<SocketAddr>,
+    for_person: bool,
+) -> String {
     let mut text = format!("Tertulia hub for {domain}, listening on {address}\nData in {}\n", data.display());
+    if let Some(metrics) = metrics {
+        let _ = writeln!(text, "Numbers at http://{metrics}/metrics");
+    }
     if for_person {
         let _ = write!(
             text,
@@ -73,8 +102,13 @@ mod tests {
 
     #[test]
     fn the_first_line_says_where_the_hub_is() {
-        let text =
-            greeting(&Domain::localhost(), "http://127.0.0.1:8440", Path::new("/var/lib/tertulia"), false);
+        let text = greeting(
+            &Domain::localhost(),
+            "http://127.0.0.1:8440",
+            Path::new("/var/lib/tertulia"),
+            None,
+            false,
+        );
         assert_eq!(
             text,
             "Tertulia hub for localhost, listening on http://127.0.0.1:8440\nData in /var/lib/tertulia\n"
@@ -83,7 +117,14 @@ mod tests {
 
     #[test]
     fn a_person_is_told_what_to_type_next() {
-        let text = greeting(&Domain::localhost(), "http://127.0.0.1:8440", Path::new("data"), true);
+        let text = greeting(
+            &Domain::localhost(),
+            "http://127.0.0.1:8440",
+            Path::new("data"),
+            Some(([127, 0, 0, 1], 9464).into()),
+            true,
+        );
+        assert!(text.contains("Numbers at http://127.0.0.1:9464/metrics\n"));
         assert!(text.starts_with("Tertulia hub for localhost, listening on http://127.0.0.1:8440\n"));
         assert!(text.contains("tertulia signup alice --hub http://127.0.0.1:8440\n"));
     }

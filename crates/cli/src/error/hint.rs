@@ -1,7 +1,7 @@
 use tertulia::Handle;
 
 use crate::{
-    args::{Command, GroupCommand, JoinArgs, SubCommand},
+    args::{AdminCommand, Command, GroupCommand, JoinArgs, SubCommand},
     output::{text::one_line, view::address},
 };
 
@@ -24,6 +24,7 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
             }
         }
         ("ambiguous-target", _) => "`tertulia list` shows the ids".into(),
+        ("unknown-user", Command::Admin(_)) => "`tertulia admin users list` shows the accounts".into(),
         ("unknown-user", _) => "nobody on this hub has that handle; is it spelled right?".into(),
         ("hub-unreachable", Command::Send(_)) => {
             "`--offline` keeps the message here, and the next `tertulia sync` sends it".into()
@@ -49,6 +50,11 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         }
         ("passphrase-needed", _) => {
             "`--passphrase-stdin` takes it from the first line of standard input".into()
+        }
+        ("no-hub-data", _) => "`--data DIR` (or TERTULIA_DATA) says where the hub keeps its data".into(),
+        ("data-in-use", Command::Admin(_)) => "stop the hub first".into(),
+        ("destination-in-use", Command::Admin(args)) if matches!(args.command, AdminCommand::Restore { .. }) => {
+            "`--replace` puts what is there aside".into()
         }
         ("destination-in-use", _) => "choose a directory that does not exist yet".into(),
         ("key-changed", _) => "start it again; it opens the home with its new key".into(),
@@ -159,6 +165,10 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
             format!("`tertulia sub join {} {}` joins it", shown(&sub.target), shown(sub.name.as_str()))
         }
         ("invalid-timer", _) => "from a second to 365 days: `30s`, `12h`, `7d`; or `off`".into(),
+        ("invalid-configuration", _) => {
+            "`tertulia serve --print-config` prints all settings as a file, `tertulia serve --help` what they mean"
+                .into()
+        }
         ("plain-http-refused", _) => {
             "`--tls-cert FILE --tls-key FILE`, or `--behind-proxy` if a proxy in front does TLS".into()
         }

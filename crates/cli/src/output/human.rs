@@ -60,7 +60,7 @@ pub(crate) fn me(me: &Me, page: &Page) -> String {
     fields(&rows)
 }
 
-fn fields(rows: &[(&str, String)]) -> String {
+pub(super) fn fields(rows: &[(&str, String)]) -> String {
     rows.iter().fold(String::new(), |mut out, (name, value)| {
         let _ = writeln!(out, "{DIM}{name:<7}{DIM:#} {value}");
         out
@@ -517,7 +517,7 @@ fn handles(handles: &[Handle]) -> String {
     handles.iter().map(|handle| format!("@{handle}")).collect::<Vec<_>>().join(" ")
 }
 
-fn minute(moment: Moment, page: &Page) -> String {
+pub(super) fn minute(moment: Moment, page: &Page) -> String {
     moment.timestamp().to_zoned(page.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
@@ -530,7 +530,7 @@ fn count(number: u64, what: &str) -> String {
 }
 
 /// Plain columns under bold titles. The columns in `whole` (ids, handles) are to be copied and are never wrapped.
-fn table<const N: usize>(
+pub(super) fn table<const N: usize>(
     titles: [&str; N],
     whole: &[usize],
     rows: impl Iterator<Item = Vec<Cell>>,

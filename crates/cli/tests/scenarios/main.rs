@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking, its helpers too
 
 mod accounts;
+mod admin;
 mod backups;
 mod channels;
 mod concurrency;
+mod configuration;
 mod connections;
 mod devices;
 mod documents;
@@ -18,12 +20,15 @@ mod guests;
 mod history;
 mod homes;
 mod joining;
+mod logs;
 mod offline;
 mod refusals;
+mod restores;
 mod secrecy;
 mod serving;
 mod settings;
 mod sub_conversations;
 mod support;
 mod teams;
+mod traces;
 mod whole_path;

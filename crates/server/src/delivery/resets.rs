@@ -5,14 +5,14 @@ use crate::{
     error::ApiError,
     mls::Observer,
     storage::{
-        WriteTx,
+        WriteTx, backup,
         conversations::Access,
         groups, history,
         log::{self, Entry, Kind, Place},
     },
 };
 use tertulia_api::{UserDevice, conversation::GroupReset};
-use tertulia_domain::{ConversationId, GroupId, permission};
+use tertulia_domain::{ConversationId, ConversationType, GroupId, permission};
 
 /// Who wants what reset.
 #[derive(Debug)]
@@ -55,6 +55,23 @@ pub(crate) fn reset(tx: &WriteTx<'_>, observer: &Observer, asked: &Asked) -> Res
     Ok(())
 }
 
+/// Begins a group anew whose members' devices may be ahead of the hub, because the hub was restored. Nobody asked for it.
+pub(crate) fn after_restore(
+    tx: &WriteTx<'_>,
+    observer: &Observer,
+    (kind, group): (ConversationType, GroupId),
+    now: i64,
+) -> Result<(), ApiError> {
+    let conversation = group.conversation;
+    backup::renewed(tx, conversation)?;
+    if kind == ConversationType::Subconversation {
+        return subconversations::end(tx, conversation, None, now);
+    }
+    let snapshot = groups::snapshot(tx, conversation)?;
+    let policy = snapshot.map(|snapshot| observer.policy_of(&snapshot)).transpose()?.flatten();
+    replace_with(tx, backup::successor(group), policy.as_deref(), None, now).map(drop)
+}
+
 /// The group is still the one that the caller means, in the epoch that the caller knows.
 fn check_group(access: &Access, meant: &GroupReset) -> Result<(), ApiError> {
     if *meant.group_id.as_ref() == *access.group_id && meant.epoch == access.epoch {
@@ -74,10 +91,20 @@ pub(super) fn replace(
 ) -> Result<Place, ApiError> {
     let present = GroupId::from_bytes(present).filter(|group| group.conversation == conversation);
     let next = present.unwrap_or_else(|| GroupId::first(conversation)).after_reset();
+    replace_with(tx, next, policy, actor, now)
+}
+
+fn replace_with(
+    tx: &WriteTx<'_>,
+    next: GroupId,
+    policy: Option<&[u8]>,
+    actor: Option<UserDevice>,
+    now: i64,
+) -> Result<Place, ApiError> {
     groups::begin_anew(tx, next, policy)?;
     let group_id = next.to_bytes();
     let entry = Entry { sender: actor, sent_at: now, body: Some(&group_id), ..Entry::default() };
-    let place = log::append(tx, conversation, Kind::Reset, &entry)?;
-    history::begun_anew(tx, conversation, place.position)?;
+    let place = log::append(tx, next.conversation, Kind::Reset, &entry)?;
+    history::begun_anew(tx, next.conversation, place.position)?;
     Ok(place)
 }

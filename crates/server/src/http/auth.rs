@@ -2,7 +2,7 @@
 
 use crate::{
     error::ApiError,
-    state::AppState,
+    state::{AppState, now_ms},
     storage::accounts::{self, TokenHash},
 };
 use axum::extract::FromRequestParts;
@@ -14,6 +14,9 @@ use tertulia_domain::{AccountKind, DeviceId, Handle, UserId};
 
 /// Bytes of a session token, and of the code of an invitation.
 const TOKEN_BYTES: usize = 32;
+
+/// How exactly it is known when a session was used, in milliseconds.
+const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// The user of the request's session.
 #[derive(Debug, Clone)]
@@ -53,7 +56,8 @@ impl FromRequestParts<AppState> for Authenticated {
             state.storage.read(move |connection| accounts::authenticate(connection, &token)).await?;
         // After the look-up, so that made-up tokens do not weigh on anybody's cell.
         state.limiters.requests.take(&token)?;
-        let accounts::Session { user, handle, device, kind } = session;
+        let accounts::Session { user, handle, device, kind, used_at } = session;
+        note_use(state, token, user, used_at).await?;
         Ok(Self { user, handle, device, kind, token })
     }
 }
@@ -66,6 +70,30 @@ impl FromRequestParts<AppState> for AuthenticatedDevice {
         let device = session.device.ok_or(Code::NoDevice)?;
         Ok(Self { user: session.user, device, token: session.token })
     }
+}
+
+/// Notes once a day that the session is used, and ends one that was not for too long.
+async fn note_use(
+    state: &AppState,
+    token: TokenHash,
+    user: UserId,
+    used_at: Option<i64>,
+) -> Result<(), Code> {
+    let now = now_ms();
+    let unused = used_at.map_or(i64::MAX, |used_at| now.saturating_sub(used_at));
+    let longest = i64::try_from(state.limits.session_idle.as_millis()).unwrap_or(i64::MAX);
+    if used_at.is_some() && unused > longest {
+        // It is over whether or not that can be stored.
+        let _ = state.storage.write(move |tx| accounts::close_session(tx, &token, user)).await;
+        return Err(Code::Unauthenticated);
+    }
+    if unused > DAY
+        && let Err(error) = state.storage.write(move |tx| accounts::note_use(tx, &token, now)).await
+    {
+        // A full disk keeps nobody from reading. The next request tries it again.
+        tracing::debug!(%error, "the use of a session was not noted");
+    }
+    Ok(())
 }
 
 /// The hash of the token in `Authorization: Bearer <token>` (RFC 6750 section 2.1).

@@ -77,6 +77,7 @@ async fn read(
         });
         let (page, followed) = read.await?;
         if !page.events.is_empty() || Instant::now() >= deadline {
+            state.metrics.events_fetched(page.events.len());
             return Ok(Json(page));
         }
         if followed.is_some_and(|followed| subscription.follow(followed)) {
@@ -105,10 +106,8 @@ fn start_in(connection: &Connection, reader: UserDevice, since: Option<&str>) ->
     let position = stream::parse_cursor(since)
         .ok_or_else(|| ApiError::new(Code::BadRequest, "`since` is not a cursor of this hub."))?;
     if position > progress.last {
-        return Err(ApiError::new(
-            Code::EventsMissed,
-            "`since` is after everything that this hub has stored.",
-        ));
+        let detail = "`since` is after everything that this hub has stored.";
+        return Err(ApiError::events_missed(progress.last, detail));
     }
     Ok(position.max(progress.registered))
 }

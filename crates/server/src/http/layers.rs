@@ -1,6 +1,6 @@
 //! What is done with every request, whatever it asks for.
 
-use crate::{error::ApiError, state::AppState};
+use crate::{TRACE_TARGET, error::ApiError, metrics::known, state::AppState};
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -9,21 +9,36 @@ use axum::{
 use http::{HeaderValue, header};
 use std::{any::Any, time::Instant};
 use tertulia_api::Code;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field::Empty};
 
 /// Numbers the request, counts and times it, and marks the answer as nobody else's.
 pub(super) async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let id = format!("{:016x}", rand::random::<u64>());
-    let method = request.method().clone();
+    let method = known(request.method());
     // The pattern: a path itself would bring ids into logs and countless values into the numbers.
     let path = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", id, %method, path);
+    let span = tracing::info_span!("request", id, method, path);
+    let trace = tracing::info_span!(
+        target: TRACE_TARGET,
+        "request",
+        otel.name = format!("{method} {path}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = path,
+        http.response.status_code = Empty,
+        tertulia.request.id = id, // as in the log
+    );
     let start = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request).instrument(span.clone()).instrument(trace.clone()).await;
     let status = response.status().as_u16();
     let time = start.elapsed();
     span.in_scope(|| tracing::debug!(status, ?time, "answered"));
-    state.metrics.request(&method, &path, status, time);
+    trace.record("http.response.status_code", status);
+    if response.status().is_server_error() {
+        trace.record("otel.status_code", "ERROR");
+    }
+    state.metrics.request(method, &path, status, time);
 
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(id) {

@@ -25,6 +25,8 @@ mod typing;
 mod users;
 mod ws;
 
+pub(crate) use ops::numbers;
+
 use crate::state::AppState;
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;

@@ -1,13 +1,12 @@
 //! For who runs the hub.
 
-use crate::{error::ApiError, http::extract::FromThisMachine, state::AppState};
-use axum::{extract::State, response::IntoResponse};
+use crate::{error::ApiError, state::AppState};
+use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use http::header;
-use tertulia_api::Code;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(metrics))
+    OpenApiRouter::new().routes(routes!(healthz))
 }
 
 /// Is the hub well
@@ -20,19 +19,14 @@ async fn healthz(State(state): State<AppState>) -> Result<&'static str, ApiError
     Ok("ok\n")
 }
 
-/// Numbers
-///
-/// In Prometheus's text format. They name no user, device or conversation. Unless the hub is configured to tell
-/// everybody, they are only for who asks from the same machine, and not through a proxy.
-#[utoipa::path(get, path = "/metrics", tag = "operation", security(()),
-    responses((status = 200, description = "All numbers", body = String, content_type = "text/plain")),
-    extensions(("x-problems" = json!(["not-found"]))))]
-async fn metrics(
-    State(state): State<AppState>,
-    FromThisMachine(local): FromThisMachine,
-) -> Result<impl IntoResponse, ApiError> {
-    if !local && !state.metrics_public {
-        return Err(Code::NotFound.into());
-    }
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render()))
+/// What is served at the address for numbers: `/metrics` alone, in Prometheus's text format. They name no user, device or
+/// conversation.
+pub(crate) fn numbers(state: AppState) -> Router {
+    Router::new().route("/metrics", get(metrics)).fallback(super::layers::not_found).with_state(state)
+}
+
+async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, ApiError> {
+    let database = state.storage.bytes().await?;
+    let numbers = state.metrics.render(state.storage.waiting(), database);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], numbers))
 }

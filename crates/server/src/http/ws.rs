@@ -94,6 +94,8 @@ enum End {
     Gone,
     /// The other side does not keep to the protocol.
     Misuse(&'static str),
+    /// The hub was restored, and the other side may have read what was lost.
+    Missed,
     /// The session that the socket was opened with has ended.
     LoggedOut,
     /// The hub cannot go on.
@@ -114,6 +116,7 @@ async fn serve(state: AppState, reader: UserDevice, token: TokenHash, since: Pos
     let (code, reason) = match end {
         End::Gone => return,
         End::Misuse(reason) => (close_code::POLICY, reason),
+        End::Missed => (close_code::POLICY, "events were missed; read them anew"),
         End::LoggedOut => (close_code::POLICY, "the session has ended"),
         End::Failed => (close_code::ERROR, "the hub failed"),
         End::Shutdown => (close_code::AWAY, "the hub stops"),
@@ -144,6 +147,9 @@ async fn send_events(
         });
         let (page, followed) = match read.await {
             Ok(page) => page,
+            Err(ApiError::Refused(problem)) if problem.code == Code::EventsMissed.as_str() => {
+                return End::Missed;
+            }
             Err(ApiError::Refused(_)) => return End::LoggedOut,
             Err(ApiError::Storage(StorageError::Closed)) => return End::Shutdown,
             Err(error) => {
@@ -153,9 +159,10 @@ async fn send_events(
         };
         for event in &page.events {
             let Ok(json) = serde_json::to_string(event) else { return End::Failed };
-            if sink.send(Message::text(json)).await.is_err() {
+            if !send(state, sink, Message::text(json)).await {
                 return End::Gone;
             }
+            state.metrics.event_pushed();
         }
         since = stream::parse_cursor(&page.cursor).unwrap_or(since);
         let more = followed.is_some_and(|followed| subscription.follow(followed));
@@ -166,18 +173,23 @@ async fn send_events(
             () = subscription.changed() => {}
             notice = typing.next() => {
                 let Ok(json) = serde_json::to_string(&TransientFrame::Typing(notice)) else { return End::Failed };
-                if sink.send(Message::text(json)).await.is_err() {
+                if !send(state, sink, Message::text(json)).await {
                     return End::Gone;
                 }
             }
             // Afterwards too it is seen whether the session is still there.
             _ = heartbeat.tick() => {
-                if sink.send(Message::Ping(Bytes::new())).await.is_err() {
+                if !send(state, sink, Message::Ping(Bytes::new())).await {
                     return End::Gone;
                 }
             }
         }
     }
+}
+
+/// Whether the other side took it in time. Who keeps the connection and does not read holds a page no longer.
+async fn send(state: &AppState, sink: &mut SplitSink<WebSocket, Message>, message: Message) -> bool {
+    matches!(timeout(state.limits.event_timeout, sink.send(message)).await, Ok(Ok(())))
 }
 
 async fn take_frames(state: &AppState, reader: UserDevice, frames: &mut SplitStream<WebSocket>) -> End {

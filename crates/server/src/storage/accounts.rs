@@ -10,7 +10,7 @@ use tertulia_domain::{AccountKind, DeviceId, DisplayName, Handle, UserId};
 const MAX_SESSIONS: i64 = 100;
 
 /// For so long, in milliseconds, a removed device is told that it was: 90 days.
-const REMEMBERED: i64 = 90 * 24 * 60 * 60 * 1000;
+pub(super) const REMEMBERED: i64 = 90 * 24 * 60 * 60 * 1000;
 
 /// SHA-256 of a session token.
 pub(crate) type TokenHash = [u8; 32];
@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) handle: Handle,
     pub(crate) device: Option<DeviceId>,
     pub(crate) kind: AccountKind,
+    /// When it was last used, to the day, in milliseconds since 1970; none if that is not known.
+    pub(crate) used_at: Option<i64>,
 }
 
 /// Creates a user; `handle-taken` if there is one of this handle. `password` is a PHC string.
@@ -93,7 +95,8 @@ pub(crate) fn kind(connection: &Connection, user: UserId) -> Result<AccountKind,
     Ok(kind.unwrap_or_default())
 }
 
-/// The user of this handle, the hash of the password, and what the account is. Nobody logs in as a guest.
+/// The user of this handle, the hash of the password, and what the account is. Nobody logs in as a guest, nor to an account
+/// that is locked.
 pub(crate) fn credentials(
     connection: &Connection,
     handle: &Handle,
@@ -101,7 +104,7 @@ pub(crate) fn credentials(
     let found = connection
         .prepare_cached(
             "SELECT id, password, kind FROM users
-             WHERE handle = ?1 AND deleted_at IS NULL AND kind <> 'guest'",
+             WHERE handle = ?1 AND deleted_at IS NULL AND locked_at IS NULL AND kind <> 'guest'",
         )?
         .query_row([handle.as_str()], |row| Ok((row.domain(0)?, row.get(1)?, row.domain(2)?)))
         .optional()?;
@@ -158,8 +161,17 @@ pub(crate) fn open_session(
     if ended > 0 {
         tx.wake(user);
     }
-    tx.prepare_cached("INSERT INTO sessions (token_hash, user_id, created_at) VALUES (?1, ?2, ?3)")?
-        .execute(params![token, Sql(user), now])?;
+    tx.prepare_cached(
+        "INSERT INTO sessions (token_hash, user_id, created_at, used_at) VALUES (?1, ?2, ?3, ?3)",
+    )?
+    .execute(params![token, Sql(user), now])?;
+    Ok(())
+}
+
+/// Notes that a session is used.
+pub(crate) fn note_use(tx: &WriteTx<'_>, token: &TokenHash, now: i64) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE sessions SET used_at = ?2 WHERE token_hash = ?1")?
+        .execute(params![token, now])?;
     Ok(())
 }
 
@@ -202,7 +214,7 @@ pub(crate) fn authenticate(connection: &Connection, token: &TokenHash) -> Result
 fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>, ApiError> {
     let session = connection
         .prepare_cached(
-            "SELECT s.user_id, u.handle, s.device, u.kind FROM sessions s JOIN users u ON u.id = s.user_id
+            "SELECT s.user_id, u.handle, s.device, u.kind, s.used_at FROM sessions s JOIN users u ON u.id = s.user_id
              WHERE s.token_hash = ?1",
         )?
         .query_row([token], |row| {
@@ -211,6 +223,7 @@ fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>
                 handle: row.domain(1)?,
                 device: row.optional(2)?,
                 kind: row.domain(3)?,
+                used_at: row.get(4)?,
             })
         })
         .optional()?;

@@ -4,6 +4,7 @@
 //! that only read take a connection and so work in both. What the rules say is decided in `tertulia-domain`.
 
 pub(crate) mod accounts;
+pub(crate) mod backup;
 pub(crate) mod channels;
 pub(crate) mod connections;
 pub(crate) mod conversations;
@@ -15,6 +16,7 @@ pub(crate) mod history;
 pub(crate) mod joins;
 pub(crate) mod key_packages;
 pub(crate) mod log;
+pub(crate) mod operator;
 pub(crate) mod pairwise;
 pub(crate) mod profiles;
 mod readers;
@@ -29,14 +31,15 @@ mod writer;
 pub use error::StorageError;
 pub use sql::DatabaseUrl;
 pub(crate) use sql::{Connection, RowExt, Sql, SqlError};
-pub(crate) use writer::{Position, WriteTx};
+pub(crate) use writer::{Batch, Position, WriteTx};
 
-use crate::{error::ApiError, wake::Wake};
+use crate::{TRACE_TARGET, error::ApiError, wake::Wake};
 use readers::Readers;
 use sql::params;
 use std::{path::PathBuf, thread};
 use tertulia_domain::Domain;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 use writer::Writer;
 use zeroize::Zeroizing;
 
@@ -97,13 +100,13 @@ impl Location {
 }
 
 impl Storage {
-    /// Opens the database, or creates it for `domain`, and brings its schema up to date. `committed` is called with the
-    /// number of jobs of each transaction.
+    /// Opens the database, or creates it for `domain`, and brings its schema up to date. `committed` is told of each
+    /// transaction.
     pub(crate) fn open(
         location: &Location,
         domain: &Domain,
         wake: Wake,
-        committed: impl Fn(usize) + Send + 'static,
+        committed: impl Fn(Batch) + Send + 'static,
     ) -> Result<Opened, StorageError> {
         let connection = location.writer()?;
         connection.begin_writing()?;
@@ -133,7 +136,8 @@ impl Storage {
         T: Send + 'static,
         F: FnOnce(&WriteTx<'_>) -> Result<T, ApiError> + Send + 'static,
     {
-        self.writer.write(work).await
+        let span = tracing::info_span!(target: TRACE_TARGET, "write");
+        self.writer.write(work).instrument(span).await
     }
 
     /// Does `work` on one moment of the database.
@@ -142,7 +146,18 @@ impl Storage {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, ApiError> + Send + 'static,
     {
-        self.readers.read(work).await
+        let span = tracing::info_span!(target: TRACE_TARGET, "read");
+        self.readers.read(work).instrument(span).await
+    }
+
+    /// Requests that wait for the writer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.writer.waiting()
+    }
+
+    /// The size of the database.
+    pub(crate) async fn bytes(&self) -> Result<u64, ApiError> {
+        self.read(|db| Ok(db.bytes()?)).await
     }
 }
 

@@ -1,4 +1,4 @@
--- The schema of PostgreSQL, version 1: what version 9 is of SQLite, whose files say more. Texts are compared by their bytes.
+-- The schema of PostgreSQL, version 1: what version 13 is of SQLite, whose files say more. Texts are compared by their bytes.
 
 CREATE TABLE hub (
     id BIGINT PRIMARY KEY CHECK (id = 1),
@@ -16,7 +16,8 @@ CREATE TABLE users (
     locale TEXT COLLATE "C", -- a language tag
     deleted_at BIGINT, -- of a deleted account, of which id and handle stay, so that nobody gets them
     kind TEXT COLLATE "C" NOT NULL DEFAULT 'person',
-    expires_at BIGINT -- absent once it has ended
+    expires_at BIGINT, -- absent once it has ended
+    locked_at BIGINT -- absent while the account is not locked
 );
 
 CREATE TABLE devices (
@@ -36,6 +37,7 @@ CREATE TABLE sessions (
     user_id BYTEA NOT NULL REFERENCES users (id),
     device BIGINT, -- set once, when the session registers its device
     created_at BIGINT NOT NULL,
+    used_at BIGINT,
     FOREIGN KEY (user_id, device) REFERENCES devices (user_id, device)
 );
 
@@ -147,7 +149,9 @@ CREATE TABLE conversations (
     add_permission TEXT COLLATE "C" NOT NULL DEFAULT 'admins',
     parent BYTEA,
     name TEXT COLLATE "C",
-    handshake TEXT COLLATE "C" NOT NULL DEFAULT 'plaintext'
+    handshake TEXT COLLATE "C" NOT NULL DEFAULT 'plaintext',
+    history TEXT COLLATE "C" NOT NULL DEFAULT 'none',
+    history_since BIGINT
 );
 
 -- One row for each time that a user was in a conversation. A user sees the entries of its log from `joined_position` to
@@ -272,6 +276,34 @@ CREATE TABLE join_requests (
     PRIMARY KEY (conversation, user_id)
 );
 
+CREATE TABLE removals_due (
+    conversation BYTEA PRIMARY KEY REFERENCES conversations (id)
+);
+
+-- Links that are given to the hub before the commit that puts their keys into the conversations' policies, which makes them the
+-- conversations' links.
+CREATE TABLE prepared_links (
+    conversation BYTEA PRIMARY KEY REFERENCES conversations (id),
+    code_hash BYTEA NOT NULL UNIQUE CHECK (length(code_hash) = 32),
+    public_key BYTEA NOT NULL CHECK (length(public_key) = 32),
+    password TEXT COLLATE "C",
+    expires_at BIGINT NOT NULL
+);
+
+-- What was given out after `after` and before `until` was lost when a backup was restored. Whoever comes with a place in
+-- between knows more than the hub.
+CREATE TABLE restores (
+    after BIGINT PRIMARY KEY, -- the position that the backup ended with
+    until BIGINT NOT NULL, -- the position that the hub went on after
+    at BIGINT NOT NULL
+);
+
+-- The conversations whose groups have to be begun anew after a restore, before the hub serves anybody: devices may be ahead
+-- of them.
+CREATE TABLE groups_to_renew (
+    conversation BYTEA PRIMARY KEY REFERENCES conversations (id) ON DELETE CASCADE
+);
+
 CREATE INDEX sessions_by_user ON sessions (user_id, created_at);
 CREATE INDEX key_packages_by_device ON key_packages (user_id, device, last_resort, expires_at);
 CREATE INDEX spent_key_packages_by_expiry ON spent_key_packages (expires_at);
@@ -294,3 +326,5 @@ CREATE INDEX team_invitations_by_team ON team_invitations (team, expires_at);
 CREATE INDEX conversations_by_team ON conversations (team) WHERE team IS NOT NULL;
 CREATE INDEX join_requests_by_user ON join_requests (user_id);
 CREATE INDEX users_by_expiry ON users (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX log_of_handshakes ON log (conversation, position) WHERE kind IN ('commit', 'proposal');
+CREATE INDEX conversations_by_creator ON conversations (creator);

@@ -8,7 +8,7 @@ use std::{cell::Cell, cmp::Reverse, collections::BinaryHeap};
 
 use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use super::{
-    Position, RowExt as _, Sql, StorageError, WriteTx,
+    Position, RowExt as _, Sql, StorageError, WriteTx, backup,
     log::{Extra, Kind},
 };
 use crate::error::ApiError;
@@ -85,13 +85,15 @@ pub(crate) fn acknowledge(
     Ok(())
 }
 
-/// The events of a device after a position, oldest first.
+/// The events of a device after a position, oldest first. Where a hub was restored, pages end; who has read up to there is
+/// refused with `events-missed` once, since it may have read more than there is.
 pub(crate) fn page(
     connection: &Connection,
     reader: UserDevice,
     since: Position,
     limits: PageLimits,
 ) -> Result<EventPage, ApiError> {
+    let restore = backup::restore_ahead(connection, since)?;
     let sources = sources(connection, reader, since)?;
     let mut heads = BinaryHeap::with_capacity(sources.len());
     for (index, source) in sources.iter().enumerate() {
@@ -103,6 +105,10 @@ pub(crate) fn page(
     let (mut events, mut bytes, mut end) = (Vec::new(), 0, since);
     while events.len() < limits.events {
         let Some(Reverse((position, index))) = heads.pop() else { break };
+        if restore.is_some_and(|restore| position > restore.after) {
+            heads.push(Reverse((position, index)));
+            break;
+        }
         let source = &sources[index];
         let (body, size) = source.read(connection, position, reader)?;
         if bytes + size > limits.bytes && !events.is_empty() {
@@ -116,7 +122,15 @@ pub(crate) fn page(
             heads.push(Reverse((next, index)));
         }
     }
-    Ok(EventPage { events, cursor: cursor(end), more: !heads.is_empty() })
+    match restore {
+        Some(restore) if events.is_empty() => {
+            let detail = "This hub was restored; what came after this cursor may have been lost.";
+            Err(ApiError::events_missed(restore.until, detail))
+        }
+        restore => {
+            Ok(EventPage { events, cursor: cursor(end), more: restore.is_some() || !heads.is_empty() })
+        }
+    }
 }
 
 /// Something that a stream is merged from.

@@ -1,7 +1,7 @@
 //! What the tests of the storage begin with.
 #![allow(clippy::unwrap_used)]
 
-use super::{Location, Opened, Storage};
+use super::{Batch, Location, Opened, Storage};
 use crate::{hub_key, wake::Wake};
 use std::{env, path::Path, thread};
 use tertulia_domain::Domain;
@@ -17,7 +17,7 @@ pub(super) fn location(dir: &Path) -> Location {
 }
 
 /// Opens the database as the hub does.
-pub(super) fn open(location: &Location, wake: Wake, committed: impl Fn(usize) + Send + 'static) -> Storage {
+pub(super) fn open(location: &Location, wake: Wake, committed: impl Fn(Batch) + Send + 'static) -> Storage {
     let Opened { storage, .. } =
         aside(|| Storage::open(location, &Domain::localhost(), wake, committed)).unwrap();
     storage

@@ -14,6 +14,7 @@ use std::{
     collections::BTreeSet,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
 };
 use tertulia_domain::{ConversationId, UserId};
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +24,17 @@ pub(crate) type Position = i64;
 
 /// Most jobs in one transaction: bounds how long the first of them waits.
 const MAX_BATCH: usize = 256;
+
+/// A transaction that was committed, or failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch {
+    /// Jobs that shared it.
+    pub(crate) jobs: usize,
+    /// From its beginning until it was durable.
+    pub(crate) time: Duration,
+    /// Whether it was stored.
+    pub(crate) stored: bool,
+}
 
 /// The transaction of one job. Derefs to the connection, for `prepare_cached`.
 pub(crate) struct WriteTx<'a> {
@@ -127,6 +139,11 @@ impl Writer {
         (Self { jobs }, Queue(queue))
     }
 
+    /// Jobs that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
+    }
+
     /// Does `work` in a transaction, and answers when it is durable.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, ApiError>
     where
@@ -150,12 +167,13 @@ impl Queue {
         mut connection: Connection,
         connect: impl Fn() -> Result<Connection, StorageError>,
         wake: &Wake,
-        committed: impl Fn(usize),
+        committed: impl Fn(Batch),
     ) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while self.0.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+            let begun = Instant::now();
             let result = reopen(&mut connection, &connect).and_then(|()| run_batch(&connection, &mut batch));
-            committed(batch.len());
+            committed(Batch { jobs: batch.len(), time: begun.elapsed(), stored: result.is_ok() });
             let answer = match result {
                 Ok(woken) => {
                     wake.notify(woken);

@@ -24,6 +24,9 @@ use tokio::{sync::oneshot, task::JoinHandle};
 pub struct Hub {
     pub dir: TempDir,
     pub base: String,
+    /// Where the numbers are, if they are anywhere.
+    pub numbers_at: Option<std::net::SocketAddr>,
+    pub reload: tertulia_server::Reload,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), ServerError>>,
 }
@@ -43,11 +46,12 @@ impl Hub {
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
         let base = format!("http://{}", server.local_addr());
+        let (numbers_at, reload) = (server.metrics_addr(), server.reload());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { dir, base, stop, running }
+        Self { dir, base, numbers_at, reload, stop, running }
     }
 
     /// Stops in good order.
@@ -71,6 +75,12 @@ impl Hub {
     /// Changes what is stored, behind the hub's back: what only time brings about otherwise.
     pub fn change(&self, sql: &str, values: impl Values) {
         self.stored().execute(sql, values);
+    }
+
+    /// What the hub tells of itself, in Prometheus's text format.
+    pub async fn numbers(&self) -> String {
+        let address = self.numbers_at.expect("the hub was started with numbers");
+        reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
     }
 
     /// How many rows each table has.

@@ -7,10 +7,11 @@ use super::{
 };
 use std::{
     cell::Cell,
+    fs::{self, File},
     io::{self, BufRead as _, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::Receiver,
     thread,
 };
@@ -21,16 +22,29 @@ pub(crate) struct Hub {
     directory: TempDir,
     wire: Wire,
     process: Option<Child>,
+    /// Beside where it listens and where its data are.
+    options: Vec<String>,
     homes: Cell<usize>,
 }
 
 impl Hub {
     /// A new hub on a free port.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With options. Its log is kept.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut hub = Self { directory, wire: Wire::new(), process: None, homes: Cell::new(0) };
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let mut hub = Self { directory, wire: Wire::new(), process: None, options, homes: Cell::new(0) };
         hub.start_again();
         hub
+    }
+
+    /// What the hub has logged so far, if it was started with options.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("hub.log")).expect("the hub keeps a log")
     }
 
     /// The address that devices are given; it stays.
@@ -59,7 +73,14 @@ impl Hub {
 
     /// Starts on the data that is there, and waits until requests are taken.
     pub(crate) fn start_again(&mut self) {
-        let (process, address) = serve(&self.data());
+        let mut command = tertulia();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(self.data()).args(&self.options);
+        if !self.options.is_empty() {
+            let log = self.directory.path().join("hub.log");
+            let log = File::options().create(true).append(true).open(log).expect("a file can be made");
+            command.stderr(log);
+        }
+        let (process, address) = serve(&mut command);
         self.wire.lead_to(Some(address));
         self.process = Some(process);
     }
@@ -120,14 +141,9 @@ impl Drop for Hub {
 }
 
 /// Starts a hub on a free port; its first line says on which.
-fn serve(data: &Path) -> (Child, SocketAddr) {
-    let mut process = tertulia()
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-        .arg(data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary was built");
+fn serve(command: &mut Command) -> (Child, SocketAddr) {
+    let mut process =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the binary was built");
     let mut stdout = BufReader::new(process.stdout.take().expect("standard output was asked to be a pipe"));
     let mut line = String::new();
     stdout.read_line(&mut line).expect("a pipe can be read");

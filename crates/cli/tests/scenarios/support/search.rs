@@ -55,7 +55,13 @@ impl Needle {
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("the directory is there");
     let paths = entries.map(|entry| entry.expect("a directory can be read").path());
-    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    // A socket, at which a hub is asked, holds nothing.
+    let of = |path: PathBuf| match (path.is_dir(), path.is_file()) {
+        (true, _) => files(&path),
+        (false, true) => vec![path],
+        (false, false) => Vec::new(),
+    };
+    paths.flat_map(of).collect()
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod values;
 
 pub use self::postgres::DatabaseUrl;
 pub(crate) use rusqlite::params;
+pub(super) use sqlite::{configure as configure_file, migrate as migrate_file};
 pub(crate) use values::{RowExt, Sql};
 
 use rusqlite::{
@@ -123,6 +124,15 @@ impl Connection {
             Engine::Sqlite(_) => false,
             Engine::Postgres(connection) => connection.is_closed(),
         }
+    }
+
+    /// How large the database is, in bytes.
+    pub(super) fn bytes(&self) -> Result<u64> {
+        let sql = match &self.0 {
+            Engine::Sqlite(_) => "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+            Engine::Postgres(_) => "SELECT pg_database_size(current_database())",
+        };
+        self.prepare_cached(sql)?.query_row((), |row| row.get::<i64>(0)).map(i64::cast_unsigned)
     }
 
     /// Whether the database is on a server.

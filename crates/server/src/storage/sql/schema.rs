@@ -17,6 +17,7 @@ const SQLITE_STEPS: &[M<'_>] = &[
     M::up(include_str!("../schema-9.sql")),
     M::up(include_str!("../schema-10.sql")),
     M::up(include_str!("../schema-11.sql")),
+    M::up(include_str!("../schema-12.sql")),
     M::up(include_str!("../schema-13.sql")),
 ];
 pub(super) const SQLITE: Migrations<'_> = Migrations::from_slice(SQLITE_STEPS);

@@ -15,11 +15,16 @@ pub(super) fn open_writer(path: &Path, max_bytes: Option<u64>) -> Result<Connect
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    schema::SQLITE.to_latest(&mut connection)?;
+    migrate(&mut connection)?;
     if let Some(max_bytes) = max_bytes {
         bound(&connection, max_bytes)?;
     }
     Ok(connection)
+}
+
+/// Brings the schema up to date.
+pub(in crate::storage) fn migrate(connection: &mut Connection) -> Result<(), StorageError> {
+    Ok(schema::SQLITE.to_latest(connection)?)
 }
 
 /// Opens a connection that only reads.
@@ -34,7 +39,8 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+/// How every connection is used.
+pub(in crate::storage) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(256);
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "trusted_schema", false)

@@ -18,7 +18,7 @@ fn open() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let (wake, batches) = (Wake::default(), Arc::new(Mutex::new(Vec::new())));
     let sizes = Arc::clone(&batches);
-    let committed = move |jobs| sizes.lock().unwrap().push(jobs);
+    let committed = move |batch: Batch| sizes.lock().unwrap().push(batch.jobs);
     let location = testing::location(dir.path());
     let storage = testing::open(&location, wake.clone(), committed);
     Fixture { dir, location, storage, wake, batches }

@@ -1,0 +1,128 @@
+//! `admin` and its commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+use tertulia::{DeviceId, Handle};
+
+/// `admin`.
+#[derive(Args)]
+pub(crate) struct AdminArgs {
+    /// Directory of the hub's data [default: the platform's data directory]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TERTULIA_DATA",
+        hide_env_values = true,
+        global = true,
+        value_hint = ValueHint::DirPath
+    )]
+    pub(crate) data: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: AdminCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AdminCommand {
+    /// List accounts, show, lock or delete one
+    #[command(subcommand)]
+    Users(UsersCommand),
+    /// List the devices of an account, or remove one
+    #[command(subcommand)]
+    Devices(DevicesCommand),
+    /// List the sessions of an account, or end them
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    /// Count accounts, conversations and what else there is
+    Statistics,
+    /// Delete what has run out: expired key packages, invitations and links, ended conversations that all have read
+    Prune,
+    /// Copy the hub's data into a new directory, while the hub runs or not
+    ///
+    /// The copy is one moment, with everything that the hub acknowledged before it, or is not there at all. It holds password
+    /// hashes and the hub's key: only its owner can read it.
+    Backup {
+        /// The directory, which must not exist
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        destination: PathBuf,
+    },
+    /// Make a hub's data from a backup; the hub must not run
+    ///
+    /// What was sent since the backup is lost to the hub, not to the devices that had it. When the hub starts, all groups are
+    /// begun anew with the members and roles that the backup has.
+    Restore {
+        /// The backup
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        source: PathBuf,
+        /// Put data that are there already aside, into a directory among them
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum UsersCommand {
+    /// List all accounts
+    List,
+    /// Show an account
+    Show {
+        /// Its handle
+        handle: Handle,
+    },
+    /// Lock an account: its sessions end, and nobody logs in to it
+    Lock {
+        /// Its handle
+        handle: Handle,
+    },
+    /// Open a locked account again
+    Unlock {
+        /// Its handle
+        handle: Handle,
+    },
+    /// Delete an account for good; its handle stays taken
+    Delete {
+        /// Its handle
+        handle: Handle,
+        /// Really
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DevicesCommand {
+    /// List the devices of an account
+    List {
+        /// The account's handle
+        handle: Handle,
+    },
+    /// Remove a device: its sessions end, and members take it out of their groups
+    Remove {
+        /// The account's handle
+        handle: Handle,
+        /// The device
+        device: DeviceId,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// List the sessions of an account
+    List {
+        /// The account's handle
+        handle: Handle,
+    },
+    /// End a session, or all; devices go on after `tertulia login`
+    #[command(group(clap::ArgGroup::new("which").required(true)))]
+    End {
+        /// The account's handle
+        handle: Handle,
+        /// The session
+        #[arg(group = "which")]
+        session: Option<String>,
+        /// All of them
+        #[arg(long, group = "which")]
+        all: bool,
+    },
+}

@@ -1,0 +1,152 @@
+//! Settings of the hub from a file, beside flags and environment variables, and where each comes from.
+//!
+//! A key of the file is the name of a flag, and its value is read as the flag's would be: there is one list of settings, that
+//! of the command line, and one place where each is checked.
+
+mod file;
+mod print;
+
+use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf};
+
+use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
+
+pub(crate) use self::print::print;
+use crate::args::{Cli, Command as Asked, ServeArgs};
+
+/// Why the settings of a hub cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("{} cannot be read: {cause}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{} is not TOML: {cause}", path.display())]
+    Syntax {
+        path: PathBuf,
+        #[source]
+        cause: toml::de::Error,
+    },
+    /// There is no such setting.
+    #[error("{}, line {line}: there is no setting `{key}`{}", path.display(), similar_to(similar.as_deref()))]
+    UnknownKey { path: PathBuf, line: usize, key: String, similar: Option<String> },
+    /// The setting takes no such value.
+    #[error("{}, line {line}: `{key}` cannot be this: {reason}", path.display())]
+    Value { path: PathBuf, line: usize, key: String, reason: String },
+}
+
+fn similar_to(similar: Option<&str>) -> String {
+    similar.map(|similar| format!("; is `{similar}` meant?")).unwrap_or_default()
+}
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag,
+    Environment,
+    File,
+    Default,
+    /// From nowhere: it is not set.
+    Unset,
+}
+
+impl Origin {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Default => "default",
+            Self::Unset => "not set",
+        }
+    }
+}
+
+/// All settings, as they were written, with where each comes from.
+#[derive(Clone, Default)]
+pub(crate) struct Origins(BTreeMap<String, (Option<String>, Origin)>);
+
+/// Settings that nobody who sees the configuration should see.
+const SECRET: [&str; 1] = ["otlp-header"];
+
+/// Settings that are of no use without another one.
+const NEEDED: [(&str, &str); 3] =
+    [("tls-cert", "tls-key"), ("tls-key", "tls-cert"), ("otlp-header", "otlp-endpoint")];
+
+/// Reads the command line, and with it the file of settings that a hub is given. Ends the process when the command line is
+/// wrong, as clap does.
+pub(crate) fn read(command: &Command, arguments: &[OsString]) -> (Cli, Result<(), ConfigError>) {
+    let given = matches(command, arguments);
+    let mut cli = parsed(&given);
+    let Asked::Serve(serve) = &mut cli.command else { return (cli, Ok(())) };
+    let Some(own) = given.subcommand_matches("serve") else { return (cli, Ok(())) };
+    let from_file = match &serve.config {
+        None => Vec::new(),
+        Some(path) => match file::settings(path) {
+            Ok(entries) => entries.into_iter().filter(|entry| !is_given(own, &entry.key)).collect(),
+            Err(error) => return (cli, Err(error)),
+        },
+    };
+    let added = from_file.iter().map(|entry| entry.argument().into());
+    let all = matches(command, &arguments.iter().cloned().chain(added).collect::<Vec<_>>());
+    let mut cli = parsed(&all);
+    if let (Asked::Serve(serve), Some(own)) = (&mut cli.command, all.subcommand_matches("serve")) {
+        serve.origins = origins(own, &from_file);
+        for (key, needed) in NEEDED {
+            let set = |key: &str| own.contains_id(&id(key));
+            if set(key) && !set(needed) {
+                let text = format!("`{key}` is of no use without `{needed}`");
+                command.clone().error(ErrorKind::MissingRequiredArgument, text).exit();
+            }
+        }
+    }
+    (cli, Ok(()))
+}
+
+fn matches(command: &Command, arguments: &[OsString]) -> ArgMatches {
+    command.clone().get_matches_from(arguments)
+}
+
+fn parsed(matches: &ArgMatches) -> Cli {
+    Cli::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Whether a flag or the environment says it, so that the file does not count.
+fn is_given(matches: &ArgMatches, key: &str) -> bool {
+    matches!(matches.value_source(&id(key)), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+}
+
+fn origins(matches: &ArgMatches, from_file: &[file::Entry]) -> Origins {
+    let origin = |key: &str| match matches.value_source(&id(key)) {
+        _ if from_file.iter().any(|entry| entry.key == key) => Origin::File,
+        Some(ValueSource::CommandLine) => Origin::Flag,
+        Some(ValueSource::EnvVariable) => Origin::Environment,
+        Some(_) => Origin::Default,
+        None => Origin::Unset,
+    };
+    let value = |key: &str| {
+        let mut raw = matches.get_raw(&id(key))?;
+        raw.next().map(|value| value.to_string_lossy().into_owned())
+    };
+    Origins(settings().map(|key| (key.clone(), (value(&key), origin(&key)))).collect())
+}
+
+/// The name that clap knows a setting by.
+fn id(key: &str) -> String {
+    key.replace('-', "_")
+}
+
+/// What can be set, as arguments of the command line.
+fn arguments() -> impl Iterator<Item = Arg> {
+    let command = ServeArgs::augment_args(Command::new("serve"));
+    let of_the_file = |arg: &&Arg| !["config", "print_config"].contains(&arg.get_id().as_str());
+    command.get_arguments().filter(of_the_file).cloned().collect::<Vec<_>>().into_iter()
+}
+
+/// The names of all settings.
+fn settings() -> impl Iterator<Item = String> {
+    arguments().filter_map(|arg| arg.get_long().map(str::to_owned))
+}

@@ -1,0 +1,151 @@
+//! Traces, as a collector gets them over OTLP.
+
+use crate::support::Hub;
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::any_value::Value,
+    trace::v1::{Span, span::SpanKind},
+};
+use prost::Message as _;
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+};
+
+/// A collector: it takes what it is sent and says so. Its threads end with the process.
+struct Collector {
+    url: String,
+    received: Receiver<Export>,
+}
+
+/// One request to it.
+struct Export {
+    path: String,
+    headers: Vec<String>,
+    body: ExportTraceServiceRequest,
+}
+
+impl Collector {
+    fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, received) = mpsc::channel();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let sender = sender.clone();
+                thread::spawn(move || answer(&stream, &sender));
+            }
+        });
+        Self { url, received }
+    }
+}
+
+fn answer(stream: &TcpStream, exports: &Sender<Export>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap() == 0 {
+                return;
+            }
+            match line.trim_end() {
+                "" => break,
+                line => head.push(line.to_owned()),
+            }
+        }
+        let length =
+            head.iter().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.expect("the exporter says how long its body is")];
+        reader.read_exact(&mut body).unwrap();
+        let path = head[0].split(' ').nth(1).unwrap().to_owned();
+        let body = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
+        exports.send(Export { path, headers: head, body }).unwrap();
+        let mut stream = stream;
+        stream
+            .write_all(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n",
+            )
+            .unwrap();
+    }
+}
+
+/// An attribute as text.
+fn attribute(span: &Span, key: &str) -> Option<String> {
+    let value = span.attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?;
+    Some(match value.value? {
+        Value::StringValue(text) => text,
+        Value::IntValue(number) => number.to_string(),
+        other => format!("{other:?}"),
+    })
+}
+
+#[test]
+fn each_request_is_a_span_with_its_route_and_not_with_whom_it_is_about() {
+    let collector = Collector::start();
+    let mut hub = Hub::start_with(&[
+        "--otlp-endpoint",
+        &collector.url,
+        "--otlp-header",
+        "authorization: Bearer opensesame",
+    ]);
+    let (alice, bob) = (hub.sign_up("alice"), hub.sign_up("bob"));
+    alice.befriend(&bob);
+    alice.send("@bob", "a word in private");
+    let (me, list) = (alice.run(&["whoami"]).one(), alice.run(&["list"]).one());
+    assert!(hub.terminate().success());
+    // What the hub had to send it has sent before it ended.
+    let exports: Vec<Export> = collector.received.try_iter().collect();
+    let spans: Vec<&Span> = exports
+        .iter()
+        .flat_map(|export| &export.body.resource_spans)
+        .flat_map(|resource| &resource.scope_spans)
+        .flat_map(|scope| &scope.spans)
+        .collect();
+
+    for export in &exports {
+        assert_eq!(export.path, "/v1/traces");
+        assert!(
+            export.headers.iter().any(|header| header == "authorization: Bearer opensesame"),
+            "{:?}",
+            export.headers
+        );
+        for resource in &export.body.resource_spans {
+            let text = format!("{:?}", resource.resource);
+            assert!(text.contains("tertulia-hub"), "{text}");
+        }
+    }
+    let named = |name: &str| spans.iter().find(|span| span.name == name);
+    let sent = named("POST /v1/conversations/{conversation}/messages").expect("a message was sent");
+    assert_eq!(sent.kind(), SpanKind::Server);
+    assert_eq!(attribute(sent, "http.response.status_code").as_deref(), Some("201"));
+    assert_eq!(attribute(sent, "http.request.method").as_deref(), Some("POST"));
+    assert_eq!(attribute(sent, "http.route").as_deref(), Some("/v1/conversations/{conversation}/messages"));
+    // Where its time went is inside it.
+    let inside: Vec<_> =
+        spans.iter().filter(|span| span.parent_span_id == sent.span_id).map(|span| &span.name).collect();
+    assert!(
+        inside.iter().any(|name| *name == "read") && inside.iter().any(|name| *name == "write"),
+        "{inside:?}"
+    );
+    assert!(named("POST /v1/accounts").is_some());
+
+    let everything = format!("{spans:?}");
+    let id = |value: &serde_json::Value, key: &str| {
+        value[key].as_str().unwrap_or_else(|| panic!("{key}: {value}")).to_owned()
+    };
+    for secret in [id(&me, "user"), id(&list, "conversation"), "a word in private".into(), "alice".into()] {
+        assert!(!everything.contains(&secret), "{secret} is in a span");
+    }
+}
+
+#[test]
+fn a_collector_that_is_not_there_holds_up_nobody() {
+    let mut hub = Hub::start_with(&["--otlp-endpoint", "http://127.0.0.1:9", "--otlp-header", "x: y"]);
+    let (alice, bob) = (hub.sign_up("alice"), hub.sign_up("bob"));
+    alice.befriend(&bob);
+    alice.send("@bob", "hello");
+    assert!(hub.terminate().success());
+}
