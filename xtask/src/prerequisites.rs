@@ -142,6 +142,21 @@ const PYTHON: SystemTool = SystemTool {
     purpose: "Python with venv, for the check of the API's answers",
 };
 
+const POSTGRES: SystemTool = SystemTool {
+    // Debian keeps it out of the path, by version.
+    probe: &["sh", "-c", "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"],
+    package: "postgresql",
+    purpose: "PostgreSQL, for the tests of a hub that keeps its data there",
+};
+
+/// The program with a PostgreSQL server of its own, which is gone afterwards.
+pub(crate) fn with_postgres(program: Program) -> Result<Program, Failure> {
+    install(&[&POSTGRES])?;
+    let with = "run --quiet --locked --package tertulia-testkit --bin with-postgres --";
+    let inner = program.into_inner();
+    Ok(inner.get_args().fold(Program::cargo().args(with).arg(inner.get_program()), Program::arg))
+}
+
 /// Sees to a C compiler, make and Perl.
 pub(crate) fn system_tools() -> Result<(), Failure> {
     if cfg!(windows) {

@@ -34,6 +34,8 @@ enum Step {
     Docs,
     /// All tests of the workspace.
     Tests,
+    /// The tests of the hub once more, with PostgreSQL.
+    Postgres,
     /// Every error code was the answer to some test's request.
     Codes,
     /// Processes that are killed, and disks that are full, at every point of the engine where something is persisted or sent.
@@ -52,6 +54,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Docs => "documentation",
             Self::Tests => "tests",
+            Self::Postgres => "tests with PostgreSQL",
             Self::Codes => "error codes",
             Self::Crashes => "crashes",
             Self::Doctests => "examples in the documentation",
@@ -85,6 +88,12 @@ impl Step {
                 }
                 prerequisites::cargo_nextest()?.args("run --workspace --locked").run()
             }
+            // Rounds of the race are fewer, for they were all run with SQLite.
+            Self::Postgres => prerequisites::with_postgres(
+                prerequisites::cargo_nextest()?.args("run --package tertulia-server --locked"),
+            )?
+            .env("ROUNDS", "25")
+            .run(),
             Self::Codes => prerequisites::cargo_nextest()?
                 .args("run --package tertulia-server --test codes --run-ignored only --locked")
                 .run(),

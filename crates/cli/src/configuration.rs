@@ -70,7 +70,7 @@ impl Origin {
 pub(crate) struct Origins(BTreeMap<String, (Option<String>, Origin)>);
 
 /// Settings that nobody who sees the configuration should see.
-const SECRET: [&str; 1] = ["otlp-header"];
+const SECRET: [&str; 2] = ["database", "otlp-header"];
 
 /// Settings that are of no use without another one.
 const NEEDED: [(&str, &str); 3] =

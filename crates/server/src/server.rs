@@ -180,7 +180,7 @@ impl Server {
         let writer = metrics.writer();
         let Data { storage, domain, observer, closed } =
             Data::open(&config.data, &location, config.domain.as_ref(), wake.clone(), move |batch| {
-                writer.record(batch)
+                writer.record(batch);
             })?;
         let (trigger, shutdown) = Trigger::new();
         let state = AppState::new(Hub {

@@ -9,7 +9,7 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser, value_parser};
 use tertulia::Domain;
-use tertulia_server::{Limits, Rate};
+use tertulia_server::{DatabaseUrl, Limits, Rate};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -51,6 +51,12 @@ pub(crate) struct ServeArgs {
     /// Directory of the hub's data [default: the platform's data directory]
     #[arg(long, value_name = "DIR", env = "TERTULIA_DATA", hide_env_values = true, value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
+
+    /// Address of a PostgreSQL database that keeps the hub's data [default: a file in the data directory]
+    ///
+    /// Like `postgres://USER:PASSWORD@HOST/DATABASE`. The connection is not encrypted: use a socket, this machine or a network of your own. One hub on one database for now.
+    #[arg(long, value_name = "URL", env = "TERTULIA_DATABASE", hide_env_values = true)]
+    pub(crate) database: Option<DatabaseUrl>,
 
     /// Domain of the hub, part of every user's identity [default: localhost, later the one of the first start]
     ///

@@ -39,6 +39,7 @@ pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliErr
     let mut hang_up = HangUp::listen(tls.is_some()).map_err(CliError::Process)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut config = ServerConfig::new(args.listen, &data);
+    config.database.clone_from(&args.database);
     config.domain.clone_from(&args.domain);
     config.tls = tls;
     config.behind_proxy = args.behind_proxy;

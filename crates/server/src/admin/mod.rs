@@ -269,11 +269,15 @@ impl AdminError {
 ///
 /// [`AdminError`] says which.
 pub async fn administer(data: &Path, task: Task) -> Result<Answer, AdminError> {
-    if !data.join("hub.db").is_file() {
-        return Err(AdminError::NoData { path: data.to_owned() });
+    let no_data = || AdminError::NoData { path: data.to_owned() };
+    let has_file = data.join("hub.db").is_file();
+    if !has_file && !data.join("hub.lock").is_file() {
+        return Err(no_data());
     }
     let lock = match lock(data) {
-        Ok(lock) => lock,
+        Ok(lock) if has_file => lock,
+        // The data of a hub that does not run are on a server, and where that is, is not known here.
+        Ok(_) => return Err(no_data()),
         #[cfg(unix)]
         Err(ServerError::InUse { .. }) => return socket::ask(data, &task).await,
         Err(error) => return Err(error.into()),
