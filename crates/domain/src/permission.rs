@@ -274,9 +274,10 @@ pub fn check_change_protocol(actor: Option<&Membership>) -> Result<(), Permissio
 }
 
 /// Changing how far back those who come later may read. No role covers it, for it decides what strangers-to-be read of
-/// everybody's messages.
+/// everybody's messages; so it is for admins alone. Nobody comes later into a 1:1.
 pub fn check_change_history(actor: Option<&Membership>) -> Result<(), PermissionError> {
-    check_change_protocol(actor)
+    check_change_protocol(actor)?;
+    check_read_history(actor)
 }
 
 /// Reading what was sent before one came, as far as the setting allows. Every member may, where there is such a setting.
@@ -377,15 +378,26 @@ mod tests {
             let expected =
                 if changes { Ok(()) } else { Err(PermissionError::InvalidOperation { conversation_type }) };
             assert_eq!(by(Role::ADMIN), expected);
-            let history = |role| check_change_history(Some(&Membership { conversation_type, role }));
-            assert_eq!((history(Role::MEMBER), history(Role::ADMIN)), (by(Role::MEMBER), by(Role::ADMIN)));
-            let read = check_read_history(Some(&Membership { conversation_type, role: Role::MEMBER }));
-            assert_eq!(read, expected, "every member reads, where there is something to be set");
+        }
+        assert_eq!(check_change_protocol(None), Err(PermissionError::NoConversation));
+        assert_eq!(PermissionError::AdminOnly.code(), "action-denied");
+    }
+
+    #[test]
+    fn how_far_back_those_who_come_later_read_is_set_by_admins_where_somebody_can_come_later() {
+        for &conversation_type in ConversationType::ALL {
+            let of = |role| Membership { conversation_type, role };
+            let there = if conversation_type.is_managed() {
+                Ok(())
+            } else {
+                Err(PermissionError::InvalidOperation { conversation_type })
+            };
+            assert_eq!(check_change_history(Some(&of(Role::MEMBER))), Err(PermissionError::AdminOnly));
+            assert_eq!(check_change_history(Some(&of(Role::ADMIN))), there);
+            assert_eq!(check_read_history(Some(&of(Role::MEMBER))), there, "every member reads");
         }
         assert_eq!(check_read_history(None), Err(PermissionError::NoConversation));
-        assert_eq!(check_change_protocol(None), Err(PermissionError::NoConversation));
         assert_eq!(check_change_history(None), Err(PermissionError::NoConversation));
-        assert_eq!(PermissionError::AdminOnly.code(), "action-denied");
     }
 
     #[test]
