@@ -528,7 +528,7 @@ async fn a_commit_that_leaves_the_entrance_as_it_is_leaves_what_the_hub_keeps_of
     let (mut table, _) = table(&alice, &[]).await;
     put_link(&alice, &table.link, None, None).await.done::<Link>();
     // Whether it was looked at shows where the record is not what the policy says.
-    hub.change("UPDATE join_links SET public_key = zeroblob(32)", ());
+    hub.change("UPDATE join_links SET public_key = code_hash", ());
     let unchanged = commit(&mut table.at_alice, &[], &[]);
     alice.committed(table.id, &mut table.at_alice, &unchanged).await;
     assert_eq!(hub.rows()["join_links"], 1);
