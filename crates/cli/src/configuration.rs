@@ -8,7 +8,11 @@ mod print;
 
 use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf};
 
-use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
+use clap::{
+    Arg, ArgMatches, Args as _, Command, FromArgMatches as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
+};
 
 pub(crate) use self::print::print;
 use crate::args::{Cli, Command as Asked, ServeArgs};
@@ -24,12 +28,9 @@ pub(crate) enum ConfigError {
         cause: io::Error,
     },
     /// The file is not TOML.
-    #[error("{} is not TOML: {cause}", path.display())]
-    Syntax {
-        path: PathBuf,
-        #[source]
-        cause: toml::de::Error,
-    },
+    // The cause itself quotes the line, in which a secret may stand.
+    #[error("{}, line {line}: this is not TOML: {}", path.display(), cause.message())]
+    Syntax { path: PathBuf, line: usize, cause: toml::de::Error },
     /// There is no such setting.
     #[error("{}, line {line}: there is no setting `{key}`{}", path.display(), similar_to(similar.as_deref()))]
     UnknownKey { path: PathBuf, line: usize, key: String, similar: Option<String> },
@@ -107,7 +108,13 @@ pub(crate) fn read(command: &Command, arguments: &[OsString]) -> (Cli, Result<()
 }
 
 fn matches(command: &Command, arguments: &[OsString]) -> ArgMatches {
-    command.clone().get_matches_from(arguments)
+    command.clone().try_get_matches_from(arguments).unwrap_or_else(|mut error| {
+        let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        if SECRET.iter().any(|secret| argument.starts_with(&format!("--{secret} "))) {
+            error.insert(ContextKind::InvalidValue, ContextValue::String("(not shown)".to_owned()));
+        }
+        error.exit()
+    })
 }
 
 fn parsed(matches: &ArgMatches) -> Cli {

@@ -13,8 +13,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The directory that holds everything that the hub keeps. Created if it is not there, for its owner alone.
     pub data: PathBuf,
-    /// A PostgreSQL server that keeps the hub's data instead of a file in `data`. Any number of hubs may run on one: they are
-    /// nodes of one hub, each with a data directory of its own.
+    /// A PostgreSQL database that keeps the hub's data instead of a file in `data`. One hub uses it at a time: another loses
+    /// nothing, but their devices do not hear of one another at once.
     pub database: Option<DatabaseUrl>,
     /// The hub's domain, part of every device's identity. It is fixed at the first start, as `localhost` unless given,
     /// and a later start with another one fails.

@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 const ACCOUNTS: (&[&str], &str) = (
     &["handle", "user", "devices"],
-    "SELECT handle, id, (SELECT count(*) FROM devices WHERE user = users.id) FROM users ORDER BY created_at",
+    "SELECT handle, id, (SELECT count(*) FROM devices WHERE user_id = users.id) FROM users ORDER BY created_at",
 );
 
 const CONVERSATIONS: (&[&str], &str) = (

@@ -27,9 +27,11 @@ impl Entry {
 /// Reads and checks the whole file, so that a mistake is found whatever flags say.
 pub(super) fn settings(path: &Path) -> Result<Vec<Entry>, ConfigError> {
     let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.into(), cause })?;
-    let table: BTreeMap<Spanned<String>, Spanned<Value>> =
-        toml::from_str(&text).map_err(|cause| ConfigError::Syntax { path: path.into(), cause })?;
-    let line = |at: usize| text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+    let table: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(&text).map_err(|cause| {
+        let line = cause.span().map_or(1, |span| line_of(&text, span.start));
+        ConfigError::Syntax { path: path.into(), line, cause }
+    })?;
+    let line = |at: usize| line_of(&text, at);
     let entry = |(key, value): (Spanned<String>, Spanned<Value>)| {
         let (line, key) = (line(key.span().start), key.into_inner());
         let Some(argument) = arguments().find(|arg| arg.get_long() == Some(&key)) else {
@@ -48,6 +50,11 @@ pub(super) fn settings(path: &Path) -> Result<Vec<Entry>, ConfigError> {
         Ok(entry)
     };
     table.into_iter().map(entry).collect()
+}
+
+/// The line that a byte stands in, counted from 1.
+fn line_of(text: &str, at: usize) -> usize {
+    text.get(..at).map_or(1, |before| before.matches('\n').count() + 1)
 }
 
 /// Whether the flag takes the value; if not, why.

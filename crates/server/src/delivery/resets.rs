@@ -64,12 +64,16 @@ pub(crate) fn after_restore(
 ) -> Result<(), ApiError> {
     let conversation = group.conversation;
     backup::renewed(tx, conversation)?;
+    let next = backup::successor(group, now);
     if kind == ConversationType::Subconversation {
-        return subconversations::end(tx, conversation, None, now);
+        replace_with(tx, next, None, None, now)?;
+        return subconversations::empty(tx, conversation);
     }
-    let snapshot = groups::snapshot(tx, conversation)?;
-    let policy = snapshot.map(|snapshot| observer.policy_of(&snapshot)).transpose()?.flatten();
-    replace_with(tx, backup::successor(group), policy.as_deref(), None, now).map(drop)
+    let policy = match groups::snapshot(tx, conversation)? {
+        Some(snapshot) => observer.policy_of(&snapshot)?,
+        None => groups::last_policy(tx, conversation)?,
+    };
+    replace_with(tx, next, policy.as_deref(), None, now).map(drop)
 }
 
 /// The group is still the one that the caller means, in the epoch that the caller knows.

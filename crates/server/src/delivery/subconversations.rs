@@ -155,6 +155,11 @@ pub(super) fn end(
         return Ok(());
     }
     resets::replace(tx, sub, (&group_id, None), actor, now)?;
+    empty(tx, sub)
+}
+
+/// Takes everybody out of a subconversation.
+pub(super) fn empty(tx: &WriteTx<'_>, sub: ConversationId) -> Result<(), ApiError> {
     for device in subconversations::devices(tx, sub)? {
         subconversations::exit(tx, sub, device)?;
     }

@@ -120,14 +120,15 @@ pub(crate) fn password(connection: &Connection, user: UserId) -> Result<Option<S
     Ok(password)
 }
 
-/// Checks that the password is still the one of this hash: it was verified before the transaction, and may have been changed
-/// since.
+/// Checks that the password is still the one of this hash, and the account open: it was verified before the transaction, and
+/// either may have changed since.
 pub(crate) fn check_password_is(connection: &Connection, user: UserId, hash: &str) -> Result<(), ApiError> {
-    if password(connection, user)?.as_deref() == Some(hash) {
-        Ok(())
-    } else {
-        Err(Code::InvalidCredentials.into())
-    }
+    let is_so = connection
+        .prepare_cached(
+            "SELECT 1 FROM users WHERE id = ?1 AND password = ?2 AND deleted_at IS NULL AND locked_at IS NULL",
+        )?
+        .exists(params![Sql(user), hash])?;
+    if is_so { Ok(()) } else { Err(Code::InvalidCredentials.into()) }
 }
 
 /// Gives the user another password and ends all sessions but that of `token`. `hash` is a PHC string.

@@ -9,12 +9,13 @@ use rusqlite::{Connection as File, OpenFlags, params};
 use std::path::Path;
 use tertulia_domain::{ConversationId, ConversationType, GroupId};
 
-/// Positions and sequence numbers that are passed over when a backup is restored: more than a hub gives out between a backup
-/// and its restore. What the lost hub had given out is not given out a second time, for something else.
+/// Positions and sequence numbers that are passed over when a backup is restored, at least: more than a hub gives out between
+/// a backup and its restore. What the lost hub had given out is not given out a second time, for something else.
 const PASSED_OVER: i64 = 1 << 40;
 
-/// Generations of groups that are passed over, for the same reason.
-const GENERATIONS: u64 = 1 << 20;
+/// How many of them belong to a second. Where a restored hub goes on follows from the time, so that of two hubs that were
+/// restored from one backup the later one does not repeat what the earlier one gave out.
+const IN_A_SECOND: i64 = 1 << 20;
 
 /// What a copy holds.
 #[derive(Debug, Clone, Copy)]
@@ -65,18 +66,30 @@ pub(crate) fn begin_again(path: &Path, now: i64) -> Result<(), StorageError> {
     migrate_file(&mut connection)?;
     let transaction = connection.transaction()?;
     let position: Position = transaction.query_row("SELECT position FROM hub", (), |row| row.get(0))?;
+    let by_time = (now / 1000).saturating_mul(IN_A_SECOND);
+    let until = by_time.max(position + PASSED_OVER);
     transaction.execute(
         "INSERT INTO restores (after, until, at) VALUES (?1, ?2, ?3)",
-        params![position, position + PASSED_OVER, now],
+        params![position, until, now],
     )?;
-    transaction.execute("UPDATE hub SET position = ?1", [position + PASSED_OVER])?;
-    transaction.execute("UPDATE conversations SET last_sequence = last_sequence + ?1", [PASSED_OVER])?;
+    transaction.execute("UPDATE hub SET position = ?1", [until])?;
     transaction.execute(
-        "INSERT INTO groups_to_renew (conversation) SELECT id FROM conversations WHERE epoch > 0
-         ON CONFLICT (conversation) DO NOTHING",
+        "UPDATE conversations SET last_sequence = max(last_sequence + ?1, ?2)",
+        [PASSED_OVER, by_time],
+    )?;
+    // Also where there was no commit yet: there may have been one since.
+    transaction.execute(
+        "INSERT INTO groups_to_renew (conversation) SELECT id FROM conversations
+         WHERE ended_at IS NULL AND protocol <> 'pairwise' ON CONFLICT (conversation) DO NOTHING",
         (),
     )?;
     // Some of these were handed out since; their devices make new ones. Those of last resort may be used again.
+    transaction.execute(
+        "INSERT INTO spent_key_packages (hash, expires_at, user_id, device)
+         SELECT hash, expires_at, user_id, device FROM key_packages WHERE NOT last_resort
+         ON CONFLICT (hash) DO NOTHING",
+        (),
+    )?;
     transaction.execute("DELETE FROM key_packages WHERE NOT last_resort", ())?;
     transaction.execute("DELETE FROM pairwise_keys", ())?;
     transaction.commit()?;
@@ -126,7 +139,9 @@ pub(crate) fn renewed(tx: &WriteTx<'_>, conversation: ConversationId) -> Result<
     Ok(())
 }
 
-/// The group that takes the place of one from before a restore: its id cannot be that of any that was lost.
-pub(crate) fn successor(group: GroupId) -> GroupId {
-    GroupId { generation: group.generation.saturating_add(GENERATIONS), ..group }
+/// The group that takes the place of one from before a restore: its id cannot be that of any that was lost, since its
+/// generation is the time, in seconds since 1970.
+pub(crate) fn successor(group: GroupId, now: i64) -> GroupId {
+    let by_time = u64::try_from(now / 1000).unwrap_or_default();
+    GroupId { generation: by_time.max(group.generation + 1), ..group }
 }

@@ -172,18 +172,15 @@ impl Queue {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while self.0.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
             let begun = Instant::now();
-            let result = reopen(&mut connection, &connect).and_then(|()| run_batch(&connection, &mut batch));
+            let mut woken = BTreeSet::new();
+            let result = begin(&mut connection, &connect)
+                .and_then(|()| run_batch(&connection, &mut batch, &mut woken));
             committed(Batch { jobs: batch.len(), time: begun.elapsed(), stored: result.is_ok() });
-            let answer = match result {
-                Ok(woken) => {
-                    wake.notify(woken);
-                    Ok(())
-                }
-                Err(error) => {
-                    tracing::error!(%error, jobs = batch.len(), "a transaction failed");
-                    Err(error)
-                }
-            };
+            // Also after a failure: of a commit it may be that only its answer was lost.
+            wake.notify(woken);
+            let answer = result.inspect_err(|error| {
+                tracing::error!(%error, jobs = batch.len(), "a transaction failed");
+            });
             for job in batch.drain(..) {
                 job.answer(answer.clone());
             }
@@ -194,36 +191,55 @@ impl Queue {
     }
 }
 
-/// Connects anew, if the connection has ended.
-fn reopen(
+/// Begins a transaction, on another connection if this one has ended.
+fn begin(
     connection: &mut Connection,
     connect: impl Fn() -> Result<Connection, StorageError>,
 ) -> Result<(), StorageError> {
-    if connection.is_closed() {
-        *connection = connect()?;
-        tracing::info!("the database is there again");
+    match connection.begin_writing() {
+        Err(_) if connection.is_closed() => {}
+        Err(error) => {
+            undo(connection);
+            return Err(error.into());
+        }
+        Ok(()) => return Ok(()),
     }
-    Ok(())
+    *connection = connect()?;
+    tracing::info!("the database is there again");
+    Ok(connection.begin_writing()?)
 }
 
-/// Runs all jobs in one transaction and commits it. What to wake, or why nothing was stored.
-fn run_batch(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<BTreeSet<Topic>, StorageError> {
-    let done =
-        connection.begin_writing().map_err(StorageError::from).and_then(|()| run_jobs(connection, batch));
-    if done.is_err() && !connection.lost_transaction() {
-        // What went wrong first is what counts.
-        if let Err(error) = connection.run("ROLLBACK") {
-            tracing::warn!(%error, "a transaction that failed was not undone in good order");
-        }
+/// Runs all jobs in the transaction and commits it. What is to be woken goes into `woken`; or why nothing was stored.
+fn run_batch(
+    connection: &Connection,
+    batch: &mut [Box<dyn Job>],
+    woken: &mut BTreeSet<Topic>,
+) -> Result<(), StorageError> {
+    let done = run_jobs(connection, batch, woken);
+    if done.is_err() {
+        undo(connection);
     }
     done
 }
 
-fn run_jobs(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<BTreeSet<Topic>, StorageError> {
+/// Undoes a transaction that failed. What went wrong first is what counts.
+fn undo(connection: &Connection) {
+    if connection.lost_transaction() {
+        return;
+    }
+    if let Err(error) = connection.run("ROLLBACK") {
+        tracing::warn!(%error, "a transaction that failed was not undone in good order");
+    }
+}
+
+fn run_jobs(
+    connection: &Connection,
+    batch: &mut [Box<dyn Job>],
+    woken: &mut BTreeSet<Topic>,
+) -> Result<(), StorageError> {
     let start: Position =
         connection.prepare_cached("SELECT position FROM hub")?.query_row((), |row| row.get(0))?;
     let position = Cell::new(start);
-    let mut woken = BTreeSet::new();
     for job in batch {
         let mark = position.get();
         connection.run("SAVEPOINT job")?;
@@ -249,8 +265,7 @@ fn run_jobs(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<BTree
     if position.get() != start {
         connection.prepare_cached("UPDATE hub SET position = ?1")?.execute([position.get()])?;
     }
-    connection.run("COMMIT")?;
-    Ok(woken)
+    Ok(connection.run("COMMIT")?)
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ async fn published_keys_are_filled_up_when_they_were_used() {
     let [alice, bob, _carol] = three(&hub).await;
     let keys = |of: &Client| {
         let user = of.me().user.as_uuid().simple();
-        hub.database(&format!("SELECT count(*) FROM pairwise_keys WHERE hex(user) = upper('{user}')"))
+        hub.database(&format!("SELECT count(*) FROM pairwise_keys WHERE hex(user_id) = upper('{user}')"))
     };
     assert_eq!((keys(&alice), keys(&bob)), (50, 50));
     let group = pairwise(&alice, &[&bob]).await;

@@ -79,7 +79,7 @@ impl Hub {
     pub(crate) fn key_package(&self, user: UserId) -> Vec<u8> {
         let database =
             rusqlite::Connection::open(self.dir.path().join("hub/hub.db")).expect("the hub's database");
-        let sql = "SELECT key_package FROM key_packages WHERE user = ?1";
+        let sql = "SELECT key_package FROM key_packages WHERE user_id = ?1";
         database.query_row(sql, [user.as_bytes()], |row| row.get(0)).expect("it has some")
     }
 

@@ -26,7 +26,7 @@ pub(crate) enum SqlError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     /// PostgreSQL failed, or cannot be reached.
-    #[error(transparent)]
+    #[error("{}", postgres::cause(.0))]
     Postgres(#[from] ::postgres::Error),
     /// There is no row where there is to be one.
     #[error("there is no such row")]

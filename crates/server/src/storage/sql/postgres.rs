@@ -10,7 +10,24 @@ use rusqlite::{
     ToSql,
     types::{ToSqlOutput, Value, ValueRef},
 };
-use std::{cell::RefCell, collections::HashMap, error::Error, fmt, str::FromStr, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long the server may say nothing where it has to.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// What every connection begins with. A lock is waited for as long as SQLite waits for another process. A hub that is gone
+/// without a word, in the middle of a transaction, does not keep the others out. What is committed is on the disk, and
+/// statements see what was committed before them, whatever the database's own settings are.
+const SESSION: &str = "SET lock_timeout = '5s';
+    SET idle_in_transaction_session_timeout = '10s';
+    SET tcp_keepalives_idle = 10;
+    SET tcp_keepalives_interval = 5;
+    SET tcp_keepalives_count = 3;
+    SET default_transaction_isolation = 'read committed';
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 /// Where a PostgreSQL server is, and as whom to connect: `postgres://user:password@host:port/database`. Its `Debug` shows no
 /// password.
@@ -26,6 +43,14 @@ impl FromStr for DatabaseUrl {
         if config.get_application_name().is_none() {
             config.application_name("tertulia");
         }
+        // A server that is gone without a word is noticed, unless the address says how.
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(SILENCE);
+        }
+        config.keepalives_idle(SILENCE);
         Ok(Self(Arc::new(config)))
     }
 }
@@ -50,8 +75,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn open(DatabaseUrl(config): &DatabaseUrl) -> Result<Self> {
         let mut client = config.connect(NoTls)?;
-        // As long as SQLite waits for another process.
-        client.batch_execute("SET lock_timeout = '5s'")?;
+        client.batch_execute(SESSION)?;
         Ok(Self { client: RefCell::new(client), prepared: RefCell::default() })
     }
 
@@ -167,6 +191,15 @@ pub(super) fn column(row: &Row, index: usize) -> Result<ValueRef<'_>> {
         _ => row.try_get::<_, Option<&str>>(index)?.map(|text| ValueRef::Text(text.as_bytes())),
     };
     Ok(value.unwrap_or(ValueRef::Null))
+}
+
+/// What went wrong, in the server's words. Its `detail` is left out, which has values of rows in it.
+pub(super) fn cause(error: &::postgres::Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(server), _) => format!("{} ({})", server.message(), server.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
 }
 
 impl From<::postgres::Error> for super::super::StorageError {
