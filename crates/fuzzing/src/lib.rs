@@ -14,6 +14,7 @@
 #![allow(clippy::missing_panics_doc)] // panicking is what they are for
 
 mod content;
+mod conversation;
 mod device;
 mod entry;
 mod history;
@@ -29,6 +30,7 @@ mod world;
 
 pub use self::{
     content::content,
+    conversation::{bundle, conversation_seeds, envelope, frame},
     entry::{decrypt, group_info, key_package, welcome},
     history::history,
     life::life,
@@ -43,11 +45,14 @@ pub type Target = fn(&[u8]);
 
 /// All targets by name. Each has a file in `fuzz/fuzz_targets` and a directory in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("bundle", bundle),
     ("certificate", certificate),
     ("content", content),
     ("crl", crl),
     ("decrypt", decrypt),
+    ("envelope", envelope),
     ("external_sender", external_sender),
+    ("frame", frame),
     ("group_info", group_info),
     ("history", history),
     ("key_package", key_package),

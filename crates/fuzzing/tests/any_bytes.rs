@@ -69,6 +69,13 @@ fn random_content_is_an_error_and_never_a_panic() {
 }
 
 #[test]
+fn random_envelopes_frames_and_bundles_are_refused_and_genuine_ones_are_read() {
+    random("envelope", 3000);
+    random("frame", 20_000);
+    random("bundle", 20_000);
+}
+
+#[test]
 fn random_lives_end_in_one_state() {
     random("life", 60);
 }

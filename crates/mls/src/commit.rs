@@ -58,6 +58,10 @@ pub struct CommitOptions {
     pub psks: Vec<Vec<u8>>,
     /// What the group data is to be: see [`GroupRules`](crate::GroupRules). None: as the rules derive it from the change.
     pub group_data: Option<Vec<u8>>,
+    /// Whether the commit is sent as a `PublicMessage`, also where the group's handshake messages are encrypted. It uses no key of
+    /// the epoch, so a store that was restored can make it ([`EngineError::StateRestored`]). For who sends it inside another encryption
+    /// of the members, or accepts that it can be read on the way.
+    pub readable: bool,
 }
 
 impl CommitOptions {
@@ -79,6 +83,12 @@ impl CommitOptions {
         Self { group_data: Some(data.into()), ..self }
     }
 
+    /// Sends the commit as a `PublicMessage`: see [`readable`](Self::readable).
+    #[must_use]
+    pub fn readable(self) -> Self {
+        Self { readable: true, ..self }
+    }
+
     /// Mixes in the pre-shared key with this id.
     #[must_use]
     pub fn with_psk(mut self, id: impl Into<Vec<u8>>) -> Self {
@@ -94,6 +104,7 @@ impl std::fmt::Debug for CommitOptions {
             .field("history", &self.history)
             .field("psks", &self.psks.len())
             .field("group_data", &self.group_data.as_ref().map(Vec::len))
+            .field("readable", &self.readable)
             .finish()
     }
 }
@@ -216,13 +227,13 @@ impl ConversationGuard<'_> {
     }
 
     /// Refused if this device cannot make a commit now.
-    fn refuse_to_commit(&mut self) -> Result<()> {
+    fn refuse_to_commit(&mut self, readable: bool) -> Result<()> {
         self.refuse_while_pending()?;
         let incarnation = self.overlay()?.incarnation();
         let config = self.config();
         let loaded = self.loaded()?;
         // An encrypted commit would use a key of this epoch, perhaps a second time.
-        if loaded.meta.encrypts_handshake() && loaded.meta.incarnation != Some(incarnation) {
+        if loaded.meta.encrypts_handshake() && !readable && loaded.meta.incarnation != Some(incarnation) {
             return Err(EngineError::StateRestored);
         }
         if is_to_be_removed(config.group_rules.as_deref(), &loaded.group) {
@@ -239,7 +250,7 @@ impl ConversationGuard<'_> {
         options: CommitOptions,
         history: HistoryChange,
     ) -> Result<PendingRecord> {
-        self.refuse_to_commit()?;
+        self.refuse_to_commit(options.readable)?;
         let config = self.config();
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;
@@ -282,7 +293,10 @@ impl ConversationGuard<'_> {
         leaves.extend(&plan.remove);
         add.extend(plan.new.iter().map(|new| new.key_package.clone()));
         let loaded = self.loaded()?;
-        match overlay.trust().refusing(refused, || build(loaded, add, &leaves, &options)) {
+        let built = overlay.sending(options.readable, || {
+            overlay.trust().refusing(refused, || build(loaded, add, &leaves, &options))
+        });
+        match built {
             Ok((bundle, secrets)) => {
                 let record = self.finish_staging(bundle, secrets, options, plan);
                 if record.is_err() {

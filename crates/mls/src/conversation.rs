@@ -60,6 +60,16 @@ impl<'tx> ConversationGuard<'tx> {
         self.client_ids()
     }
 
+    /// The members with the numbers of their leaves (RFC 9420, section 4.2), in that order.
+    pub fn leaves(&mut self) -> Result<Vec<(u32, ClientId)>> {
+        self.loaded()?.leaves()
+    }
+
+    /// The number of this device's own leaf.
+    pub fn own_leaf(&mut self) -> Result<u32> {
+        Ok(self.loaded()?.group.current_member_index())
+    }
+
     /// This device's own identity here.
     pub fn own_client_id(&mut self) -> Result<ClientId> {
         self.loaded()?.own_client_id()

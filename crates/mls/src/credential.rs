@@ -37,6 +37,16 @@ impl Credential {
         Ok(Self::of_key_pair(client_id, ciphersuite, secret, public.as_bytes().to_vec()))
     }
 
+    /// A basic credential with a new key pair, for a client whose id follows from the public key, given raw.
+    pub fn basic_named_by_key(
+        ciphersuite: Ciphersuite,
+        client_id: impl FnOnce(&[u8]) -> ClientId,
+    ) -> Result<Self> {
+        let mut credential = Self::basic(ClientId::from(Vec::new()), ciphersuite)?;
+        credential.client_id = client_id(&credential.public_key);
+        Ok(credential)
+    }
+
     /// A basic credential of keys that are known to belong together.
     pub(crate) fn of_key_pair(
         client_id: ClientId,

@@ -5,7 +5,8 @@ use std::fmt;
 use mls_rs::{MlsMessage, extension::built_in::RatchetTreeExt, group::Member};
 
 use crate::{
-    Ciphersuite, ClientId, ConversationId, EngineError, Result, identity::client_id_of, rules::data_of, wire,
+    Ciphersuite, ClientId, ConversationId, EngineError, Result, Signer, identity::client_id_of,
+    rules::data_of, transaction::signer, wire,
 };
 
 /// A group info (RFC 9420, section 12.4.3) that has been read, and is verified when it is used: its signature, its tree and
@@ -72,6 +73,13 @@ impl VerifiableGroupInfo {
     /// The clients in the ratchet tree, as the group info says. It is verified when it is joined with.
     pub fn client_ids(&self) -> Result<Vec<ClientId>> {
         Ok(self.members()?.into_iter().map(|(_, client)| client).collect())
+    }
+
+    /// Who has signed it, as it says. That is verified when it is joined with.
+    pub(crate) fn signed_by(&self) -> Result<Signer> {
+        let sender = self.message.as_group_info().ok_or(EngineError::InvalidGroupInfo(None))?.sender();
+        let members = self.members()?.into_iter().map(|(member, _)| member);
+        signer(members.into_iter().find(|member| member.index == sender))
     }
 
     pub(crate) fn into_message(self) -> MlsMessage {

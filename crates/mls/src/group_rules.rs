@@ -56,8 +56,10 @@ pub enum Wish {
     Renewal,
     /// To add a client.
     Addition,
-    /// To remove a client.
+    /// To remove another client.
     Removal,
+    /// To be removed itself: so a client leaves.
+    Departure,
     /// Anything else, such as another signature key, or a change of what the group is set up with.
     Other,
 }

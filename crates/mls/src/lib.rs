@@ -321,7 +321,7 @@ pub use key_package::{BACKDATE, KeyPackage, KeyPackageIn, MAX_LIFETIME};
 pub use outcome::{
     CommitIntent, CommitSummary, CrlRegistration, DropReason, MlsBufferedConversationDecryptMessage,
     MlsConversationDecryptMessage, MlsProposalBundle, NewCrlDistributionPoints, Outcome, PendingCommitInfo,
-    RegisteredCertificate, Settlement, WelcomeBundle,
+    RegisteredCertificate, Settlement, Signer, WelcomeBundle,
 };
 pub use portable::KeyPackageSecrets;
 pub use session::{ConversationView, Session};

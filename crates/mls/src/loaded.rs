@@ -336,6 +336,14 @@ impl Loaded {
             .collect()
     }
 
+    /// The members with the numbers of their leaves, in that order.
+    pub(crate) fn leaves(&self) -> Result<Vec<(u32, ClientId)>> {
+        let roster = self.group.roster();
+        let leaf =
+            |member: mls_rs::group::Member| Ok((member.index, client_id_of(&member.signing_identity)?));
+        roster.members_iter().map(leaf).collect()
+    }
+
     /// This device's identity in the group.
     pub(crate) fn own_client_id(&self) -> Result<ClientId> {
         let identity =

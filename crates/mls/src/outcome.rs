@@ -50,6 +50,8 @@ pub struct MlsConversationDecryptMessage {
     pub added: Vec<ClientId>,
     /// Who is no longer in the conversation by this commit.
     pub removed: Vec<ClientId>,
+    /// Whom a proposal wants added. None for any other message.
+    pub proposed: Option<ClientId>,
     /// The commit was made from outside: somebody joined, or came back, by external commit.
     pub external_join: bool,
     /// The message was another's commit for the epoch of this device's pending one, which so is dropped. Decide anew
@@ -78,6 +80,7 @@ impl MlsConversationDecryptMessage {
             epoch,
             added: Vec::new(),
             removed: Vec::new(),
+            proposed: None,
             external_join: false,
             dropped_pending: false,
             needs_history_rotation: false,
@@ -103,6 +106,7 @@ impl fmt::Debug for MlsConversationDecryptMessage {
             .field("delay", &self.delay)
             .field("added", &self.added)
             .field("removed", &self.removed)
+            .field("proposed", &self.proposed)
             .field("external_join", &self.external_join)
             .field("dropped_pending", &self.dropped_pending)
             .field("needs_history_rotation", &self.needs_history_rotation)
@@ -212,11 +216,23 @@ pub struct WelcomeBundle {
     pub id: ConversationId,
     /// The epoch that it was joined in.
     pub epoch: u64,
+    /// Who has signed the group info that it was joined with, and so says that the group is as it is there.
+    pub signed_by: Signer,
     /// Messages that had come before this device joined and can be read now, see
     /// [`MlsConversationDecryptMessage::buffered_messages`].
     pub buffered_messages: Option<Vec<MlsBufferedConversationDecryptMessage>>,
     /// In the members' certificates.
     pub crl_new_distribution_points: NewCrlDistributionPoints,
+}
+
+/// A member as the leaf has it that a signature was made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Signer {
+    /// Who it is, as the leaf says.
+    pub client_id: ClientId,
+    /// The leaf's public signature key, in the form of the ciphersuite.
+    pub signature_key: Vec<u8>,
 }
 
 /// A commit that waits for its outcome.

@@ -12,7 +12,10 @@ mod records;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tertulia_store::{KeyPackageRecord, ReadTx, RecordKey, Store, StoreError, WriteTx, WriterGuard};
@@ -37,6 +40,8 @@ pub(crate) struct Overlay {
     writer: Arc<Mutex<Weak<WriterGuard>>>,
     changes: Arc<Mutex<Changes>>,
     trust: Trust,
+    /// Whether the commit that is being made is sent readable, whatever the group's are.
+    readable: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -71,7 +76,7 @@ enum CredentialChange {
 
 impl Overlay {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store: Some(store), writer: Arc::default(), changes: Arc::default(), trust: Trust::default() }
+        Self { store: Some(store), ..Self::scratch() }
     }
 
     pub(crate) fn with_trust(self, trust: Trust) -> Self {
@@ -84,7 +89,26 @@ impl Overlay {
 
     /// An overlay above nothing, whose content is taken out and not written.
     pub(crate) fn scratch() -> Self {
-        Self { store: None, writer: Arc::default(), changes: Arc::default(), trust: Trust::default() }
+        Self {
+            store: None,
+            writer: Arc::default(),
+            changes: Arc::default(),
+            trust: Trust::default(),
+            readable: Arc::default(),
+        }
+    }
+
+    /// Makes a commit that is sent readable, or as the group's are. There is one writer at a time, who calls it.
+    pub(crate) fn sending<T>(&self, readable: bool, make: impl FnOnce() -> T) -> T {
+        self.readable.store(readable, Ordering::Relaxed);
+        let made = make();
+        self.readable.store(false, Ordering::Relaxed);
+        made
+    }
+
+    /// Whether the commit that is being made is sent readable.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable.load(Ordering::Relaxed)
     }
 
     /// The store's incarnation, which is raised when it is found restored or copied. A view has none, and nobody writes in it.

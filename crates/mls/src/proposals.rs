@@ -65,6 +65,22 @@ impl ConversationGuard<'_> {
         Ok(())
     }
 
+    /// Forgets the pending proposals, own and others', because the delivery service has withdrawn them all: no commit can have
+    /// one of them any more. Those that it sends again afterwards are pending again.
+    ///
+    /// It can be called while a commit of this device is pending, which stays as it is: the delivery service refuses it if it
+    /// refers to a proposal that was withdrawn.
+    pub fn withdraw_pending_proposals(&mut self) -> Result<()> {
+        let overlay = self.overlay()?.clone();
+        match self.loaded_if_joined()? {
+            Some(loaded) if loaded.group.commit_required() => {
+                loaded.group.clear_proposal_cache();
+                loaded.snapshot(&overlay)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a proposal of this device in the current epoch.
     pub(crate) fn propose(&mut self, intent: &Intent) -> Result<MlsProposalBundle> {
         self.refuse_while_pending()?;

@@ -73,7 +73,11 @@ pub(crate) fn client(
             trust: overlay.trust().clone(),
         })
         .crypto_provider(EngineCrypto(crypto_provider()))
-        .mls_rules(EngineRules { defaults: rules, application: config.group_rules.clone() })
+        .mls_rules(EngineRules {
+            defaults: rules,
+            application: config.group_rules.clone(),
+            overlay: overlay.clone(),
+        })
         .extension_type(GROUP_DATA)
         .extension_type(ENCRYPTED_HANDSHAKE)
         .group_state_storage(overlay.clone())

@@ -25,6 +25,7 @@ pub(crate) use self::wishes::is_carried_out;
 use crate::{
     EngineError, GroupChange, GroupRules, RuleViolation,
     identity::{ClientIdError, Refusal},
+    overlay::Overlay,
 };
 
 /// The library's rules, one that it lacks, and those of the application.
@@ -35,6 +36,8 @@ use crate::{
 pub(crate) struct EngineRules {
     pub(crate) defaults: DefaultMlsRules,
     pub(crate) application: Option<Arc<dyn GroupRules>>,
+    /// Says whether the commit that is being made is sent readable.
+    pub(crate) overlay: Overlay,
 }
 
 /// Why a commit is refused, on its way through the library.
@@ -126,6 +129,7 @@ impl MlsRules for EngineRules {
         let mut options = options.unwrap_or_else(|never| match never {});
         // What the group is set up with holds for all; one's own settings can only ask for more.
         options.encrypt_control_messages |= change::encrypts_handshake(&current_context.extensions);
+        options.encrypt_control_messages &= !self.overlay.is_readable();
         Ok(options)
     }
 }

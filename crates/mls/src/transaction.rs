@@ -5,7 +5,7 @@ mod conversations;
 mod trust;
 
 pub use self::conversations::JoinOptions;
-pub(crate) use self::conversations::check_group_data;
+pub(crate) use self::conversations::{check_group_data, signer};
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -283,6 +283,22 @@ async fn cleared_proposals_do_not_stand_in_the_way_and_can_come_again() {
 }
 
 #[tokio::test]
+async fn what_the_hub_withdraws_is_forgotten_also_while_a_commit_is_pending() {
+    let (hub, [mut alice, mut bob, _carol], id) = three(SessionConfig::default()).await;
+    let bundle = propose_removal(&mut alice, &id, "carol").await;
+    bob.decrypt(&id, &bundle.proposal).await.unwrap();
+    hub.fail_next(Fault::LoseCommit);
+    assert!(bob.update(&id).await.is_err());
+    let mut tx = bob.session.new_transaction().await.unwrap();
+    let mut guard = tx.conversation(&id).await.unwrap();
+    assert!(matches!(guard.clear_pending_proposals(), Err(EngineError::PendingCommit { .. })));
+    guard.withdraw_pending_proposals().unwrap();
+    tx.finish().await.unwrap();
+    assert_eq!(pending(&bob, &id), 0);
+    assert!(bob.session.pending_commit(&id).unwrap().is_some(), "what became of it is not known yet");
+}
+
+#[tokio::test]
 async fn who_keeps_history_may_not_speak() {
     for config in configs() {
         let (hub, [mut alice, mut bob, _carol], id) = three(config.clone()).await;

@@ -13,7 +13,7 @@ use vodozemac::{
 };
 
 use crate::{
-    FallbackKey, KeyUpload, OneTimeKey, RatchetError, Result,
+    BundleKeys, FallbackKey, KeyUpload, OneTimeKey, RatchetError, Result,
     keys::OwnIdentity,
     stored::{from_bytes, to_bytes},
 };
@@ -40,6 +40,8 @@ pub(crate) struct OwnAccount {
     pub(crate) account: Account,
     incarnation: u64,
     fallback_since: i64,
+    /// The fallback key that stands in bundles, which the library does not tell once it was given out.
+    in_bundles: Option<[u8; 32]>,
 }
 
 /// As they are stored.
@@ -47,6 +49,8 @@ pub(crate) struct OwnAccount {
 struct Stored {
     identity: OwnIdentity,
     account: AccountPickle,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_bundles: Option<[u8; 32]>,
 }
 
 impl OwnAccount {
@@ -56,19 +60,19 @@ impl OwnAccount {
         let key = account.curve25519_key().to_bytes();
         let signature = sign(signer, own, &key, SignedKey::Identity)?;
         let identity = OwnIdentity { signature_key: signer.public_key(), signature };
-        Ok(Self { identity, account, incarnation, fallback_since: 0 })
+        Ok(Self { identity, account, incarnation, fallback_since: 0, in_bundles: None })
     }
 
     pub(crate) fn open(record: &PairwiseAccountRecord) -> Result<Self> {
-        let Stored { identity, account } = from_bytes(&record.state, WHAT)?;
+        let Stored { identity, account, in_bundles } = from_bytes(&record.state, WHAT)?;
         let account = Account::from_pickle(account);
         let PairwiseAccountRecord { incarnation, fallback_since, .. } = *record;
-        Ok(Self { identity, account, incarnation, fallback_since })
+        Ok(Self { identity, account, incarnation, fallback_since, in_bundles })
     }
 
     pub(crate) fn close(self) -> Result<PairwiseAccountRecord> {
-        let Self { identity, account, incarnation, fallback_since } = self;
-        let state = to_bytes(&Stored { identity, account: account.pickle() }, WHAT)?;
+        let Self { identity, account, incarnation, fallback_since, in_bundles } = self;
+        let state = to_bytes(&Stored { identity, account: account.pickle(), in_bundles }, WHAT)?;
         Ok(PairwiseAccountRecord { incarnation, fallback_since, state })
     }
 
@@ -97,6 +101,29 @@ impl OwnAccount {
             self.fallback_since = now;
         }
         self.upload(own, signer)
+    }
+
+    /// Makes keys for a bundle. What a copy of this home may have given out is not given out again.
+    pub(crate) fn bundle_keys(&mut self, one_time_keys: usize, incarnation: u64, now: i64) -> BundleKeys {
+        let is_copy = self.incarnation != incarnation;
+        self.incarnation = incarnation;
+        let fallback_key = match self.in_bundles {
+            Some(key) if !is_copy && !is_old(self.fallback_since, now) => key,
+            _ => {
+                self.account.generate_fallback_key();
+                self.fallback_since = now;
+                let new = self.account.fallback_key().into_values().next();
+                new.expect("it was made just now").to_bytes()
+            }
+        };
+        self.in_bundles = Some(fallback_key);
+        let made = self.account.generate_one_time_keys(one_time_keys).created;
+        self.account.mark_keys_as_published();
+        BundleKeys {
+            identity_key: self.account.curve25519_key().to_bytes(),
+            one_time_keys: made.into_iter().map(|key| key.to_bytes()).collect(),
+            fallback_key,
+        }
     }
 
     fn upload(&self, own: &DeviceAddress, signer: &dyn Signer) -> Result<KeyUpload> {

@@ -61,15 +61,43 @@ pub struct ClaimedKeys {
 
 impl ClaimedKeys {
     /// Checks that the device itself has signed them.
-    pub(crate) fn verify(&self) -> Result<()> {
+    pub(crate) fn verified(&self) -> Result<VerifiedKeys> {
         let key = if self.is_fallback { SignedKey::Fallback(self.key) } else { SignedKey::OneTime(self.key) };
-        verify(&self.address, &self.signature_key, &self.identity_key, key, &self.signature)
+        verify(&self.address, &self.signature_key, &self.identity_key, key, &self.signature)?;
+        let Self { address, signature_key, identity_key, key, .. } = self.clone();
+        Ok(VerifiedKeys { address, signature_key, identity_key, key })
     }
+}
 
+impl VerifiedKeys {
     /// The two keys that a session begins with.
     pub(crate) fn for_session(&self) -> (Curve25519PublicKey, Curve25519PublicKey) {
         (self.identity_key.into(), self.key.into())
     }
+}
+
+/// Keys of another device with which a session can begin, and that somebody else has verified, as those of a bundle are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedKeys {
+    /// The device.
+    pub address: DeviceAddress,
+    /// Its signature key, an Ed25519 public key: the one of its MLS credential.
+    pub signature_key: [u8; 32],
+    /// Its identity key.
+    pub identity_key: [u8; 32],
+    /// The key for this session.
+    pub key: [u8; 32],
+}
+
+/// This device's keys for a bundle. Whoever makes the bundle signs them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleKeys {
+    /// The identity key, a Curve25519 public key.
+    pub identity_key: [u8; 32],
+    /// New keys that are each for one session.
+    pub one_time_keys: Vec<[u8; 32]>,
+    /// The key for who finds no other.
+    pub fallback_key: [u8; 32],
 }
 
 /// Checks the signature of a device's key.

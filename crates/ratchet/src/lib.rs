@@ -90,6 +90,6 @@ mod stored;
 
 pub use account::Signer;
 pub use error::{RatchetError, Result};
-pub use keys::{ClaimedKeys, FallbackKey, KeyUpload, OneTimeKey};
+pub use keys::{BundleKeys, ClaimedKeys, FallbackKey, KeyUpload, OneTimeKey, VerifiedKeys};
 pub use payload::{Context, MAX_CONTENT, Purpose};
 pub use ratchet::{Changes, Decrypted, Ratchet};

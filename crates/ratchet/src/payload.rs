@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! version      1 byte    1
-//! purpose      1 byte    1 message, 2 name
+//! purpose      1 byte    1 message, 2 name, 3 receipt, 4 renewal
 //! conversation 16 bytes
 //! sender       2 bytes of length, and the device's address
 //! recipient    2 bytes of length, and the device's address
@@ -33,6 +33,10 @@ pub enum Purpose {
     Message,
     /// A new name for the conversation, which only those send who may rename it.
     Name,
+    /// What the sender tells of messages that it has received.
+    Receipt,
+    /// A secret that hints and outer keys come from next, where the messages travel in envelopes.
+    Renewal,
 }
 
 impl Purpose {
@@ -40,6 +44,8 @@ impl Purpose {
         match self {
             Self::Message => 1,
             Self::Name => 2,
+            Self::Receipt => 3,
+            Self::Renewal => 4,
         }
     }
 }

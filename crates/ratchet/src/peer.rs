@@ -20,8 +20,8 @@ use vodozemac::olm::{
 use zeroize::Zeroizing;
 
 use crate::{
-    ClaimedKeys, RatchetError, Result,
-    keys::verify,
+    RatchetError, Result,
+    keys::{VerifiedKeys, verify},
     stored::{from_bytes, to_bytes},
 };
 
@@ -69,6 +69,11 @@ impl Peer {
         !self.record.renew && self.preferred().is_some_and(|session| session.incarnation == incarnation)
     }
 
+    /// The signature key and the identity key by which the device is known.
+    pub(crate) const fn keys(&self) -> ([u8; 32], [u8; 32]) {
+        (self.record.signature_key, self.record.identity_key)
+    }
+
     /// From now on the next message begins a new session.
     pub(crate) fn renew(&mut self) {
         self.record.renew = true;
@@ -79,14 +84,13 @@ impl Peer {
         self.sessions.iter().find(|session| session.id == preferred)
     }
 
-    /// Begins a session with claimed keys, which the device has to have signed.
+    /// Begins a session with keys of the device.
     pub(crate) fn begin(
         known: Option<&Self>,
         account: &Account,
-        keys: &ClaimedKeys,
+        keys: &VerifiedKeys,
         incarnation: u64,
     ) -> Result<Self> {
-        keys.verify()?;
         let mut peer = match known {
             Some(known) => known.with_keys(&keys.signature_key, &keys.identity_key)?.clone(),
             None => Self::new(&keys.address, keys.signature_key, keys.identity_key),

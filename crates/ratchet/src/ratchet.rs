@@ -6,7 +6,7 @@ use tertulia_domain::DeviceAddress;
 use tertulia_store::{PairwiseAccountRecord, Store, StoreError, WriteTx};
 
 use crate::{
-    ClaimedKeys, Context, KeyUpload, RatchetError, Result, Signer,
+    BundleKeys, ClaimedKeys, Context, KeyUpload, RatchetError, Result, Signer, VerifiedKeys,
     account::OwnAccount,
     envelope::{self, Envelope},
     payload,
@@ -113,6 +113,25 @@ impl Ratchet {
         self.put_account(account)
     }
 
+    /// Makes keys for a bundle: so many new one-time keys, and the fallback key, a new one where the last is older than seven days. This device's keys are
+    /// made if there are none yet. What was given out before stays good: one-time keys until they are used, the fallback key for as long again. Write
+    /// the [changes](Self::into_changes) before anybody sees them.
+    pub fn bundle_keys(&mut self, one_time_keys: usize, signer: &dyn Signer, now: i64) -> Result<BundleKeys> {
+        let incarnation = self.store.incarnation();
+        let mut account = match &self.account {
+            Some(account) => OwnAccount::open(account)?,
+            None => OwnAccount::create(&self.own, signer, incarnation)?,
+        };
+        let keys = account.bundle_keys(one_time_keys, incarnation, now);
+        self.put_account(account)?;
+        Ok(keys)
+    }
+
+    /// The signature key and the identity key by which a device is known, if it is.
+    pub fn keys_of(&mut self, device: &DeviceAddress) -> Result<Option<([u8; 32], [u8; 32])>> {
+        Ok(self.entry(device)?.peer.as_ref().map(Peer::keys))
+    }
+
     // Sessions.
 
     /// Whether a message can be encrypted for this device. If not, a session is to be [begun](Self::begin_session).
@@ -132,6 +151,15 @@ impl Ratchet {
     ///
     /// [`RatchetError::UntrustedKey`], [`RatchetError::KeysChanged`], [`RatchetError::UnfitKey`]: the device is to be left out.
     pub fn begin_session(&mut self, keys: &ClaimedKeys) -> Result<()> {
+        self.begin_verified_session(&keys.verified()?)
+    }
+
+    /// Begins a session with keys of which somebody else has verified that they are the device's.
+    ///
+    /// # Errors
+    ///
+    /// [`RatchetError::KeysChanged`], [`RatchetError::UnfitKey`]: the device is to be left out.
+    pub fn begin_verified_session(&mut self, keys: &VerifiedKeys) -> Result<()> {
         let (account, incarnation) = (self.own_account()?, self.store.incarnation());
         let known = self.entry(&keys.address)?.peer.as_ref();
         let peer = Peer::begin(known, &account.account, keys, incarnation)?;

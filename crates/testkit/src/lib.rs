@@ -1,5 +1,5 @@
-//! The services that tests and benchmarks start for themselves: a private PostgreSQL server in a directory of its own,
-//! reached over a socket in it, so that nothing on the machine is used that was there before.
+//! The services that tests and benchmarks start for themselves, so that nothing on the machine is used that was there before: a
+//! private PostgreSQL server in a directory of its own, reached over a socket in it, a private NATS, and a certificate authority.
 //!
 //! ```no_run
 //! let server = tertulia_testkit::postgres::Server::start()?;
@@ -8,6 +8,9 @@
 //! # Ok::<(), tertulia_testkit::Error>(())
 //! ```
 
+pub mod nats;
+pub mod pebble;
+pub mod ports;
 pub mod postgres;
 
 use std::{io, process::ExitStatus};
@@ -53,4 +56,12 @@ pub enum Error {
     /// The server refuses. Its message says why.
     #[error(transparent)]
     Postgres(#[from] ::postgres::Error),
+    /// A certificate cannot be made. The cause says why.
+    #[error(transparent)]
+    Certificate(#[from] rcgen::Error),
+}
+
+fn io(what: &str) -> impl FnOnce(io::Error) -> Error {
+    let what = what.to_owned();
+    move |source| Error::Io { what, source }
 }

@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use crate::Error;
+use crate::{Error, io, ports};
 use postgres::{Client, Config, NoTls};
 use std::{
     env, fs,
@@ -33,9 +33,20 @@ enum Place {
     Own {
         directory: TempDir,
         bin: PathBuf,
+        /// Where it listens beside its socket, with TLS.
+        tls_port: Option<u16>,
     },
     /// Somebody else's.
     Given(PathBuf),
+}
+
+/// How a server is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// As by `pg_ctl stop -m fast`: transactions are undone and connections closed, then it ends in good order.
+    Fast,
+    /// As by `pg_ctl stop -m immediate`: all its processes end at once, and the next start is a recovery.
+    Immediate,
 }
 
 /// A database on a server, empty at first. It goes when the server does.
@@ -48,6 +59,11 @@ impl Database {
     /// Its address.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its name on the server.
+    pub fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
     }
 
     /// A connection to it.
@@ -67,11 +83,40 @@ impl Server {
 
     /// Starts one of one's own.
     pub fn start() -> Result<Self, Error> {
+        let mut server = Self::new(None)?;
+        server.launch()?;
+        Ok(server)
+    }
+
+    /// Starts one of one's own that is also reached over TLS, with a certificate and its key in PEM.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Result<Self, Error> {
+        let mut server = Self::new(Some(ports::free()))?;
+        let data = server.socket().join("data");
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = data.join(name);
+            fs::write(&path, text).map_err(io(name))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(io(name))?;
+            if let Some((user, group)) = unprivileged() {
+                chown(&path, Some(user), Some(group)).map_err(io(name))?;
+            }
+        }
+        server.launch()?;
+        Ok(server)
+    }
+
+    /// The port at which it takes TLS, if it does.
+    pub fn tls_port(&self) -> Option<u16> {
+        match self.place {
+            Place::Own { tls_port, .. } => tls_port,
+            Place::Given(_) => None,
+        }
+    }
+
+    fn new(tls_port: Option<u16>) -> Result<Self, Error> {
         let bin = programs()?;
         let directory = tempfile::Builder::new().prefix("pg").tempdir().map_err(io("a directory"))?;
-        let mut server = Self { process: None, place: Place::Own { directory, bin } };
+        let server = Self { process: None, place: Place::Own { directory, bin, tls_port } };
         server.initialise()?;
-        server.launch()?;
         Ok(server)
     }
 
@@ -89,26 +134,68 @@ impl Server {
         let name = format!("t{}_{}", id(), COUNT.fetch_add(1, Ordering::Relaxed));
         self.admin()?.batch_execute(&format!("CREATE DATABASE {name}"))?;
         let socket = self.socket().display().to_string().replace('/', "%2F");
-        Ok(Database { url: format!("postgres://postgres@{socket}/{name}") })
+        // The socket is named after the port.
+        let port = self.tls_port().map(|port| format!(":{port}")).unwrap_or_default();
+        Ok(Database { url: format!("postgres://postgres@{socket}{port}/{name}") })
+    }
+
+    /// Ends the server, and waits until it has. Only of one's own; [`start_again`](Self::start_again) brings it back.
+    pub fn stop(&mut self, how: Shutdown) -> Result<(), Error> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let signal = match how {
+            Shutdown::Fast => "INT",
+            Shutdown::Immediate => "QUIT",
+        };
+        let kill = format!("kill -{signal} {}", process.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().map_err(io("a signal"))?;
+        if !status.success() {
+            return Err(Error::Ended { program: "kill", status, log: String::new() });
+        }
+        process.wait().map_err(io("postgres"))?;
+        Ok(())
+    }
+
+    /// Starts the server on the data that is there. Only of one's own.
+    pub fn start_again(&mut self) -> Result<(), Error> {
+        self.launch()
     }
 
     /// Ends the server as a crash would, and starts it again. Only of one's own.
     pub fn crash_and_restart(&mut self) -> Result<(), Error> {
         if let Some(mut process) = self.process.take() {
-            // The postmaster's children notice that it is gone, and end.
             let _ = process.kill();
             let _ = process.wait();
         }
+        // The postmaster's children notice that it is gone, and end. Until they have, no other starts.
+        let deadline = Instant::now() + START;
+        loop {
+            match self.launch() {
+                Err(Error::Ended { .. }) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Ends the server in good order, with whoever is connected, and starts it again. Only of one's own.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.stop(Shutdown::Fast)?;
         self.launch()
     }
 
     fn admin(&self) -> Result<Client, postgres::Error> {
-        Config::new().host_path(self.socket()).user("postgres").dbname("postgres").connect(NoTls)
+        let mut config = Config::new();
+        config.host_path(self.socket()).user("postgres").dbname("postgres");
+        if let Some(port) = self.tls_port() {
+            config.port(port);
+        }
+        config.connect(NoTls)
     }
 
     /// The program, as the user who may run it: it refuses to run as root.
     fn command(&self, program: &str) -> Command {
-        let Place::Own { directory, bin } = &self.place else { return Command::new(program) };
+        let Place::Own { directory, bin, .. } = &self.place else { return Command::new(program) };
         let mut command = Command::new(bin.join(program));
         command.current_dir(directory.path()).env("LC_ALL", "C.UTF-8");
         if let Some((user, group)) = unprivileged() {
@@ -144,9 +231,16 @@ impl Server {
         let log = self.socket().join("log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).map_err(io("the log"))?;
         let mut command = self.command("postgres");
-        // Over the socket alone. Durable, as a hub needs it.
+        match self.tls_port() {
+            // Over the socket alone.
+            None => command.args(["-c", "listen_addresses="]),
+            Some(port) => {
+                command.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-p", &port.to_string()])
+            }
+        };
+        // Durable, as a hub needs it.
         command
-            .args(["-D", "data", "-c", "listen_addresses=", "-c", "max_connections=200", "-k"])
+            .args(["-D", "data", "-c", "max_connections=200", "-k"])
             .arg(self.socket()) // whole, because the server goes into its data directory
             .args(["-c", "shared_buffers=128MB", "-c", "max_wal_size=2GB"])
             .stdin(Stdio::null())
@@ -179,11 +273,6 @@ impl Drop for Server {
             let _ = process.wait();
         }
     }
-}
-
-fn io(what: &str) -> impl FnOnce(std::io::Error) -> Error {
-    let what = what.to_owned();
-    move |source| Error::Io { what, source }
 }
 
 /// Where PostgreSQL's programs are: Debian keeps them out of the path, by version.

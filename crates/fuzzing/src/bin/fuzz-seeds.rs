@@ -3,7 +3,7 @@
 
 use std::{fs, io, path::Path};
 
-use tertulia_fuzzing::{Samples, samples, script};
+use tertulia_fuzzing::{Samples, conversation_seeds, samples, script};
 
 /// Three members, everything that can be done, as `life` reads it: what, who, how.
 const LIVES: [&[[u8; 3]]; 7] = [
@@ -82,6 +82,12 @@ fn main() -> io::Result<()> {
     }
     for (index, life) in LIVES.iter().enumerate() {
         write(&root, "life", &format!("life-{index}"), &life.concat())?;
+    }
+    for (target, name, bytes) in conversation_seeds() {
+        write(&root, target, name, &bytes)?;
+    }
+    for (name, damage) in damages() {
+        write(&root, "envelope", name, &[script::unchanged(0), damage].concat())?;
     }
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../content/tests/vectors");
     for entry in fs::read_dir(vectors)? {

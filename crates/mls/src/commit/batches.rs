@@ -26,7 +26,7 @@ impl ConversationGuard<'_> {
         // What can be known to fail of any batch, before the first of them is committed. What is left is a forged signature,
         // and what happens meanwhile.
         newcomers::check(&self.config(), &self.loaded()?.group, add, remove)?;
-        let CommitOptions { mut encrypted_message, history, mut psks, mut group_data } = options;
+        let CommitOptions { mut encrypted_message, history, mut psks, mut group_data, readable } = options;
         let mut done: Option<CommitSummary> = None;
         let mut batches = add.chunks(most).peekable();
         while let Some(batch) = batches.next() {
@@ -36,6 +36,7 @@ impl ConversationGuard<'_> {
                 history,
                 psks: std::mem::take(&mut psks),
                 group_data: group_data.take(),
+                readable,
             };
             let remove = if done.is_none() { remove } else { &[] };
             let committed = match self.stage(batch, remove, options, HistoryChange::Keep) {

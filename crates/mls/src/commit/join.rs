@@ -29,12 +29,14 @@ impl TransactionContext {
         group_info: VerifiableGroupInfo,
         credential: &CredentialRef,
     ) -> Result<WelcomeBundle> {
+        let signed_by = group_info.signed_by()?;
         let (id, record) = self.stage_join(group_info, credential)?;
         let summary = publish(self, &id, record, false).await?;
         let buffered_messages = ConversationGuard::new(self, id.clone()).replay(Vec::new())?.into_messages();
         Ok(WelcomeBundle {
             id,
             epoch: summary.epoch,
+            signed_by,
             buffered_messages,
             crl_new_distribution_points: summary.crl_new_distribution_points,
         })

@@ -25,7 +25,7 @@ impl ConversationGuard<'_> {
         credential: &CredentialRef,
         options: CommitOptions,
     ) -> Result<CommitSummary> {
-        self.refuse_to_commit()?;
+        self.refuse_to_commit(false)?;
         let config = self.config();
         let overlay = self.overlay()?.clone();
         let loaded = self.loaded()?;

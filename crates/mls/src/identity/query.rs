@@ -18,6 +18,13 @@ impl ConversationGuard<'_> {
         device_identities(self.loaded()?, &overlay, &*config.client_id_policy, devices)
     }
 
+    /// The public signature key of a member, in the form of the ciphersuite. None if the client is no member.
+    pub fn signature_key_of(&mut self, client: &ClientId) -> Result<Option<Vec<u8>>> {
+        let canonical = self.config().client_id_policy.canonical(client)?;
+        let member = self.loaded()?.group.member_with_identity(canonical.as_bytes()).ok();
+        Ok(member.map(|member| member.signing_identity.signature_key.to_vec()))
+    }
+
     /// The devices of these users that are members, in the order of their leaves. A user without any is left out.
     pub fn get_user_identities(&mut self, users: &[UserId]) -> Result<BTreeMap<UserId, Vec<WireIdentity>>> {
         let overlay = self.overlay()?.clone();

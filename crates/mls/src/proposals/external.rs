@@ -26,7 +26,8 @@ impl TransactionContext {
     /// Proposes to a conversation to add this device, with a key package that is made for it (RFC 9420, section
     /// 12.1.8.2).
     ///
-    /// `group_info` holds the ratchet tree. Send the proposal after
+    /// `group_info` holds the ratchet tree, in which no member's key package has expired: the library looks at that of each who has made no
+    /// commit yet. An external commit does not, and brings this device in just as well. Send the proposal after
     /// [`finish`](Self::finish): the Welcome that answers it needs what is stored. Nothing is pending meanwhile, and
     /// nothing is renewed: if a commit leaves the proposal out, make another one with a fresh group info.
     pub fn new_external_add_proposal(
@@ -111,7 +112,8 @@ fn observe(
         Some((credential, identity)) => builder.signer(credential.signer(), identity).build(),
         None => builder.build(),
     };
-    client.observe_group(info, None, Some(backdated())).map_err(refused)
+    // Members who have said nothing for long may be in it by a key package that has expired since (RFC 9420, section 7.3).
+    client.observe_group(info, None, None).map_err(refused)
 }
 
 fn member(

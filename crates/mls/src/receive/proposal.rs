@@ -5,7 +5,8 @@ use mls_rs::group::{ProposalMessageDescription, ProposalSender, proposal::Propos
 use super::{member_identity, refuse_listener};
 use crate::{
     ConversationGuard, MlsConversationDecryptMessage, Outcome, Result, WireIdentity,
-    conversation::is_to_be_removed, identity::Judge,
+    conversation::is_to_be_removed,
+    identity::{Judge, client_id_of},
 };
 
 impl ConversationGuard<'_> {
@@ -50,6 +51,9 @@ impl ConversationGuard<'_> {
         }
         let mut result = MlsConversationDecryptMessage::new(outcome, loaded.group.current_epoch());
         result.identity = sender;
+        if let Proposal::Add(add) = &proposal.proposal {
+            result.proposed = client_id_of(add.signing_identity()).ok();
+        }
         result.crl_new_distribution_points = judge.new_points();
         Ok(result)
     }

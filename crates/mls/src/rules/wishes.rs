@@ -24,7 +24,7 @@ pub(crate) fn is_carried_out(
 ) -> bool {
     let wish = match proposal {
         Proposal::Add(_) => Wish::Addition,
-        Proposal::Remove(_) => Wish::Removal,
+        Proposal::Remove(remove) => removal(remove.to_remove(), sender),
         _ => return true,
     };
     is_granted(application, &group.context().extensions, sender, wish)
@@ -58,10 +58,15 @@ fn is_granted(
     !is_hidden || application.is_none_or(|rules| rules.carries_out(wish))
 }
 
+/// Who proposes its own removal leaves.
+fn removal(removed: u32, sender: Sender) -> Wish {
+    if matches!(sender, Sender::Member(leaf) if leaf == removed) { Wish::Departure } else { Wish::Removal }
+}
+
 fn wish(roster: &Roster<'_>, info: &ProposalInfo<BorrowedProposal<'_>>) -> Wish {
     match (&info.proposal, info.sender()) {
         (BorrowedProposal::Add(_), _) => Wish::Addition,
-        (BorrowedProposal::Remove(_), _) => Wish::Removal,
+        (BorrowedProposal::Remove(remove), sender) => removal(remove.to_remove(), *sender),
         (BorrowedProposal::Update(update), Sender::Member(leaf)) => match roster.member_with_index(*leaf) {
             Ok(member) if member.signing_identity == *update.signing_identity() => Wish::Renewal,
             _ => Wish::Other,

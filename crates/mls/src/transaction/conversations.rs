@@ -5,13 +5,14 @@ use mls_rs::{
     crypto::SignaturePublicKey,
     error::MlsError,
     extension::built_in::ExternalSendersExt,
+    group::Member,
     identity::{SigningIdentity, basic::BasicCredential},
 };
 
 use super::{TransactionContext, backdated, failure};
 use crate::{
     ConversationGuard, ConversationId, CredentialRef, EngineError, ExternalSender, JoinedGroup,
-    MlsConversationConfiguration, Result, WelcomeBundle, history,
+    MlsConversationConfiguration, Result, Signer, WelcomeBundle, history,
     identity::{Judge, client_id_of},
     key_package::MAX_LIFETIME,
     loaded::Loaded,
@@ -138,6 +139,7 @@ impl TransactionContext {
         if let Some(rules) = &config.group_rules {
             rules.check_joined(&joined_group(&group, info.sender)?).map_err(EngineError::RulesBroken)?;
         }
+        let signed_by = signer(group.member_at_index(info.sender))?;
         let mut judge = Judge::new(&overlay, &config);
         judge.residents(&group)?;
         let crl_new_distribution_points = judge.new_points();
@@ -153,7 +155,7 @@ impl TransactionContext {
         let mut guard = ConversationGuard::new(self, id.clone());
         guard.note_epoch(epoch)?;
         let buffered_messages = guard.replay(Vec::new())?.into_messages();
-        Ok(WelcomeBundle { id, epoch, buffered_messages, crl_new_distribution_points })
+        Ok(WelcomeBundle { id, epoch, signed_by, buffered_messages, crl_new_distribution_points })
     }
 
     /// Opens a conversation for changes: one that exists, or one whose join is pending.
@@ -168,6 +170,13 @@ impl TransactionContext {
         }
         Ok(ConversationGuard::new(self, id.clone()))
     }
+}
+
+/// The member that has signed a group info.
+pub(crate) fn signer(member: Option<Member>) -> Result<Signer> {
+    let member = member.ok_or(EngineError::InvalidGroupInfo(None))?;
+    let client_id = client_id_of(&member.signing_identity)?;
+    Ok(Signer { client_id, signature_key: member.signing_identity.signature_key.to_vec() })
 }
 
 /// What the application's rules are asked about.

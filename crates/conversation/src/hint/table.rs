@@ -1,0 +1,451 @@
+//! The table of the hints that are expected.
+//!
+//! For each sender of an epoch, and each kind, the next hints are in one hash table: 32 for messages and 4 for handshakes, ahead of the highest
+//! that was received, and those that are missing as far behind it. A receiver that has lost more than that of a sender in a row
+//! does not recognise what follows, until the next epoch begins its chains anew.
+//!
+//! The table does not hold the hints. An entry is three bytes of a hint, of which one is said by where it is, and four that say whose it is; the
+//! hint itself is computed again when the three bytes match. That makes it small, and keeps it exact.
+
+mod index;
+mod own;
+mod slots;
+
+use std::{collections::HashMap, fmt};
+
+use rayon::iter::ParallelIterator as _;
+use subtle::ConstantTimeEq as _;
+use tertulia_domain::ConversationId;
+use zeroize::Zeroizing;
+
+use super::{
+    Hint, HintError, Salt,
+    lane::Lane,
+    ratcheted::{ChainKeys, Chains, Kind},
+    record::{EpochRecord, Record, SenderRecord},
+};
+use crate::{
+    epoch::{EpochId, EpochSecrets},
+    types::{ConversationType, TypeId},
+    wire::{EncryptedFrame, Envelope, Outcome, WireError},
+};
+use index::{Batch, Building, Entry, Index};
+use slots::Slots;
+
+pub use own::Sealed;
+
+/// Most senders in one epoch.
+const MAX_SENDERS: usize = 100_000;
+
+/// The hints that a device expects, of all its conversations, and its own counters.
+///
+/// It is memory only. What has to survive is in one [record](Self::record) for each conversation, to be written in the transaction in which
+/// that what changed it is written; [`load`](Self::load) makes the table again from all of them.
+pub struct HintTable {
+    past_epochs: usize,
+    incarnation: u64,
+    index: Index,
+    conversations: HashMap<ConversationId, Conversation>,
+    epochs: Slots<Epoch>,
+    senders: Slots<Sender>,
+}
+
+/// What begins with an epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct EpochStart<'a> {
+    /// Conversation, type and number of the epoch.
+    pub epoch: EpochId,
+    /// Its secrets.
+    pub secrets: &'a EpochSecrets,
+    /// This device's place among the senders: its leaf in MLS; in a private conversation 0 for who invited and 1 for who accepted.
+    pub own_sender: u32,
+    /// The places of the others.
+    pub senders: &'a [u32],
+}
+
+/// Where an envelope belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Conversation, type and epoch.
+    pub epoch: EpochId,
+    /// Whose hint it has; none for a salted one, of which only the encryption inside tells the sender.
+    pub sender: Option<SenderPlace>,
+    slot: u32,
+}
+
+/// Whose hint it is, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SenderPlace {
+    /// The sender's place. Any member could have used another's hint, so the encryption inside decides who has written.
+    pub sender: u32,
+    /// For what it is.
+    pub kind: Kind,
+    /// Which of the chain.
+    pub generation: u32,
+    slot: u32,
+}
+
+/// An envelope that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where it belongs.
+    pub place: Place,
+    /// What was in it.
+    pub frame: EncryptedFrame,
+}
+
+struct Conversation {
+    conversation_type: TypeId,
+    /// Slots of the epochs. The last is the current one.
+    epochs: Vec<u32>,
+}
+
+struct Epoch {
+    id: EpochId,
+    secrets: EpochSecrets,
+    incarnation: u64,
+    own_sender: u32,
+    /// The next generation of this device's own, by kind.
+    next: [u32; 2],
+    /// Slots of the senders.
+    senders: Box<[u32]>,
+}
+
+struct Sender {
+    /// The slot of its epoch.
+    epoch: u32,
+    /// Its place.
+    at: u32,
+    lanes: [Lane; 2],
+    keys: ChainKeys,
+}
+
+impl HintTable {
+    /// How many past epochs are kept unless [`with_past_epochs`](Self::with_past_epochs) says otherwise. As many as the engine keeps.
+    pub const PAST_EPOCHS: usize = 3;
+
+    /// An empty table, of a device whose store is in this incarnation: a number that rises when the store is restored or copied.
+    pub fn new(incarnation: u64) -> Self {
+        Self {
+            past_epochs: Self::PAST_EPOCHS,
+            incarnation,
+            index: Index::default(),
+            conversations: HashMap::new(),
+            epochs: Slots::default(),
+            senders: Slots::default(),
+        }
+    }
+
+    /// Keeps so many past epochs of each conversation. Where nobody orders commits it is at least the depth to which they may be rolled back.
+    #[must_use]
+    pub fn with_past_epochs(self, past_epochs: usize) -> Self {
+        Self { past_epochs, ..self }
+    }
+
+    /// Makes the table from its records, as at the start of the program.
+    pub fn load<R: AsRef<[u8]>>(mut self, records: impl IntoIterator<Item = R>) -> Result<Self, HintError> {
+        let records: Vec<_> =
+            records.into_iter().map(|record| Record::decode(record.as_ref())).collect::<Result<_, _>>()?;
+        for record in records {
+            let Record { conversation, conversation_type, epochs } = record;
+            for epoch in epochs {
+                let id = EpochId { conversation, conversation_type, epoch: epoch.epoch };
+                self.place(id, epoch)?;
+            }
+        }
+        self.index_all();
+        Ok(self)
+    }
+
+    /// Computes the keys and hints of all senders anew. Hashing is nearly all of the work, and all cores share it.
+    fn index_all(&mut self) {
+        let Self { epochs, senders, .. } = self;
+        // What is late comes on top, and is rare.
+        let hints = Kind::BOTH.iter().map(|kind| kind.window() as usize).sum::<usize>();
+        let building = Building::new(senders.len().saturating_mul(hints));
+        senders.par_chunks_mut().for_each_init(Batch::default, |batch, (first, chunk)| {
+            for (slot, sender) in (first..).zip(chunk) {
+                let Some(sender) = sender else { continue };
+                let Some(epoch) = epochs.get(sender.epoch) else { continue };
+                Chains::of(&epoch.secrets).write_keys(sender.at, &mut sender.keys);
+                sender.hints(slot, |hint, entry| batch.add(&hint, entry));
+            }
+            building.insert(batch);
+        });
+        self.index = building.done();
+    }
+
+    /// Puts a conversation's record in the place of what the table has of it, as when another process of this device has written it.
+    pub fn replace(&mut self, record: &[u8]) -> Result<(), HintError> {
+        let Record { conversation, conversation_type, epochs } = Record::decode(record)?;
+        self.forget(&conversation);
+        for epoch in epochs {
+            self.add(EpochId { conversation, conversation_type, epoch: epoch.epoch }, epoch)?;
+        }
+        Ok(())
+    }
+
+    /// Begins an epoch, which becomes the current one; the oldest beyond those that are kept are forgotten.
+    ///
+    /// An epoch that is still here goes on with its counters. So of branches that competed for an epoch either can become the current one again,
+    /// and no hint is used twice.
+    pub fn begin_epoch(&mut self, start: &EpochStart<'_>) -> Result<(), HintError> {
+        self.enter(start, true)
+    }
+
+    /// Recognises envelopes of an epoch from now on, and goes on sending in the current one: as who has sent a renewal does, until the other has written in
+    /// the new epoch and [`begin_epoch`](Self::begin_epoch) makes it the current one. Where there is no other epoch it is the current one.
+    pub fn expect_epoch(&mut self, start: &EpochStart<'_>) -> Result<(), HintError> {
+        self.enter(start, false)
+    }
+
+    fn enter(&mut self, start: &EpochStart<'_>, is_current: bool) -> Result<(), HintError> {
+        let EpochStart { epoch: id, secrets, own_sender, senders } = *start;
+        if let Some(conversation) = self.conversations.get_mut(&id.conversation) {
+            if conversation.conversation_type != id.conversation_type {
+                return Err(HintError::WrongType(id.conversation));
+            }
+            let same = |slot: &u32| {
+                self.epochs.get(*slot).is_some_and(|epoch| {
+                    epoch.id == id && bool::from(epoch.secrets.hint.as_slice().ct_eq(secrets.hint.as_slice()))
+                })
+            };
+            if let Some(at) = conversation.epochs.iter().position(same) {
+                if is_current {
+                    let slot = conversation.epochs.remove(at);
+                    conversation.epochs.push(slot);
+                }
+                return Ok(());
+            }
+        }
+        let mut distinct = senders.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        if distinct.len() != senders.len() || senders.len() > MAX_SENDERS || distinct.contains(&own_sender) {
+            return Err(HintError::Senders { got: senders.len(), max: MAX_SENDERS });
+        }
+        let senders = distinct.into_iter().map(|sender| SenderRecord { sender, lanes: Default::default() });
+        let record = EpochRecord {
+            epoch: id.epoch,
+            secrets: secrets.clone(),
+            incarnation: self.incarnation,
+            own_sender,
+            next: [0; 2],
+            senders: senders.collect(),
+        };
+        self.add(id, record)?;
+        if let Some(Conversation { epochs, .. }) = self.conversations.get_mut(&id.conversation)
+            && let [.., current, new] = epochs.as_mut_slice()
+            && !is_current
+        {
+            std::mem::swap(current, new);
+        }
+        while let Some(oldest) = self.beyond_those_kept(&id.conversation) {
+            self.drop_epoch(oldest);
+        }
+        Ok(())
+    }
+
+    /// Forgets a conversation that is over.
+    pub fn forget(&mut self, conversation: &ConversationId) {
+        if let Some(conversation) = self.conversations.remove(conversation) {
+            for epoch in conversation.epochs {
+                self.drop_epoch(epoch);
+            }
+        }
+    }
+
+    /// Where an envelope with this ratcheted hint belongs. Constant time, whatever the number of conversations.
+    pub fn look_up(&self, hint: &Hint) -> Option<Place> {
+        self.index.find(hint, |entry| {
+            let sender = self.senders.get(entry.sender())?;
+            // Read now, so that it is fetched from memory while the hash is computed.
+            let epoch = self.epochs.get(sender.epoch)?.id;
+            let kind = entry.kind();
+            let lane = sender.lanes[kind.index()];
+            let generation = entry.generation(lane.next);
+            // What is not expected any more was taken out; this is the hint itself, exactly.
+            let is_it = sender.keys.chain(kind).hint(generation) == *hint;
+            let place = SenderPlace { sender: sender.at, kind, generation, slot: entry.sender() };
+            is_it.then_some(Place { epoch, sender: Some(place), slot: sender.epoch })
+        })
+    }
+
+    /// Opens an envelope. Nothing is changed: [`received`](Self::received) does that, once what was inside has proved to be genuine.
+    ///
+    /// An envelope with a salted hint is compared with each conversation, which costs by their number.
+    pub fn open(&self, envelope: &Envelope) -> Outcome<Opened> {
+        if envelope.salt == Salt::NONE {
+            let Some(place) = self.look_up(&envelope.hint) else { return Outcome::NotForUs };
+            return self.open_at(place, envelope);
+        }
+        let salted = |id: &ConversationId| Hint::salted(id, envelope.salt) == envelope.hint;
+        let Some((_, conversation)) = self.conversations.iter().find(|(id, _)| salted(id)) else {
+            return Outcome::NotForUs;
+        };
+        // It does not say of which epoch it is.
+        for slot in conversation.epochs.iter().rev() {
+            let Some(epoch) = self.epochs.get(*slot) else { continue };
+            let place = Place { epoch: epoch.id, sender: None, slot: *slot };
+            match self.open_at(place, envelope) {
+                Outcome::Invalid(WireError::Undecryptable) => {}
+                outcome => return outcome,
+            }
+        }
+        Outcome::Invalid(WireError::Undecryptable)
+    }
+
+    fn open_at(&self, place: Place, envelope: &Envelope) -> Outcome<Opened> {
+        let Some(epoch) = self.epochs.get(place.slot) else { return Outcome::NotForUs };
+        epoch.secrets.open(&epoch.id, envelope).map(|frame| Opened { place, frame })
+    }
+
+    /// Notes that a genuine message has come with the hint of this place: the same hint is not taken again, and the window moves on. The
+    /// conversation's [record](Self::record) has changed then. False if it was noted before, or the epoch is gone.
+    pub fn received(&mut self, place: &Place) -> bool {
+        let Some(SenderPlace { sender, kind, generation, slot }) = place.sender else { return false };
+        if self.epochs.get(place.slot).is_none_or(|epoch| epoch.id != place.epoch) {
+            return false;
+        }
+        let Some(state) = self.senders.get_mut(slot) else { return false };
+        let lane = &mut state.lanes[kind.index()];
+        let is_current = state.epoch == place.slot && state.at == sender;
+        if !is_current || !lane.expects(generation, kind.window()) {
+            return false;
+        }
+        let chain = state.keys.chain(kind);
+        let moved = lane.received(generation, kind.window());
+        *lane = moved.lane;
+        self.index.remove(&chain.hint(generation), Entry::new(slot, kind, generation));
+        for bit in (0..u64::BITS).filter(|bit| moved.given_up & (1 << bit) != 0) {
+            if let Some(given_up) = moved.lane.next.checked_sub(bit + 1) {
+                self.index.remove(&chain.hint(given_up), Entry::new(slot, kind, given_up));
+            }
+        }
+        for generation in moved.new {
+            self.index.insert(&chain.hint(generation), Entry::new(slot, kind, generation));
+        }
+        true
+    }
+
+    /// What is to be stored of a conversation, with the secrets of its epochs. None if it has no epoch here: then there is to be no record.
+    pub fn record(&self, conversation: &ConversationId) -> Option<Zeroizing<Vec<u8>>> {
+        let Conversation { conversation_type, epochs } = self.conversations.get(conversation)?;
+        let epochs = epochs.iter().filter_map(|slot| self.epochs.get(*slot));
+        let epochs = epochs.map(|epoch| EpochRecord {
+            epoch: epoch.id.epoch,
+            secrets: epoch.secrets.clone(),
+            incarnation: epoch.incarnation,
+            own_sender: epoch.own_sender,
+            next: epoch.next,
+            senders: epoch
+                .senders
+                .iter()
+                .filter_map(|slot| self.senders.get(*slot))
+                .map(|sender| SenderRecord { sender: sender.at, lanes: sender.lanes })
+                .collect(),
+        });
+        let record = Record {
+            conversation: *conversation,
+            conversation_type: *conversation_type,
+            epochs: epochs.collect(),
+        };
+        Some(record.encode())
+    }
+
+    /// How many hints are expected.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds an epoch as the current one.
+    fn add(&mut self, id: EpochId, record: EpochRecord) -> Result<(), HintError> {
+        let slot = self.place(id, record)?;
+        let Self { index, epochs, senders, .. } = self;
+        let Some(epoch) = epochs.get(slot) else { return Ok(()) };
+        let chains = Chains::of(&epoch.secrets);
+        for of_sender in &epoch.senders {
+            let Some(sender) = senders.get_mut(*of_sender) else { continue };
+            chains.write_keys(sender.at, &mut sender.keys);
+            sender.hints(*of_sender, |hint, entry| index.insert(&hint, entry));
+        }
+        Ok(())
+    }
+
+    /// Gives an epoch and its senders their slots. Their hints are not in the index yet, nor have the senders keys.
+    fn place(&mut self, id: EpochId, record: EpochRecord) -> Result<u32, HintError> {
+        let EpochRecord { secrets, incarnation, own_sender, next, senders, .. } = record;
+        if self.senders.len().saturating_add(senders.len()) > Entry::MAX_SENDERS {
+            return Err(HintError::Full);
+        }
+        let epoch = Epoch { id, secrets, incarnation, own_sender, next, senders: Box::default() };
+        let slot = self.epochs.insert(epoch);
+        let senders = senders.into_iter().map(|SenderRecord { sender, lanes }| {
+            self.senders.insert(Sender { epoch: slot, at: sender, lanes, keys: ChainKeys::default() })
+        });
+        let senders = senders.collect();
+        if let Some(epoch) = self.epochs.get_mut(slot) {
+            epoch.senders = senders;
+        }
+        let conversation_type = id.conversation_type;
+        let new = || Conversation { conversation_type, epochs: Vec::new() };
+        self.conversations.entry(id.conversation).or_insert_with(new).epochs.push(slot);
+        Ok(slot)
+    }
+
+    /// Takes the oldest epoch out of the conversation, if there are more than are kept.
+    fn beyond_those_kept(&mut self, conversation: &ConversationId) -> Option<u32> {
+        let epochs = &mut self.conversations.get_mut(conversation)?.epochs;
+        (epochs.len() > self.past_epochs.saturating_add(1)).then(|| epochs.remove(0))
+    }
+
+    fn drop_epoch(&mut self, slot: u32) {
+        let Self { index, epochs, senders, .. } = self;
+        let Some(epoch) = epochs.get(slot) else { return };
+        for of_sender in &epoch.senders {
+            let Some(sender) = senders.get(*of_sender) else { continue };
+            sender.hints(*of_sender, |hint, entry| index.remove(&hint, entry));
+            senders.remove(*of_sender);
+        }
+        epochs.remove(slot);
+    }
+}
+
+impl Sender {
+    /// All hints that are expected of it, whose slot this is.
+    fn hints(&self, slot: u32, mut each: impl FnMut(Hint, Entry)) {
+        for kind in Kind::BOTH {
+            let chain = self.keys.chain(kind);
+            for generation in self.lanes[kind.index()].expected(kind.window()) {
+                each(chain.hint(generation), Entry::new(slot, kind, generation));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for HintTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HintTable({} conversations, {} hints)", self.conversations.len(), self.len())
+    }
+}
+
+impl Opened {
+    /// The frame, if it is one of this type, and of the kind that its hint is for.
+    pub fn frame<T: ConversationType>(&self) -> Outcome<T::Frame> {
+        let (got, expected) = (self.frame.conversation_type.number(), T::DESCRIPTOR.id.number());
+        if got != expected {
+            return Outcome::Invalid(WireError::WrongType { got, expected });
+        }
+        T::decode(&self.frame.frame).and_then(|frame| match self.place.sender {
+            Some(sender) if (sender.kind == Kind::Handshake) != T::is_handshake(&frame) => {
+                Outcome::Invalid(WireError::WrongKind { hint: sender.kind.name() })
+            }
+            _ => Outcome::Decoded(frame),
+        })
+    }
+}

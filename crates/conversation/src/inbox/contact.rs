@@ -1,0 +1,297 @@
+//! First contact: an invitation to somebody of whom one has the bundle and nothing else.
+//!
+//! It is encrypted by HPKE (RFC 9180) in base mode to a device's inbox key, and the sender's device signs inside. The signature is over the receiver's
+//! inbox address and inbox key, the encapsulated key of this very encryption, and the invitation. So nobody can pass an invitation
+//! on as if it had been meant for somebody else, nor put it into another encryption.
+
+use std::fmt;
+
+use hpke::{
+    Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _, aead::ChaCha20Poly1305,
+    kdf::HkdfSha256, kem::X25519HkdfSha256 as X25519,
+};
+use rand::{CryptoRng, RngExt as _};
+use zeroize::Zeroizing;
+
+use super::{
+    Bundle, BundleError, ClientAddress, InboxAddress, InboxError, InvitesTo, Replays, Signer,
+    bundle::verifies,
+};
+use crate::{
+    hint::{Hint, Salt},
+    types::{ConversationType as _, InboxV1},
+    wire::{
+        EncryptedBytes, EncryptedFrame, Envelope, InboxFrame, InvitationContent, Outcome, SignedInvitation,
+        WireError, pad, unpad,
+    },
+};
+
+/// How long an invitation may be valid, in seconds: 30 days. So long its id is remembered.
+pub const MAX_INVITATION_LIFETIME: u64 = 30 * 24 * 60 * 60;
+
+const INFO_LABEL: &[u8] = b"tertulia/inbox/v1 hpke";
+const SIGNATURE_LABEL: &str = "inbox invitation 1";
+
+/// An invitation that is to be sent.
+#[derive(Debug)]
+pub struct NewInvitation<'a> {
+    /// The sender's own bundle, by which the receiver answers.
+    pub sender: &'a Bundle,
+    /// Which of its devices sends, counted from 0.
+    pub sender_device: usize,
+    /// Seconds since 1970 after which it is refused.
+    pub expires: u64,
+    /// What it is to.
+    pub invites_to: InvitesTo,
+}
+
+/// Makes the envelope for one device of the receiver, counted from 0. It belongs on the topic
+/// [`ContentTopic::of_inbox`](crate::topic::ContentTopic::of_inbox). `now` is in seconds since 1970.
+pub fn invite(
+    receiver: &Bundle,
+    device: usize,
+    invitation: NewInvitation<'_>,
+    signer: &dyn Signer,
+    now: u64,
+    random: &mut impl CryptoRng,
+) -> Result<Envelope, InboxError> {
+    let NewInvitation { sender, sender_device, expires, invites_to } = invitation;
+    if receiver.is_expired(now) || sender.is_expired(now) {
+        return Err(BundleError::Expired.into());
+    }
+    in_time(expires, now)?;
+    let to = receiver.content().devices.get(device).ok_or(InboxError::NoDevice { index: device })?;
+    let from = sender.content().devices.get(sender_device);
+    if from.is_none_or(|from| from.signature_key != signer.public_key()) {
+        return Err(InboxError::NoDevice { index: sender_device });
+    }
+    let address = receiver.inbox_address();
+    let content = Zeroizing::new(
+        InvitationContent {
+            id: random.random(),
+            expires,
+            sender_bundle: sender.as_bytes().to_vec(),
+            sender_device: u32::try_from(sender_device).unwrap_or(u32::MAX),
+            invites_to,
+        }
+        .encode(),
+    );
+    let key =
+        <X25519 as hpke::Kem>::PublicKey::from_bytes(&to.inbox_key).map_err(|_| InboxError::UnfitKey)?;
+    let (encapsulated, mut context) = hpke::setup_sender_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519>(
+        &OpModeS::Base,
+        &key,
+        &info(&address),
+        random,
+    )
+    .map_err(|_| InboxError::UnfitKey)?;
+    let encapsulated_key: [u8; 32] = encapsulated.to_bytes().into();
+    let signed = statement(&address, &to.inbox_key, &encapsulated_key, &content);
+    let signature = signer.sign(SIGNATURE_LABEL, &signed).ok_or(BundleError::Signing)?;
+    let frame = InboxFrame::Invitation(SignedInvitation { invitation: content.to_vec(), signature });
+    let frame = EncryptedFrame { conversation_type: InboxV1::DESCRIPTOR.id, frame: InboxV1::encode(&frame) };
+    let padded = pad(&Zeroizing::new(frame.encode()))?;
+    let salt = Salt::random(random);
+    let hint = Hint::salted(&address.conversation_id(), salt);
+    let ciphertext = context.seal(&padded, &bound(hint, salt)).map_err(|_| InboxError::UnfitKey)?;
+    Ok(Envelope { hint, salt, body: EncryptedBytes::Hpke { encapsulated_key, ciphertext } })
+}
+
+/// The private half of a device's inbox key. Wiped when dropped.
+#[derive(Clone)]
+pub struct InboxKey {
+    secret: Zeroizing<[u8; 32]>,
+    public: [u8; 32],
+}
+
+impl InboxKey {
+    /// A new key.
+    pub fn generate(random: &mut impl CryptoRng) -> Self {
+        let (secret, _) = X25519::gen_keypair_with_rng(random);
+        Self::from_secret(secret.to_bytes().into())
+    }
+
+    /// The key with these bytes, as they were stored.
+    pub fn from_secret(bytes: [u8; 32]) -> Self {
+        let secret = Zeroizing::new(bytes);
+        let key = <X25519 as hpke::Kem>::PrivateKey::from_bytes(secret.as_slice())
+            .expect("any 32 bytes are an X25519 private key");
+        Self { public: X25519::sk_to_pk(&key).to_bytes().into(), secret }
+    }
+
+    /// What is to be stored.
+    pub fn secret(&self) -> &Zeroizing<[u8; 32]> {
+        &self.secret
+    }
+
+    /// What stands in the bundle.
+    pub const fn public(&self) -> [u8; 32] {
+        self.public
+    }
+}
+
+impl fmt::Debug for InboxKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InboxKey({}…)", hex::encode(&self.public[..4]))
+    }
+}
+
+/// A device's inbox: where it is, the keys that open it, and what has come.
+#[derive(Debug)]
+pub struct Inbox {
+    address: InboxAddress,
+    keys: Vec<InboxKey>,
+    replays: Replays,
+}
+
+/// An invitation that is genuine, in time, and new.
+#[derive(Debug)]
+pub struct Invitation {
+    /// Who sends it, as its bundle says.
+    pub sender: Contact,
+    /// Seconds since 1970 after which it is void.
+    pub expires: u64,
+    /// What it is to.
+    pub invites_to: InvitesTo,
+}
+
+/// Who has sent an invitation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Their bundle.
+    pub bundle: Bundle,
+    /// Which of its devices has sent it, counted from 0.
+    pub device: usize,
+}
+
+impl Contact {
+    /// Who it is.
+    pub fn client_address(&self) -> ClientAddress {
+        self.bundle.client_address()
+    }
+}
+
+impl Inbox {
+    /// The inbox of who has this identity key, on a device with these inbox keys: the one of the current bundle and those of earlier ones
+    /// that are still about. At most eight are tried.
+    pub fn new(identity_key: &[u8; 32], keys: Vec<InboxKey>, replays: Replays) -> Self {
+        const MOST_KEYS: usize = 8;
+        let mut keys = keys;
+        keys.truncate(MOST_KEYS);
+        Self { address: InboxAddress::of(&ClientAddress::of_identity(identity_key)), keys, replays }
+    }
+
+    /// Where it is.
+    pub const fn address(&self) -> &InboxAddress {
+        &self.address
+    }
+
+    /// What has come, to be [stored](Replays::encode) together with an invitation.
+    pub const fn replays(&self) -> &Replays {
+        &self.replays
+    }
+
+    /// Opens an envelope that may be for this inbox, at this time in seconds since 1970.
+    ///
+    /// What is not for this inbox costs one hash. An invitation is noted, so that it is not taken again. One that is genuine and comes too late, or again, is an
+    /// `Err` inside what was decoded.
+    pub fn open(&mut self, envelope: &Envelope, now: u64) -> Outcome<Result<Invitation, InboxError>> {
+        let EncryptedBytes::Hpke { encapsulated_key, ciphertext } = &envelope.body else {
+            return Outcome::NotForUs;
+        };
+        let Envelope { hint, salt, .. } = *envelope;
+        if salt == Salt::NONE || Hint::salted(&self.address.conversation_id(), salt) != hint {
+            return Outcome::NotForUs;
+        }
+        let opened = self.keys.iter().find_map(|key| {
+            let padded = decrypt(key, &self.address, encapsulated_key, ciphertext, &bound(hint, salt))?;
+            Some((key.public, padded))
+        });
+        let Some((inbox_key, padded)) = opened else {
+            // It may be for another device of the same person.
+            return Outcome::Invalid(WireError::Undecryptable);
+        };
+        let frame = match unpad(&padded) {
+            Ok(frame) => EncryptedFrame::decode(frame, InboxV1::DESCRIPTOR.id),
+            Err(error) => Outcome::Invalid(error),
+        };
+        frame.and_then(|frame| InboxV1::decode(&frame.frame)).and_then(|InboxFrame::Invitation(signed)| {
+            let signed_bytes = statement(&self.address, &inbox_key, encapsulated_key, &signed.invitation);
+            InvitationContent::decode(&signed.invitation)
+                .map(|content| self.admit(content, &signed_bytes, &signed.signature, now))
+        })
+    }
+
+    fn admit(
+        &mut self,
+        content: InvitationContent,
+        signed: &[u8],
+        signature: &[u8; 64],
+        now: u64,
+    ) -> Result<Invitation, InboxError> {
+        let InvitationContent { id, expires, sender_bundle, sender_device, invites_to } = content;
+        in_time(expires, now)?;
+        self.replays.check(expires, id)?;
+        let bundle = Bundle::decode(&sender_bundle)?;
+        if bundle.is_expired(now) {
+            return Err(BundleError::Expired.into());
+        }
+        let index = usize::try_from(sender_device).unwrap_or(usize::MAX);
+        let device = bundle.content().devices.get(index).ok_or(InboxError::NoDevice { index })?;
+        if !verifies(&device.signature_key, SIGNATURE_LABEL, signed, signature) {
+            return Err(InboxError::Signature);
+        }
+        // Only what is genuine is remembered: nobody else can fill the memory.
+        self.replays.note(expires, id, now);
+        Ok(Invitation { sender: Contact { bundle, device: index }, expires, invites_to })
+    }
+}
+
+fn in_time(expires: u64, now: u64) -> Result<(), InboxError> {
+    match expires.checked_sub(now) {
+        None | Some(0) => Err(InboxError::Expired),
+        Some(seconds) if seconds > MAX_INVITATION_LIFETIME => {
+            Err(InboxError::TooLong { seconds, max: MAX_INVITATION_LIFETIME })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// What the HPKE key schedule is bound to.
+fn info(address: &InboxAddress) -> Vec<u8> {
+    [INFO_LABEL, address.as_bytes()].concat()
+}
+
+/// What the ciphertext is bound to.
+fn bound(hint: Hint, salt: Salt) -> Vec<u8> {
+    [&hint.as_bytes()[..], &salt.number().to_be_bytes()].concat()
+}
+
+/// What the sender's device signs.
+fn statement(
+    address: &InboxAddress,
+    inbox_key: &[u8; 32],
+    encapsulated_key: &[u8; 32],
+    invitation: &[u8],
+) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new([&address.as_bytes()[..], inbox_key, encapsulated_key, invitation].concat())
+}
+
+fn decrypt(
+    key: &InboxKey,
+    address: &InboxAddress,
+    encapsulated_key: &[u8; 32],
+    ciphertext: &[u8],
+    bound: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
+    let secret = <X25519 as hpke::Kem>::PrivateKey::from_bytes(key.secret.as_slice()).ok()?;
+    let encapsulated = <X25519 as hpke::Kem>::EncappedKey::from_bytes(encapsulated_key).ok()?;
+    let mut context = hpke::setup_receiver::<ChaCha20Poly1305, HkdfSha256, X25519>(
+        &OpModeR::Base,
+        &secret,
+        &encapsulated,
+        &info(address),
+    )
+    .ok()?;
+    context.open(ciphertext, bound).ok().map(Zeroizing::new)
+}
