@@ -112,6 +112,52 @@ impl fmt::Debug for Session {
     }
 }
 
+/// Another token for the same session.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct NewToken {
+    /// The opaque token. When it is first used, the one that it was asked for with is void.
+    pub token: String,
+}
+
+impl fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewToken").finish_non_exhaustive()
+    }
+}
+
+/// A session of the caller's account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OpenSession {
+    /// Its name until its token is exchanged: 16 hexadecimal digits. Nobody gets in with it.
+    #[schema(example = "0123456789abcdef")]
+    pub session: String,
+    /// Its device, once it has registered one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "00c0ffee00c0ffee")]
+    pub device: Option<DeviceId>,
+    /// When it began, milliseconds since 1970.
+    pub created_at: i64,
+    /// When it was last used, to the day, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_at: Option<i64>,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+/// The sessions of the caller's account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OpenSessions {
+    /// Oldest first.
+    pub sessions: Vec<OpenSession>,
+}
+
+/// How many sessions have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionsEnded {
+    /// So many.
+    pub ended: u64,
+}
+
 /// Who the caller is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Me {
@@ -193,7 +239,8 @@ pub struct NewDevice {
     pub signature_key: Base64,
     /// The first key packages (RFC 9420 §10), each an `MLSMessage` or a bare `KeyPackage`.
     pub key_packages: Vec<Base64>,
-    /// The key package that is given out, as often as needed, once the others are used up.
+    /// The key package that is given out, as often as needed, once the others are used up; none of them. A device without one can be
+    /// added to nothing then, until it uploads some.
     pub last_resort: Option<Base64>,
 }
 
@@ -221,7 +268,7 @@ pub struct Devices {
 pub struct KeyPackageUpload {
     /// Key packages that are each handed out once.
     pub key_packages: Vec<Base64>,
-    /// Replaces the last-resort key package.
+    /// Replaces the last-resort key package. It is none that is handed out once.
     #[serde(default)]
     pub last_resort: Option<Base64>,
 }

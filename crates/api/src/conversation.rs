@@ -53,6 +53,10 @@ pub struct Conversation {
     pub epoch: u64,
     /// When it was created, milliseconds since 1970.
     pub created_at: i64,
+    /// Of a group or channel, who made it, whether they are still in it or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub creator: Option<UserId>,
     /// Of a subconversation, what it is one of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subconversation: Option<SubconversationAddress>,
@@ -184,9 +188,13 @@ impl NewConversation {
 /// Changes a member's role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoleUpdate {
-    /// `admin` or `member`; `wire_admin` and `wire_member` are taken too.
+    /// `admin`, `member`, or a role that the conversation's team defines; `wire_admin` and `wire_member` are taken too.
     #[schema(example = "admin")]
     pub role: String,
+    /// Who becomes admin, when the last one loses that role. The caller's own role has all actions then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub successor: Option<UserId>,
 }
 
 /// Leaves a conversation.

@@ -40,6 +40,20 @@ pub struct LogEntry {
     pub sender: Option<UserDevice>,
 }
 
+/// The last entry that a hub has cut out of a conversation's log, and that a device has not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MissedEntries {
+    /// The conversation.
+    #[schema(value_type = String, format = Uuid)]
+    pub conversation: ConversationId,
+    /// The entry's number in the log.
+    pub sequence: u64,
+    /// The epoch that the MLS group had come to with it. Who is in an earlier one cannot follow, and has to join anew.
+    pub epoch: u64,
+    /// When the hub accepted it, milliseconds since 1970.
+    pub sent_at: i64,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type")]
@@ -60,7 +74,8 @@ pub enum EventBody {
         /// Its name for people.
         label: String,
     },
-    /// A device of the user has few key packages left, so that it is to upload more. Told once, until it has enough again.
+    /// A device of the user has few key packages left, so that it is to upload more. Told once, until it has enough again; of those that
+    /// have expired, with the next one that is handed out. Devices make new ones in time.
     #[serde(rename = "device.key-packages-low")]
     KeyPackagesLow {
         /// The device.
@@ -222,6 +237,19 @@ pub enum EventBody {
         /// The `MLSMessage` with the proposal.
         proposal: Base64,
     },
+    /// All proposals of the epoch are withdrawn, because no commit can have some of them any more. The others follow again, as
+    /// events of their own; until then none is pending.
+    #[serde(rename = "conversation.proposals-withdrawn")]
+    ProposalsWithdrawn {
+        /// Where it stands in the log. There is no sender.
+        #[serde(flatten)]
+        entry: LogEntry,
+        /// The epoch that they were for.
+        epoch: u64,
+        /// The `ProposalRef`s (RFC 9420, section 5.2) of those that are void: what they would add is no device any more, or
+        /// nobody's who is a member, or its key package has expired.
+        void: Vec<Base64>,
+    },
     /// The conversation is carried by another MLS group from here on, which is at epoch 0 and has to be begun. Its members
     /// are the same; of a subconversation nobody is in it any more.
     #[serde(rename = "conversation.mls-reset")]
@@ -231,6 +259,13 @@ pub enum EventBody {
         entry: LogEntry,
         /// The id of the new group.
         group_id: Base64,
+    },
+    /// The conversation was deleted for all. It is the last that anybody hears of it.
+    #[serde(rename = "conversation.deleted")]
+    ConversationDeleted {
+        /// Where it stands in the log. The sender is who deleted it.
+        #[serde(flatten)]
+        entry: LogEntry,
     },
     /// Users joined or left.
     #[serde(rename = "conversation.members")]
@@ -334,7 +369,9 @@ impl EventBody {
             | Self::Setting { entry, .. }
             | Self::Commit { entry, .. }
             | Self::Proposal { entry, .. }
+            | Self::ProposalsWithdrawn { entry, .. }
             | Self::GroupReset { entry, .. }
+            | Self::ConversationDeleted { entry }
             | Self::Access { entry, .. }
             | Self::JoinRequested { entry, .. }
             | Self::JoinWithdrawn { entry, .. }

@@ -23,9 +23,10 @@ pub mod join;
 pub mod join_link;
 pub mod pairwise;
 pub mod policy;
+pub mod relay;
 pub mod setting;
 pub mod team;
 pub mod typing;
 
 pub use bytes::Base64;
-pub use error::{Code, Problem, UserDevice};
+pub use error::{Code, Problem, Quota, UserDevice};

@@ -171,6 +171,11 @@ pub struct NewMembers {
     /// The users, each connected with the caller. Those who are members already are passed over.
     #[schema(value_type = Vec<String>)]
     pub users: Vec<UserId>,
+    /// The role that they get: `admin`, `member`, or one that the conversation's team defines; `wire_admin` and `wire_member` are
+    /// taken too. `member` unless given. The caller's own role has all its actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "member")]
+    pub role: Option<String>,
 }
 
 #[cfg(test)]

@@ -21,6 +21,12 @@ pub const ENCRYPTED_HANDSHAKE_EXTENSION_TYPE: u16 = 0xf7e2;
 const CLOSED: u16 = 1;
 /// The version with an entrance. A program that knows the other only says so, and does not take it for a forgery.
 const WITH_ENTRANCE: u16 = 2;
+/// The version with carriers, for what no hub carries.
+const WITH_CARRIERS: u16 = 3;
+/// Most carriers.
+const MOST_CARRIERS: usize = 8;
+/// The longest name of one, in bytes.
+const LONGEST_CARRIER: usize = 512;
 
 /// Why bytes are not a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +63,8 @@ struct Wire {
     roles: Vec<WireRole>,
     #[n(6)]
     entrance: Option<WireEntrance>,
+    #[n(7)]
+    carriers: Option<Vec<String>>,
 }
 
 #[derive(Encode, Decode)]
@@ -103,7 +111,11 @@ pub fn encode(policy: &Policy) -> Vec<u8> {
     let entrance = policy.entrance();
     let is_closed = *entrance == Entrance::default();
     let wire = Wire {
-        version: if is_closed { CLOSED } else { WITH_ENTRANCE },
+        version: match (policy.carriers(), is_closed) {
+            ([], true) => CLOSED,
+            ([], false) => WITH_ENTRANCE,
+            _ => WITH_CARRIERS,
+        },
         conversation: *policy.conversation().as_bytes(),
         conversation_type: policy.conversation_type().to_string(),
         add_permission: policy.add_permission().to_string(),
@@ -125,6 +137,7 @@ pub fn encode(policy: &Policy) -> Vec<u8> {
                 .map(|(user, proof)| WireAdmitted { user: *user.as_bytes(), proof: *proof })
                 .collect(),
         }),
+        carriers: Some(policy.carriers().to_vec()).filter(|carriers| !carriers.is_empty()),
     };
     minicbor::to_vec(&wire).expect("writing to memory cannot fail")
 }
@@ -138,7 +151,7 @@ pub fn decode(bytes: Option<&[u8]>) -> Result<Policy, PolicyFormatError> {
     let bytes = bytes.ok_or(PolicyFormatError::Missing)?;
     let mut version = minicbor::Decoder::new(bytes);
     match version.array().and_then(|_| version.u16()) {
-        Ok(CLOSED | WITH_ENTRANCE) => {}
+        Ok(CLOSED | WITH_ENTRANCE | WITH_CARRIERS) => {}
         Ok(other) => return Err(PolicyFormatError::Version(other)),
         Err(_) => return Err(PolicyFormatError::Malformed),
     }
@@ -164,7 +177,12 @@ fn read(bytes: &[u8]) -> Result<Policy, PolicyFormatError> {
         roles.insert(name, actions);
     }
     let conversation = ConversationId::from_bytes(wire.conversation);
+    let carriers = wire.carriers.unwrap_or_default();
+    if carriers.len() > MOST_CARRIERS || carriers.iter().any(|name| name.len() > LONGEST_CARRIER) {
+        return Err(malformed);
+    }
     let policy = Policy::of(conversation, conversation_type, add_permission, members, roles)?;
+    let policy = policy.with_carriers(carriers);
     let Some(WireEntrance { link, open, admitted }) = wire.entrance else { return Ok(policy) };
     let admitted =
         admitted.into_iter().map(|WireAdmitted { user, proof }| (UserId::from_bytes(user), proof)).collect();
@@ -193,6 +211,16 @@ mod tests {
         let bytes = encode(&policy());
         insta::assert_snapshot!(hex::encode(&bytes));
         assert_eq!(decode(Some(&bytes)), Ok(policy()));
+    }
+
+    #[test]
+    fn the_form_with_carriers_is_the_released_one() {
+        let carried = policy().with_carriers(vec!["https://relay.example/".to_owned()]);
+        let bytes = encode(&carried);
+        insta::assert_snapshot!(hex::encode(&bytes));
+        assert_eq!(decode(Some(&bytes)), Ok(carried));
+        let too_many = policy().with_carriers(vec!["https://relay.example/".to_owned(); MOST_CARRIERS + 1]);
+        assert_eq!(decode(Some(&encode(&too_many))), Err(PolicyFormatError::Malformed));
     }
 
     #[test]
@@ -244,8 +272,8 @@ mod tests {
             }
         }
         let mut later = bytes.clone();
-        later[1] = 3;
-        assert_eq!(decode(Some(&later)), Err(PolicyFormatError::Version(3)));
+        later[1] = 4;
+        assert_eq!(decode(Some(&later)), Err(PolicyFormatError::Version(4)));
     }
 
     #[test]

@@ -37,6 +37,13 @@ pub const MAX_COMMIT_BUNDLE_BYTES: usize = 8 * 1024 * 1024;
 /// One with a basic credential has a few hundred; a chain of X.509 certificates takes a few thousand.
 pub const MAX_KEY_PACKAGE_BYTES: usize = 16 * 1024;
 
+/// Longest lifetime of a key package that clients add others by, however long a hub lets it be. For clocks that differ an hour comes
+/// on top.
+///
+/// Who has its private key reads what its device is let into; after 84 days nobody has it any more. A device that was away for
+/// longer is still added by its last-resort key package if it was renewed in that time.
+pub const MAX_KEY_PACKAGE_LIFETIME: Duration = Duration::from_hours(84 * 24);
+
 /// Most key packages in one upload, and most that a hub keeps for a device.
 ///
 /// Each is used once, by somebody who adds the device to a group: enough for two hundred invitations between two visits.
@@ -51,6 +58,11 @@ pub const KEY_PACKAGES_LOW: u32 = 20;
 ///
 /// So many sessions can still be begun before the fallback key is used, which is used more than once.
 pub const ONE_TIME_KEYS_LOW: u32 = 20;
+
+/// For how long a hub keeps events for devices that have not read them, unless it is configured otherwise: 28 days.
+///
+/// Longer than a holiday. A device that was away for longer misses what was said before, and goes on.
+pub const EVENT_RETENTION: Duration = Duration::from_hours(28 * 24);
 
 /// How long a guest is let in, unless the hub is configured otherwise: for a day's meeting.
 pub const GUEST_LIFETIME: Duration = Duration::from_hours(24);

@@ -220,6 +220,11 @@ pub fn check_reset(actor: Option<&Membership>) -> Result<(), PermissionError> {
     }
 }
 
+/// Deleting the conversation for all its members.
+pub fn check_delete(actor: Option<&Membership>) -> Result<(), PermissionError> {
+    authorise(actor, Action::Delete).map(|_| ())
+}
+
 /// Renaming.
 pub fn check_rename(actor: Option<&Membership>) -> Result<(), PermissionError> {
     authorise(actor, Action::ModifyName).map(|_| ())

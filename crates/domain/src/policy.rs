@@ -2,7 +2,7 @@
 //!
 //! With MLS it stands in the group's signed context, so that every member checks by it what the hub checks: [`check`] is
 //! the one function that both ask of every commit. A hub that lies cannot add whom no member with the right to do so has
-//! added, nor give anybody a role.
+//! added, nor give anybody a role but by the rule of who follows the last admin. Whose a device is, is not a matter of the policy.
 //!
 //! # What a commit may do
 //!
@@ -24,12 +24,16 @@
 
 mod check;
 mod next;
+mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
-pub use self::check::{Change, Committer, Proposer, Violation, check};
+pub use self::{
+    check::{Change, Committer, Proposer, Violation, check},
+    unseen::Unseen,
+};
 use crate::{
     conversation::ConversationType,
     ids::{ConversationId, UserId},
@@ -64,6 +68,8 @@ pub struct Policy {
     /// What the roles allow that are not predefined. Exactly those that somebody has.
     roles: BTreeMap<RoleName, ActionSet>,
     entrance: Entrance,
+    /// Where no hub carries it: by whose names it travels, for good. The first orders the commits.
+    carriers: Vec<String>,
 }
 
 /// How people come into a conversation whom nobody invites.
@@ -146,6 +152,7 @@ impl Policy {
             members,
             roles,
             entrance: Entrance::default(),
+            carriers: Vec::new(),
         })
     }
 
@@ -177,6 +184,11 @@ impl Policy {
     /// How people come into it whom nobody invites.
     pub const fn entrance(&self) -> &Entrance {
         &self.entrance
+    }
+
+    /// The names of the carriers that it travels by, where no hub carries it. The first orders the commits.
+    pub fn carriers(&self) -> &[String] {
+        &self.carriers
     }
 
     /// Whether the user is a member.

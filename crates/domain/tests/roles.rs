@@ -5,19 +5,32 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use tertulia_domain::{
-    ConversationId, ConversationType, Role, RoleName, UserId,
+    AccountKind, ConversationId, ConversationType, Role, RoleName, UserId,
+    account::AccountAction,
     permission::{Membership, authorise},
     policy::{AddPermission, Change, Committer, Policy, Proposer, Violation, check},
     role::{Action, ActionSet},
 };
 
-/// What the hub answers to an action, in the fixed order of its checks.
+/// What the hub answers to an action, in the fixed order of its checks: by what somebody is to the conversation, and whether the
+/// role that they have in it, or had, or would have, allows the action. A guest is a member without an account, who may add nobody.
 const ANSWERS: &str = "
                           self               connection         one_to_one         group            channel          subconversation
-not a member              no-conversation    no-conversation    no-conversation    no-conversation  no-conversation  no-conversation
-role lacks the action     action-denied      action-denied      action-denied      action-denied    action-denied    action-denied
-role has the action       invalid-operation  invalid-operation  invalid-operation  allowed          allowed          invalid-operation
+none, role lacks it       no-conversation    no-conversation    no-conversation    no-conversation  no-conversation  no-conversation
+none, role has it         no-conversation    no-conversation    no-conversation    no-conversation  no-conversation  no-conversation
+waiting, role lacks it    no-conversation    no-conversation    no-conversation    no-conversation  no-conversation  no-conversation
+waiting, role has it      no-conversation    no-conversation    no-conversation    no-conversation  no-conversation  no-conversation
+left, role lacks it       no-conversation    no-conversation    no-conversation    no-conversation  no-conversation  no-conversation
+left, role has it         no-conversation    no-conversation    no-conversation    no-conversation  no-conversation  no-conversation
+member, role lacks it     action-denied      action-denied      action-denied      action-denied    action-denied    action-denied
+member, role has it       invalid-operation  invalid-operation  invalid-operation  allowed          allowed          invalid-operation
+guest, role lacks it      action-denied      action-denied      action-denied      action-denied    action-denied    action-denied
+guest, role has it        invalid-operation  invalid-operation  invalid-operation  allowed          allowed          invalid-operation
+guest, may add            invalid-operation  invalid-operation  invalid-operation  guest-denied     guest-denied     invalid-operation
 ";
+
+/// What somebody is to a conversation.
+const STATES: [&str; 5] = ["none", "waiting", "left", "member", "guest"];
 
 /// Which action a change of an MLS group needs of who commits it, and whether it suffices without any.
 const CHANGES: &str = "
@@ -65,25 +78,33 @@ fn every_role_action_type_and_state_of_membership_is_answered_as_the_table_says(
     for (place, &conversation_type) in types.iter().enumerate() {
         for &action in Action::ALL {
             for role in roles() {
-                for is_member in [true, false] {
-                    let name = match (is_member, role.allows(action)) {
-                        (false, _) => "not a member",
-                        (true, false) => "role lacks the action",
-                        (true, true) => "role has the action",
+                for state in STATES {
+                    let is_guest = state == "guest";
+                    let row_name = match role.allows(action) {
+                        true if is_guest && action == Action::AddMember => "guest, may add".to_owned(),
+                        true => format!("{state}, role has it"),
+                        false => format!("{state}, role lacks it"),
                     };
+                    // Who waits or has left is in it as little as who never was.
+                    let is_member = is_guest || state == "member";
                     let membership = Membership { conversation_type, role: role.clone() };
-                    let answer = match authorise(is_member.then_some(&membership), action) {
-                        Ok(_) => "allowed",
-                        Err(error) => error.code(),
-                    };
-                    let expected = row(ANSWERS, name)[place];
-                    assert_eq!(answer, expected, "{} {action} {conversation_type}", role.name());
+                    let answer = authorise(is_member.then_some(&membership), action)
+                        .map_err(|error| error.code())
+                        .and_then(|_| match action {
+                            Action::AddMember if is_guest => {
+                                AccountKind::Guest.check(AccountAction::AddOthers).map_err(|_| "guest-denied")
+                            }
+                            _ => Ok(()),
+                        });
+                    let answer = answer.err().unwrap_or("allowed");
+                    let expected = row(ANSWERS, &row_name)[place];
+                    assert_eq!(answer, expected, "{} {action} {conversation_type} {state}", role.name());
                     combinations += 1;
                 }
             }
         }
     }
-    assert_eq!(combinations, 6 * 10 * 22 * 2);
+    assert_eq!(combinations, 6 * 10 * 22 * STATES.len());
 }
 
 fn user(number: u8) -> UserId {

@@ -67,9 +67,10 @@ pub use key::KeySource;
 pub use lock::WriterGuard;
 pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
-    ConnectionRecord, ContentRow, ConversationRecord, ConversationRow, ConversationSettings,
-    CredentialRecord, Expiry, GroupStateRecord, HistoryMark, JoinRecord, JournalEntry, KeyPackageRecord,
-    MemberRecord, MessageRow, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage, OwnSettingRow,
-    PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, ReceiptRow, RecordKey, ResetRow,
-    Setting, SuspicionRecord,
+    BundleRecord, ConnectionRecord, ContentRow, ConversationRecord, ConversationRow, ConversationSettings,
+    CredentialRecord, EnvelopeRow, EnvelopedRecord, Expiry, GroupStateRecord, HintsRecord, HistoryMark,
+    IdentityRecord, InboxKeyRecord, InvitationRecord, JoinRecord, JournalEntry, KeyPackageRecord,
+    MemberRecord, MessageRow, NewEnvelope, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage,
+    OwnSettingRow, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, ReceiptRow, RecordKey,
+    ResetRow, Setting, SuspicionRecord,
 };

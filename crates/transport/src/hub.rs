@@ -1,6 +1,9 @@
 //! One hub: its address, the session's token, and how a request is made.
 
-use crate::TransportError;
+use crate::{
+    TransportError,
+    token::{CurrentToken, TokenKeeper},
+};
 use bytes::BytesMut;
 use futures::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
@@ -14,16 +17,19 @@ use zeroize::Zeroizing;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request may take from end to end; longer than the hub's own limit of 30 s, so that its answer is seen.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
+/// The longest wait that a request takes because the hub asks for it, in seconds, and how often. Somebody may be looking.
+const LONGEST_WAIT: u64 = 5;
+const WAITS: u32 = 3;
 /// The largest answer that is read: a page of events has at most 4 MiB of them before Base64 and JSON.
 const MAX_ANSWER: usize = 16 << 20;
 
 /// The session's opaque token.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token(Arc<Zeroizing<String>>);
 
 impl Token {
     /// The token as it is sent.
-    pub(crate) fn expose(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -45,7 +51,8 @@ impl fmt::Debug for Token {
 pub struct Hub {
     http: reqwest::Client,
     address: Url,
-    token: Option<Token>,
+    token: Option<CurrentToken>,
+    keeper: Option<Arc<dyn TokenKeeper>>,
 }
 
 impl Hub {
@@ -76,13 +83,20 @@ impl Hub {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|_| invalid("no TLS client could be made on this machine"))?;
-        Ok(Self { http, address: url, token: None })
+        Ok(Self { http, address: url, token: None, keeper: None })
     }
 
     /// The same hub with the token of a session.
     #[must_use]
     pub fn with_token(&self, token: impl Into<Token>) -> Self {
-        Self { token: Some(token.into()), ..self.clone() }
+        Self { token: Some(CurrentToken::new(token.into())), ..self.clone() }
+    }
+
+    /// The same hub with a session whose tokens are kept there: they are exchanged when they become too old, and when another
+    /// process has done so, this one uses what it got.
+    #[must_use]
+    pub fn with_keeper(&self, token: impl Into<Token>, keeper: Arc<dyn TokenKeeper>) -> Self {
+        Self { keeper: Some(keeper), ..self.with_token(token) }
     }
 
     /// The hub's address, ending in `/`.
@@ -90,8 +104,18 @@ impl Hub {
         &self.address
     }
 
-    pub(crate) fn token(&self) -> Option<&Token> {
-        self.token.as_ref()
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.token.as_ref().map(CurrentToken::get)
+    }
+
+    pub(crate) fn set_token(&self, token: Token) {
+        if let Some(current) = &self.token {
+            current.set(token);
+        }
+    }
+
+    pub(crate) fn keeper(&self) -> Option<&Arc<dyn TokenKeeper>> {
+        self.keeper.as_ref()
     }
 
     pub(crate) fn url(&self, path: &str) -> Result<Url, TransportError> {
@@ -102,11 +126,11 @@ impl Hub {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, TransportError> {
-        let request = self.http.request(method, self.url(path)?).timeout(REQUEST_TIMEOUT);
-        Ok(match &self.token {
-            Some(token) => request.bearer_auth(token.expose()),
-            None => request,
-        })
+        Ok(self.request_to(method, self.url(path)?))
+    }
+
+    pub(crate) fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http.request(method, url).timeout(REQUEST_TIMEOUT)
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, TransportError> {
@@ -139,8 +163,50 @@ impl Hub {
         serde_json::from_slice(&body).map_err(|error| self.protocol(format!("{error}")))
     }
 
-    /// Sends the request and reads the answer's body, which is empty for `204`.
-    pub(crate) async fn bytes(&self, request: RequestBuilder) -> Result<Vec<u8>, TransportError> {
+    /// Sends the request and reads the answer's body, which is empty for `204`. A hub that wants a short wait first gets it.
+    pub(crate) async fn bytes(&self, mut request: RequestBuilder) -> Result<Vec<u8>, TransportError> {
+        for _ in 0..WAITS {
+            let again = request.try_clone();
+            let refused = match self.bytes_once(request).await {
+                Err(TransportError::Refused(problem)) => problem,
+                answer => return answer,
+            };
+            // Who has no session is looking at it: a log-in says at once that it has to wait.
+            let wait = refused.retry_after.filter(|wait| *wait <= LONGEST_WAIT && self.token.is_some());
+            let (Some(wait), Some(again)) = (wait, again) else {
+                return Err(TransportError::Refused(refused));
+            };
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+            request = again;
+        }
+        self.bytes_once(request).await
+    }
+
+    /// The same without waiting. With a token that is not good any more it is sent once again, if there is a better one.
+    async fn bytes_once(&self, request: RequestBuilder) -> Result<Vec<u8>, TransportError> {
+        let (token, again) = (self.token(), request.try_clone());
+        let refused = match self.bytes_as(token.as_ref(), request).await {
+            Err(TransportError::Refused(problem)) if problem.status == StatusCode::UNAUTHORIZED => problem,
+            answer => return answer,
+        };
+        match (token, again) {
+            (Some(used), Some(again)) if self.find_better_token(&used, &refused).await? => {
+                self.bytes_as(self.token().as_ref(), again).await
+            }
+            _ => Err(TransportError::Refused(refused)),
+        }
+    }
+
+    /// Sends the request with a token and reads the answer's body.
+    pub(crate) async fn bytes_as(
+        &self,
+        token: Option<&Token>,
+        request: RequestBuilder,
+    ) -> Result<Vec<u8>, TransportError> {
+        let request = match token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        };
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let body = self.body(response).await?;

@@ -6,8 +6,8 @@ use tertulia_api::{
     UserDevice,
     account::{
         ClaimedKeyPackages, Credentials, Device, Devices, HubKeys, KeyPackageClaim, KeyPackageCount,
-        KeyPackageDeletion, KeyPackageUpload, Me, NewAccount, NewDevice, NewGuest, PasswordChange,
-        PasswordProof, Profile, Session, User, Users,
+        KeyPackageDeletion, KeyPackageUpload, Me, NewAccount, NewDevice, NewGuest, OpenSessions,
+        PasswordChange, PasswordProof, Profile, Session, SessionsEnded, User, Users,
     },
     connection::{ConnectRequest, Connection, ConnectionUpdate, Connections},
     conversation::{
@@ -51,6 +51,25 @@ impl Hub {
     /// Opens a session.
     pub async fn log_in(&self, handle: &str, password: &str) -> Result<Session> {
         self.send(Method::POST, "v1/sessions", &credentials(handle, password)).await
+    }
+
+    /// The sessions of the account, oldest first.
+    pub async fn sessions(&self) -> Result<OpenSessions> {
+        self.get("v1/sessions").await
+    }
+
+    /// Ends a session of the account, as [`sessions`](Self::sessions) names it.
+    pub async fn end_session(&self, session: &str) -> Result<()> {
+        let mut path = self.url("v1/sessions/")?;
+        if let Ok(mut segments) = path.path_segments_mut() {
+            segments.pop_if_empty().push(session);
+        }
+        self.bytes(self.request_to(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// Ends all sessions of the account but this one.
+    pub async fn end_other_sessions(&self) -> Result<SessionsEnded> {
+        self.read(self.request(Method::DELETE, "v1/sessions")?).await
     }
 
     /// Gives the account another password and ends all its other sessions.
@@ -301,10 +320,16 @@ impl Hub {
         self.bytes(request.json(&ProtocolUpdate { protocol })).await.map(drop)
     }
 
-    /// Adds members to a group whose protocol is pairwise.
-    pub async fn add_members(&self, id: ConversationId, users: Vec<UserId>) -> Result<()> {
+    /// Adds members to a group whose protocol is pairwise, with this role; `member` if none is given.
+    pub async fn add_members(
+        &self,
+        id: ConversationId,
+        users: Vec<UserId>,
+        role: Option<&str>,
+    ) -> Result<()> {
         let request = self.request(Method::POST, &format!("v1/conversations/{id}/members"))?;
-        self.bytes(request.json(&NewMembers { users })).await.map(drop)
+        let role = role.map(ToOwned::to_owned);
+        self.bytes(request.json(&NewMembers { users, role })).await.map(drop)
     }
 
     /// Removes a member from a group whose protocol is pairwise.
@@ -313,16 +338,27 @@ impl Hub {
         self.bytes(request).await.map(drop)
     }
 
-    /// Changes a member's role.
-    pub async fn set_role(&self, id: ConversationId, user: UserId, role: &str) -> Result<()> {
+    /// Changes a member's role. If that takes it from the last admin, the successor becomes one.
+    pub async fn set_role(
+        &self,
+        id: ConversationId,
+        user: UserId,
+        role: &str,
+        successor: Option<UserId>,
+    ) -> Result<()> {
         let request = self.request(Method::PUT, &format!("v1/conversations/{id}/members/{user}/role"))?;
-        self.bytes(request.json(&RoleUpdate { role: role.to_owned() })).await.map(drop)
+        self.bytes(request.json(&RoleUpdate { role: role.to_owned(), successor })).await.map(drop)
     }
 
     /// Leaves a conversation.
     pub async fn leave(&self, id: ConversationId, successor: Option<UserId>) -> Result<()> {
         let request = self.request(Method::POST, &format!("v1/conversations/{id}/leave"))?;
         self.bytes(request.json(&Leave { successor })).await.map(drop)
+    }
+
+    /// Deletes a group or channel for all its members.
+    pub async fn delete_conversation(&self, id: ConversationId) -> Result<()> {
+        self.bytes(self.request(Method::DELETE, &format!("v1/conversations/{id}"))?).await.map(drop)
     }
 
     /// Has a conversation's MLS group begun anew, if it is still this one.

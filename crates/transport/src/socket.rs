@@ -12,22 +12,23 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{
-        Error as SocketError, Message,
+        Error as SocketError, Message, Utf8Bytes,
         client::ClientRequestBuilder,
         http::{Uri, header},
         protocol::WebSocketConfig,
     },
 };
+use url::Url;
 
 /// The hub sends a ping every 30 s; a connection that is silent for longer than two of them is dead.
 const SILENCE: Duration = Duration::from_secs(75);
-/// The largest frame that is taken: a commit bundle of 8 MiB in Base64, and what stands around it.
+/// The largest frame that is taken: a commit bundle of 8 MiB in Base64, and what stands around it. An envelope of a relay is shorter.
 const MAX_FRAME: usize = 16 << 20;
 
 /// A WebSocket on which the hub sends the device's events as they happen.
 #[derive(Debug)]
 pub struct EventSocket {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: Socket,
     hub: Hub,
 }
 
@@ -60,31 +61,64 @@ impl Hub {
     /// Those of every request: see [`TransportError`].
     pub async fn event_socket(&self, since: Option<&str>) -> Result<EventSocket, TransportError> {
         let mut url = self.url("v1/events/stream")?;
-        let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
-        url.set_scheme(scheme).map_err(|()| self.protocol("its address has no WebSocket form".to_owned()))?;
         if let Some(since) = since {
             url.query_pairs_mut().append_pair("since", since);
         }
-        let uri: Uri = url.as_str().parse().map_err(|error| self.protocol(format!("{error}")))?;
-        let mut request = ClientRequestBuilder::new(uri);
-        if let Some(token) = self.token() {
-            request =
-                request.with_header(header::AUTHORIZATION.as_str(), format!("Bearer {}", token.expose()));
+        Ok(EventSocket { socket: open(self, url).await?, hub: self.clone() })
+    }
+}
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+/// Opens a WebSocket at an address of the hub, with its session if it has one.
+pub(crate) async fn open(hub: &Hub, mut url: Url) -> Result<Socket, TransportError> {
+    let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
+    url.set_scheme(scheme).map_err(|()| hub.protocol("its address has no WebSocket form".to_owned()))?;
+    let uri: Uri = url.as_str().parse().map_err(|error| hub.protocol(format!("{error}")))?;
+    let mut request = ClientRequestBuilder::new(uri);
+    if let Some(token) = hub.token() {
+        request = request.with_header(header::AUTHORIZATION.as_str(), format!("Bearer {}", token.expose()));
+    }
+    let config = WebSocketConfig::default().max_message_size(Some(MAX_FRAME)).max_frame_size(Some(MAX_FRAME));
+    match connect_async_with_config(request, Some(config), true).await {
+        Ok((socket, _)) => Ok(Socket(socket)),
+        Err(SocketError::Http(response)) => {
+            let problem =
+                response.body().as_deref().and_then(|body| serde_json::from_slice::<Problem>(body).ok());
+            Err(problem.map_or_else(
+                || hub.protocol(format!("status {} to a WebSocket request", response.status())),
+                |problem| TransportError::Refused(Box::new(problem)),
+            ))
         }
-        let config =
-            WebSocketConfig::default().max_message_size(Some(MAX_FRAME)).max_frame_size(Some(MAX_FRAME));
-        match connect_async_with_config(request, Some(config), true).await {
-            Ok((socket, _)) => Ok(EventSocket { socket, hub: self.clone() }),
-            Err(SocketError::Http(response)) => {
-                let problem =
-                    response.body().as_deref().and_then(|body| serde_json::from_slice::<Problem>(body).ok());
-                Err(problem.map_or_else(
-                    || self.protocol(format!("status {} to a WebSocket request", response.status())),
-                    |problem| TransportError::Refused(Box::new(problem)),
-                ))
+        Err(error) => Err(hub.unreachable(&error)),
+    }
+}
+
+impl Socket {
+    /// The next text frame; `None` when the other side closed. Safe to cancel.
+    pub(crate) async fn hear(&mut self, hub: &Hub) -> Result<Option<Utf8Bytes>, TransportError> {
+        loop {
+            let frame = tokio::time::timeout(SILENCE, self.0.next()).await.map_err(|_| {
+                TransportError::Unreachable {
+                    hub: hub.address().to_string(),
+                    reason: "the connection fell silent".to_owned(),
+                }
+            })?;
+            match frame {
+                None | Some(Ok(Message::Close(_))) => return Ok(None),
+                Some(Ok(Message::Text(text))) => return Ok(Some(text)),
+                // Pings are answered by the library.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(hub.unreachable(&error)),
             }
-            Err(error) => Err(self.unreachable(&error)),
         }
+    }
+
+    /// Sends a text frame.
+    pub(crate) async fn say(&mut self, hub: &Hub, text: String) -> Result<(), TransportError> {
+        self.0.send(Message::text(text)).await.map_err(|error| hub.unreachable(&error))
     }
 }
 
@@ -96,23 +130,8 @@ impl EventSocket {
     /// [`TransportError::Unreachable`] when the connection broke or fell silent, [`TransportError::Protocol`] when what came is
     /// not an event.
     pub async fn next(&mut self) -> Result<Option<Frame>, TransportError> {
-        loop {
-            let frame = tokio::time::timeout(SILENCE, self.socket.next()).await.map_err(|_| {
-                TransportError::Unreachable {
-                    hub: self.hub.address().to_string(),
-                    reason: "the connection fell silent".to_owned(),
-                }
-            })?;
-            match frame {
-                None | Some(Ok(Message::Close(_))) => return Ok(None),
-                Some(Ok(Message::Text(text))) => {
-                    return read(&text).map(Some).map_err(|error| self.hub.protocol(format!("{error}")));
-                }
-                // Pings are answered by the library.
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(self.hub.unreachable(&error)),
-            }
-        }
+        let Some(text) = self.socket.hear(&self.hub).await? else { return Ok(None) };
+        read(&text).map(Some).map_err(|error| self.hub.protocol(format!("{error}")))
     }
 
     /// Tells the hub that everything up to this cursor is safe on the device.
@@ -123,6 +142,6 @@ impl EventSocket {
     pub async fn acknowledge(&mut self, cursor: &str) -> Result<(), TransportError> {
         let frame = serde_json::to_string(&ClientFrame::Acknowledge { cursor: cursor.to_owned() })
             .expect("a frame of strings is always JSON");
-        self.socket.send(Message::text(frame)).await.map_err(|error| self.hub.unreachable(&error))
+        self.socket.say(&self.hub, frame).await
     }
 }

@@ -102,10 +102,19 @@ pub enum Violation {
         /// The user.
         user: UserId,
     },
-    /// What no commit changes was changed: the conversation, its type, the order of its members; or anything at all by who
+    /// What no commit changes was changed: the conversation, its type, its carriers, the order of its members; or anything at all by who
     /// joins from outside.
     #[error("the policy was changed in a way that no commit may")]
     Tampered,
+}
+
+impl Policy {
+    /// Whether the wish of `by` that a device of `user` be added can be carried out: by a commit of whomever. It can for a user who is
+    /// a member, and for another if a commit of `by` could add them.
+    pub fn grants_wish(&self, by: UserId, user: UserId) -> bool {
+        let by_anybody = self.add_permission == AddPermission::Everyone || self.entrance.open;
+        self.role_of(by).is_some_and(|own| self.has(user) || by_anybody || own.allows(Action::AddMember))
+    }
 }
 
 /// Whether a commit may turn a policy into another.
@@ -114,7 +123,9 @@ pub enum Violation {
 ///
 /// The first rule that is broken: see [`Violation`].
 pub fn check(before: &Policy, after: &Policy, change: &Change) -> Result<(), Violation> {
-    if (before.conversation, before.conversation_type) != (after.conversation, after.conversation_type) {
+    if (before.conversation, before.conversation_type) != (after.conversation, after.conversation_type)
+        || before.carriers != after.carriers
+    {
         return Err(Violation::Tampered);
     }
     let committer = match change.committer {
@@ -244,7 +255,7 @@ fn check_roles(before: &Policy, after: &Policy, by: UserId, own: &Role) -> Resul
 }
 
 /// Who is admin now because none of those who stay was one: the one who has been in it longest.
-fn heir(before: &Policy, after: &Policy) -> Option<UserId> {
+pub(super) fn heir(before: &Policy, after: &Policy) -> Option<UserId> {
     let mut stayed = before.members.iter().filter(|(user, _)| after.has(**user));
     let (first, role) = stayed.next()?;
     let no_admin = *role != RoleName::ADMIN && stayed.all(|(_, role)| *role != RoleName::ADMIN);

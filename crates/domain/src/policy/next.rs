@@ -97,6 +97,12 @@ impl Policy {
         self
     }
 
+    /// Travelling by these carriers, the first of which orders the commits.
+    #[must_use]
+    pub fn with_carriers(self, carriers: Vec<String>) -> Self {
+        Self { carriers, ..self }
+    }
+
     /// With this entrance.
     #[must_use]
     pub fn with_entrance(self, entrance: Entrance) -> Self {

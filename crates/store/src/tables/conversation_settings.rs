@@ -2,7 +2,7 @@
 
 use super::{execute, first, named};
 use crate::{ReadTx, StoreError, WriteTx};
-use tertulia_domain::{ConversationId, History, MessageTimer, ReceiptMode, policy::AddPermission};
+use tertulia_domain::{ConversationId, History, MessageTimer, ReceiptMode, UserId, policy::AddPermission};
 
 /// What is set for all members of a conversation, as the hub says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +40,13 @@ impl ReadTx<'_> {
         let parent = first(&self.tx, sql, [id.as_uuid()], |row| row.get::<_, Option<uuid::Uuid>>(0))?;
         Ok(parent.flatten().map(Into::into))
     }
+
+    /// Who made a conversation, if it is one that somebody made.
+    pub fn creator(&self, id: ConversationId) -> Result<Option<UserId>, StoreError> {
+        let sql = "SELECT creator FROM conversations WHERE id = ?1";
+        let creator = first(&self.tx, sql, [id.as_uuid()], |row| row.get::<_, Option<uuid::Uuid>>(0))?;
+        Ok(creator.flatten().map(Into::into))
+    }
 }
 
 impl WriteTx<'_> {
@@ -56,6 +63,13 @@ impl WriteTx<'_> {
         self.set_history(id, settings.history, None)?;
         let parent = parent.map(|parent| parent.as_uuid());
         execute(&self.tx, "UPDATE conversations SET parent = ?2 WHERE id = ?1", (id.as_uuid(), parent))
+            .map(drop)
+    }
+
+    /// Notes who made a conversation.
+    pub fn set_creator(&mut self, id: ConversationId, creator: Option<UserId>) -> Result<(), StoreError> {
+        let creator = creator.map(|creator| creator.as_uuid());
+        execute(&self.tx, "UPDATE conversations SET creator = ?2 WHERE id = ?1", (id.as_uuid(), creator))
             .map(drop)
     }
 

@@ -275,6 +275,13 @@ impl WriteTx<'_> {
         execute(&self.tx, sql, (parent.as_uuid(), ended)).map(drop)
     }
 
+    /// Removes a conversation in which nothing was ever said; ends any other.
+    pub fn remove_or_end(&mut self, id: ConversationId) -> Result<(), StoreError> {
+        let sql = "DELETE FROM conversations WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation = ?1)";
+        execute(&self.tx, sql, [id.as_uuid()])?;
+        self.set_active(id, false)
+    }
+
     /// Notes whether this device is in the group.
     pub fn set_joined(&mut self, id: ConversationId, joined: bool) -> Result<(), StoreError> {
         execute(&self.tx, "UPDATE conversations SET joined = ?2 WHERE id = ?1", (id.as_uuid(), joined))

@@ -164,6 +164,15 @@ impl ReadTx<'_> {
         })
     }
 
+    /// The number and the time (milliseconds since 1970) of the last content of a conversation.
+    pub fn last_content(&self, conversation: ConversationId) -> Result<Option<(Sequence, i64)>, StoreError> {
+        let sql =
+            "SELECT sequence, sent_at FROM messages WHERE conversation = ?1 ORDER BY sequence DESC LIMIT 1";
+        first(&self.tx, sql, [conversation.as_uuid()], |row| {
+            Ok((Sequence::new(number(row, 0)?), row.get(1)?))
+        })
+    }
+
     /// The last arrival.
     pub fn last_arrival(&self) -> Result<i64, StoreError> {
         let last =
@@ -200,6 +209,16 @@ impl ReadTx<'_> {
 }
 
 impl WriteTx<'_> {
+    /// Whether a message with this MIMI id is here.
+    pub fn has_message(
+        &self,
+        conversation: ConversationId,
+        message_id: &[u8; 32],
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM messages WHERE conversation = ?1 AND message_id = ?2 LIMIT 1";
+        Ok(first(&self.tx, sql, (conversation.as_uuid(), message_id), |_| Ok(()))?.is_some())
+    }
+
     /// Writes a message, and says whether it is new: one with this sequence number may be here already.
     pub fn insert_message(&mut self, message: &NewMessage) -> Result<bool, StoreError> {
         let sql = "INSERT INTO messages \

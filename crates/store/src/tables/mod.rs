@@ -2,8 +2,11 @@
 
 mod conversation_settings;
 mod conversations;
+mod enveloped;
+mod envelopes;
 mod expiry;
 mod history;
+mod inbox;
 mod joins;
 mod messages;
 mod mls;
@@ -17,8 +20,11 @@ mod suspicions;
 
 pub use conversation_settings::ConversationSettings;
 pub use conversations::{ConversationRecord, ConversationRow, MemberRecord, ResetRow};
+pub use enveloped::{EnvelopedRecord, HintsRecord};
+pub use envelopes::{EnvelopeRow, NewEnvelope};
 pub use expiry::Expiry;
 pub use history::HistoryMark;
+pub use inbox::{BundleRecord, IdentityRecord, InboxKeyRecord, InvitationRecord};
 pub use joins::JoinRecord;
 pub use messages::{ContentRow, MessageRow, NewMessage};
 pub use mls::{CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord, RecordKey};

@@ -25,6 +25,10 @@ pub enum Setting {
     Label,
     /// The session token.
     Token,
+    /// The session token before this one, good as long as this one was never used; empty if there is none.
+    TokenBefore,
+    /// Since when the session token is kept, milliseconds since 1970.
+    TokenAt,
     /// The hub's key as external sender, in hexadecimal digits. Set once the device is registered.
     HubKey,
     /// When the device's key packages were last made anew, milliseconds since 1970.
@@ -43,6 +47,8 @@ impl Setting {
             Self::Domain => "domain",
             Self::Label => "label",
             Self::Token => "token",
+            Self::TokenBefore => "token_before",
+            Self::TokenAt => "token_at",
             Self::HubKey => "hub_key",
             Self::KeyPackagesMadeAt => "key_packages_made_at",
         }

@@ -1,0 +1,3 @@
+-- Version 10 of the store: who made a conversation, as the hub says.
+
+ALTER TABLE conversations ADD COLUMN creator BLOB;

@@ -1,0 +1,190 @@
+//! What homes without an account keep: envelopes on their way, hints that several processes change, invitations and keys.
+
+#[allow(dead_code, reason = "each file of scenarios needs a part of it")]
+mod support;
+
+use support::new_store;
+use tertulia_domain::{ConversationId, Sequence, UserId};
+use tertulia_store::{
+    EnvelopedRecord, IdentityRecord, InboxKeyRecord, InvitationRecord, NewEnvelope, NewOutboxMessage,
+    OutboxKind, Store, StoreError, WriteTx,
+};
+use zeroize::Zeroizing;
+
+const ONE: ConversationId = ConversationId::from_bytes([1; 16]);
+const TWO: ConversationId = ConversationId::from_bytes([2; 16]);
+
+async fn write(store: &Store, change: impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError>) {
+    let guard = store.lock().await.expect("locks");
+    store.write(&guard, change).expect("writes");
+}
+
+fn envelope(outbox: Option<i64>, created_at: i64) -> NewEnvelope {
+    NewEnvelope {
+        conversation: ONE,
+        topic: "/tertulia/1/talk-7/proto".to_owned(),
+        bytes: b"an envelope".to_vec(),
+        outbox,
+        carriers: vec!["a".to_owned(), "b".to_owned()],
+        created_at,
+    }
+}
+
+#[tokio::test]
+async fn an_envelope_waits_for_each_of_its_carriers_and_goes_once_all_have_it() {
+    let (_dir, store) = new_store();
+    write(&store, |w| {
+        let message = NewOutboxMessage {
+            conversation: ONE,
+            kind: OutboxKind::Message,
+            content: vec![1],
+            created_at: 1,
+        };
+        let outbox = w.put_into_outbox(&message)?;
+        w.put_envelope(&envelope(Some(outbox), 1)).map(drop)
+    })
+    .await;
+    let outbox = store.read(|r| r.outbox_of(ONE)).expect("readable")[0].id;
+    let row = store.read(|r| r.envelope_of(outbox)).expect("readable").expect("there");
+    assert_eq!((row.bytes.as_slice(), row.conversation), (&b"an envelope"[..], ONE));
+    assert_eq!(store.read(|r| r.postings_of(row.id)).expect("readable"), ["a", "b"]);
+    write(&store, |w| {
+        w.release_envelope(row.id)?;
+        w.posted(row.id, "a")
+    })
+    .await;
+    assert!(store.read(|r| r.to_post("a", 0, 9)).expect("readable").is_empty());
+    assert_eq!(store.read(|r| r.to_post("b", 0, 9)).expect("readable").len(), 1);
+    assert!(store.read(|r| r.to_post("b", row.id, 9)).expect("readable").is_empty());
+    write(&store, |w| w.posted(row.id, "b")).await;
+    assert!(store.read(|r| r.to_post("b", 0, 9)).expect("readable").is_empty());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_carrier_that_never_comes_is_dropped_and_what_no_carrier_has_is_not() {
+    let (_dir, store) = new_store();
+    write(&store, |w| {
+        let message = NewOutboxMessage {
+            conversation: ONE,
+            kind: OutboxKind::Message,
+            content: vec![1],
+            created_at: 1,
+        };
+        let outbox = w.put_into_outbox(&message)?;
+        w.put_envelope(&envelope(Some(outbox), 1))?;
+        w.put_envelope(&envelope(None, 1))?;
+        w.put_envelope(&envelope(None, 3))?;
+        assert_eq!(w.drop_old_envelopes(3)?, 1);
+        Ok(())
+    })
+    .await;
+    let left = store.read(|r| r.to_post("a", 0, 9)).expect("readable");
+    assert_eq!(left.iter().map(|row| row.created_at).collect::<Vec<_>>(), [1, 3]);
+}
+
+#[tokio::test]
+async fn hints_that_another_process_wrote_are_found_and_ones_own_are_not() {
+    let (_dir, store) = new_store();
+    let (me, other) = (7, u64::MAX);
+    write(&store, |w| {
+        w.put_hints(ONE, b"one", me)?;
+        w.put_hints(TWO, b"two", other)
+    })
+    .await;
+    let (version, all) = store.read(|r| r.hints_after(0, 0)).expect("readable");
+    assert_eq!((version, all.len()), (2, 2));
+    let (_, of_others) = store.read(|r| r.hints_after(0, me)).expect("readable");
+    assert_eq!(of_others.len(), 1);
+    assert_eq!(of_others[0].record.as_deref().map(Vec::as_slice), Some(&b"two"[..]));
+    write(&store, |w| w.forget_enveloped(TWO, other)).await;
+    let (version, later) = store.read(|r| r.hints_after(version, me)).expect("readable");
+    assert_eq!((version, later.len()), (3, 1));
+    assert_eq!((later[0].conversation, later[0].record.is_none()), (TWO, true));
+    assert!(store.read(|r| r.hints_after(version, me)).expect("readable").1.is_empty());
+}
+
+#[tokio::test]
+async fn a_conversation_is_what_was_written_and_due_when_it_was_said() {
+    let (_dir, store) = new_store();
+    let record = EnvelopedRecord {
+        conversation: ONE,
+        conversation_type: 2,
+        creation_secret: Zeroizing::new([9; 32]),
+        listening: true,
+        carriers: vec!["https://relay.example/".to_owned()],
+        state: Zeroizing::new(b"state".to_vec()),
+        due_at: Some(100),
+    };
+    let written = record.clone();
+    write(&store, |w| w.put_enveloped(&written)).await;
+    assert_eq!(store.read(|r| r.enveloped(ONE)).expect("readable"), Some(record.clone()));
+    assert_eq!(store.read(|r| r.listening()).expect("readable"), [record]);
+    assert!(store.read(|r| r.enveloped_due(99)).expect("readable").is_empty());
+    assert_eq!(store.read(|r| r.enveloped_due(100)).expect("readable"), [ONE]);
+    write(&store, |w| w.set_enveloped_state(ONE, b"later", None)).await;
+    assert_eq!(store.read(|r| r.next_due()).expect("readable"), None);
+    write(&store, |w| w.set_listening(ONE, false)).await;
+    assert!(store.read(|r| r.listening()).expect("readable").is_empty());
+    assert_eq!(store.read(|r| r.next_sequence(ONE)).expect("readable"), Sequence::new(1));
+}
+
+#[tokio::test]
+async fn keys_of_which_no_bundle_is_valid_go_save_the_newest() {
+    let (_dir, store) = new_store();
+    let key = |number: u8, until| InboxKeyRecord {
+        secret: Zeroizing::new([number; 32]),
+        since: 1,
+        until,
+        key_package: vec![number],
+    };
+    write(&store, |w| {
+        w.put_identity(&IdentityRecord { secret: Zeroizing::new([5; 32]), replays: Vec::new() })?;
+        w.set_replays(b"seen")?;
+        for (number, until) in [(1, 10), (2, 30), (3, 10)] {
+            w.add_inbox_key(&key(number, until))?;
+        }
+        assert_eq!(w.delete_old_inbox_keys(20)?, 1);
+        w.extend_inbox_key(40)
+    })
+    .await;
+    assert_eq!(store.read(|r| r.inbox_keys()).expect("readable"), [key(3, 40), key(2, 30)]);
+    assert_eq!(store.read(|r| r.identity()).expect("readable").expect("there").replays, b"seen");
+}
+
+#[tokio::test]
+async fn cursors_echoes_and_invitations_are_what_was_written() {
+    let (_dir, store) = new_store();
+    let user = UserId::from_bytes([3; 16]);
+    let invitation = InvitationRecord {
+        conversation: ONE,
+        user,
+        received_at: 5,
+        content: Zeroizing::new(b"to talk".to_vec()),
+    };
+    let written = invitation.clone();
+    write(&store, |w| {
+        w.set_topic_cursor("a", "topic", "1-2")?;
+        w.await_echo(b"own", ONE)?;
+        w.keep_unsupported(b"from the future", 1)?;
+        w.put_invitation(&written)
+    })
+    .await;
+    store
+        .read(|r| {
+            assert_eq!(r.topic_cursor("a", "topic")?.as_deref(), Some("1-2"));
+            assert_eq!(r.topic_cursor("b", "topic")?, None);
+            assert_eq!((r.echo(b"own")?, r.echo(b"other")?), (Some(ONE), None));
+            assert!(r.awaits_echoes()?);
+            assert_eq!(r.unsupported_envelopes()?, [b"from the future"]);
+            assert_eq!(r.invitations()?, [invitation]);
+            Ok::<_, StoreError>(())
+        })
+        .expect("readable");
+    write(&store, |w| {
+        w.echoed(b"own")?;
+        w.remove_invitation(ONE)
+    })
+    .await;
+    assert_eq!(store.read(|r| r.invitation_count()).expect("readable"), 0);
+    assert!(!store.read(|r| r.awaits_echoes()).expect("readable"));
+}
