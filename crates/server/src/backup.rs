@@ -1,16 +1,13 @@
-//! Backups of a hub, made while it runs, and hubs made of backups.
+//! Backups of a hub, made while it runs.
 //!
 //! A backup is a directory with the same two files that a hub cannot do without: `hub.db`, one moment of the database, and
-//! `hub.key`. A hub that is restored from one knows that devices may know more than it does: see
-//! `docs/decisions/0021-a-restored-hub.md`.
+//! `hub.key`.
 
 use crate::{
-    ServerError, StorageError,
-    delivery::resets,
-    error::ApiError,
-    files,
+    ServerError, StorageError, files,
+    mls::is_readable,
+    restore,
     server::lock,
-    state::{AppState, now_ms},
     storage::backup::{self, Contents},
 };
 use serde::Serialize;
@@ -18,18 +15,14 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 /// The files that a hub cannot do without.
-const DATABASE: &str = "hub.db";
-const KEY: &str = "hub.key";
+pub(crate) const DATABASE: &str = "hub.db";
+pub(crate) const KEY: &str = "hub.key";
 
-/// Files that belong to a database while it is used.
-const BESIDE: [&str; 2] = ["hub.db-wal", "hub.db-shm"];
-
-/// Groups that are begun anew in one transaction, after a restore.
-const STEP: usize = 64;
+/// What a directory has in its name while it is written.
+pub(crate) const PARTIAL: &str = ".partial-";
 
 /// A backup that was made, or that a hub was restored from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,6 +38,8 @@ pub struct BackupInfo {
     pub accounts: u64,
     /// Entries in the logs of its conversations.
     pub log_entries: u64,
+    /// Groups of which what is stored is damaged. A hub that is restored begins them anew with what else it has of them.
+    pub unreadable_groups: u64,
     /// Where the data were put that a restore has replaced.
     pub replaced: Option<PathBuf>,
 }
@@ -107,6 +102,14 @@ impl BackupError {
 ///
 /// [`BackupError`] says which.
 pub fn back_up(data: &Path, to: &Path) -> Result<BackupInfo, BackupError> {
+    if restore::is_unfinished(data) {
+        match lock(data) {
+            // Nobody uses the data, and now it is finished.
+            Ok(lock) => drop(lock),
+            Err(ServerError::InUse { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     check_is_data(data)?;
     if to.symlink_metadata().is_ok() {
         return Err(BackupError::Taken { path: to.to_owned() });
@@ -118,58 +121,7 @@ pub fn back_up(data: &Path, to: &Path) -> Result<BackupInfo, BackupError> {
     info(to, contents, None)
 }
 
-/// Makes the data directory of a hub from a backup. If there is a hub's data already it is refused or, with `replace`, put
-/// aside into a directory in it. Blocks until it is durable.
-///
-/// # Errors
-///
-/// [`BackupError`] says which. A hub must not run on the data.
-pub fn restore(from: &Path, data: &Path, replace: bool) -> Result<BackupInfo, BackupError> {
-    check_is_data(from)?;
-    let lock = lock(data)?;
-    let present = [DATABASE, KEY].into_iter().chain(BESIDE).map(|name| data.join(name));
-    let present: Vec<PathBuf> = present.filter(|path| path.symlink_metadata().is_ok()).collect();
-    if let (false, Some(path)) = (replace, present.first()) {
-        return Err(BackupError::Taken { path: path.clone() });
-    }
-    // All that can fail is done beside, before anything that is there is touched.
-    let partial = Partial::beside(&data.join("restored"))?;
-    let contents = write_copy(from, &partial.path)?;
-    let database = partial.path.join(DATABASE);
-    backup::begin_again(&database, now_ms()).map_err(unusable(from))?;
-    File::open(&database).and_then(|file| file.sync_all()).map_err(at(&database))?;
-    let replaced = if present.is_empty() { None } else { Some(put_aside(data, &present)?) };
-    for name in [KEY, DATABASE] {
-        let path = data.join(name);
-        fs::rename(partial.path.join(name), &path).map_err(at(&path))?;
-    }
-    sync_directory(data)?;
-    drop(lock);
-    info(data, contents, replaced)
-}
-
-/// Begins the groups anew whose members may be ahead of this hub, because it was restored. Before it serves anybody.
-pub(crate) async fn after_restore(state: &AppState) -> Result<(), ApiError> {
-    let mut begun = 0;
-    loop {
-        let groups = state.storage.read(|db| backup::groups_to_renew(db, STEP)).await?;
-        if groups.is_empty() {
-            break;
-        }
-        begun += groups.len();
-        let observer = Arc::clone(&state.observer);
-        let replace = state.storage.write(move |tx| {
-            groups.into_iter().try_for_each(|group| resets::after_restore(tx, &observer, group, now_ms()))
-        });
-        replace.await?;
-    }
-    if begun > 0 {
-        tracing::warn!(groups = begun, "this hub was restored; its groups were begun anew");
-    }
-    Ok(())
-}
-
-fn check_is_data(path: &Path) -> Result<(), BackupError> {
+pub(crate) fn check_is_data(path: &Path) -> Result<(), BackupError> {
     if [DATABASE, KEY].iter().all(|name| path.join(name).is_file()) {
         Ok(())
     } else {
@@ -178,62 +130,56 @@ fn check_is_data(path: &Path) -> Result<(), BackupError> {
 }
 
 /// Writes database and key into a directory, and looks whether the copy is sound.
-fn write_copy(from: &Path, to: &Path) -> Result<Contents, BackupError> {
+pub(crate) fn write_copy(from: &Path, to: &Path) -> Result<Contents, BackupError> {
     let database = to.join(DATABASE);
     // Empty, so that it is the owner's alone from the beginning.
     files::create_private(&database).map_err(at(&database))?;
     backup::copy(&from.join(DATABASE), &database).map_err(unusable(from))?;
     File::open(&database).and_then(|file| file.sync_all()).map_err(at(&database))?;
-    let contents = backup::check(&database).map_err(unusable(from))?;
+    let contents = backup::check(&database, is_readable).map_err(unusable(from))?;
     let key = zeroize::Zeroizing::new(fs::read(from.join(KEY)).map_err(at(&from.join(KEY)))?);
     let to_key = to.join(KEY);
     files::write_private(&to_key, &key).map_err(at(&to_key))?;
     Ok(contents)
 }
 
-/// Moves what is there into a directory of its own.
-fn put_aside(data: &Path, present: &[PathBuf]) -> Result<PathBuf, BackupError> {
-    let aside = data.join(format!("replaced-{}", now_ms()));
-    files::create_private_dir(&aside).map_err(at(&aside))?;
-    for path in present {
-        let name = path.file_name().unwrap_or_default();
-        fs::rename(path, aside.join(name)).map_err(at(path))?;
-    }
-    Ok(aside)
-}
-
-fn info(path: &Path, contents: Contents, replaced: Option<PathBuf>) -> Result<BackupInfo, BackupError> {
+pub(crate) fn info(
+    path: &Path,
+    contents: Contents,
+    replaced: Option<PathBuf>,
+) -> Result<BackupInfo, BackupError> {
     let database = path.join(DATABASE);
     let bytes = fs::metadata(&database).map_err(at(&database))?.len();
-    let Contents { position, accounts, log_entries } = contents;
-    Ok(BackupInfo { path: path.to_owned(), bytes, position, accounts, log_entries, replaced })
+    let Contents { position, accounts, log_entries, unreadable_groups } = contents;
+    let path = path.to_owned();
+    Ok(BackupInfo { path, bytes, position, accounts, log_entries, unreadable_groups, replaced })
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError + use<> {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError + use<> {
     let path = path.to_owned();
     move |source| BackupError::File { path, source }
 }
 
-fn unusable(path: &Path) -> impl FnOnce(StorageError) -> BackupError + use<> {
+pub(crate) fn unusable(path: &Path) -> impl FnOnce(StorageError) -> BackupError + use<> {
     let path = path.to_owned();
     move |source| BackupError::Database { path, source }
 }
 
-fn sync_directory(path: &Path) -> Result<(), BackupError> {
+pub(crate) fn sync_directory(path: &Path) -> Result<(), BackupError> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path).and_then(|directory| directory.sync_all()).map_err(at(path))
 }
 
 /// A directory that is being written. What is left of it goes when this is dropped.
-struct Partial {
-    path: PathBuf,
+pub(crate) struct Partial {
+    pub(crate) path: PathBuf,
 }
 
 impl Partial {
     /// A new one, in the directory that `to` is to be in.
-    fn beside(to: &Path) -> Result<Self, BackupError> {
+    pub(crate) fn beside(to: &Path) -> Result<Self, BackupError> {
         let mut name = to.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".partial-{:08x}", rand::random::<u32>()));
+        name.push(format!("{PARTIAL}{:08x}", rand::random::<u32>()));
         let path = to.with_file_name(name);
         files::create_private_dir(&path).map_err(at(&path))?;
         Ok(Self { path })

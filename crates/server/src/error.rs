@@ -2,11 +2,11 @@
 
 use crate::{
     mls::Rejection,
-    storage::{Position, SqlError, StorageError, stream},
+    storage::{SqlError, StorageError},
 };
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use tertulia_api::{Code, Problem, UserDevice, pairwise::DeviceMismatch};
+use tertulia_api::{Code, Problem, UserDevice, event::MissedEntries, pairwise::DeviceMismatch};
 use tertulia_domain::{
     account::AccountError, connection::ConnectionError, permission::PermissionError,
     subconversation::SubconversationError, team::TeamError,
@@ -70,10 +70,18 @@ impl ApiError {
         Self::Refused(Box::new(problem))
     }
 
-    /// `events-missed`, with the position to go on after.
-    pub(crate) fn events_missed(resume: Position, detail: &str) -> Self {
+    /// `events-missed`, with the cursor to go on after.
+    pub(crate) fn events_missed(resume: String, detail: &str) -> Self {
         let mut problem = Problem::new(Code::EventsMissed, detail);
-        problem.resume = Some(stream::cursor(resume));
+        problem.resume = Some(resume);
+        Self::Refused(Box::new(problem))
+    }
+
+    /// `events-missed`, because they were cut out: which, and the cursor of who knows of it.
+    pub(crate) fn events_cut(resume: String, missed: Vec<MissedEntries>) -> Self {
+        let detail = "Events after this cursor were kept for as long as this hub keeps them, and are gone.";
+        let mut problem = Problem::new(Code::EventsMissed, detail);
+        (problem.resume, problem.missed) = (Some(resume), missed);
         Self::Refused(Box::new(problem))
     }
 

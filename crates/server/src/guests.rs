@@ -3,11 +3,13 @@
 use crate::{
     delivery,
     error::ApiError,
+    mls::Observer,
     removals,
     state::{AppState, now_ms},
-    storage::accounts,
+    storage::{WriteTx, accounts},
 };
 use std::{sync::Arc, time::Duration};
+use tertulia_domain::UserId;
 use tokio::time::sleep;
 
 /// Guests that are looked up at once. Each ends in a transaction of its own, so that requests come in between.
@@ -39,9 +41,10 @@ async fn step(state: &AppState) -> Result<Duration, ApiError> {
     let (found, mut failed) = (due.len(), false);
     for guest in due {
         let observer = Arc::clone(&state.observer);
-        let ended = state.storage.write(move |tx| delivery::accounts::delete(tx, &observer, guest, now_ms()));
+        let ended = state.storage.write(move |tx| end(tx, &observer, guest));
         match ended.await {
-            Ok(()) => {
+            Ok(false) => {}
+            Ok(true) => {
                 tracing::info!(user = guest.short(), "a guest's time is over");
                 removals::carry_out(state).await;
             }
@@ -61,4 +64,14 @@ async fn step(state: &AppState) -> Result<Duration, ApiError> {
     let lifetime = state.guest_lifetime.unwrap_or(LONGEST_WAIT);
     // A guest who comes in meanwhile is due after a whole lifetime.
     Ok(next.map_or(lifetime, |at| Duration::from_millis(at.saturating_sub(now_ms()).max(0).cast_unsigned())))
+}
+
+/// Whether there was something to end: another node may have seen to it.
+fn end(tx: &WriteTx<'_>, observer: &Observer, guest: UserId) -> Result<bool, ApiError> {
+    let now = now_ms();
+    let is_due = accounts::expiry(tx, guest)?.is_some_and(|at| at <= now);
+    if is_due {
+        delivery::accounts::delete(tx, observer, guest, now)?;
+    }
+    Ok(is_due)
 }

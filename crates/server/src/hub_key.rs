@@ -27,6 +27,16 @@ pub(crate) fn load_or_create(path: &Path) -> Result<(SignatureSecretKey, Signatu
     pair(&secret).ok_or_else(damaged)
 }
 
+/// Reads the 64 bytes of the key in the file at `path`.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ServerError> {
+    let text = fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.map_err(|source| ServerError::File { path: path.to_owned(), source })?;
+    let damaged = || ServerError::HubKey { path: path.to_owned() };
+    let secret = Zeroizing::new(hex::decode(text.trim()).map_err(|_| damaged())?);
+    pair(&secret).ok_or_else(damaged)?;
+    Ok(secret)
+}
+
 /// The key that all nodes of a hub have, from their database.
 pub(crate) fn shared(secret: &[u8]) -> Result<(SignatureSecretKey, SignaturePublicKey), ServerError> {
     pair(secret).ok_or(ServerError::Storage(StorageError::Damaged("the hub's key cannot be used")))

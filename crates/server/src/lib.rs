@@ -1,13 +1,16 @@
 //! The hub: accounts, connections, and the delivery of conversations that it cannot read.
 //!
-//! It **owns** the HTTP API, its storage (one SQLite database), the order of messages and commits, the event stream of
+//! It **owns** the HTTP API, its storage (one SQLite or PostgreSQL database), the order of messages and commits, the event stream of
 //! every device, and the checks of MLS (RFC 9420) that can be made without a secret. It **leaves to others** the rules
 //! (`tertulia-domain`), the shapes on the wire (`tertulia-api`), and everything inside the messages, which only the
 //! members' devices can decrypt.
 //!
+//! A hub is one node, or several on one PostgreSQL database, each of which serves any request; `bus` is how they hear of one another.
+//!
 //! From the outside inwards: `http` reads requests and answers, `delivery` is what happens in a conversation, `mls` looks
 //! at MLS messages, `storage` keeps. Everything that a request changes is one transaction, and is durable before the
-//! answer.
+//! answer. Beside them stands the `relay`, which takes opaque envelopes of anybody and shares nothing with the rest but the writer; it also
+//! runs alone ([`RelayServer`]).
 //!
 //! ```
 //! use tertulia_server::{Server, ServerConfig};
@@ -26,7 +29,10 @@
 
 mod admin;
 mod backup;
+mod bus;
 mod config;
+mod copy;
+mod cursors;
 mod delivery;
 mod error;
 mod files;
@@ -37,8 +43,12 @@ mod limits;
 mod metrics;
 mod mls;
 mod password;
+mod relay;
 mod removals;
+mod restore;
+mod retention;
 mod server;
+mod sessions;
 mod shutdown;
 mod state;
 mod storage;
@@ -53,8 +63,12 @@ pub const TRACE_TARGET: &str = "tertulia_trace";
 pub use admin::{
     AccountInfo, AdminError, Answer, DeviceInfo, Numbers, Pruned, SessionInfo, Task, administer,
 };
-pub use backup::{BackupError, BackupInfo, back_up, restore};
-pub use config::{Limits, Rate, ServerConfig, TlsFiles};
+pub use backup::{BackupError, BackupInfo, back_up};
+pub use bus::{NatsUrl, NatsUrlError};
+pub use config::{Acme, Limits, Rate, RelayConfig, RelayLimits, ServerConfig, Tls, TlsFiles};
+pub use copy::{CopyError, CopyInfo, CopyProgress, copy_database};
+pub use relay::RelayServer;
+pub use restore::restore;
 pub use server::{Server, ServerError};
 pub use storage::{DatabaseUrl, StorageError};
 pub use tls::Reload;

@@ -4,6 +4,7 @@ use crate::{
     config::{Limits, Rate},
     error::ApiError,
     metrics::Metrics,
+    storage::quotas,
 };
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
@@ -38,6 +39,8 @@ pub(crate) struct Limiters {
     pub(crate) log_ins: Limiter<(Handle, IpAddr)>,
     /// Log-ins by address alone: handles can be invented without end.
     pub(crate) log_ins_per_address: Limiter<IpAddr>,
+    /// People who are added to conversations, by who adds them.
+    pub(crate) adds: Limiter<UserId>,
     /// Attempts to come into conversations uninvited, by user.
     pub(crate) joins: Limiter<UserId>,
 }
@@ -54,6 +57,7 @@ impl Limiters {
                 limits.log_ins_per_address,
                 metrics.refused("log_ins_per_address"),
             ),
+            adds: Limiter::new(limits.adds, metrics.refused("adds")),
             joins: Limiter::new(limits.joins, metrics.refused("joins")),
         }
     }
@@ -70,7 +74,7 @@ pub(crate) struct Limiter<K> {
 }
 
 impl<K: Hash> Limiter<K> {
-    fn new(rate: Rate, refused: Counter) -> Self {
+    pub(crate) fn new(rate: Rate, refused: Counter) -> Self {
         let quota = NonZeroU32::new(rate.burst)
             .and_then(|burst| Quota::with_period(rate.period).map(|quota| quota.allow_burst(burst)));
         Self {
@@ -84,12 +88,24 @@ impl<K: Hash> Limiter<K> {
 
     /// Counts one, or answers `rate-limited` and counts none.
     pub(crate) fn take(&self, key: &K) -> Result<(), ApiError> {
+        self.take_many(key, NonZeroU32::MIN)
+    }
+
+    /// Counts so many, or answers `rate-limited` and counts none; `quota-exceeded` if it is more than there ever is at once.
+    pub(crate) fn take_many(&self, key: &K, count: NonZeroU32) -> Result<(), ApiError> {
         let Some(cells) = &self.cells else { return Ok(()) };
-        cells.check_key(&(self.hasher.hash_one(key) % CELLS)).map_err(|not_until| {
-            self.refused.increment(1);
-            let wait = not_until.wait_time_from(self.clock.now());
-            ApiError::rate_limited(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-        })
+        let Err(not_until) =
+            cells.check_key_n(&(self.hasher.hash_one(key) % CELLS), count).map_err(|most| {
+                self.refused.increment(1);
+                let detail = format!("That is {count} at once; this hub allows {}.", most.0);
+                quotas::exceeded(quotas::MEMBERS_AT_ONCE, most.0.into(), detail)
+            })?
+        else {
+            return Ok(());
+        };
+        self.refused.increment(1);
+        let wait = not_until.wait_time_from(self.clock.now());
+        Err(ApiError::rate_limited(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)))
     }
 }
 

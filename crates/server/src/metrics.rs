@@ -23,8 +23,20 @@ pub(crate) struct Metrics {
     sockets: Gauge,
     pushed: Counter,
     fetched: Counter,
+    cut: Counter,
+    found: Counter,
+    relay: RelayNumbers,
     waiting: Gauge,
     database: Gauge,
+}
+
+/// The numbers of a relay.
+struct RelayNumbers {
+    new: Counter,
+    known: Counter,
+    pushed: Counter,
+    fetched: Counter,
+    cut: Counter,
 }
 
 /// A live connection is counted as long as this is held.
@@ -54,19 +66,38 @@ impl WriterNumbers {
 }
 
 /// All counters with what they count. `docs/operations.md` has them too, and a test compares.
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 11] = [
     ("tertulia_requests_total", "Requests, by method, path and status."),
     ("tertulia_messages_accepted_total", "Application messages accepted."),
     ("tertulia_commits_accepted_total", "Commits accepted."),
     ("tertulia_events_delivered_total", "Events given to devices, by the way: pushed or fetched."),
+    (
+        "tertulia_entries_cut_total",
+        "Entries of logs and events cut out because they were kept for long enough.",
+    ),
     ("tertulia_refused_total", "Requests refused for being too many, by the limit."),
     ("tertulia_writer_failures_total", "Transactions that failed; nothing of them was stored."),
+    (
+        "tertulia_relay_envelopes_total",
+        "Envelopes that the relay has taken: new ones, and those that were there.",
+    ),
+    (
+        "tertulia_relay_delivered_total",
+        "Envelopes given to readers of the relay, by the way: pushed or fetched.",
+    ),
+    (
+        "tertulia_relay_cut_total",
+        "Envelopes that the relay has cut out because they were kept for long enough.",
+    ),
+    ("tertulia_wake_ups_found_total", "Times that what another node stored was found in the log, late."),
 ];
 
-const GAUGES: [(&str, &str); 5] = [
+const GAUGES: [(&str, &str); 7] = [
     ("tertulia_sockets_open", "WebSockets that are open."),
+    ("tertulia_relay_places_taken", "Requests and sockets that the relay has in hand."),
     ("tertulia_writer_queue", "Requests that wait for a place in a transaction."),
     ("tertulia_database_bytes", "Size of the database."),
+    ("tertulia_nats_connected", "1 while there is a connection with NATS; absent without --nats."),
     ("tertulia_start_time_seconds", "When the hub started, in seconds since 1970."),
     ("tertulia_build_info", "1, with the version."),
 ];
@@ -97,6 +128,10 @@ impl Metrics {
             recorder.describe_histogram(name.into(), Some(unit), SharedString::const_str(what));
         }
         let way = |way| counter(&recorder, "tertulia_events_delivered_total", Some(Label::new("way", way)));
+        let envelopes =
+            |what| counter(&recorder, "tertulia_relay_envelopes_total", Some(Label::new("what", what)));
+        let delivered =
+            |way| counter(&recorder, "tertulia_relay_delivered_total", Some(Label::new("way", way)));
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 reads 0
         gauge(&recorder, "tertulia_start_time_seconds", None).set(since.as_secs_f64());
         let version = Label::new("version", env!("CARGO_PKG_VERSION"));
@@ -108,6 +143,15 @@ impl Metrics {
             sockets: gauge(&recorder, "tertulia_sockets_open", None),
             pushed: way("pushed"),
             fetched: way("fetched"),
+            cut: counter(&recorder, "tertulia_entries_cut_total", None),
+            found: counter(&recorder, "tertulia_wake_ups_found_total", None),
+            relay: RelayNumbers {
+                new: envelopes("new"),
+                known: envelopes("known"),
+                pushed: delivered("pushed"),
+                fetched: delivered("fetched"),
+                cut: counter(&recorder, "tertulia_relay_cut_total", None),
+            },
             waiting: gauge(&recorder, "tertulia_writer_queue", None),
             database: gauge(&recorder, "tertulia_database_bytes", None),
             recorder,
@@ -148,6 +192,48 @@ impl Metrics {
     /// Counts events that were put on a page.
     pub(crate) fn events_fetched(&self, events: usize) {
         self.fetched.increment(events as u64);
+    }
+
+    /// Counts what was cut out of the logs.
+    pub(crate) fn entries_cut(&self, entries: u64) {
+        self.cut.increment(entries);
+    }
+
+    /// Counts a time that something which another node has stored was found in the log, because it had not told.
+    pub(crate) fn wake_ups_found(&self) {
+        self.found.increment(1);
+    }
+
+    /// Counts an envelope that the relay has taken, or has had.
+    pub(crate) fn envelope_taken(&self, known: bool) {
+        (if known { &self.relay.known } else { &self.relay.new }).increment(1);
+    }
+
+    /// Counts envelopes that were written to a socket.
+    pub(crate) fn envelopes_pushed(&self, envelopes: usize) {
+        self.relay.pushed.increment(envelopes as u64);
+    }
+
+    /// Counts envelopes that were put on a page.
+    pub(crate) fn envelopes_fetched(&self, envelopes: usize) {
+        self.relay.fetched.increment(envelopes as u64);
+    }
+
+    /// Counts envelopes that the relay has cut out.
+    pub(crate) fn envelopes_cut(&self, envelopes: u64) {
+        self.relay.cut.increment(envelopes);
+    }
+
+    /// Where it is counted how much the relay has in hand.
+    pub(crate) fn relay_places(&self) -> Gauge {
+        gauge(&self.recorder, "tertulia_relay_places_taken", None)
+    }
+
+    /// Where it is said whether there is a connection with NATS.
+    pub(crate) fn nats(&self) -> Gauge {
+        let connected = gauge(&self.recorder, "tertulia_nats_connected", None);
+        connected.set(0.0);
+        connected
     }
 
     /// Where the limit of this name counts what it refuses.

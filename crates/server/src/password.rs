@@ -21,22 +21,28 @@ use zeroize::Zeroizing;
 /// Memory for one hash, in KiB: 19 MiB, the least that OWASP's cheat sheet on password storage names for two passes.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
+const ALGORITHM: Algorithm = Algorithm::Argon2id;
+const VERSION: Version = Version::V0x13;
 
 /// Hashes and verifies passwords.
 pub(crate) struct Passwords {
     running: Arc<Semaphore>,
     memories: Arc<Memories>,
-    /// A hash that no password matches in practice: of random bytes that nobody kept. What an unknown handle is
-    /// verified against, so that its refusal takes as long as that of a wrong password.
+    /// In the form of a hash, random bytes, which no password is hashed to in practice. What an unknown handle is
+    /// verified against, so that its refusal takes as long as that of a wrong password. Nothing is hashed for it, so a hub in
+    /// which nobody logs in has no memory for that.
     nobody: Arc<str>,
 }
 
 impl Passwords {
     pub(crate) fn new() -> Result<Self, password_hash::Error> {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let memories = Memories::default();
-        let nobody = memories.lend(|memory| hash(&rand::random::<[u8; 32]>(), memory))?.to_string().into();
-        Ok(Self { running: Arc::new(Semaphore::new(cores)), memories: Arc::new(memories), nobody })
+        let nobody = described(Output::new(&rand::random::<[u8; Params::DEFAULT_OUTPUT_LEN]>())?)?;
+        Ok(Self {
+            running: Arc::new(Semaphore::new(cores)),
+            memories: Arc::default(),
+            nobody: nobody.to_string().into(),
+        })
     }
 
     /// The hash of a new password, as a PHC string; `invalid-password` if it is too short or too long.
@@ -107,17 +113,24 @@ impl Memories {
 
 /// The hash of a password with a new salt.
 fn hash(password: &[u8], memory: &mut Vec<Block>) -> Result<PasswordHash, password_hash::Error> {
-    let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
-    let params = Params::new(MEMORY_KIB, PASSES, 1, None)?;
-    let (salt, described) = (Salt::new(&try_generate_salt()?)?, ParamsString::try_from(&params)?);
-    let output = output(&Argon2::new(algorithm, version, params), password, &salt, memory)?;
+    let (salt, argon2) = (Salt::new(&try_generate_salt()?)?, Argon2::new(ALGORITHM, VERSION, params()?));
+    let output = output(&argon2, password, &salt, memory)?;
+    Ok(PasswordHash { salt: Some(salt), ..described(output)? })
+}
+
+/// An output of Argon2id with our parameters, and a salt that it does not come from.
+fn described(output: Output) -> Result<PasswordHash, password_hash::Error> {
     Ok(PasswordHash {
-        algorithm: algorithm.ident(),
-        version: Some(version.into()),
-        params: described,
-        salt: Some(salt),
+        algorithm: ALGORITHM.ident(),
+        version: Some(VERSION.into()),
+        params: ParamsString::try_from(&params()?)?,
+        salt: Some(Salt::new(&try_generate_salt()?)?),
         hash: Some(output),
     })
+}
+
+fn params() -> Result<Params, password_hash::Error> {
+    Ok(Params::new(MEMORY_KIB, PASSES, 1, None)?)
 }
 
 /// Whether a PHC string is the hash of this password. The parameters are those that it was made with.

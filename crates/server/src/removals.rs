@@ -1,5 +1,5 @@
-//! Proposes to remove devices that are gone from the groups that they were in: a few at a time, so that who is in hundreds of
-//! groups does not hold up everybody who wants something written meanwhile.
+//! Proposes to remove devices that are gone from the groups that they were in, and withdraws proposals to add such devices: a few
+//! groups at a time, so that who is in hundreds does not hold up everybody who wants something written meanwhile.
 //!
 //! In which groups it is to be done stands in the database, from the transaction on in which the devices went. So it outlives the
 //! process, and is gone on with when the hub starts. Until then nothing is delivered to the devices, and whatever commit comes first
@@ -9,7 +9,7 @@ use crate::{
     delivery::membership,
     error::ApiError,
     state::{AppState, now_ms},
-    storage::removals,
+    storage::{conversations, groups, removals},
 };
 use futures::future::join_all;
 use std::{sync::Arc, time::Duration};
@@ -20,6 +20,9 @@ use tokio::time::sleep;
 /// made durable together.
 const STEP: usize = 16;
 
+/// Groups in which proposals have expired that are looked at at once.
+const EXPIRED: usize = 256;
+
 /// How long after it was looked for what a request has left over, whose caller did not wait for the answer; and what failed.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -28,8 +31,26 @@ pub(crate) async fn see_to(state: AppState) {
     loop {
         carry_out(&state).await;
         tokio::select! {
+            () = delete_ended(&state) => {}
+            () = state.shutdown.requested() => return,
+        }
+        tokio::select! {
             () = sleep(PAUSE) => {}
             () = state.shutdown.requested() => return,
+        }
+    }
+}
+
+/// Deletes what is left of conversations that have ended and been read to their end, a step at a time.
+async fn delete_ended(state: &AppState) {
+    loop {
+        match state.storage.write(|tx| Ok(conversations::delete_ended(tx)?)).await {
+            Ok(true) => {} // others come in between
+            Ok(false) => return,
+            Err(error) => {
+                tracing::error!(%error, "ended conversations were not deleted");
+                return;
+            }
         }
     }
 }
@@ -43,6 +64,9 @@ pub(crate) async fn carry_out(state: &AppState) {
 }
 
 async fn all(state: &AppState) {
+    if let Err(error) = note_expired(state).await {
+        tracing::error!(%error, "which proposals have expired was not found out");
+    }
     let mut after = None;
     loop {
         match step(state, after).await {
@@ -54,6 +78,15 @@ async fn all(state: &AppState) {
             }
         }
     }
+}
+
+/// Notes the groups in which the key package of a proposed device has expired: nobody can commit that any more.
+async fn note_expired(state: &AppState) -> Result<(), ApiError> {
+    let expired = state.storage.read(|db| groups::with_expired(db, now_ms(), EXPIRED)).await?;
+    if expired.is_empty() {
+        return Ok(());
+    }
+    state.storage.write(move |tx| expired.into_iter().try_for_each(|group| removals::insert(tx, group))).await
 }
 
 /// Proposes the next removals, and says which group was the last; none if nothing was due. What fails stays due: it does not

@@ -2,17 +2,20 @@
 
 use crate::{
     admin::Door,
-    backup,
+    bus::{Bus, Nodes},
     config::ServerConfig,
+    cursors::Cursors,
     files, guests, http, hub_key,
     limits::Limiters,
     metrics::Metrics,
     mls::Observer,
     password::Passwords,
-    removals,
-    shutdown::Trigger,
+    relay::{self, RelayState},
+    removals, restore, retention,
+    sessions::RecentSessions,
+    shutdown::{Shutdown, Trigger},
     state::{AppState, Hub},
-    storage::{Batch, Location, Opened, Storage, StorageError},
+    storage::{Batch, Location, Opened, Position, Storage, StorageError},
     tls::{Certificate, Reload},
     typing::TypingBoard,
     wake::Wake,
@@ -35,6 +38,9 @@ use std::{
 };
 use tertulia_domain::Domain;
 use tokio::{sync::oneshot, time::timeout};
+
+/// The file in the data directory that whoever uses it has locked.
+const LOCK: &str = "hub.lock";
 
 /// How long requests that are running may take to end once the hub stops.
 const GRACE: Duration = Duration::from_secs(10);
@@ -79,6 +85,16 @@ pub enum ServerError {
         /// Why.
         source: io::Error,
     },
+    /// There is a hub's data in a file, too, which would be passed over: all its accounts would be gone. Move it with
+    /// `tertulia admin copy-database`, or put the file elsewhere if nobody needs it.
+    #[error(
+        "{} holds a hub's data, which a hub with another database would pass over: `tertulia admin copy-database` \
+         moves it there; if nobody needs it, put the file elsewhere", path.display()
+    )]
+    TwoDatabases {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another hub runs on the data directory.
     #[error("another hub uses the data directory {}", path.display())]
     InUse {
@@ -99,12 +115,27 @@ pub enum ServerError {
         /// The domain in the configuration.
         given: Domain,
     },
+    /// There is a way to other nodes, and the data are in a file, which only one node can use. Leave out NATS, or keep the data
+    /// in PostgreSQL.
+    #[error(
+        "NATS is for the nodes of a hub on one PostgreSQL database, and this hub keeps its data in a file, as its only node: \
+         give it a database, or leave out NATS"
+    )]
+    NatsWithoutDatabase,
+    /// Plain HTTP is to lead to HTTPS, and there is none. Give a certificate, or names to have one issued for.
+    #[error(
+        "there is no HTTPS that plain HTTP could lead to: give a TLS certificate and key, or names to have one issued for"
+    )]
+    RedirectWithoutTls,
     /// The database cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The groups of a restored hub could not be begun anew. Look into the log, and start it again.
     #[error("the hub was restored, and its groups could not be begun anew")]
     AfterRestore,
+    /// The identity of what a relay keeps cannot be read or written. Look into the log, and start it again.
+    #[error("the relay's data cannot be used")]
+    RelayLog,
     /// Passwords cannot be hashed, for want of randomness.
     #[error("passwords cannot be hashed: {0}")]
     Passwords(#[source] argon2::password_hash::Error),
@@ -124,10 +155,13 @@ impl ServerError {
             Self::Listen { .. } => "cannot-listen",
             Self::TlsFile { .. } | Self::Tls(_) => "invalid-tls-files",
             Self::File { .. } => "data-io",
+            Self::TwoDatabases { .. } => "two-databases",
             Self::InUse { .. } => "data-in-use",
             Self::HubKey { .. } => "damaged-hub-key",
             Self::DomainFixed { .. } => "domain-fixed",
-            Self::Storage(_) => "data-unusable",
+            Self::NatsWithoutDatabase => "nats-without-database",
+            Self::RedirectWithoutTls => "redirect-without-tls",
+            Self::Storage(_) | Self::RelayLog => "data-unusable",
             Self::AfterRestore => "restore-unfinished",
             Self::Passwords(_) | Self::NoRandomness => "no-randomness",
             Self::Serve(_) => "serving-failed",
@@ -140,12 +174,17 @@ pub struct Server {
     listener: Listener,
     /// Where the numbers are served.
     numbers: Option<Listener>,
+    /// Where plain HTTP leads to HTTPS.
+    redirects: Option<Listener>,
     domain: Domain,
     tls: Option<Certificate>,
     app: Router,
     /// Where who runs the hub is heard.
     door: Option<Door>,
+    /// How it hears of the other nodes.
+    nodes: Nodes,
     state: AppState,
+    relay: Option<RelayState>,
     trigger: Trigger,
     closed: oneshot::Receiver<()>,
     /// Held as long as the hub runs.
@@ -162,8 +201,12 @@ impl Server {
     /// Opens the hub's data, or creates it, and takes the address. Connections wait until the hub [runs](Self::run).
     pub async fn bind(config: ServerConfig) -> Result<Self, ServerError> {
         let listen = config.listen;
-        if config.tls.is_none() && !config.behind_proxy && !listen.ip().is_loopback() {
-            return Err(ServerError::PlainHttp { listen });
+        check_is_safe(listen, config.tls.is_some() || config.behind_proxy)?;
+        if config.nats.is_some() && config.database.is_none() {
+            return Err(ServerError::NatsWithoutDatabase);
+        }
+        if config.redirect_http.is_some() && config.tls.is_none() {
+            return Err(ServerError::RedirectWithoutTls);
         }
         let task = tokio::task::spawn_blocking(move || Self::open(config));
         match task.await {
@@ -173,18 +216,34 @@ impl Server {
     }
 
     fn open(config: ServerConfig) -> Result<Self, ServerError> {
-        let tls = config.tls.clone().map(Certificate::read).transpose()?;
         let lock = lock(&config.data)?;
+        let tls = config.tls.clone().map(|tls| Certificate::open(tls, &config.data)).transpose()?;
         let location = location(&config)?;
-        let (metrics, wake) = (Metrics::new(), Wake::default());
+        let (metrics, wake) = (Arc::new(Metrics::new()), Wake::default());
+        let (bus, outbox) = match config.database {
+            Some(_) => Bus::of_nodes(wake.clone(), config.nats.is_some()),
+            None => (Bus::local(wake.clone()), None),
+        };
         let writer = metrics.writer();
-        let Data { storage, domain, observer, closed } =
-            Data::open(&config.data, &location, config.domain.as_ref(), wake.clone(), move |batch| {
+        let Data { storage, domain, observer, cursors, position, closed } =
+            Data::open(&config.data, &location, config.domain.as_ref(), bus.clone(), move |batch| {
                 writer.record(batch);
             })?;
+        let nodes = Nodes { bus: bus.clone(), begun: position, nats: config.nats.zip(outbox) };
         let (trigger, shutdown) = Trigger::new();
+        let relay = config.relay.map(|limits| {
+            RelayState::new(relay::Parts {
+                storage: storage.clone(),
+                readers: wake.readers().clone(),
+                limits,
+                metrics: Arc::clone(&metrics),
+                shutdown: shutdown.clone(),
+                behind_proxy: config.behind_proxy,
+            })
+        });
         let state = AppState::new(Hub {
             observer,
+            cursors,
             passwords: Passwords::new().map_err(ServerError::Passwords)?,
             limiters: Limiters::new(&config.limits, &metrics),
             limits: config.limits,
@@ -192,7 +251,9 @@ impl Server {
             guest_lifetime: config.guest_lifetime,
             domain,
             storage,
+            sessions: RecentSessions::new(),
             wake,
+            bus,
             typing: TypingBoard::default(),
             metrics,
             shutdown,
@@ -200,10 +261,25 @@ impl Server {
 
         let listener = Listener::bind(config.listen)?;
         let numbers = config.metrics.map(Listener::bind).transpose()?;
+        let redirects = config.redirect_http.map(Listener::bind).transpose()?;
         let domain = state.domain.clone();
-        let app = http::app(state.clone());
+        let app = http::app(state.clone(), relay.clone());
         let door = Self::door(&config.data);
-        Ok(Self { listener, numbers, domain, tls, app, door, state, trigger, closed, lock })
+        Ok(Self {
+            listener,
+            numbers,
+            redirects,
+            domain,
+            tls,
+            app,
+            door,
+            nodes,
+            state,
+            relay,
+            trigger,
+            closed,
+            lock,
+        })
     }
 
     /// The socket for who runs the hub. Without it the hub serves all the same: a path that is too long is no reason not to.
@@ -228,6 +304,11 @@ impl Server {
         self.numbers.as_ref().map(|listener| listener.address)
     }
 
+    /// The address where plain HTTP leads to HTTPS, if it does.
+    pub fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.redirects.as_ref().map(|listener| listener.address)
+    }
+
     /// Has the certificate read again while the hub runs. It is also read when its files change.
     pub fn reload(&self) -> Reload {
         self.tls.as_ref().map(Certificate::reload).unwrap_or_default()
@@ -241,26 +322,80 @@ impl Server {
     /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for events, gives running
     /// requests ten seconds, and leaves the database in one file.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { listener, numbers, tls, app, door, state, trigger, closed, lock, .. } = self;
-        if let Err(error) = backup::after_restore(&state).await {
+        let Self {
+            listener,
+            numbers,
+            redirects,
+            tls,
+            app,
+            door,
+            nodes,
+            state,
+            relay,
+            trigger,
+            closed,
+            lock,
+            ..
+        } = self;
+        let told = nodes.begin(&state).await;
+        if let Err(error) = restore::after_restore(&state).await {
             tracing::error!(%error, "the groups of a restored hub were not begun anew");
             return Err(ServerError::AfterRestore);
         }
         if let Some(door) = door {
             tokio::spawn(door.answer(state.clone()));
         }
-        let handle = Handle::new();
-        if let Some(numbers) = numbers {
-            let mut server = axum_server::from_tcp(numbers.socket).map_err(ServerError::Serve)?;
-            *server.http_builder() = http1(state.limits.header_timeout);
-            let app = http::numbers(state.clone()).into_make_service();
-            // It ends with the hub, which shares its handle.
-            tokio::spawn(server.handle(handle.clone()).serve(app));
-        }
+        let port = listener.address.port();
+        let numbers = numbers
+            .map(|listener| (listener, http::numbers(state.storage.clone(), Arc::clone(&state.metrics))));
+        let redirects = redirects.map(|listener| (listener, http::redirect::router(port)));
+        let beside = numbers.into_iter().chain(redirects).collect();
         let (stopping, header_timeout) = (state.shutdown.clone(), state.limits.header_timeout);
         // It ends when the hub is to stop, or this function does.
         tokio::spawn(guests::see_out(state.clone()));
+        tokio::spawn(retention::see_to(state.clone()));
+        if let Some(relay) = relay {
+            tokio::spawn(relay::keep::see_to(relay));
+        }
         tokio::spawn(removals::see_to(state));
+        let serving = Serving { listener, beside, tls, app, header_timeout, trigger, stopping, closed };
+        serving.until(shutdown).await?;
+        // Resolves as soon as nothing more can be told, and was sent.
+        if let Some(told) = told
+            && timeout(GRACE, told).await.is_err()
+        {
+            tracing::warn!("the last wake-ups for other nodes were not sent; they are found in the log");
+        }
+        drop(lock);
+        Ok(())
+    }
+}
+
+/// What answers at an address.
+pub(crate) struct Serving {
+    pub(crate) listener: Listener,
+    /// Where something else is served, such as the numbers, and what serves it.
+    pub(crate) beside: Vec<(Listener, Router)>,
+    pub(crate) tls: Option<Certificate>,
+    pub(crate) app: Router,
+    pub(crate) header_timeout: Duration,
+    pub(crate) trigger: Trigger,
+    pub(crate) stopping: Shutdown,
+    /// Resolves when the storage has ended.
+    pub(crate) closed: oneshot::Receiver<()>,
+}
+
+impl Serving {
+    /// Serves until `shutdown` resolves, and ends in good order.
+    pub(crate) async fn until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let Self { listener, beside, tls, app, header_timeout, trigger, stopping, closed } = self;
+        let handle = Handle::new();
+        for (listener, app) in beside {
+            let mut server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
+            *server.http_builder() = http1(header_timeout);
+            // It ends with the rest, which shares its handle.
+            tokio::spawn(server.handle(handle.clone()).serve(app.into_make_service()));
+        }
         let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
         let mut server = server.handle(handle.clone());
         *server.http_builder() = http1(header_timeout);
@@ -289,14 +424,22 @@ impl Server {
         if timeout(GRACE, closed).await.is_err() {
             tracing::warn!("something still uses the storage; everything that was answered is stored");
         }
-        drop(lock);
         Ok(())
     }
+}
+
+/// Whether what is said at this address cannot be read by others on the way.
+pub(crate) fn check_is_safe(listen: SocketAddr, is_encrypted: bool) -> Result<(), ServerError> {
+    if is_encrypted || listen.ip().is_loopback() { Ok(()) } else { Err(ServerError::PlainHttp { listen }) }
 }
 
 /// Where the hub's data are to be.
 fn location(config: &ServerConfig) -> Result<Location, ServerError> {
     if let Some(url) = config.database.clone() {
+        let path = config.data.join("hub.db");
+        if path.is_file() {
+            return Err(ServerError::TwoDatabases { path });
+        }
         let fresh_key = hub_key::generate().ok_or(ServerError::NoRandomness)?;
         return Ok(Location::Postgres { url, fresh_key });
     }
@@ -317,6 +460,10 @@ pub(crate) struct Data {
     pub(crate) domain: Domain,
     /// Looks at MLS messages, and holds the hub's key.
     pub(crate) observer: Arc<Observer>,
+    /// Makes and reads cursors.
+    pub(crate) cursors: Arc<Cursors>,
+    /// The last position that was given out before.
+    pub(crate) position: Position,
     /// Resolves when the storage has ended, after the last use of it.
     pub(crate) closed: oneshot::Receiver<()>,
 }
@@ -328,12 +475,12 @@ impl Data {
         data: &Path,
         location: &Location,
         domain: Option<&Domain>,
-        wake: Wake,
+        bus: Bus,
         committed: impl Fn(Batch) + Send + 'static,
     ) -> Result<Self, ServerError> {
         let given = domain.cloned().unwrap_or_else(Domain::localhost);
-        let Opened { storage, domain: stored, key, closed } =
-            Storage::open(location, &given, wake, committed)?;
+        let Opened { storage, domain: stored, key, position, closed } =
+            Storage::open(location, &given, bus, committed)?;
         if domain.is_some() && given != stored {
             return Err(ServerError::DomainFixed { stored, given });
         }
@@ -341,19 +488,25 @@ impl Data {
             Some(key) => hub_key::shared(&key)?,
             None => hub_key::load_or_create(&data.join("hub.key"))?,
         };
+        let cursors = Arc::new(Cursors::new(secret.as_bytes()));
         let observer = Arc::new(Observer::new(stored.clone(), secret, public));
-        Ok(Self { storage, domain: stored, observer, closed })
+        Ok(Self { storage, domain: stored, observer, cursors, position, closed })
     }
 }
 
 /// An address that was taken.
-struct Listener {
+pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
 }
 
 impl Listener {
-    fn bind(listen: SocketAddr) -> Result<Self, ServerError> {
+    /// The address.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn bind(listen: SocketAddr) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Listen { listen, source };
         let socket = TcpListener::bind(listen).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
@@ -369,17 +522,25 @@ fn http1(header_timeout: Duration) -> Builder<TokioExecutor> {
     builder
 }
 
+/// Whether anything has ever taken the data directory.
+pub(crate) fn is_taken(data: &Path) -> bool {
+    data.join(LOCK).is_file()
+}
+
 /// Takes the data directory for this process, and creates it if it is not there. Two hubs on one would give the same
-/// positions twice.
+/// positions twice. A restore that was interrupted in it is finished.
 pub(crate) fn lock(data: &Path) -> Result<File, ServerError> {
     files::create_private_dir(data).map_err(|source| ServerError::File { path: data.to_owned(), source })?;
-    let path = data.join("hub.lock");
+    let path = data.join(LOCK);
     let file = match files::create_private(&path) {
         Ok(file) => file,
         Err(source) => return Err(ServerError::File { path, source }),
     };
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            restore::finish(data)?;
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(ServerError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(source)) => Err(ServerError::File { path, source }),
     }

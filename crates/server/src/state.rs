@@ -1,15 +1,27 @@
 //! What every request can reach.
 
 use crate::{
-    config::Limits, limits::Limiters, metrics::Metrics, mls::Observer, password::Passwords,
-    shutdown::Shutdown, storage::Storage, typing::TypingBoard, wake::Wake,
+    bus::Bus,
+    config::Limits,
+    cursors::Cursors,
+    error::ApiError,
+    limits::Limiters,
+    metrics::Metrics,
+    mls::Observer,
+    password::Passwords,
+    sessions::RecentSessions,
+    shutdown::Shutdown,
+    storage::{Storage, quotas},
+    typing::TypingBoard,
+    wake::Wake,
 };
 use std::{
+    num::NonZeroU32,
     ops::Deref,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tertulia_domain::Domain;
+use tertulia_domain::{Domain, UserId};
 
 /// The hub as its handlers see it. Cheap to clone.
 #[derive(Clone)]
@@ -19,13 +31,16 @@ pub(crate) struct AppState(Arc<Hub>);
 pub(crate) struct Hub {
     pub(crate) domain: Domain,
     pub(crate) storage: Storage,
+    pub(crate) sessions: RecentSessions,
     pub(crate) wake: Wake,
+    pub(crate) bus: Bus,
     pub(crate) typing: TypingBoard,
     pub(crate) limits: Limits,
     pub(crate) limiters: Limiters,
     pub(crate) passwords: Passwords,
     pub(crate) observer: Arc<Observer>,
-    pub(crate) metrics: Metrics,
+    pub(crate) cursors: Arc<Cursors>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: Shutdown,
     /// Whether `X-Forwarded-For` is to be believed.
     pub(crate) behind_proxy: bool,
@@ -44,6 +59,27 @@ impl Deref for AppState {
 
     fn deref(&self) -> &Hub {
         &self.0
+    }
+}
+
+impl Hub {
+    /// Counts people whom a user is about to add to a conversation, or refuses.
+    pub(crate) fn take_adds(&self, user: UserId, people: usize) -> Result<(), ApiError> {
+        match NonZeroU32::new(u32::try_from(people).unwrap_or(u32::MAX)) {
+            Some(people) => self.limiters.adds.take_many(&user, people),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts what was refused because a user has as much as this hub allows.
+    pub(crate) fn count_quota(&self, error: &ApiError) {
+        let ApiError::Refused(problem) = error else { return };
+        let limit = match problem.quota.as_ref().map(|quota| quota.what.as_str()) {
+            Some(quotas::STORED_BYTES) => "user_bytes",
+            Some(quotas::CONVERSATIONS) => "user_conversations",
+            _ => return,
+        };
+        self.metrics.refused(limit).increment(1);
     }
 }
 

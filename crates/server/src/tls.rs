@@ -1,21 +1,26 @@
-//! The certificate for HTTPS, and taking a new one without a restart.
+//! The certificate for HTTPS: from files, or from a certificate authority.
 
-use crate::{ServerError, config::TlsFiles, shutdown::Shutdown};
+mod acme;
+mod files;
+mod issuing;
+mod resolver;
+
+use crate::{ServerError, config::Tls, shutdown::Shutdown};
 use axum_server::tls_rustls::RustlsConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use std::{fs, path::Path, sync::Arc, time::SystemTime};
+use rustls::{ConfigBuilder, ServerConfig, WantsVersions, server::WantsServerCert};
+use std::{path::Path, sync::Arc};
 use tokio::sync::Notify;
 
-/// A certificate that is in use, with the files that it came from.
-pub(crate) struct Certificate {
-    files: TlsFiles,
-    config: RustlsConfig,
-    asked: Arc<Notify>,
-    /// When the files that are in use were written.
-    written: [Option<SystemTime>; 2],
+/// HTTP/1.1, as it is agreed on when a connection begins (RFC 7301).
+const HTTP: &[u8] = b"http/1.1";
+
+/// The certificate of a hub, and where the next one comes from.
+pub(crate) enum Certificate {
+    Files(files::Certificate),
+    Acme(acme::Certificate),
 }
 
-/// Has the certificate of a running hub read again. Cheap to clone; without a certificate it does nothing.
+/// Has the certificate of a running hub read again. Cheap to clone; without files to read it does nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Reload(Option<Arc<Notify>>);
 
@@ -29,69 +34,41 @@ impl Reload {
 }
 
 impl Certificate {
-    /// Reads the files.
-    pub(crate) fn read(files: TlsFiles) -> Result<Self, ServerError> {
-        let written = written(&files);
-        let config = RustlsConfig::from_config(Arc::new(read(&files)?));
-        Ok(Self { files, config, asked: Arc::default(), written })
+    /// Reads the files, or what an authority has issued before; that is kept in the data directory.
+    pub(crate) fn open(tls: Tls, data: &Path) -> Result<Self, ServerError> {
+        match tls {
+            Tls::Files(files) => files::Certificate::read(files).map(Self::Files),
+            Tls::Acme(acme) => acme::Certificate::open(acme, data).map(Self::Acme),
+        }
     }
 
     /// What connections are accepted with; it follows the certificate.
     pub(crate) fn config(&self) -> RustlsConfig {
-        self.config.clone()
+        match self {
+            Self::Files(files) => files.config(),
+            Self::Acme(acme) => acme.config(),
+        }
     }
 
     pub(crate) fn reload(&self) -> Reload {
-        Reload(Some(Arc::clone(&self.asked)))
+        match self {
+            Self::Files(files) => Reload(Some(files.asked())),
+            Self::Acme(_) => Reload::default(),
+        }
     }
 
-    /// Takes a new certificate when asked to, and when the files have changed, until the hub is to stop. Connections that are
-    /// open keep the one that they began with.
-    pub(crate) async fn keep_current(mut self, shutdown: Shutdown) {
-        loop {
-            let asked = tokio::select! {
-                () = self.asked.notified() => true,
-                () = tokio::time::sleep(self.files.look_every) => false,
-                () = shutdown.requested() => return,
-            };
-            let found = written(&self.files);
-            if !asked && found == self.written {
-                continue;
-            }
-            match read(&self.files) {
-                Ok(config) => {
-                    self.config.reload_from_config(Arc::new(config));
-                    tracing::info!("a new certificate is in use");
-                }
-                // Both files are seldom written at the same moment: it is tried again when one changes.
-                Err(error) => {
-                    tracing::warn!(%error, "the certificate was not taken; the one before stays in use");
-                }
-            }
-            self.written = found;
+    /// Takes new certificates until the hub is to stop. Connections that are open keep the one that they began with.
+    pub(crate) async fn keep_current(self, shutdown: Shutdown) {
+        match self {
+            Self::Files(files) => files.keep_current(shutdown).await,
+            Self::Acme(acme) => acme.keep_current(shutdown).await,
         }
     }
 }
 
-/// When the files were written; of one that is not there, nothing.
-fn written(files: &TlsFiles) -> [Option<SystemTime>; 2] {
-    [&files.cert, &files.key].map(|path| fs::metadata(path).and_then(|file| file.modified()).ok())
-}
-
-fn read(TlsFiles { cert, key, .. }: &TlsFiles) -> Result<rustls::ServerConfig, ServerError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ServerError::TlsFile { path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(failed(cert))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
+/// TLS as the hub speaks it, up to the certificate.
+fn builder() -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    let builder: ConfigBuilder<ServerConfig, WantsVersions> = ServerConfig::builder_with_provider(provider);
+    Ok(builder.with_safe_default_protocol_versions()?.with_no_client_auth())
 }

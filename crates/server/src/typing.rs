@@ -9,8 +9,8 @@ use tertulia_api::typing::Typing;
 use tertulia_domain::UserId;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// Notices that wait for a socket; of more, it misses the oldest.
-const WAITING: usize = 32;
+/// Notices that wait for a socket; of more, it misses the oldest. The room for them is there as long as the socket is.
+const WAITING: usize = 8;
 
 /// The users who are connected.
 #[derive(Clone, Default)]

@@ -4,6 +4,7 @@
 //! nothing for members who are not there. What a device follows is renewed whenever its user was woken: whoever comes into
 //! a conversation or leaves one is.
 
+use crate::relay::readers::Readers;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
@@ -11,6 +12,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+use tertulia_conversation::topic::ContentTopic;
 use tertulia_domain::{ConversationId, UserId};
 use tokio::sync::Notify;
 
@@ -21,6 +23,8 @@ pub(crate) enum Topic {
     User(UserId),
     /// The log of a conversation.
     Conversation(ConversationId),
+    /// What a relay keeps of a content topic.
+    Content(ContentTopic),
 }
 
 /// The devices that wait, by what they wait for.
@@ -31,6 +35,7 @@ pub(crate) struct Wake(Arc<Shared>);
 struct Shared {
     waiting: Mutex<HashMap<Topic, HashMap<u64, Arc<Waiter>>>>,
     last: AtomicU64,
+    readers: Readers,
 }
 
 #[derive(Default)]
@@ -54,6 +59,10 @@ impl Wake {
     pub(crate) fn notify(&self, topics: impl IntoIterator<Item = Topic>) {
         let waiting = self.lock();
         for topic in topics {
+            if let Topic::Content(topic) = topic {
+                self.0.readers.wake(topic);
+                continue;
+            }
             for waiter in waiting.get(&topic).into_iter().flat_map(HashMap::values) {
                 if matches!(topic, Topic::User(_)) {
                     waiter.user.store(true, Ordering::Relaxed); // ordered by the lock
@@ -61,6 +70,28 @@ impl Wake {
                 waiter.woken.notify_one();
             }
         }
+    }
+
+    /// Who waits for envelopes of a relay.
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.0.readers
+    }
+
+    /// Wakes all devices that wait, and who waits for envelopes.
+    pub(crate) fn everybody(&self) {
+        self.0.readers.wake_all();
+        for (topic, waiters) in self.lock().iter() {
+            // Each waits for its user, beside conversations.
+            for waiter in waiters.values().filter(|_| matches!(topic, Topic::User(_))) {
+                waiter.user.store(true, Ordering::Relaxed); // ordered by the lock
+                waiter.woken.notify_one();
+            }
+        }
+    }
+
+    /// Whether a device follows this conversation.
+    pub(crate) fn is_followed(&self, conversation: ConversationId) -> bool {
+        self.lock().contains_key(&Topic::Conversation(conversation))
     }
 
     /// Waits for this user from now on, and for no conversation yet.
@@ -161,6 +192,21 @@ mod tests {
         assert!(!follower.follow(BTreeSet::new()));
         wake.notify([Topic::Conversation(followed)]);
         assert!(futures::poll!(Box::pin(follower.changed())).is_pending());
+    }
+
+    #[tokio::test]
+    async fn everybody_is_woken_and_looks_what_to_follow() {
+        let wake = Wake::default();
+        let (mut follower, other) = (wake.subscribe(UserId::random()), wake.subscribe(UserId::random()));
+        let conversation = ConversationId::random();
+        assert!(!wake.is_followed(conversation));
+        follower.follow([conversation].into());
+        assert!(wake.is_followed(conversation));
+        assert!(follower.may_have_moved() && other.may_have_moved());
+        wake.everybody();
+        follower.changed().await;
+        other.changed().await;
+        assert!(follower.may_have_moved() && other.may_have_moved());
     }
 
     #[tokio::test]

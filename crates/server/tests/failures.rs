@@ -38,6 +38,7 @@ async fn a_full_hub_stores_nothing_and_still_answers_what_is_there() {
         let answer = alice.send(group, encrypt(&mut at_alice, &"x".repeat(10_000))).await;
         if !answer.status.is_success() {
             answer.refused(Code::StorageFull);
+            assert_eq!(Client::new(&full).get("/healthz").await.bytes(), b"storage-full\n");
             break before;
         }
         last = Some(answer.done::<MessageAccepted>().sequence);
@@ -55,6 +56,7 @@ async fn a_full_hub_stores_nothing_and_still_answers_what_is_there() {
     let roomy = Hub::start_in(full.stop().await).await;
     let alice = Person { base: roomy.base.clone(), ..alice };
     let _: MessageAccepted = alice.send(group, encrypt(&mut at_alice, "room again")).await.done();
+    assert_eq!(Client::new(&roomy).get("/healthz").await.bytes(), b"ok\n");
 }
 
 #[tokio::test]

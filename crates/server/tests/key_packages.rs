@@ -74,6 +74,68 @@ async fn the_last_resort_is_given_when_there_is_no_other_and_as_often_as_needed(
 }
 
 #[tokio::test]
+async fn a_key_package_is_for_once_or_the_last_resort_and_never_both() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let bob = Person::open(&hub, "bob", "/v1/accounts", 0).await;
+    connect(&alice, &bob).await;
+    let refused = async |key_packages: Vec<Vec<u8>>, last_resort: &[u8]| {
+        let key_packages = key_packages.into_iter().map(Base64).collect();
+        let upload = KeyPackageUpload { key_packages, last_resort: Some(Base64(last_resort.to_vec())) };
+        let rows = hub.rows();
+        for answer in
+            [bob.post("/v1/key-packages", &upload).await, bob.put("/v1/key-packages", &upload).await]
+        {
+            answer.refused(Code::InvalidKeyPackage);
+        }
+        assert_eq!(hub.rows(), rows);
+    };
+    let [once, last] = [bob.mls.key_package(), bob.mls.key_package()];
+    assert_eq!(upload(&bob, vec![once.clone()], Some(last.clone())).await, 1);
+    // In one upload, after another one, and after it was handed out. Wrapped or bare, it is the same.
+    let both = bob.mls.key_package();
+    refused(vec![both.clone()], &both).await;
+    refused(vec![both.clone()], &both[4..]).await;
+    refused(Vec::new(), &once).await;
+    assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, once);
+    refused(Vec::new(), &once).await;
+    assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, last, "it is still there");
+
+    // The last resort again is no other; and one that was replaced does not come back, for once or for ever.
+    assert_eq!(upload(&bob, Vec::new(), Some(last.clone())).await, 0);
+    let newer = bob.mls.key_package();
+    assert_eq!(upload(&bob, Vec::new(), Some(newer.clone())).await, 0);
+    assert_eq!(upload(&bob, vec![last.clone()], None).await, 0);
+    refused(Vec::new(), &last).await;
+    assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, newer);
+}
+
+#[tokio::test]
+async fn that_key_packages_have_expired_is_told_with_the_next_one_that_is_handed_out() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let bob = Person::open(&hub, "bob", "/v1/accounts", 20).await;
+    connect(&alice, &bob).await;
+    let last = bob.mls.key_package();
+    assert_eq!(upload(&bob, Vec::new(), Some(last.clone())).await, 20);
+    let low = async || {
+        let events = bob.events().await.into_iter();
+        let counts = events.filter_map(|event| match event.body {
+            EventBody::KeyPackagesLow { count, .. } => Some(count),
+            _ => None,
+        });
+        counts.collect::<Vec<_>>()
+    };
+    hub.change("UPDATE key_packages SET expires_at = ?1 WHERE last_resort = FALSE", [1]);
+    assert_eq!(bob.get("/v1/key-packages/count").await.done::<KeyPackageCount>().count, 0);
+    assert!(low().await.is_empty());
+    assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, last);
+    assert_eq!(low().await, [0]);
+    assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, last);
+    assert_eq!(low().await, [0], "once");
+}
+
+#[tokio::test]
 async fn an_upload_that_is_repeated_offers_nothing_twice() {
     let hub = Hub::start().await;
     let alice = Person::sign_up(&hub, "alice").await;
@@ -309,12 +371,9 @@ async fn key_packages_are_deleted_by_their_references_and_not_taken_again() {
     assert_eq!(upload(&bob, key_packages.clone(), Some(last.clone())).await, 3);
     let deleted = |person: &Person, references: Vec<Base64>| {
         let request = person.request(reqwest::Method::DELETE, "/v1/key-packages");
-        let request = request.json(&KeyPackageDeletion { references }).bearer_auth(&person.token);
-        async move {
-            let response = request.send().await.unwrap();
-            let answer = Answer { status: response.status(), body: response.bytes().await.unwrap().to_vec() };
-            answer.done::<KeyPackageCount>().count
-        }
+        let request = request.json(&KeyPackageDeletion { references });
+        let answer = Answer::to(request.bearer_auth(&person.token));
+        async move { answer.await.done::<KeyPackageCount>().count }
     };
     // Another's are no business of hers, and what names nothing deletes nothing.
     assert_eq!(deleted(&alice, vec![reference(&key_packages[0])]).await, 3, "her own three");

@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::json;
 use support::{
-    hub::{Hub, Person, connect, one_to_one, types},
+    hub::{Answer, Hub, Person, connect, one_to_one, types},
     mls::{self, commit, decrypt, encrypt, leaf_of},
 };
 use tertulia_api::{
@@ -399,4 +399,143 @@ async fn a_one_to_one_holds_its_two_users_and_nobody_else() {
     let answer = alice.commit(conversation, &bundle).await;
     assert_eq!(answer.status.as_u16(), 403);
     assert_eq!(alice.conversation(conversation).await.epoch, 1);
+}
+
+#[tokio::test]
+async fn removing_oneself_by_commit_is_refused() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    connect(&alice, &bob).await;
+    let (conversation, mut at_alice) = alice.new_group().await;
+    let added = alice.add(conversation, &mut at_alice, &[bob.user]).await;
+    let mut at_bob = bob.mls.join(&added.welcome.unwrap().to_bytes().unwrap());
+    // MLS has no commit that removes its own leaf.
+    let own = leaf_of(&at_bob, &bob.mls);
+    assert!(at_bob.commit_builder().remove_member(own).unwrap().build().is_err());
+    // Nor does the hub take one that removes its user from the policy.
+    let without = mls::policy_in(&at_bob).without(|user| user == bob.user);
+    let bundle = mls::commit_policy(&mut at_bob, &without);
+    bob.commit(conversation, &bundle).await.refused(Code::InvalidCommit);
+    let path = format!("/v1/conversations/{conversation}/members/{}", bob.user);
+    bob.delete(&path).await.refused(Code::ActionDenied);
+    assert_eq!(members(&alice.conversation(conversation).await).len(), 2);
+}
+
+#[tokio::test]
+async fn who_may_delete_ends_a_group_for_everybody() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let eve = Person::sign_up(&hub, "eve").await;
+    let (both, ..) = one_to_one(&alice, &bob).await;
+    let (conversation, mut at_alice) = alice.new_group().await;
+    let added = alice.add(conversation, &mut at_alice, &[bob.user]).await;
+    let mut at_bob = bob.mls.join(&added.welcome.unwrap().to_bytes().unwrap());
+    let call = format!("/v1/conversations/{conversation}/subconversation?name=call");
+    let call: tertulia_api::conversation::Subconversation = bob.put(&call, &json!({})).await.done();
+    let mut in_call = bob.mls.create_group(&call.group_id.0, &bob.hub_key);
+    let bundle = commit(&mut in_call, &[], &[]);
+    bob.committed(call.conversation, &mut in_call, &bundle).await;
+    bob.sent(conversation, encrypt(&mut at_bob, "one for the road")).await;
+
+    let path = format!("/v1/conversations/{conversation}");
+    eve.delete(&path).await.refused(Code::NoConversation);
+    bob.delete(&path).await.refused(Code::ActionDenied);
+    alice.delete(&format!("/v1/conversations/{both}")).await.refused(Code::InvalidOperation);
+    alice.delete(&format!("/v1/conversations/{}", alice.user)).await.refused(Code::NoConversation);
+    alice.delete(&path).await.empty();
+
+    let events = bob.events().await;
+    assert_eq!(types(&events)[events.len() - 2..], ["conversation.message", "conversation.deleted"]);
+    let EventBody::ConversationDeleted { entry } = &events.last().unwrap().body else {
+        panic!("not deleted")
+    };
+    assert_eq!((entry.conversation, entry.sender), (conversation, Some(name(&alice))));
+    assert_eq!(types(&alice.events().await).last().unwrap(), "conversation.deleted");
+    for person in [&alice, &bob] {
+        person.get(&path).await.refused(Code::NoConversation);
+        person.delete(&path).await.refused(Code::NoConversation);
+    }
+    bob.send(conversation, encrypt(&mut at_bob, "hello?")).await.refused(Code::NoConversation);
+    bob.send(call.conversation, encrypt(&mut in_call, "hello?")).await.refused(Code::NoConversation);
+    // Nobody else takes its place.
+    let new = json!({ "conversation": conversation });
+    eve.post("/v1/conversations", &new).await.refused(Code::BadRequest);
+}
+
+#[tokio::test]
+async fn a_long_log_of_a_deleted_group_goes_in_steps_and_after_a_crash() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (conversation, _) = alice.new_group().await;
+    hub.change(
+        "INSERT INTO log (position, conversation, sequence, kind, sent_at)
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+         SELECT -i, c.id, -i, 'deleted', 0 FROM n, conversations c WHERE c.id = ?1",
+        [conversation.as_bytes()],
+    );
+    alice.delete(&format!("/v1/conversations/{conversation}")).await.empty();
+    // As it is when the hub is killed after everybody has read to the end.
+    hub.change("UPDATE devices SET acknowledged = (SELECT position FROM hub)", ());
+    assert!(hub.rows()["log"] > 5000);
+    let hub = Hub::start_in(hub.stop().await).await;
+    let alice = Person { base: hub.base.clone(), ..alice };
+    while hub.rows()["log"] > 0 {
+        alice.get("/v1/self").await.done::<serde_json::Value>();
+    }
+    // The row goes with the last step.
+    while hub.rows()["conversations"] > 0 {
+        alice.get("/v1/self").await.done::<serde_json::Value>();
+    }
+}
+
+/// What somebody is answered, by what they are to a group that is open to all who ask.
+const ANSWERED: &str = "
+          GET              PUT message-timer  DELETE           POST leave
+none      no-conversation  no-conversation    no-conversation  no-conversation
+waiting   no-conversation  no-conversation    no-conversation  no-conversation
+left      no-conversation  no-conversation    no-conversation  no-conversation
+member    done             action-denied      action-denied    done
+admin     done             done               done             no-conversation
+";
+
+#[tokio::test]
+async fn what_each_is_answered_by_what_they_are_to_a_group() {
+    let hub = Hub::start().await;
+    let mut people = Vec::new();
+    for name in ["nona", "walter", "lefty", "mem", "ada"] {
+        people.push(Person::sign_up(&hub, name).await);
+    }
+    let [_, waiting, left, member, admin] = &people[..] else { panic!("not five") };
+    connect(admin, left).await;
+    connect(admin, member).await;
+    let (conversation, mut at_admin) = admin.new_group().await;
+    admin.add(conversation, &mut at_admin, &[left.user, member.user]).await;
+    let policy = mls::policy_in(&at_admin).with_open(true);
+    let bundle = mls::commit_policy(&mut at_admin, &policy);
+    admin.committed(conversation, &mut at_admin, &bundle).await;
+    let path = format!("/v1/conversations/{conversation}");
+    left.post(&format!("{path}/leave"), &json!({})).await.empty();
+    waiting.post(&format!("{path}/join"), &json!({})).await.done::<tertulia_api::join::Joining>();
+
+    let timer = json!({ "message_timer": 60_000 });
+    for (row, person) in ANSWERED.lines().skip(2).zip(&people) {
+        let expected: Vec<&str> = row.split_whitespace().skip(1).collect();
+        let answers = [
+            person.get(&path).await,
+            person.put(&format!("{path}/message-timer"), &timer).await,
+            person.delete(&path).await,
+            person.post(&format!("{path}/leave"), &json!({})).await,
+        ];
+        let answered: Vec<String> = answers.into_iter().map(|answer| answered(&answer)).collect();
+        assert_eq!(answered, expected, "{row}");
+    }
+}
+
+/// The code of an answer, or that it is none.
+fn answered(answer: &Answer) -> String {
+    if answer.status.is_success() {
+        return "done".to_owned();
+    }
+    let problem: tertulia_api::Problem = serde_json::from_slice(&answer.body).unwrap();
+    problem.code
 }

@@ -6,7 +6,7 @@ mod support;
 
 use support::{
     hub::{Answer, Hub, Person, connect, one_to_one},
-    mls::{commit, encrypt},
+    mls::{Bundle, commit, encrypt},
     pairwise::{ciphertext_for, message_for, other_message_for},
 };
 use tertulia_api::{
@@ -111,16 +111,21 @@ async fn nobody_chooses_before_the_request_is_accepted_nor_from_outside() {
     bob.set_protocol(direct, Protocol::Pairwise).await.empty();
 }
 
-#[tokio::test]
-async fn team_mates_choose_before_there_is_anything_of_their_one_to_one() {
-    let hub = Hub::start().await;
-    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+/// Puts the two into a team. Their 1:1.
+async fn team_mates(alice: &Person, bob: &Person) -> ConversationId {
     alice.post("/v1/team", &serde_json::json!({ "name": "Table" })).await.done::<Team>();
     let invited = alice.post("/v1/team/invitations", &serde_json::json!({})).await;
     let code = invited.done::<Invitation>().code;
     bob.post("/v1/team/join", &serde_json::json!({ "code": code })).await.done::<Team>();
     let domain = Domain::localhost();
-    let direct = ConversationId::one_to_one((&alice.user, &domain), (&bob.user, &domain)).id;
+    ConversationId::one_to_one((&alice.user, &domain), (&bob.user, &domain)).id
+}
+
+#[tokio::test]
+async fn team_mates_choose_before_there_is_anything_of_their_one_to_one() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let direct = team_mates(&alice, &bob).await;
     for device in [&alice, &bob] {
         device.publish_pairwise(&[1]).await;
     }
@@ -131,6 +136,39 @@ async fn team_mates_choose_before_there_is_anything_of_their_one_to_one() {
     assert_eq!(alice.ciphertexts().await, [Some(ciphertext_for(alice.address()))]);
     let stranger = Person::sign_up(&hub, "carol").await;
     stranger.set_protocol(direct, Protocol::Mixed).await.refused(Code::NoConversation);
+}
+
+#[tokio::test]
+async fn of_the_one_to_one_of_team_mates_nothing_is_stored_before_a_commit_is_good() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let direct = team_mates(&alice, &bob).await;
+    let group_id = alice.conversation(direct).await.group_id.0;
+    let mut at_alice = alice.mls.create_group(&group_id, &alice.hub_key);
+    let (rows, events) = (hub.rows(), (alice.events().await, bob.events().await));
+
+    // Without the other; with a group info that another device has signed; of another epoch; of another group.
+    let alone = commit(&mut at_alice, &[], &[]);
+    alice.commit(direct, &alone).await.refused(Code::InvalidOperation);
+    at_alice.clear_pending_commit();
+    let packages = [bob.mls.key_package()];
+    let good = commit(&mut at_alice, &packages, &[]);
+    let other = commit(&mut bob.mls.create_group(&group_id, &bob.hub_key), &[], &[]);
+    let mixed = Bundle { group_info: other.group_info, ..good.clone() };
+    alice.commit(direct, &mixed).await.refused(Code::InvalidCommit);
+    bob.commit(direct, &good).await.refused(Code::InvalidCommit);
+    let elsewhere = commit(&mut alice.mls.create_group(b"another group", &alice.hub_key), &packages, &[]);
+    alice.commit(direct, &elsewhere).await.refused(Code::MalformedMls);
+    assert_eq!(hub.rows(), rows);
+    assert_eq!((alice.events().await, bob.events().await), events);
+    let stranger = Person::sign_up(&hub, "carol").await;
+    stranger.commit(direct, &good).await.refused(Code::NoConversation);
+
+    alice.commit(direct, &good).await.done::<CommitAccepted>();
+    at_alice.apply_pending_commit().unwrap();
+    assert_eq!(bob.conversation(direct).await.epoch, 1);
+    let late = commit(&mut bob.mls.create_group(&group_id, &bob.hub_key), &[alice.mls.key_package()], &[]);
+    assert_eq!(bob.commit(direct, &late).await.refused(Code::StaleEpoch).current_epoch, Some(1));
 }
 
 #[tokio::test]

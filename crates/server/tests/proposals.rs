@@ -3,17 +3,21 @@
 
 mod support;
 
-use mls_rs::{ExtensionList, MlsMessage};
+use mls_rs::{
+    CipherSuite, Client, CryptoProvider as _, ExtensionList, Group, MlsMessage, client_builder::MlsConfig,
+};
+use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use reqwest::Method;
 use serde_json::json;
+use std::time::Duration;
 use support::{
-    hub::{Answer, Hub, Person, connect, one_to_one, types},
-    mls::{self, commit, leaf_of},
+    hub::{Answer, Hub, PASSWORD, Person, connect, one_to_one, types},
+    mls::{self, Config, commit, leaf_of},
 };
 use tertulia_api::{
     Code,
     conversation::{CommitAccepted, ProposalAccepted},
-    event::EventBody,
+    event::{EventBody, EventPage},
 };
 use tertulia_domain::ConversationId;
 
@@ -24,12 +28,43 @@ async fn propose(person: &Person, conversation: ConversationId, proposal: &MlsMe
 
 /// A device asks to be added (RFC 9420 section 12.1.8.2).
 fn external_add(person: &Person, group_info: &[u8]) -> MlsMessage {
+    external_add_by(&person.mls.client, group_info)
+}
+
+/// The same, as this program makes it.
+fn external_add_by(client: &Client<impl MlsConfig>, group_info: &[u8]) -> MlsMessage {
     let none = ExtensionList::new;
-    person
-        .mls
-        .client
-        .external_add_proposal(&mls::message(group_info), None, Vec::new(), none(), none(), None)
-        .unwrap()
+    client.external_add_proposal(&mls::message(group_info), None, Vec::new(), none(), none(), None).unwrap()
+}
+
+/// Alice, and Bob who has a tablet too, in a group of Alice's that has one device of each.
+async fn table(hub: &Hub) -> ([Person; 3], ConversationId, Group<Config>, Group<Config>) {
+    let (alice, bob) = (Person::sign_up(hub, "alice").await, Person::sign_up(hub, "bob").await);
+    connect(&alice, &bob).await;
+    let (table, mut at_alice) = alice.new_group().await;
+    let added = alice.add(table, &mut at_alice, &[bob.user]).await;
+    let at_bob = bob.mls.join(&added.welcome.unwrap().to_bytes().unwrap());
+    let tablet = Person::log_in(hub, "bob").await;
+    ([alice, bob, tablet], table, at_alice, at_bob)
+}
+
+async fn remove_device(owner: &Person, device: &Person) {
+    let path = format!("/v1/devices/{}/remove", device.mls.device);
+    owner.post(&path, &json!({ "password": PASSWORD })).await.empty();
+}
+
+fn reference(proposal: &MlsMessage) -> Vec<u8> {
+    let suite = AwsLcCryptoProvider::new().cipher_suite_provider(CipherSuite::CURVE25519_AES128).unwrap();
+    proposal.clone().into_proposal_reference(&suite).unwrap().unwrap()
+}
+
+/// The proposals that a person was told are void.
+async fn void(person: &Person, conversation: ConversationId) -> Vec<Vec<u8>> {
+    let of = |event: tertulia_api::event::Event| match event.body {
+        EventBody::ProposalsWithdrawn { entry, void, .. } if entry.conversation == conversation => void,
+        _ => Vec::new(),
+    };
+    person.events().await.into_iter().flat_map(of).map(|reference| reference.0).collect()
 }
 
 /// The proposals that a person was told of.
@@ -231,7 +266,9 @@ async fn what_could_not_be_committed_together_is_not_pending_together() {
 
     // Bob leaves: he is removed although he has proposed new keys, and his tablet need not be added any more.
     bob.post(&format!("/v1/conversations/{table}/leave"), &json!({})).await.empty();
-    let [_add, _update, removal] = &told(&alice, table).await[..] else { panic!("not three proposals") };
+    let [add, update, again, removal] = &told(&alice, table).await[..] else { panic!("not four proposals") };
+    assert_eq!(void(&alice, table).await, [reference(add)]);
+    assert_eq!(update, again, "what is not void is sent again");
     let none = commit(&mut at_alice, &[], &[]);
     alice.commit(table, &none).await.refused(Code::MissingProposals);
     at_alice.clear_pending_commit();
@@ -252,4 +289,111 @@ async fn who_has_proposed_new_keys_commits_without_them() {
     propose(&bob, both, &update).await.done::<ProposalAccepted>();
     let bundle = commit(&mut at_bob, &[], &[]);
     bob.committed(both, &mut at_bob, &bundle).await;
+}
+
+#[tokio::test]
+async fn a_removed_device_that_asked_to_be_added_keeps_nobody_from_committing() {
+    let hub = Hub::start().await;
+    let ([alice, bob, tablet], table, mut at_alice, mut at_bob) = table(&hub).await;
+    let update = at_bob.propose_update(Vec::new()).unwrap();
+    propose(&bob, table, &update).await.done::<ProposalAccepted>();
+    let add = external_add(&tablet, &alice.group_info(table).await);
+    propose(&tablet, table, &add).await.done::<ProposalAccepted>();
+    remove_device(&bob, &tablet).await;
+    assert_eq!(void(&alice, table).await, [reference(&add)]);
+    assert_eq!(hub.rows()["proposals"], 1);
+
+    // Who has not heard of it is refused, and who has goes on with what is still pending.
+    at_alice.process_incoming_message(update.clone()).unwrap();
+    at_alice.process_incoming_message(add).unwrap();
+    let with = commit(&mut at_alice, &[], &[]);
+    alice.commit(table, &with).await.refused(Code::ProposalNotFound);
+    at_alice.clear_pending_commit();
+    at_alice.clear_proposal_cache();
+    let none = commit(&mut at_alice, &[], &[]);
+    alice.commit(table, &none).await.refused(Code::MissingProposals);
+    at_alice.clear_pending_commit();
+    let again = told(&alice, table).await.pop().unwrap();
+    assert_eq!(again, update);
+    at_alice.process_incoming_message(again).unwrap();
+    let bundle = commit(&mut at_alice, &[], &[]);
+    alice.committed(table, &mut at_alice, &bundle).await;
+    at_bob.process_incoming_message(bundle.commit).unwrap();
+    assert_eq!(at_bob.roster().members().len(), 2);
+}
+
+#[tokio::test]
+async fn who_leaves_without_a_leaf_takes_along_what_their_device_has_proposed() {
+    let hub = Hub::start().await;
+    let ([alice, bob, tablet], table, mut at_alice, _) = table(&hub).await;
+    // Bob is a member whose only device in the group is gone.
+    remove_device(&tablet, &bob).await;
+    let removal = told(&alice, table).await.pop().unwrap();
+    at_alice.process_incoming_message(removal).unwrap();
+    let policy = mls::policy_in(&at_alice);
+    let bundle = mls::commit_policy(&mut at_alice, &policy);
+    alice.committed(table, &mut at_alice, &bundle).await;
+    assert_eq!(alice.conversation(table).await.members.len(), 2);
+
+    let add = external_add(&tablet, &alice.group_info(table).await);
+    propose(&tablet, table, &add).await.done::<ProposalAccepted>();
+    tablet.post(&format!("/v1/conversations/{table}/leave"), &json!({})).await.empty();
+    assert_eq!(void(&alice, table).await, [reference(&add)]);
+    let policy = mls::policy_in(&at_alice).without(|user| user == bob.user);
+    let bundle = mls::commit_policy(&mut at_alice, &policy);
+    alice.committed(table, &mut at_alice, &bundle).await;
+    assert_eq!(alice.conversation(table).await.members.len(), 1);
+}
+
+#[tokio::test]
+async fn a_device_is_not_proposed_by_a_key_package_that_clients_would_leave_out() {
+    let hub = Hub::start().await;
+    let ([alice, bob, tablet], table, mut at_alice, mut at_bob) = table(&hub).await;
+    let group_info = alice.group_info(table).await;
+    let lasting =
+        tablet.mls.client.to_builder(None).key_package_lifetime(Duration::from_hours(86 * 24)).build();
+    for (unfit, code) in [
+        (external_add_by(&lasting, &group_info), Code::InvalidKeyPackage),
+        (external_add_by(&tablet.mls.without_policies(), &group_info), Code::InvalidCommit),
+    ] {
+        propose(&tablet, table, &unfit).await.refused(code);
+    }
+    // Nor does a member propose it.
+    let lasting = lasting.generate_key_package_message(ExtensionList::new(), ExtensionList::new(), None);
+    let add = at_bob.propose_add(lasting.unwrap(), Vec::new()).unwrap();
+    propose(&bob, table, &add).await.refused(Code::InvalidKeyPackage);
+    assert_eq!(hub.rows()["proposals"], 0);
+    let bundle = commit(&mut at_alice, &[], &[]);
+    alice.committed(table, &mut at_alice, &bundle).await;
+}
+
+#[tokio::test]
+async fn a_key_package_that_is_about_to_expire_need_not_be_committed() {
+    let hub = Hub::start().await;
+    let ([alice, _, tablet], table, mut at_alice, _) = table(&hub).await;
+    let fleeting = tablet.mls.client.to_builder(None).key_package_lifetime(Duration::from_mins(10)).build();
+    let add = external_add_by(&fleeting, &alice.group_info(table).await);
+    propose(&tablet, table, &add).await.done::<ProposalAccepted>();
+    // By this clock it is over already.
+    let without = commit(&mut at_alice, &[], &[]);
+    alice.committed(table, &mut at_alice, &without).await;
+}
+
+#[tokio::test]
+async fn what_was_proposed_with_a_key_package_that_has_expired_is_withdrawn() {
+    let hub = Hub::start().await;
+    let ([alice, _, tablet], table, mut at_alice, _) = table(&hub).await;
+    let add = external_add(&tablet, &alice.group_info(table).await);
+    propose(&tablet, table, &add).await.done::<ProposalAccepted>();
+    let end = alice.events().await.last().unwrap().cursor.clone();
+    // A day later.
+    hub.change("UPDATE proposals SET expires_at = expires_at - 86400000", ());
+    let hub = Hub::start_in(hub.stop().await).await;
+    let alice = Person { base: hub.base.clone(), ..alice };
+    let page: EventPage = alice.get(&format!("/v1/events?wait=30&since={end}")).await.done();
+    let [event] = &page.events[..] else { panic!("not one event") };
+    let EventBody::ProposalsWithdrawn { entry, epoch: 1, void } = &event.body else { panic!("{event:?}") };
+    assert_eq!((entry.sender, void[0].0.clone()), (None, reference(&add)));
+    let bundle = commit(&mut at_alice, &[], &[]);
+    alice.committed(table, &mut at_alice, &bundle).await;
 }

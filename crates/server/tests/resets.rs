@@ -167,3 +167,30 @@ async fn who_is_blocked_resets_a_1_to_1_and_notices_nothing() {
     assert!(alice.events().await.iter().all(|event| { !matches!(event.body, EventBody::GroupReset { .. }) }));
     reset(&alice, &after).await.refused(Code::NoConversation);
 }
+
+#[tokio::test]
+async fn roles_given_between_a_reset_and_the_new_first_commit_are_refused_and_not_lost() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    connect(&alice, &bob).await;
+    let (table, mut old) = alice.new_group().await;
+    alice.add(table, &mut old, &[bob.user]).await;
+    let after: Conversation = reset(&alice, &alice.conversation(table).await).await.done();
+    let path = format!("/v1/conversations/{table}/members/{}/role", bob.user);
+    alice.put(&path, &serde_json::json!({ "role": "admin" })).await.refused(Code::InvalidOperation);
+    // Nor is anybody named who follows: the policy would not know of it.
+    let leave = format!("/v1/conversations/{table}/leave");
+    let named = serde_json::json!({ "successor": bob.user });
+    alice.post(&leave, &named).await.refused(Code::LastAdmin);
+
+    // By the first commit of the new group it is done for good.
+    let policy = mls::policy_of(old.context()).unwrap().with_role(bob.user, &tertulia_domain::Role::ADMIN);
+    let mut new = alice.mls.create_with(&after.group_id.0, &alice.hub_key, Some(&policy));
+    let packages = alice.claim(&[bob.user]).await;
+    let first = mls::commit_adding(&mut new, &packages, &policy);
+    alice.committed(table, &mut new, &first).await;
+    alice.post(&leave, &serde_json::json!({})).await.empty();
+    let left = bob.conversation(table).await.members;
+    assert_eq!(left.len(), 1);
+    assert!(left[0].role == tertulia_domain::RoleName::ADMIN);
+}

@@ -22,7 +22,7 @@ use tertulia_api::{
     team::Team,
 };
 use tertulia_domain::{ConversationId, Protocol, access::Access, connection::Status};
-use tertulia_server::{Server, ServerConfig};
+use tertulia_server::{RelayConfig, RelayServer, Server, ServerConfig};
 
 /// The schema as SQLite has it, with white space folded.
 fn schema(database: &Connection) -> Vec<String> {
@@ -50,6 +50,23 @@ async fn the_schema_is_the_one_that_was_reviewed() {
     let dir = file().await;
     let database = Connection::open(dir.path().join("hub.db")).unwrap();
     insta::assert_json_snapshot!("schema", schema(&database));
+}
+
+/// That of a relay alone: what the writer counts with, and of a hub's the relay's own.
+#[tokio::test]
+async fn the_schema_of_a_relay_is_the_one_that_was_reviewed() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RelayConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
+    drop(RelayServer::bind(config).await.unwrap());
+    let alone = schema(&Connection::open(dir.path().join("relay.db")).unwrap());
+    insta::assert_json_snapshot!("schema_of_a_relay", alone);
+    let hub = file().await;
+    let hub = schema(&Connection::open(hub.path().join("hub.db")).unwrap());
+    let of_relay = |sql: &&String| sql.contains("relay_");
+    assert_eq!(
+        alone.iter().filter(of_relay).collect::<Vec<_>>(),
+        hub.iter().filter(of_relay).collect::<Vec<_>>()
+    );
 }
 
 /// What PostgreSQL has beside what SQLite has.

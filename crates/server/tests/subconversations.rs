@@ -43,9 +43,7 @@ async fn leave(person: &Person, parent: ConversationId, name: &str) {
 async fn delete(person: &Person, shown: &Subconversation) -> Answer {
     let body = GroupReset { group_id: shown.group_id.clone(), epoch: shown.epoch };
     let path = address(shown.address.parent, shown.address.name.as_str());
-    let request = person.request(Method::DELETE, &path).json(&body).bearer_auth(&person.token);
-    let response = request.send().await.unwrap();
-    Answer { status: response.status(), body: response.bytes().await.unwrap().to_vec() }
+    person.answer(person.request(Method::DELETE, &path).json(&body)).await
 }
 
 /// Makes the first commit of a subconversation.

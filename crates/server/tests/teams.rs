@@ -420,3 +420,72 @@ async fn a_team_defines_roles_that_its_conversations_use() {
     let late = give(&mut at_alice, &role(&[Action::ModifyName, Action::Leave]));
     alice.commit(id, &late).await.refused(Code::UnknownRole);
 }
+
+#[tokio::test]
+async fn a_role_of_the_team_works_in_a_pairwise_conversation_and_goes_with_it_to_mls() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let carol = Person::sign_up(&hub, "carol").await;
+    create(&alice).await;
+    join(&bob, &alice).await;
+    join(&carol, &alice).await;
+    let actions = ["add_member", "leave"];
+    alice.post("/v1/team/roles", &json!({ "name": "host", "actions": actions })).await.done::<Value>();
+    let new = json!({ "conversation": ConversationId::random(), "team": true, "protocol": "pairwise" });
+    let id = alice.post("/v1/conversations", &new).await.done::<Conversation>().conversation;
+    let members = format!("/v1/conversations/{id}/members");
+    alice.post(&members, &json!({ "users": [bob.user] })).await.empty();
+    let role_of_bob = format!("{members}/{}/role", bob.user);
+    bob.post(&members, &json!({ "users": [carol.user] })).await.refused(Code::ActionDenied);
+    alice.put(&role_of_bob, &json!({ "role": "nobody" })).await.refused(Code::UnknownRole);
+    alice.put(&role_of_bob, &json!({ "role": "host" })).await.empty();
+    alice.delete("/v1/team/roles/host").await.refused(Code::RoleInUse);
+    bob.post(&members, &json!({ "users": [carol.user] })).await.empty();
+
+    // Nobody has it any more: it can be deleted, and defined otherwise.
+    alice.put(&role_of_bob, &json!({ "role": "member" })).await.empty();
+    alice.delete("/v1/team/roles/host").await.empty();
+    let actions = ["modify_name"];
+    alice.post("/v1/team/roles", &json!({ "name": "host", "actions": actions })).await.done::<Value>();
+    alice.put(&role_of_bob, &json!({ "role": "host" })).await.empty();
+    bob.delete(&format!("{members}/{}", carol.user)).await.refused(Code::ActionDenied);
+
+    // The first policy has it.
+    alice.set_protocol(id, tertulia_domain::Protocol::Mixed).await.empty();
+    let host: ActionSet = [Action::ModifyName].into_iter().collect();
+    let host = Role::defined("host".parse().unwrap(), host).unwrap();
+    let policy = tertulia_domain::policy::Policy::new(id, ConversationType::Group, alice.user).unwrap();
+    let added = std::collections::BTreeMap::from([(bob.user, &host), (carol.user, &Role::MEMBER)]);
+    let policy = added.into_iter().fold(policy, |policy, (user, role)| policy.with_members([user], role));
+    let mut at_alice = alice.mls.create_managed(id, &alice.hub_key);
+    let packages = alice.claim(&[bob.user, carol.user]).await;
+    let first = support::mls::commit_adding(&mut at_alice, &packages, &policy);
+    alice.committed(id, &mut at_alice, &first).await;
+    let bobs = bob.conversation(id).await.members.into_iter().find(|member| member.user == bob.user);
+    assert_eq!(bobs.unwrap().role.as_str(), "host");
+    alice.delete("/v1/team/roles/host").await.refused(Code::RoleInUse);
+}
+
+#[tokio::test]
+async fn who_leaves_a_team_has_left_the_calls_of_its_one_to_ones() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    create(&alice).await;
+    join(&bob, &alice).await;
+    let id = one_to_one_of(&alice, &bob);
+    let mut at_alice = alice.mls.create_group(id.as_bytes(), &alice.hub_key);
+    alice.add(id, &mut at_alice, &[bob.user]).await;
+    let path = format!("/v1/conversations/{id}/subconversation?name=call");
+    let call: tertulia_api::conversation::Subconversation = alice.put(&path, &json!({})).await.done();
+    let mut in_call = alice.mls.create_group(&call.group_id.0, &alice.hub_key);
+    let bundle = commit(&mut in_call, &[], &[]);
+    alice.committed(call.conversation, &mut in_call, &bundle).await;
+    assert_eq!(hub.rows()["sub_devices"], 1);
+    leave(&bob).await.empty();
+    alice.get(&path).await.refused(Code::NoConversation);
+    alice.send(call.conversation, encrypt(&mut in_call, "still there?")).await.refused(Code::NoConversation);
+    // Team mates again, they begin with an empty call.
+    join(&bob, &alice).await;
+    let call: tertulia_api::conversation::Subconversation = alice.get(&path).await.done();
+    assert_eq!((call.epoch, call.devices), (0, Vec::new()));
+}

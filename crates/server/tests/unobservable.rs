@@ -4,16 +4,19 @@
 
 mod support;
 
-use reqwest::{Method, header::CONTENT_TYPE};
+use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{cell::RefCell, collections::BTreeSet, fmt::Write as _};
 use support::{
+    answers,
     hub::{Answer, Hub, PASSWORD, Person},
     mls::{commit, encrypt},
     open::Client,
+    socket::{self, Socket},
 };
-use tertulia_api::connection::Connection;
+use tertulia_api::{connection::Connection, event::EventPage};
 use tertulia_domain::{ConversationId, Protocol};
+use tokio::sync::Mutex;
 
 /// A hub with somebody who asks and somebody who is asked. In every world the handles are the same.
 struct World {
@@ -24,6 +27,10 @@ struct World {
     phones: Option<[Person; 2]>,
     one_to_one: ConversationId,
     group: ConversationId,
+    /// The cursors that alice was given, in their order.
+    cursors: RefCell<Vec<String>>,
+    /// The stream of her events, and the cursor of the last one that came.
+    stream: Mutex<(Socket, String)>,
 }
 
 impl World {
@@ -37,7 +44,8 @@ impl World {
             bob.set_connection(&alice, status).await.done::<Connection>();
         }
         let (group, _) = alice.new_group().await;
-        Self { hub, alice, bob, phones: None, one_to_one, group }
+        let stream = Mutex::new((socket::open(&alice, "").await, String::new()));
+        Self { hub, alice, bob, phones: None, one_to_one, group, cursors: RefCell::default(), stream }
     }
 
     /// Bob has accepted and says nothing, or has blocked alice since. Each has two devices.
@@ -80,7 +88,35 @@ impl World {
             .replace("GROUP", &self.group.to_string())
     }
 
-    /// What a step receives: status, type and body, with what is random or of the clock named.
+    /// What a step receives, and what alice can then find out of what the hub has stored: by the stream of her events, and by
+    /// asking for what comes after everything.
+    async fn find_out(&self, step: &Step) -> Vec<String> {
+        let mut found = vec![self.receive(step).await];
+        found.extend(self.heard().await);
+        for beyond in BEYOND {
+            found.push(self.receive(&get("GET /v1/events", beyond)).await);
+        }
+        found
+    }
+
+    /// What came by the stream of events since the last time, as it came.
+    async fn heard(&self) -> Vec<String> {
+        let mut heard = Vec::new();
+        let page = self.alice.get("/v1/events?limit=1000").await;
+        if page.status == StatusCode::UNAUTHORIZED {
+            return heard; // her session has ended, and the stream with it
+        }
+        let Some(last) = page.done::<EventPage>().events.pop() else { return heard };
+        let (socket, read) = &mut *self.stream.lock().await;
+        while *read != last.cursor {
+            let event = socket::next(socket).await;
+            heard.push(self.named(&serde_json::to_string(&event).unwrap()));
+            *read = event.cursor;
+        }
+        heard
+    }
+
+    /// What a step receives: status, headers and body, with what is random or of the clock named.
     async fn receive(&self, step: &Step) -> String {
         let request = self.alice.request(step.method.clone(), &self.filled(step.path));
         let request = match &step.body {
@@ -91,13 +127,15 @@ impl World {
             Body::Mls(body) => request.header("content-type", "message/mls").body(body.clone()),
         };
         let response = request.bearer_auth(&self.alice.token).send().await.unwrap();
-        let media_type = response.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
-        let status = response.status();
-        let body = match String::from_utf8(response.bytes().await.unwrap().to_vec()) {
+        let (status, headers) = (response.status(), told_by(response.headers()));
+        let path = response.url().path().to_owned();
+        let bytes = response.bytes().await.unwrap().to_vec();
+        answers::note(&step.method, &path, status, &bytes);
+        let body = match String::from_utf8(bytes) {
             Ok(text) => self.named(&text),
             Err(error) => format!("{} bytes of MLS", error.as_bytes().len()),
         };
-        format!("{status} {media_type:?} {body}")
+        format!("{status} {headers:?} {body}")
     }
 
     /// What an answer is to who got it.
@@ -141,8 +179,10 @@ impl World {
         ] {
             body = body.replace(&id, name);
         }
+        for field in ["cursor", "resume"] {
+            body = with_numbers(&body, field, &mut self.cursors.borrow_mut());
+        }
         for field in [
-            "cursor",
             "sent_at",
             "updated_at",
             "created_at",
@@ -161,6 +201,9 @@ impl World {
             "welcome",
             "message",
             "last_resort",
+            "session",
+            "token",
+            "used_at",
         ] {
             body = without_value(&body, field);
         }
@@ -192,6 +235,37 @@ fn without_value(json: &str, field: &str) -> String {
         out.push_str(&part[end..]);
     }
     out
+}
+
+/// The JSON with each text in this field replaced by its place among those that are known. Which are the same shows, and no more.
+fn with_numbers(json: &str, field: &str, known: &mut Vec<String>) -> String {
+    let key = format!("\"{field}\":\"");
+    let mut parts = json.split(&key);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (text, rest) = part.split_once('"').unwrap();
+        let place = known.iter().position(|cursor| cursor == text).unwrap_or(known.len());
+        if place == known.len() {
+            known.push(text.to_owned());
+        }
+        let _ = write!(out, "{key}{place}\"{rest}"); // writing to a text does not fail
+    }
+    out
+}
+
+/// The headers of an answer, but for those that are of the clock or of the one request.
+fn told_by(headers: &HeaderMap) -> BTreeSet<String> {
+    let told = headers.iter().filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()));
+    told.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+}
+
+/// Requests for what comes after everything that the hub has stored: in the words of cursors that could once be read, and with
+/// what looks like one of today.
+const BEYOND: [&str; 2] =
+    ["/v1/events?since=p999999999999", "/v1/events?since=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"];
+
+fn get(operation: &'static str, path: &'static str) -> Step {
+    step(operation, path, Body::None)
 }
 
 /// A request that alice makes.
@@ -226,7 +300,6 @@ fn new_link() -> Value {
 /// Everything that there is to ask for, most of it about bob. What ends the session comes last.
 fn steps() -> Vec<Step> {
     let json = |operation, path, body| step(operation, path, Body::Json(body));
-    let get = |operation, path| step(operation, path, Body::None);
     let mls = |operation, path| step(operation, path, Body::Mls(vec![0, 1, 0, 2, 0, 0]));
     let read_all = || {
         vec![
@@ -251,6 +324,7 @@ fn steps() -> Vec<Step> {
         mls("POST /v1/conversations/{conversation}/messages", "/v1/conversations/ONE_TO_ONE/messages"),
         mls("PUT /v1/conversations/{conversation}/name", "/v1/conversations/ONE_TO_ONE/name"),
         json("POST /v1/conversations/{conversation}/leave", "/v1/conversations/ONE_TO_ONE/leave", json!({})),
+        step("DELETE /v1/conversations/{conversation}", "/v1/conversations/ONE_TO_ONE", Body::None),
         json(
             "PUT /v1/conversations/{conversation}/members/{user}/role",
             "/v1/conversations/ONE_TO_ONE/members/BOB/role",
@@ -440,6 +514,10 @@ fn steps() -> Vec<Step> {
             json!({ "password": PASSWORD, "new_password": "another password" }),
         ),
         json("POST /v1/self/delete", "/v1/self/delete", json!({ "password": "not her password" })),
+        get("GET /v1/sessions", "/v1/sessions"),
+        step("DELETE /v1/sessions/{session}", "/v1/sessions/0123456789abcdef", Body::None),
+        step("DELETE /v1/sessions", "/v1/sessions", Body::None),
+        step("POST /v1/sessions/current/token", "/v1/sessions/current/token", Body::None),
         step("DELETE /v1/sessions/current", "/v1/sessions/current", Body::None),
     ]);
     steps
@@ -448,7 +526,6 @@ fn steps() -> Vec<Step> {
 /// What who talks pairwise in a 1:1 asks for.
 fn pairwise_steps() -> Vec<Step> {
     let json = |operation, path, body| step(operation, path, Body::Json(body));
-    let get = |operation, path| step(operation, path, Body::None);
     let protocol = |protocol: &str| {
         let (operation, path) =
             ("PUT /v1/conversations/{conversation}/protocol", "/v1/conversations/ONE_TO_ONE/protocol");
@@ -509,7 +586,16 @@ fn pairwise_steps() -> Vec<Step> {
 }
 
 /// What needs no session, and so knows of nobody's connections.
-const OPEN: [&str; 4] = ["POST /v1/accounts", "POST /v1/guests", "POST /v1/sessions", "GET /healthz"];
+const OPEN: [&str; 8] = [
+    "POST /v1/accounts",
+    "POST /v1/guests",
+    "POST /v1/sessions",
+    "GET /healthz",
+    "GET /v1/relay",
+    "GET /v1/relay/stream",
+    "POST /v1/relay/envelopes",
+    "POST /v1/relay/read",
+];
 
 const CHANNEL_NAME: &str = "PUT /v1/conversations/{conversation}/channel-name";
 
@@ -534,11 +620,11 @@ async fn who_is_blocked_receives_byte_for_byte_what_who_is_not_answered_receives
         tokio::join!(World::with(None), World::with(Some("ignored")), World::with(Some("blocked")));
     let mut answered = 0;
     for step in steps() {
-        let seen = unanswered.receive(&step).await;
-        assert_eq!(ignored.receive(&step).await, seen, "ignoring shows in {} {}", step.operation, step.path);
-        assert_eq!(blocked.receive(&step).await, seen, "blocking shows in {} {}", step.operation, step.path);
-        assert!(!seen.starts_with('5'), "{}: {seen}", step.operation);
-        answered += usize::from(seen.starts_with('2'));
+        let seen = unanswered.find_out(&step).await;
+        assert_eq!(ignored.find_out(&step).await, seen, "ignoring shows in {} {}", step.operation, step.path);
+        assert_eq!(blocked.find_out(&step).await, seen, "blocking shows in {} {}", step.operation, step.path);
+        assert!(!seen[0].starts_with('5'), "{}: {seen:?}", step.operation);
+        answered += usize::from(seen[0].starts_with('2'));
     }
     assert!(answered > 40, "most of it is answered: {answered}");
     for world in [unanswered, ignored, blocked] {
@@ -551,9 +637,9 @@ async fn in_a_one_to_one_who_is_blocked_receives_byte_for_byte_what_who_hears_no
     let (silent, blocked) = tokio::join!(World::of_friends(false), World::of_friends(true));
     let mut answered = 0;
     for step in pairwise_steps() {
-        let seen = silent.receive(&step).await;
-        assert_eq!(blocked.receive(&step).await, seen, "blocking shows in {} {}", step.operation, step.path);
-        answered += usize::from(seen.starts_with('2'));
+        let seen = silent.find_out(&step).await;
+        assert_eq!(blocked.find_out(&step).await, seen, "blocking shows in {} {}", step.operation, step.path);
+        answered += usize::from(seen[0].starts_with('2'));
     }
     assert!(answered > 25, "most of it is answered: {answered}");
     let seen = silent.migrate().await;
@@ -562,8 +648,8 @@ async fn in_a_one_to_one_who_is_blocked_receives_byte_for_byte_what_who_hears_no
     assert_eq!(statuses, ["409", "201", "204", "201", "403"]);
     // And now by the group.
     for step in steps() {
-        let seen = silent.receive(&step).await;
-        assert_eq!(blocked.receive(&step).await, seen, "blocking shows in {} {}", step.operation, step.path);
+        let seen = silent.find_out(&step).await;
+        assert_eq!(blocked.find_out(&step).await, seen, "blocking shows in {} {}", step.operation, step.path);
     }
     for world in [silent, blocked] {
         world.hub.stop().await;
@@ -573,7 +659,34 @@ async fn in_a_one_to_one_who_is_blocked_receives_byte_for_byte_what_who_hears_no
 #[test]
 fn values_are_left_out_and_nothing_else() {
     assert_eq!(
-        without_value(r#"{"cursor":"p12","a":1,"b":[{"cursor":7}]}"#, "cursor"),
-        r#"{"cursor":,"a":1,"b":[{"cursor":}]}"#
+        without_value(r#"{"key":"p12","a":1,"b":[{"key":7}]}"#, "key"),
+        r#"{"key":,"a":1,"b":[{"key":}]}"#
     );
+    let mut known = vec!["x".to_owned()];
+    assert_eq!(
+        with_numbers(r#"[{"cursor":"y"},{"cursor":"x","a":1},{"cursor":"y"}]"#, "cursor", &mut known),
+        r#"[{"cursor":"1"},{"cursor":"0","a":1},{"cursor":"1"}]"#
+    );
+}
+
+/// The one exception that SECURITY.md names: somebody who has blocked one is added by nobody whom they have blocked. The answer is
+/// that of anybody who is not connected, and says no more.
+#[tokio::test]
+async fn who_adds_somebody_who_has_blocked_them_is_told_that_they_are_not_connected() {
+    let (unanswered, blocked) = tokio::join!(World::with(None), World::of_friends(true));
+    let mut answers = Vec::new();
+    for world in [&unanswered, &blocked] {
+        let World { alice, bob, .. } = world;
+        let path = "/v1/conversations";
+        let id = tertulia_domain::ConversationId::random();
+        let new = json!({ "conversation": id, "protocol": "pairwise" });
+        assert!(alice.post(path, &new).await.status.is_success());
+        let answer = alice.post(&format!("{path}/{id}/members"), &json!({ "users": [bob.user] })).await;
+        answers.push(world.named_answer(&answer).replace(&id.to_string(), "ID"));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(answers[0].contains("not-connected"), "{}", answers[0]);
+    for world in [unanswered, blocked] {
+        world.hub.stop().await;
+    }
 }

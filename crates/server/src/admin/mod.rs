@@ -24,13 +24,15 @@ impl Door {
 
 use crate::{
     ServerError,
-    server::{Data, lock},
+    bus::Bus,
+    server::{Data, is_taken, lock},
     wake::Wake,
 };
 use serde::{Deserialize, Serialize};
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tertulia_api::Problem;
 use tertulia_domain::{AccountKind, DeviceId, Handle, UserId};
@@ -92,7 +94,12 @@ pub enum Task {
     /// Count what there is.
     Numbers,
     /// Delete what has run out.
-    Prune,
+    Prune {
+        /// Events that are older than this, too. Otherwise those that are older than the hub is to keep them, if it runs, and none if
+        /// it does not.
+        #[serde(default)]
+        events_older_than: Option<Duration>,
+    },
 }
 
 /// What came of a [`Task`].
@@ -214,8 +221,12 @@ pub struct Pruned {
     pub links: u64,
     /// Tokens of removed devices, 90 days after.
     pub tokens: u64,
-    /// Conversations that have ended and that everybody has read.
+    /// Conversations that have ended, and that everybody has read or nobody needs to read any more.
     pub conversations: u64,
+    /// Entries of the logs of conversations that were kept for long enough.
+    pub log_entries: u64,
+    /// Events that are in no conversation's log and were kept for long enough.
+    pub events: u64,
 }
 
 /// Why a task was not done. Nothing has changed then.
@@ -270,12 +281,12 @@ impl AdminError {
 /// [`AdminError`] says which.
 pub async fn administer(data: &Path, task: Task) -> Result<Answer, AdminError> {
     let no_data = || AdminError::NoData { path: data.to_owned() };
-    let has_file = data.join("hub.db").is_file();
-    if !has_file && !data.join("hub.lock").is_file() {
+    let has_file = || data.join("hub.db").is_file();
+    if !has_file() && !is_taken(data) {
         return Err(no_data());
     }
     let lock = match lock(data) {
-        Ok(lock) if has_file => lock,
+        Ok(lock) if has_file() => lock,
         // The data of a hub that does not run are on a server, and where that is, is not known here.
         Ok(_) => return Err(no_data()),
         #[cfg(unix)]
@@ -284,14 +295,15 @@ pub async fn administer(data: &Path, task: Task) -> Result<Answer, AdminError> {
     };
     let opened = {
         let data = data.to_owned();
-        let open =
-            move || Data::open(&data, &crate::server::file(&data, None)?, None, Wake::default(), |_| ());
+        let open = move || {
+            Data::open(&data, &crate::server::file(&data, None)?, None, Bus::local(Wake::default()), |_| ())
+        };
         tokio::task::spawn_blocking(open)
             .await
             .map_err(|_| ServerError::Storage(crate::StorageError::Panicked))??
     };
     let Data { storage, observer, closed, .. } = opened;
-    let result = perform(&storage, &observer, task).await;
+    let result = perform(&storage, &observer, None, task).await;
     drop(storage);
     // The writer leaves the database in one file.
     let _ = closed.await;

@@ -1,24 +1,26 @@
 //! Doing the tasks.
 
-use super::{AccountInfo, Answer, DeviceInfo, Numbers, Task};
+use super::{AccountInfo, Answer, DeviceInfo, Numbers, Pruned, Task};
 use crate::{
     delivery,
     error::ApiError,
     mls::Observer,
+    retention::cut,
     state::now_ms,
-    storage::{Storage, WriteTx, devices, operator},
+    storage::{Storage, WriteTx, devices, operator, retention},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tertulia_api::{Code, UserDevice, account::Device};
 use tertulia_domain::{Handle, UserId};
 
 /// Accounts in one answer.
 const MOST: usize = 1000;
 
-/// Does a task.
+/// Does a task. `event_retention` is for how long the hub is to keep events, as far as that is known.
 pub(crate) async fn perform(
     storage: &Storage,
     observer: &Arc<Observer>,
+    event_retention: Option<Duration>,
     task: Task,
 ) -> Result<Answer, ApiError> {
     match task {
@@ -85,8 +87,20 @@ pub(crate) async fn perform(
             let numbers = storage.read(operator::numbers).await?;
             Ok(Answer::Numbers(Numbers { bytes, ..numbers }))
         }
-        Task::Prune => Ok(Answer::Pruned(storage.write(|tx| operator::prune(tx, now_ms())).await?)),
+        Task::Prune { events_older_than } => prune(storage, events_older_than.or(event_retention)).await,
     }
+}
+
+async fn prune(storage: &Storage, events_older_than: Option<Duration>) -> Result<Answer, ApiError> {
+    let run_out = |tx: &WriteTx<'_>| {
+        retention::note_moment(tx, now_ms())?;
+        operator::prune(tx, now_ms())
+    };
+    let pruned = storage.write(run_out).await?;
+    let Some(age) = events_older_than else { return Ok(Answer::Pruned(pruned)) };
+    let cut = cut(storage, age).await?;
+    let conversations = pruned.conversations + cut.conversations;
+    Ok(Answer::Pruned(Pruned { log_entries: cut.entries, events: cut.events, conversations, ..pruned }))
 }
 
 async fn account(storage: &Storage, handle: Handle) -> Result<Answer, ApiError> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    access, admission, check_may_send, joins,
+    access, admission, check_may_send, implicit, joins,
     membership::{announce_role, check_member_limit, propose_removals},
     pairwise::wrong_protocol,
     policy::{self, NewRole},
@@ -23,7 +23,7 @@ use crate::{
 };
 use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
 use tertulia_domain::{
-    ConversationId, ConversationType, GroupId, Handshake, RoleName, UserId,
+    ConversationId, ConversationType, Domain, GroupId, Handshake, RoleName, UserId,
     account::AccountAction,
     permission::{self, Candidate},
     policy::Policy,
@@ -51,18 +51,31 @@ pub(crate) enum Begun {
 }
 
 /// Everything that can be said before MLS is asked: is the sender a member who may send, is it the right group and epoch.
-pub(crate) fn begin(connection: &Connection, sent: &Sent) -> Result<Begun, ApiError> {
+pub(crate) fn begin(connection: &Connection, domain: &Domain, sent: &Sent) -> Result<Begun, ApiError> {
     let Sent { conversation, sender, bundle, .. } = sent;
-    let access = access(connection, *conversation, sender.user)?;
+    let access = match access(connection, *conversation, sender.user) {
+        Ok(access) => access,
+        // Nothing of it is stored before there is a commit that is good.
+        Err(unknown) => match implicit::access(connection, domain, sender.user, *conversation)? {
+            Some(implicit) => return check_fits(&implicit, bundle).map(|()| Begun::Check(None)),
+            None => return Err(unknown),
+        },
+    };
     check_may_send(connection, *conversation, sender.user, &access)?;
     subconversations::check_device(connection, &access, *sender)?;
     if let Some(known) = log::known(connection, *conversation, sent.digest)? {
         let log::Known { sequence, epoch, sent_at } = known;
         return Ok(Begun::Known(CommitAccepted { sequence, epoch, sent_at }));
     }
+    check_fits(&access, bundle)?;
+    Ok(Begun::Check(groups::snapshot(connection, *conversation)?))
+}
+
+/// Whether the commit is for the present group and epoch, in the form that the conversation has.
+fn check_fits(access: &Access, bundle: &CommitBundle) -> Result<(), ApiError> {
     let brings_message = bundle.message.is_some();
     if !access.protocol.has_group() || brings_message && access.protocol.sends_pairwise() {
-        return Err(wrong_protocol(&access));
+        return Err(wrong_protocol(access));
     }
     if bundle.group_id != access.group_id {
         // A group that was begun anew has moved on too.
@@ -81,7 +94,7 @@ pub(crate) fn begin(connection: &Connection, sent: &Sent) -> Result<Begun, ApiEr
         };
         return Err(ApiError::new(Code::MalformedMls, detail));
     }
-    Ok(Begun::Check(groups::snapshot(connection, *conversation)?))
+    Ok(())
 }
 
 /// Makes the commit the conversation's next epoch, with everything that follows from it, or nothing.
@@ -93,15 +106,23 @@ pub(crate) fn accept(
 ) -> Result<CommitAccepted, ApiError> {
     let Sent { conversation, sender, bundle, digest, now } = sent;
     let (conversation, sender, now) = (*conversation, *sender, *now);
+    if bundle.epoch == 0 {
+        implicit::store(tx, observer.domain(), sender.user, conversation, now)?;
+    }
     // Others may have been faster since `begin`.
-    if let Begun::Known(accepted) = begin(tx, sent)? {
+    if let Begun::Known(accepted) = begin(tx, observer.domain(), sent)? {
         return Ok(accepted);
     }
     let access = access(tx, conversation, sender.user)?;
-    if !valid.external
-        && groups::pending_references(tx, conversation)?.iter().any(|found| !valid.pending.contains(found))
-    {
-        return Err(Code::MissingProposals.into());
+    if !valid.external {
+        let pending = groups::pending_references(tx, conversation)?;
+        if pending.iter().any(|found| !valid.pending.contains(found)) {
+            return Err(Code::MissingProposals.into());
+        }
+        // One that was withdrawn since is no more with the members, who would not find what the commit refers to.
+        if valid.pending.iter().any(|checked| !pending.contains(checked)) {
+            return Err(Code::ProposalNotFound.into());
+        }
     }
     // Who makes the group is its first admin. While pairwise there are members who are none.
     if access.epoch == 0 && access.protocol.sends_pairwise() {
@@ -140,6 +161,7 @@ pub(crate) fn accept(
         message: bundle.message.as_ref().map(|part| part.bytes.as_ref()),
         extra: Some(Extra::Commit { added }),
         digest: Some(*digest),
+        beside: 0,
     };
     let place = log::append(tx, conversation, Kind::Commit, &commit)?;
     record_members(tx, sent, place.position, (valid, policy.as_ref()), &joined, &left)?;

@@ -27,5 +27,9 @@ pub(crate) fn remove(
             removals::insert(tx, conversation)?;
         }
     }
+    // What it has proposed for itself, or somebody else for it, is void.
+    for conversation in groups::with_proposals(tx, address.user)? {
+        removals::insert(tx, conversation)?;
+    }
     Ok(true)
 }

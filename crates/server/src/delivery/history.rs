@@ -4,9 +4,13 @@ use super::access;
 use crate::storage::Connection;
 use crate::{
     error::ApiError,
-    storage::{Position, history, stream},
+    storage::{
+        Position,
+        history::{self, Part},
+        stream,
+    },
 };
-use tertulia_api::{UserDevice, history::HistoryPage};
+use tertulia_api::UserDevice;
 use tertulia_domain::{ConversationId, permission};
 
 /// A page of what a member may read. Nothing where nothing is shared.
@@ -17,11 +21,11 @@ pub(crate) fn read(
     (from_epoch, after): (u64, Position),
     limits: stream::PageLimits,
     now: i64,
-) -> Result<HistoryPage, ApiError> {
+) -> Result<Part, ApiError> {
     let access = access(connection, conversation, reader.user)?;
     permission::check_read_history(Some(&access.membership()))?;
     match history::shared_with(connection, conversation, reader, now)? {
         Some(shared) => history::page(connection, conversation, reader, shared, (from_epoch, after), limits),
-        None => Ok(HistoryPage { entries: Vec::new(), cursor: stream::cursor(after), more: false }),
+        None => Ok(Part { entries: Vec::new(), end: after, more: false }),
     }
 }

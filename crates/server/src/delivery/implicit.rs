@@ -4,7 +4,11 @@
 use crate::storage::Connection;
 use crate::{
     error::ApiError,
-    storage::{WriteTx, conversations, teams},
+    storage::{
+        WriteTx,
+        conversations::{self, Access},
+        teams,
+    },
 };
 use std::collections::BTreeSet;
 use tertulia_api::{
@@ -12,7 +16,9 @@ use tertulia_api::{
     setting::Settings,
     team::TeamMember,
 };
-use tertulia_domain::{ConversationId, ConversationType, Domain, Handshake, Protocol, RoleName, UserId};
+use tertulia_domain::{
+    ConversationId, ConversationType, Domain, Handshake, Protocol, Role, RoleName, UserId,
+};
 
 /// The 1:1 of this id as the user sees it, if it is that of the user and a team mate and nothing of it is stored yet.
 pub(crate) fn show(
@@ -37,6 +43,7 @@ pub(crate) fn show(
         epoch: 0,
         protocol: Protocol::Mls,
         created_at,
+        creator: None,
         team: None,
         access: BTreeSet::new(),
         access_roles: BTreeSet::new(),
@@ -44,6 +51,24 @@ pub(crate) fn show(
         handshake: Handshake::Plaintext,
         subconversation: None,
         settings: Settings::default(),
+        parent: None,
+    }))
+}
+
+/// The 1:1 of this id as its delivery sees it, under the same conditions as [`show`]. Either of the two may send in it.
+pub(super) fn access(
+    db: &Connection,
+    domain: &Domain,
+    user: UserId,
+    id: ConversationId,
+) -> Result<Option<Access>, ApiError> {
+    Ok(show(db, domain, user, id)?.map(|shown| Access {
+        kind: shown.kind,
+        protocol: shown.protocol,
+        handshake: shown.handshake,
+        group_id: shown.group_id.0,
+        epoch: shown.epoch,
+        role: Role::ADMIN,
         parent: None,
     }))
 }

@@ -1,17 +1,23 @@
 //! Changes of membership and roles that are not commits.
 
-use super::{access, accounts::check_seen, admission, pairwise::wrong_protocol, subconversations, team};
+use super::{
+    access, accounts::check_seen, admission, pairwise::wrong_protocol, proposals, subconversations, team,
+};
 use crate::{
     error::ApiError,
     mls::{Observer, proposals::Proposed},
     storage::{
-        WriteTx, accounts, conversations, groups,
+        WriteTx, accounts, conversations,
+        conversations::Access,
+        groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
         profiles, removals, settings,
+        sql::Connection,
+        teams,
     },
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{
     ConversationId, ConversationType, Handshake, Protocol, Role, RoleName, TeamId, UserId,
@@ -80,22 +86,32 @@ pub(crate) fn ensure_self(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<()
     conversations::create_self(tx, user, now)
 }
 
-/// Adds users to a conversation whose protocol is pairwise, where no commit brings them. Who is a member already is passed
-/// over, so doing it again changes nothing.
+/// Adds users to a conversation whose protocol is pairwise, where no commit brings them, with a role, `member` unless it is named.
+/// Who is a member already is passed over, so doing it again changes nothing.
 pub(crate) fn add_members(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     actor: UserDevice,
-    users: &BTreeSet<UserId>,
+    (users, role): (&BTreeSet<UserId>, Option<&str>),
     now: i64,
 ) -> Result<(), ApiError> {
     let access = access(tx, conversation, actor.user)?;
     let permission = settings::show(tx, conversation)?.0.add_permission;
-    permission::check_add_members(Some(&access.membership()), permission, &Role::MEMBER, [])?;
+    let granted = match role {
+        Some(role) => role_to_give(tx, conversation, role),
+        None => Ok(Role::MEMBER),
+    };
+    // Who may add nobody is told that, whatever role they name.
+    let membership = access.membership();
+    match &granted {
+        Ok(granted) => permission::check_add_members(Some(&membership), permission, granted, [])?,
+        Err(_) => permission::authorise(Some(&membership), Action::AddMember).map(|_| ())?,
+    }
     accounts::kind(tx, actor.user)?.check(AccountAction::AddOthers)?;
     if access.protocol != Protocol::Pairwise {
         return Err(wrong_protocol(&access));
     }
+    let granted = granted?;
     let mut candidates = Vec::with_capacity(users.len());
     for &user in users {
         let known = profiles::user(tx, user)?.ok_or(Code::UnknownUser)?;
@@ -113,9 +129,10 @@ pub(crate) fn add_members(
     check_member_limit(tx, conversation, access.protocol, candidates.len())?;
     let mut joined = Vec::with_capacity(candidates.len());
     for Candidate { user, .. } in candidates {
-        conversations::join(tx, conversation, user, &RoleName::MEMBER, now)?;
-        joined.push(conversations::as_member(tx, user, RoleName::MEMBER)?);
+        conversations::join(tx, conversation, user, granted.name(), now)?;
+        joined.push(conversations::as_member(tx, user, granted.name().clone())?);
     }
+    conversations::keep_role(tx, conversation, &granted)?;
     let extra = Some(Extra::Members { joined, left: Vec::new() });
     let entry = Entry { sender: Some(actor), sent_at: now, extra, ..Entry::default() };
     log::append(tx, conversation, Kind::Members, &entry).map(|_| ())
@@ -162,36 +179,91 @@ pub(super) fn check_member_limit(
     Ok(())
 }
 
-/// Gives a member another role.
+/// Gives a member another role. If it takes that from the last admin, the successor becomes one first.
 pub(crate) fn change_role(
     tx: &WriteTx<'_>,
     conversation: ConversationId,
     actor: UserDevice,
     user: UserId,
-    role: &str,
+    (role, successor): (&str, Option<UserId>),
     now: i64,
 ) -> Result<(), ApiError> {
     let access = access(tx, conversation, actor.user)?;
     permission::authorise(Some(&access.membership()), Action::ModifyOtherMember)?;
     // What stands in the group's signed context, nobody changes but by a commit.
-    if access.epoch > 0 {
+    if !are_roles_the_hubs(&access) {
         let detail = "The roles of this conversation stand in its MLS group, and are changed by a commit.";
         return Err(ApiError::new(Code::InvalidOperation, detail));
     }
-    let unknown = || ApiError::from(Code::UnknownRole);
-    let name: RoleName = role.parse().map_err(|_| unknown())?;
-    let granted = Role::predefined(&name).ok_or_else(unknown)?;
+    let granted = role_to_give(tx, conversation, role)?;
     let present = conversations::role_of(tx, conversation, user)?
         .ok_or_else(|| ApiError::new(Code::UnknownUser, "This user is not a member of the conversation."))?;
     let unchanged = granted == present;
-    let target = if user == actor.user { Target::Myself } else { Target::Other(present) };
     let roster = conversations::roster(tx, conversation)?;
-    permission::check_change_role(Some(&access.membership()), target, &granted, roster, None)?;
+    let takes_last_admin = present.is_admin() && !granted.is_admin() && roster.admins == 1;
+    let target = |whose: UserId, present: Role| {
+        if whose == actor.user { Target::Myself } else { Target::Other(present) }
+    };
+    // Where an admin remains, nobody has to follow.
+    let successor = successor.filter(|&successor| takes_last_admin && successor != user);
+    let follows = match successor {
+        Some(successor) => {
+            let present = conversations::role_of(tx, conversation, successor)?.ok_or_else(|| {
+                ApiError::new(Code::UnknownUser, "The successor is not a member of the conversation.")
+            })?;
+            let target = target(successor, present.clone());
+            permission::check_change_role(Some(&access.membership()), target, &Role::ADMIN, roster, None)?;
+            Some((successor, present))
+        }
+        None => None,
+    };
+    let following = follows.as_ref().map(|(_, present)| present);
+    permission::check_change_role(
+        Some(&access.membership()),
+        target(user, present),
+        &granted,
+        roster,
+        following,
+    )?;
     if unchanged {
         return Ok(());
     }
-    conversations::set_role(tx, conversation, user, &name)?;
-    announce_role(tx, conversation, Some(actor), user, name, now)
+    let given = follows.into_iter().map(|(successor, _)| (successor, Role::ADMIN)).chain([(user, granted)]);
+    for (user, role) in given {
+        conversations::set_role(tx, conversation, user, role.name())?;
+        conversations::keep_role(tx, conversation, &role)?;
+        announce_role(tx, conversation, Some(actor), user, role.name().clone(), now)?;
+    }
+    Ok(())
+}
+
+/// Whether the hub's record of the roles is all that there is, since no group ever had a policy. One that was begun anew has from
+/// its first commit on the policy of the group before it, whatever the record says.
+pub(super) fn are_roles_the_hubs(access: &Access) -> bool {
+    access.protocol == Protocol::Pairwise || !access.has_begun()
+}
+
+/// The role that somebody wishes to give.
+fn role_to_give(connection: &Connection, conversation: ConversationId, role: &str) -> Result<Role, ApiError> {
+    let name: RoleName = role.parse().map_err(|_| ApiError::from(Code::UnknownRole))?;
+    role_named(connection, conversation, &name)
+}
+
+/// The role of this name, which every conversation knows or the conversation's team has defined.
+fn role_named(
+    connection: &Connection,
+    conversation: ConversationId,
+    name: &RoleName,
+) -> Result<Role, ApiError> {
+    if let Some(role) = Role::predefined(name) {
+        return Ok(role);
+    }
+    let defined = match teams::of_conversation(connection, conversation)? {
+        Some(team) => teams::roles(connection, team)?,
+        None => BTreeMap::new(),
+    };
+    let actions = defined.get(name).copied().ok_or(Code::UnknownRole)?;
+    Role::defined(name.clone(), actions).map_err(|_| Code::UnknownRole.into())
 }
 
 /// Tells the members of somebody's new role. The hub itself gives one without an actor.
@@ -221,7 +293,7 @@ pub(crate) fn leave(
     let access = access(tx, conversation, leaver.user)?;
     let roster = conversations::roster(tx, conversation)?;
     // In an MLS group the successor is made one by a commit, before.
-    let successor = successor.filter(|&user| user != leaver.user && access.epoch == 0);
+    let successor = successor.filter(|&user| user != leaver.user && are_roles_the_hubs(&access));
     let follows = match successor {
         Some(user) => conversations::role_of(tx, conversation, user)?,
         None => None,
@@ -312,7 +384,7 @@ pub(crate) fn propose_due(
 
 /// Proposes to remove the leaf of every device that was removed from its account or, where membership is managed, whose
 /// user is not a member; unless that is pending already or nobody is left to carry it out. Who is not in a 1:1 has blocked
-/// the other, which must not show.
+/// the other, which must not show. Before that, what was proposed for such devices is withdrawn.
 pub(super) fn propose_removals(
     tx: &WriteTx<'_>,
     observer: &Observer,
@@ -321,8 +393,12 @@ pub(super) fn propose_removals(
     epoch: u64,
     now: i64,
 ) -> Result<(), ApiError> {
+    if conversations::roster(tx, conversation)?.members == 0 {
+        return Ok(());
+    }
+    proposals::withdraw_void(tx, observer, (conversation, kind, epoch), now)?;
     let gone = groups::devices_to_remove(tx, conversation, kind.is_managed())?;
-    if gone.is_empty() || conversations::roster(tx, conversation)?.members == 0 {
+    if gone.is_empty() {
         return Ok(());
     }
     let Some(snapshot) = groups::snapshot(tx, conversation)? else { return Ok(()) };
@@ -345,6 +421,7 @@ pub(super) fn announce_removals(
             reference: removal.reference,
             removes: Some(removal.leaf),
             message: removal.message,
+            expires_at: None,
         })
         .collect();
     groups::store_pending(tx, conversation, epoch, &proposed.snapshot, &pending)?;

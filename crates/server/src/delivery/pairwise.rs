@@ -83,6 +83,7 @@ pub(crate) fn accept(tx: &WriteTx<'_>, sent: &Sent) -> Result<PairwiseAccepted, 
         sent_at: now,
         extra: Some(Extra::Pairwise { announces_name, mismatch: mismatch.clone() }),
         digest: Some(digest),
+        beside: message.ciphertexts.iter().map(|one| one.ciphertext.as_ref().len()).sum(),
         ..Entry::default()
     };
     let place = log::append(tx, conversation, Kind::Pairwise, &entry)?;

@@ -1,6 +1,6 @@
 //! Beginning a conversation's MLS group anew, when nobody can go on in the present one.
 
-use super::{access, check_may_send, subconversations};
+use super::{access, check_may_send, last_policy, subconversations};
 use crate::{
     error::ApiError,
     mls::Observer,
@@ -46,8 +46,7 @@ pub(crate) fn reset(tx: &WriteTx<'_>, observer: &Observer, asked: &Asked) -> Res
     if access.parent.is_some() {
         return subconversations::end(tx, conversation, Some(actor), now);
     }
-    let snapshot = groups::snapshot(tx, conversation)?;
-    let policy = snapshot.map(|snapshot| observer.policy_of(&snapshot)).transpose()?.flatten();
+    let policy = last_policy::known(tx, observer, conversation, access.kind)?;
     replace(tx, conversation, (&access.group_id, policy.as_deref()), Some(actor), now)?;
     for subconversation in crate::storage::subconversations::of_parent(tx, conversation)? {
         subconversations::end(tx, subconversation, Some(actor), now)?;
@@ -69,10 +68,7 @@ pub(crate) fn after_restore(
         replace_with(tx, next, None, None, now)?;
         return subconversations::empty(tx, conversation);
     }
-    let policy = match groups::snapshot(tx, conversation)? {
-        Some(snapshot) => observer.policy_of(&snapshot)?,
-        None => groups::last_policy(tx, conversation)?,
-    };
+    let policy = last_policy::known(tx, observer, conversation, kind)?;
     replace_with(tx, next, policy.as_deref(), None, now).map(drop)
 }
 

@@ -1,6 +1,6 @@
 //! What is set for all members of a conversation.
 
-use super::{access, pairwise::wrong_protocol};
+use super::{access, membership::are_roles_the_hubs, pairwise::wrong_protocol};
 use crate::{
     error::ApiError,
     storage::{
@@ -28,7 +28,7 @@ pub(crate) fn change(
         Setting::AddPermission(_) => {
             permission::check_add_permission(membership.as_ref())?;
             // What stands in the group's signed context, nobody changes but by a commit.
-            if access.epoch > 0 || !access.protocol.sends_pairwise() {
+            if !are_roles_the_hubs(&access) || !access.protocol.sends_pairwise() {
                 let detail =
                     "Who may add to this conversation stands in its MLS group, and is changed by a commit.";
                 return Err(ApiError::new(Code::InvalidOperation, detail));

@@ -3,6 +3,7 @@
 use super::{
     implicit, joins,
     membership::{self, Proposing},
+    subconversations,
 };
 use crate::{
     error::{ApiError, sentence},
@@ -171,6 +172,7 @@ pub(super) fn depart(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i
         {
             conversations::leave_silently(tx, conversation, user)?;
             conversations::leave_silently(tx, conversation, mate)?;
+            subconversations::follow_parent(tx, observer, conversation, now)?;
         }
     }
     let remaining = teams::remaining(tx, team)?;

@@ -9,6 +9,7 @@ use axum::extract::FromRequestParts;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{header, request::Parts};
 use sha2::{Digest as _, Sha256};
+use std::time::Duration;
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{AccountKind, DeviceId, Handle, UserId};
 
@@ -31,6 +32,10 @@ pub(crate) struct Authenticated {
     pub(crate) token: TokenHash,
 }
 
+/// The user of the request's session, whose token may be too old for anything but being exchanged.
+#[derive(Debug, Clone)]
+pub(crate) struct Renewing(pub(crate) Authenticated);
+
 /// The user and the device of the request's session.
 #[derive(Debug, Clone)]
 pub(crate) struct AuthenticatedDevice {
@@ -51,15 +56,54 @@ impl FromRequestParts<AppState> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let token = bearer_token(parts).ok_or(Code::Unauthenticated)?;
-        let session =
-            state.storage.read(move |connection| accounts::authenticate(connection, &token)).await?;
-        // After the look-up, so that made-up tokens do not weigh on anybody's cell.
-        state.limiters.requests.take(&token)?;
-        let accounts::Session { user, handle, device, kind, used_at } = session;
-        note_use(state, token, user, used_at).await?;
-        Ok(Self { user, handle, device, kind, token })
+        let Caller { known: caller, token_at, .. } = authenticate(parts, state).await?;
+        if token_at < oldest_token(state) { Err(Code::TokenExpired.into()) } else { Ok(caller) }
     }
+}
+
+impl FromRequestParts<AppState> for Renewing {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        Ok(Self(authenticate(parts, state).await?.known))
+    }
+}
+
+/// Who sends a request.
+struct Caller {
+    known: Authenticated,
+    /// Since when the token is used, in milliseconds since 1970.
+    token_at: i64,
+    /// Whether the token is still one that another has to make way for.
+    is_next: bool,
+}
+
+async fn authenticate(parts: &Parts, state: &AppState) -> Result<Caller, ApiError> {
+    let token = bearer_token(parts).ok_or(Code::Unauthenticated)?;
+    let session = state.storage.read(move |connection| accounts::authenticate(connection, &token)).await?;
+    // After the look-up, so that made-up tokens do not weigh on anybody's cell.
+    state.limiters.requests.take(&token)?;
+    let accounts::Session { user, handle, device, kind, used_at, mut token_at, mut is_next } = session;
+    note_use(state, token, user, used_at).await?;
+    if is_next {
+        let now = now_ms();
+        let taken = state.storage.write(move |tx| accounts::take_next_token(tx, &token, user, now)).await;
+        match taken {
+            Ok(()) => (token_at, is_next) = (now, false),
+            // A full disk keeps nobody from reading. Until then both are good.
+            Err(error) => tracing::debug!(%error, "the first use of a token was not noted"),
+        }
+    }
+    Ok(Caller { known: Authenticated { user, handle, device, kind, token }, token_at, is_next })
+}
+
+/// Tokens that are used since before this time, in milliseconds since 1970, are too old.
+fn oldest_token(state: &AppState) -> i64 {
+    now_ms().saturating_sub(millis(state.limits.token_lifetime))
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl FromRequestParts<AppState> for AuthenticatedDevice {
@@ -72,6 +116,38 @@ impl FromRequestParts<AppState> for AuthenticatedDevice {
     }
 }
 
+/// The device that the request's session had when it was last looked up, lately. What is done for it looks the session up once
+/// more, in the transaction in which it is done: a session that has ended does nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct LikelyDevice {
+    pub(crate) device: UserDevice,
+    /// What the session is stored under.
+    pub(crate) token: TokenHash,
+}
+
+impl FromRequestParts<AppState> for LikelyDevice {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let token = bearer_token(parts).ok_or(Code::Unauthenticated)?;
+        let oldest = oldest_token(state);
+        if let Some(device) = state.sessions.lately(&token, oldest) {
+            state.limiters.requests.take(&token)?;
+            return Ok(Self { device, token });
+        }
+        let Caller { known: caller, token_at, is_next } = authenticate(parts, state).await?;
+        if token_at < oldest {
+            return Err(Code::TokenExpired.into());
+        }
+        let device = UserDevice { user: caller.user, device: caller.device.ok_or(Code::NoDevice)? };
+        // What takes another's place takes it with the next request, if it could not with this one.
+        if !is_next {
+            state.sessions.note(token, device, token_at);
+        }
+        Ok(Self { device, token })
+    }
+}
+
 /// Notes once a day that the session is used, and ends one that was not for too long.
 async fn note_use(
     state: &AppState,
@@ -81,7 +157,7 @@ async fn note_use(
 ) -> Result<(), Code> {
     let now = now_ms();
     let unused = used_at.map_or(i64::MAX, |used_at| now.saturating_sub(used_at));
-    let longest = i64::try_from(state.limits.session_idle.as_millis()).unwrap_or(i64::MAX);
+    let longest = millis(state.limits.session_idle);
     if used_at.is_some() && unused > longest {
         // It is over whether or not that can be stored.
         let _ = state.storage.write(move |tx| accounts::close_session(tx, &token, user)).await;

@@ -8,7 +8,7 @@ use crate::{
     delivery::channels,
     error::{ApiError, sentence},
     state::{AppState, now_ms},
-    storage::conversations,
+    storage::{conversations, quotas},
 };
 use axum::extract::State;
 use http::StatusCode;
@@ -49,7 +49,7 @@ async fn list(
 #[utoipa::path(post, path = "/v1/teams/{team}/channels", tag = "teams", request_body = NewChannel,
     params(("team" = String, Path, format = Uuid, description = "The caller's team")),
     responses((status = 201, description = "The channel", body = Conversation)),
-    extensions(("x-problems" = json!(["no-team", "action-denied", "guest-denied", "invalid-name", "team-limit"]))))]
+    extensions(("x-problems" = json!(["no-team", "action-denied", "guest-denied", "invalid-name", "team-limit", "quota-exceeded"]))))]
 async fn create(
     State(state): State<AppState>,
     caller: Authenticated,
@@ -59,13 +59,16 @@ async fn create(
     caller.kind.check(AccountAction::CreateChannel)?;
     let NewChannel { conversation, name, protocol, handshake } = new;
     let (name, user) = (parsed(&name)?, caller.user);
+    let most = state.limits.conversations_per_user;
     let created = state
         .storage
         .write(move |tx| {
             channels::create(tx, (team, user), conversation, &name, (protocol, handshake), now_ms())?;
+            quotas::check_conversations(tx, user, most)?;
             conversations::show(tx, conversation, user)?.ok_or(PermissionError::NoConversation.into())
         })
-        .await?;
+        .await
+        .inspect_err(|error| state.count_quota(error))?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 

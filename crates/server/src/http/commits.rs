@@ -9,7 +9,7 @@ use crate::{
     delivery::{
         self,
         commits::{self, Begun, Sent},
-        implicit, proposals,
+        proposals,
     },
     error::ApiError,
     mls::{CommitBundle, ProposalMessage, message::CommitSender},
@@ -25,7 +25,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 use mls_rs::time::MlsTime;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tertulia_api::{
     Code, UserDevice,
     conversation::{CommitAccepted, MLS_MEDIA_TYPE, ProposalAccepted},
@@ -51,7 +51,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         (status = 201, description = "Where it stands in the log, and the epoch that it made.", body = CommitAccepted),
     ),
     extensions(("x-problems" = json!([
-        "malformed-mls-message", "invalid-commit", "missing-proposals", "inconsistent-group-info", "not-admitted", "not-connected", "action-denied", "guest-denied", "invalid-operation", "last-admin", "no-device", "parent-not-joined", "no-conversation", "proposal-not-found", "stale-epoch", "device-mismatch"
+        "malformed-mls-message", "invalid-commit", "missing-proposals", "inconsistent-group-info", "unknown-role", "not-admitted", "not-connected", "action-denied", "role-elevation", "member-limit", "guest-denied", "invalid-operation", "last-admin", "wrong-protocol", "no-device", "parent-not-joined", "no-conversation", "proposal-not-found", "stale-epoch", "device-mismatch", "quota-exceeded", "rate-limited"
     ]))),
 )]
 async fn send(
@@ -70,13 +70,9 @@ async fn send(
     .await?;
 
     let (user, domain) = (sender.user, state.domain.clone());
-    let implicit = state.storage.read(move |db| implicit::show(db, &domain, user, conversation)).await?;
-    if implicit.is_some() {
-        let domain = state.domain.clone();
-        state.storage.write(move |tx| implicit::store(tx, &domain, user, conversation, now)).await?;
-    }
     let asked = Arc::clone(&sent);
-    let stored = match state.storage.read(move |connection| commits::begin(connection, &asked)).await? {
+    let begun = state.storage.read(move |connection| commits::begin(connection, &domain, &asked));
+    let stored = match begun.await? {
         Begun::Known(accepted) => return Ok((StatusCode::CREATED, Json(accepted))),
         Begun::Check(stored) => stored,
     };
@@ -92,6 +88,8 @@ async fn send(
         })
     })
     .await?;
+    let added = valid.added.iter().map(|leaf| leaf.device.user).filter(|added| *added != user);
+    state.take_adds(user, added.collect::<BTreeSet<_>>().len())?;
     let observer = Arc::clone(&state.observer);
     let accepted = state.storage.write(move |tx| commits::accept(tx, &observer, &sent, &valid)).await?;
     state.metrics.commit_accepted();
@@ -103,7 +101,8 @@ async fn send(
 /// The body is one `PublicMessage` with a proposal for the current epoch, or a `PrivateMessage` where the conversation's
 /// handshake policy is `ciphertext`; what is in that is for the members to look at. It is: new keys of the sender's leaf, a device of a member
 /// to be added, or the request of a member's device to be added itself (an external Add). It is pending until the next
-/// commit, which has to include it, and gone with the epoch. Whole users are added and removed by commits. Sending the same
+/// commit, which has to include it, and gone with the epoch. Before that it is withdrawn if it cannot be committed any more: the
+/// device is removed, its user leaves, or its key package expires. Whole users are added and removed by commits. Sending the same
 /// bytes again gives the same answer.
 #[utoipa::path(
     post, path = "/v1/conversations/{conversation}/proposals", tag = "conversations",
@@ -113,7 +112,7 @@ async fn send(
         (status = 201, description = "Where it stands in the log, and the epoch that it is for.", body = ProposalAccepted),
     ),
     extensions(("x-problems" = json!([
-        "malformed-mls-message", "invalid-commit", "not-connected", "invalid-operation", "no-device", "parent-not-joined", "no-conversation", "stale-epoch", "proposal-limit"
+        "malformed-mls-message", "invalid-commit", "invalid-key-package", "not-connected", "invalid-operation", "no-device", "parent-not-joined", "no-conversation", "stale-epoch", "proposal-limit"
     ]))),
 )]
 async fn propose(
@@ -126,7 +125,8 @@ async fn propose(
     ensure(&state, conversation, sender.user).await?;
     let proposal = ProposalMessage::parse(&body)?;
     let digest = Digest::of(Kind::Proposal, &body);
-    let sent = proposals::Sent { conversation, sender, proposal, digest, now };
+    let lifetime = state.limits.key_package_lifetime;
+    let sent = proposals::Sent { conversation, sender, proposal, digest, lifetime, now };
     let observer = Arc::clone(&state.observer);
     let accepted = state.storage.write(move |tx| proposals::accept(tx, &observer, &sent)).await?;
     Ok((StatusCode::CREATED, Json(accepted)))

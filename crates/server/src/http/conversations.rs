@@ -6,16 +6,16 @@ use super::{
 };
 use crate::{
     delivery::{
-        implicit, membership,
+        deletion, implicit, membership,
         resets::{self, Asked},
     },
     error::ApiError,
     state::{AppState, now_ms},
-    storage::conversations,
+    storage::{WriteTx, conversations, quotas},
 };
 use axum::extract::State;
 use http::StatusCode;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tertulia_api::{
     Code,
     conversation::{Conversation, Conversations, GroupReset, Leave, NewConversation, RoleUpdate},
@@ -27,7 +27,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(show))
+        .routes(routes!(show, delete))
         .routes(routes!(add_members))
         .routes(routes!(remove_member))
         .routes(routes!(set_role))
@@ -104,7 +104,7 @@ pub(super) async fn ensure(
     responses(
         (status = 201, description = "The group.", body = Conversation),
     ),
-    extensions(("x-problems" = json!(["guest-denied", "no-team", "no-conversation", "invalid-operation"]))),
+    extensions(("x-problems" = json!(["guest-denied", "no-team", "no-conversation", "invalid-operation", "quota-exceeded"]))),
 )]
 async fn create(
     State(state): State<AppState>,
@@ -112,7 +112,7 @@ async fn create(
     Json(NewConversation { conversation, protocol, handshake, team, parent }): Json<NewConversation>,
 ) -> Result<(StatusCode, Json<Conversation>), ApiError> {
     auth.kind.check(AccountAction::CreateGroup)?;
-    let user = auth.user;
+    let (user, most) = (auth.user, state.limits.conversations_per_user);
     let created = state
         .storage
         .write(move |tx| {
@@ -124,16 +124,42 @@ async fn create(
                 (team, parent),
                 now_ms(),
             )?;
+            quotas::check_conversations(tx, user, most)?;
             conversations::show(tx, conversation, user)?.ok_or(PermissionError::NoConversation.into())
         })
-        .await?;
+        .await
+        .inspect_err(|error| state.count_quota(error))?;
     Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// Delete a group for all
+///
+/// It takes the right to delete it. Its members are told, and nothing of it is delivered any more; what they have received is theirs.
+/// Its join link, its MLS group and its subconversations are no more.
+#[utoipa::path(
+    delete, path = "/v1/conversations/{conversation}", tag = "conversations",
+    params(("conversation" = String, Path, format = Uuid, description = "The group or channel.")),
+    responses(
+        (status = 204, description = "It is no more."),
+    ),
+    extensions(("x-problems" = json!([
+        "action-denied", "invalid-operation", "no-device", "no-conversation"
+    ]))),
+)]
+async fn delete(
+    State(state): State<AppState>,
+    auth: AuthenticatedDevice,
+    Path(conversation): Path<ConversationId>,
+) -> Result<StatusCode, ApiError> {
+    let actor = auth.address();
+    state.storage.write(move |tx| deletion::delete(tx, conversation, actor, now_ms())).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Add members
 ///
 /// To a conversation whose protocol is pairwise; with MLS, members come by commit. The conversation must admit each, and each must
-/// be connected with the caller. Who is a member already is passed over.
+/// be connected with the caller. Who is a member already is passed over, and keeps their role.
 #[utoipa::path(
     post, path = "/v1/conversations/{conversation}/members", tag = "conversations",
     params(("conversation" = String, Path, format = Uuid, description = "The conversation.")),
@@ -142,21 +168,25 @@ async fn create(
         (status = 204, description = "They are members."),
     ),
     extensions(("x-problems" = json!([
-        "action-denied", "guest-denied", "invalid-operation", "wrong-protocol", "member-limit", "not-admitted", "not-connected", "no-device", "no-conversation", "unknown-user"
+        "unknown-role", "action-denied", "role-elevation", "guest-denied", "invalid-operation", "wrong-protocol", "member-limit", "not-admitted", "not-connected", "no-device", "no-conversation", "unknown-user", "quota-exceeded", "rate-limited"
     ]))),
 )]
 async fn add_members(
     State(state): State<AppState>,
     auth: AuthenticatedDevice,
     Path(conversation): Path<ConversationId>,
-    Json(NewMembers { users }): Json<NewMembers>,
+    Json(NewMembers { users, role }): Json<NewMembers>,
 ) -> Result<StatusCode, ApiError> {
     let most = state.limits.users_per_request;
     if users.len() > most {
         return Err(ApiError::new(Code::BadRequest, format!("A request names at most {most} users.")));
     }
-    let (actor, users) = (auth.address(), users.into_iter().collect());
-    state.storage.write(move |tx| membership::add_members(tx, conversation, actor, &users, now_ms())).await?;
+    let (actor, users): (_, BTreeSet<UserId>) = (auth.address(), users.into_iter().collect());
+    state.take_adds(actor.user, users.len())?;
+    let add = move |tx: &WriteTx<'_>| {
+        membership::add_members(tx, conversation, actor, (&users, role.as_deref()), now_ms())
+    };
+    state.storage.write(add).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -190,7 +220,7 @@ async fn remove_member(
 /// Change a member's role
 ///
 /// In a conversation that has no MLS group yet. Once it has one, roles stand in the group's signed context, and are changed by a
-/// commit.
+/// commit. Who takes the role from the last admin names a successor.
 #[utoipa::path(
     put, path = "/v1/conversations/{conversation}/members/{user}/role", tag = "conversations",
     params(
@@ -209,13 +239,13 @@ async fn set_role(
     State(state): State<AppState>,
     auth: AuthenticatedDevice,
     Path((conversation, user)): Path<(ConversationId, UserId)>,
-    Json(RoleUpdate { role }): Json<RoleUpdate>,
+    Json(RoleUpdate { role, successor }): Json<RoleUpdate>,
 ) -> Result<StatusCode, ApiError> {
     let actor = auth.address();
-    state
-        .storage
-        .write(move |tx| membership::change_role(tx, conversation, actor, user, &role, now_ms()))
-        .await?;
+    let change = move |tx: &WriteTx<'_>| {
+        membership::change_role(tx, conversation, actor, user, (&role, successor), now_ms())
+    };
+    state.storage.write(change).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -265,7 +295,7 @@ async fn reset(
         (status = 204, description = "The caller is not a member any more."),
     ),
     extensions(("x-problems" = json!([
-        "invalid-operation", "last-admin", "no-device", "no-conversation"
+        "action-denied", "invalid-operation", "last-admin", "no-device", "no-conversation"
     ]))),
 )]
 async fn leave(

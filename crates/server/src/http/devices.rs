@@ -13,7 +13,7 @@ use crate::{
     state::{AppState, now_ms},
     storage::{
         devices::{self, Registration},
-        key_packages,
+        key_packages, quotas,
     },
 };
 use axum::extract::State;
@@ -48,7 +48,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// A device that logged in anew registers again, with the same id and key; its place in the stream stays.
 #[utoipa::path(post, path = "/v1/devices", tag = "devices", request_body = NewDevice,
     responses((status = 201, description = "The device", body = Device)),
-    extensions(("x-problems" = json!(["device-limit", "device-removed", "invalid-key-package", "key-package-limit"]))))]
+    extensions(("x-problems" = json!([
+        "device-limit", "device-removed", "invalid-key-package", "key-package-limit", "quota-exceeded"
+    ]))))]
 async fn register(
     State(state): State<AppState>,
     caller: Authenticated,
@@ -63,17 +65,19 @@ async fn register(
     let upload = checked(&state, address, &signature_key, new.key_packages, new.last_resort).await?;
     let registration = Registration { address, label: label(&new.label)?, signature_key };
     let (most, most_key_packages) = (state.limits.devices_per_user, state.limits.key_packages_per_device);
-    let low = state.limits.key_packages_low;
-    let device = state
+    let (low, most_bytes) = (state.limits.key_packages_low, state.limits.bytes_per_user);
+    let registered = state
         .storage
         .write(move |tx| {
             let now = now_ms();
             let device = devices::register(tx, &caller.token, &registration, most, now)?;
             key_packages::store(tx, address, &upload, most_key_packages, now)?;
+            quotas::check_key_packages(tx, address.user, most_bytes)?;
             key_packages::note_supply(tx, address, low, now)?;
             Ok(device)
         })
-        .await?;
+        .await;
+    let device = registered.inspect_err(|error| state.count_quota(error))?;
     Ok((StatusCode::CREATED, Json(device)))
 }
 

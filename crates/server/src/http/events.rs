@@ -1,20 +1,21 @@
 //! Reading a device's event stream.
 
 use super::{
-    auth::AuthenticatedDevice,
+    auth::LikelyDevice,
     extract::{Json, Query},
 };
 use crate::storage::Connection;
 use crate::{
+    cursors::{Place, Reading},
     error::ApiError,
     state::AppState,
     storage::{
-        Position, accounts, conversations,
-        stream::{self, PageLimits},
+        accounts, conversations,
+        stream::{self, PageLimits, Reader},
     },
 };
 use axum::extract::State;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tertulia_api::{
     Code, UserDevice,
     event::{EventPage, EventQuery},
@@ -39,6 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Read events
 ///
 /// In the order in which the hub accepted them, after `since` or else after the last event that the device acknowledged.
+/// A `since` that this hub has not given to this device is answered with `events-missed`, and where to go on.
 /// With `wait`, an empty page is answered only after so many seconds.
 #[utoipa::path(
     get, path = "/v1/events", tag = "events",
@@ -52,7 +54,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 )]
 async fn read(
     State(state): State<AppState>,
-    auth: AuthenticatedDevice,
+    auth: LikelyDevice,
     Query(EventQuery { since, limit, wait }): Query<EventQuery>,
 ) -> Result<Json<EventPage>, ApiError> {
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
@@ -62,18 +64,21 @@ async fn read(
         return Err(ApiError::new(Code::BadRequest, detail));
     }
     let limits = PageLimits { events: limit as usize, bytes: MAX_PAGE_BYTES };
-    let reader = auth.address();
+    let LikelyDevice { device: reader, token } = auth;
     let deadline = Instant::now() + Duration::from_secs(wait.into());
-    let since = start(&state, reader, since).await?;
     // Before the log is read, so that nothing comes in between unnoticed.
     let mut subscription = state.wake.subscribe(reader.user);
     loop {
         let moved = subscription.may_have_moved();
+        let (since, cursors) = (since.clone(), Arc::clone(&state.cursors));
         let read = state.storage.read(move |connection| {
-            // While this waited, the session may have ended.
-            accounts::authenticate(connection, &auth.token)?;
+            // It was looked up before, and may have ended since.
+            accounts::authenticate(connection, &token)?;
+            let stream = Reader { device: reader, cursors: &cursors };
+            let since = start_in(connection, stream, since.as_deref())?;
             let followed = if moved { Some(conversations::followed(connection, reader)?) } else { None };
-            Ok((stream::page(connection, reader, since, limits)?, followed))
+            let (page, _) = stream::page(connection, stream, since, limits)?;
+            Ok((page, followed))
         });
         let (page, followed) = read.await?;
         if !page.events.is_empty() || Instant::now() >= deadline {
@@ -91,23 +96,33 @@ async fn read(
     }
 }
 
-/// The position that reading begins after.
+/// The place that reading begins after.
 pub(super) async fn start(
     state: &AppState,
     reader: UserDevice,
     since: Option<String>,
-) -> Result<Position, ApiError> {
-    state.storage.read(move |connection| start_in(connection, reader, since.as_deref())).await
+) -> Result<Place, ApiError> {
+    let cursors = Arc::clone(&state.cursors);
+    let read = move |connection: &Connection| {
+        start_in(connection, Reader { device: reader, cursors: &cursors }, since.as_deref())
+    };
+    state.storage.read(read).await
 }
 
-fn start_in(connection: &Connection, reader: UserDevice, since: Option<&str>) -> Result<Position, ApiError> {
-    let progress = stream::progress(connection, reader)?;
-    let Some(since) = since else { return Ok(progress.acknowledged.max(progress.registered)) };
-    let position = stream::parse_cursor(since)
-        .ok_or_else(|| ApiError::new(Code::BadRequest, "`since` is not a cursor of this hub."))?;
-    if position > progress.last {
-        let detail = "`since` is after everything that this hub has stored.";
-        return Err(ApiError::events_missed(progress.last, detail));
+/// Who comes with something that is no cursor of theirs begins after what they have acknowledged, as who comes without one: it was
+/// made by another hub, or by a version that made others. They are told, because they may have read on since, and what they
+/// acknowledged may not be all that they have. The answer says nothing of what the hub has stored for others.
+fn start_in(connection: &Connection, stream: Reader<'_>, since: Option<&str>) -> Result<Place, ApiError> {
+    let progress = stream::progress(connection, stream.device)?;
+    let acknowledged = Place::from(progress.acknowledged.max(progress.registered));
+    let Some(since) = since else { return Ok(acknowledged) };
+    match stream.cursors.place(Reading::Events(stream.device), since) {
+        Some(place) if place.position.max(place.aware) <= progress.last => {
+            Ok(place.at(place.position.max(progress.registered)))
+        }
+        _ => {
+            let detail = "`since` is not a cursor that this hub has given to this device.";
+            Err(ApiError::events_missed(stream.cursor(acknowledged), detail))
+        }
     }
-    Ok(position.max(progress.registered))
 }

@@ -77,7 +77,7 @@ fn is_mls(headers: &HeaderMap) -> bool {
 }
 
 /// The body's media type, without parameters.
-fn media_type(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split_once(';').map_or(value, |(essence, _)| essence).trim())
 }
@@ -86,11 +86,23 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 /// provider has.
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
-impl FromRequestParts<AppState> for ClientAddress {
+/// What knows whether `X-Forwarded-For` is to be believed.
+pub(crate) trait BehindProxy: Sync {
+    /// Whether it is.
+    fn is_behind_proxy(&self) -> bool;
+}
+
+impl BehindProxy for AppState {
+    fn is_behind_proxy(&self) -> bool {
+        self.behind_proxy
+    }
+}
+
+impl<S: BehindProxy> FromRequestParts<S> for ClientAddress {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
-        let forwarded = state.behind_proxy.then(|| forwarded_for(&parts.headers)).flatten();
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let forwarded = state.is_behind_proxy().then(|| forwarded_for(&parts.headers)).flatten();
         let address = forwarded.or_else(|| peer(parts)).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         Ok(Self(network(address)))
     }

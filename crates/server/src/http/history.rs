@@ -5,10 +5,11 @@ use super::{
     extract::{Json, Path, Query},
 };
 use crate::{
+    cursors::Reading,
     delivery::{history, settings},
     error::ApiError,
     state::{AppState, now_ms},
-    storage::stream::{self, PageLimits},
+    storage::{history::Part, stream::PageLimits},
 };
 use axum::extract::State;
 use http::StatusCode;
@@ -79,15 +80,22 @@ async fn read(
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(ApiError::new(Code::BadRequest, format!("`limit` is 1 to {MAX_LIMIT}.")));
     }
+    let reader = auth.address();
+    let reading = Reading::History(reader, conversation);
     let after = match after {
         None => 0,
-        Some(cursor) => stream::parse_cursor(&cursor)
-            .ok_or_else(|| ApiError::new(Code::BadRequest, "`after` is no cursor of this hub."))?,
+        Some(cursor) => {
+            let place = state.cursors.place(reading, &cursor);
+            let detail =
+                "`after` is not a cursor that this hub has given to this device, of this conversation.";
+            place.ok_or_else(|| ApiError::new(Code::BadRequest, detail))?.position
+        }
     };
-    let (reader, from) = (auth.address(), (from_epoch.unwrap_or_default(), after));
+    let from = (from_epoch.unwrap_or_default(), after);
     let limits = PageLimits { events: limit as usize, bytes: MAX_PAGE_BYTES };
-    let page = state
+    let read = state
         .storage
         .read(move |connection| history::read(connection, conversation, reader, from, limits, now_ms()));
-    Ok(Json(page.await?))
+    let Part { entries, end, more } = read.await?;
+    Ok(Json(HistoryPage { entries, cursor: state.cursors.cursor(reading, end), more }))
 }

@@ -10,7 +10,7 @@ use crate::{
     storage::{
         WriteTx, connections, conversations, devices, joins,
         key_packages::{self, Upload},
-        profiles, teams,
+        profiles, quotas, teams,
     },
 };
 use axum::extract::State;
@@ -38,7 +38,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// was handed out.
 #[utoipa::path(post, path = "/v1/key-packages", tag = "devices", request_body = KeyPackageUpload,
     responses((status = 200, description = "How many can be handed out now", body = KeyPackageCount)),
-    extensions(("x-problems" = json!(["no-device", "invalid-key-package", "key-package-limit"]))))]
+    extensions(("x-problems" = json!(["no-device", "invalid-key-package", "key-package-limit", "quota-exceeded"]))))]
 async fn upload(
     State(state): State<AppState>,
     caller: AuthenticatedDevice,
@@ -53,7 +53,7 @@ async fn upload(
 /// unless another comes with them.
 #[utoipa::path(put, path = "/v1/key-packages", tag = "devices", request_body = KeyPackageUpload,
     responses((status = 200, description = "How many can be handed out now", body = KeyPackageCount)),
-    extensions(("x-problems" = json!(["no-device", "invalid-key-package", "key-package-limit"]))))]
+    extensions(("x-problems" = json!(["no-device", "invalid-key-package", "key-package-limit", "quota-exceeded"]))))]
 async fn replace(
     State(state): State<AppState>,
     caller: AuthenticatedDevice,
@@ -75,17 +75,20 @@ async fn take(
     let signature_key = signature_key.ok_or(Code::DeviceRemoved)?;
     let upload = checked(state, device, &signature_key, upload.key_packages, upload.last_resort).await?;
     let (most, low) = (state.limits.key_packages_per_device, state.limits.key_packages_low);
-    let count = state
+    let most_bytes = state.limits.bytes_per_user;
+    let stored = state
         .storage
         .write(move |tx| {
             let now = now_ms();
             // The device may have been removed since.
             devices::signature_key(tx, device)?.ok_or(Code::DeviceRemoved)?;
             store(tx, device, &upload, most, now)?;
+            quotas::check_key_packages(tx, device.user, most_bytes)?;
             key_packages::note_supply(tx, device, low, now)?;
             key_packages::count(tx, device, now)
         })
-        .await?;
+        .await;
+    let count = stored.inspect_err(|error| state.count_quota(error))?;
     Ok(Json(KeyPackageCount { count }))
 }
 

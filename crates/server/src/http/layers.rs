@@ -1,18 +1,26 @@
 //! What is done with every request, whatever it asks for.
 
-use crate::{TRACE_TARGET, error::ApiError, metrics::known, state::AppState};
+use crate::{
+    TRACE_TARGET,
+    error::ApiError,
+    metrics::{Metrics, known},
+};
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, header};
-use std::{any::Any, time::Instant};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tertulia_api::Code;
 use tracing::{Instrument as _, field::Empty};
 
 /// Numbers the request, counts and times it, and marks the answer as nobody else's.
-pub(super) async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let id = format!("{:016x}", rand::random::<u64>());
     let method = known(request.method());
     // The pattern: a path itself would bring ids into logs and countless values into the numbers.
@@ -38,7 +46,7 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
     if response.status().is_server_error() {
         trace.record("otel.status_code", "ERROR");
     }
-    state.metrics.request(method, &path, status, time);
+    metrics.request(method, &path, status, time);
 
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(id) {
@@ -50,8 +58,8 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
 }
 
 /// Bounds the time of a request. What it has handed to the writer is done all the same.
-pub(super) async fn time_out(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(state.limits.request_timeout, next.run(request)).await {
+pub(super) async fn time_out(State(time): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::new(Code::Unavailable, "The request took too long.").into_response(),
     }

@@ -1,11 +1,11 @@
 //! Sending into a conversation.
 
 use super::{
-    auth::AuthenticatedDevice,
+    auth::LikelyDevice,
     extract::{Json, Mls, Path},
 };
 use crate::{
-    delivery::messages::{self, Sent},
+    delivery::messages::Sent,
     error::ApiError,
     mls::ApplicationMessage,
     state::{AppState, now_ms},
@@ -34,12 +34,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         (status = 201, description = "Where it stands in the log.", body = MessageAccepted),
     ),
     extensions(("x-problems" = json!([
-        "malformed-mls-message", "not-connected", "no-device", "no-conversation", "stale-epoch"
+        "malformed-mls-message", "not-connected", "no-device", "no-conversation", "stale-epoch", "wrong-protocol",
+        "quota-exceeded"
     ]))),
 )]
 async fn send(
     State(state): State<AppState>,
-    auth: AuthenticatedDevice,
+    auth: LikelyDevice,
     Path(conversation): Path<ConversationId>,
     Mls(body): Mls,
 ) -> Result<(StatusCode, Json<MessageAccepted>), ApiError> {
@@ -58,12 +59,13 @@ async fn send(
         (status = 201, description = "Where it stands in the log.", body = MessageAccepted),
     ),
     extensions(("x-problems" = json!([
-        "malformed-mls-message", "action-denied", "invalid-operation", "no-device", "no-conversation", "stale-epoch"
+        "malformed-mls-message", "action-denied", "invalid-operation", "no-device", "no-conversation", "stale-epoch",
+        "wrong-protocol", "quota-exceeded"
     ]))),
 )]
 async fn rename(
     State(state): State<AppState>,
-    auth: AuthenticatedDevice,
+    auth: LikelyDevice,
     Path(conversation): Path<ConversationId>,
     Mls(body): Mls,
 ) -> Result<(StatusCode, Json<MessageAccepted>), ApiError> {
@@ -72,16 +74,18 @@ async fn rename(
 
 async fn accept(
     state: AppState,
-    auth: AuthenticatedDevice,
+    auth: LikelyDevice,
     conversation: ConversationId,
     kind: Kind,
     body: Bytes,
 ) -> Result<(StatusCode, Json<MessageAccepted>), ApiError> {
     let message = ApplicationMessage::parse(&body)?;
     let digest = Digest::of(kind, &body);
-    let sender = auth.address();
-    let sent = Sent { conversation, sender, kind, message, body, digest, now: now_ms() };
-    let accepted = state.storage.write(move |tx| messages::accept(tx, &sent)).await?;
+    let LikelyDevice { device: sender, token } = auth;
+    let most = state.limits.bytes_per_user;
+    let sent = Sent { conversation, sender, token, kind, message, body, digest, most, now: now_ms() };
+    let write = state.storage.write_together(sent);
+    let accepted = write.await.inspect_err(|error| state.count_quota(error))?;
     state.metrics.message_accepted();
     Ok((StatusCode::CREATED, Json(accepted)))
 }

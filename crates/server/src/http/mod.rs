@@ -18,6 +18,8 @@ mod openapi;
 mod ops;
 mod pairwise;
 mod password;
+pub(crate) mod redirect;
+mod sessions;
 mod settings;
 mod subconversations;
 mod teams;
@@ -25,22 +27,30 @@ mod typing;
 mod users;
 mod ws;
 
+pub(crate) use extract::{BehindProxy, ClientAddress, Json, media_type};
 pub(crate) use ops::numbers;
 
-use crate::state::AppState;
+use crate::{
+    metrics::Metrics,
+    relay::{self, RelayState},
+    state::AppState,
+    storage::Storage,
+};
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use std::{sync::Arc, time::Duration};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-/// Everything that the hub serves.
-pub(crate) fn app(state: AppState) -> Router {
+/// Everything that the hub serves, with its relay if it has one.
+pub(crate) fn app(state: AppState, relay: Option<RelayState>) -> Router {
     let limits = &state.limits;
     let json = DefaultBodyLimit::max(limits.json_bytes);
     let key_packages = DefaultBodyLimit::max(limits.key_packages_bytes);
     let quick = OpenApiRouter::with_openapi(openapi::base())
-        .merge(ops::router().layer(json))
+        .merge(ops::router().layer(json).with_state(state.storage.clone()))
         .merge(accounts::router().layer(json))
+        .merge(sessions::router().layer(json))
         .merge(teams::router().layer(json))
         .merge(channels::router().layer(json))
         .merge(users::router().layer(json))
@@ -58,16 +68,43 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(pairwise::messages().layer(DefaultBodyLimit::max(limits.pairwise_message_bytes)))
         .merge(messages::router().layer(DefaultBodyLimit::max(limits.message_bytes)))
         .merge(commits::router().layer(DefaultBodyLimit::max(limits.commit_bytes)))
-        .layer(from_fn_with_state(state.clone(), layers::time_out));
+        .layer(from_fn_with_state(limits.request_timeout, layers::time_out));
     // Waiting for events takes as long as it takes.
     let events = events::router().merge(ws::router()).layer(json);
-    let (router, mut description) = quick.merge(events).split_for_parts();
+    let mut all = quick.merge(events);
+    if let Some(relay) = relay {
+        all = all.merge(of_relay(limits.request_timeout).with_state(relay));
+    }
+    let metrics = Arc::clone(&state.metrics);
+    served(all.with_state(state), metrics)
+}
+
+/// Everything that a relay serves that is no hub.
+pub(crate) fn relay_app(
+    relay: RelayState,
+    storage: Storage,
+    metrics: Arc<Metrics>,
+    request_timeout: Duration,
+) -> Router {
+    let ops = ops::router().layer(from_fn_with_state(request_timeout, layers::time_out)).with_state(storage);
+    let all = OpenApiRouter::with_openapi(openapi::base_of_relay()).merge(ops);
+    served(all.merge(of_relay(request_timeout).with_state(relay)), metrics)
+}
+
+/// What a relay does, in a hub or alone. Reading takes as long as it takes.
+fn of_relay(request_timeout: Duration) -> OpenApiRouter<RelayState> {
+    let quick = relay::quick().layer(from_fn_with_state(request_timeout, layers::time_out));
+    quick.merge(relay::long().layer(DefaultBodyLimit::max(relay::READ_BYTES)))
+}
+
+/// What is done with every request, and the description of all.
+fn served(all: OpenApiRouter, metrics: Arc<Metrics>) -> Router {
+    let (router, mut description) = all.split_for_parts();
     openapi::document_problems(&mut description);
     router
         .merge(SwaggerUi::new("/v1/docs").url("/v1/openapi.json", description))
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
         .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(from_fn_with_state(state.clone(), layers::observe))
-        .with_state(state)
+        .layer(from_fn_with_state(metrics, layers::observe))
 }

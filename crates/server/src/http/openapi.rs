@@ -39,10 +39,31 @@ const WITH_BODY: [Code; 4] =
         (name = "conversations", description = "Conversations and their members"),
         (name = "messages", description = "What is sent into conversations: messages and commits"),
         (name = "events", description = "What happened, for each device in order"),
+        (name = "relay", description = "Envelopes by content topics, without an account"),
         (name = "operation", description = "For who runs the hub")
     )
 )]
 struct Description;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tertulia relay",
+        description = "Envelopes of end-to-end encrypted conversations, by content topics, without accounts. \
+                       Errors are problem documents (RFC 9457) with a stable `code`."
+    ),
+    components(schemas(Problem)),
+    tags(
+        (name = "relay", description = "Envelopes by content topics, without an account"),
+        (name = "operation", description = "For who runs the relay")
+    )
+)]
+struct DescriptionOfRelay;
+
+/// What the handlers of a relay are added to that is no hub.
+pub(super) fn base_of_relay() -> utoipa::openapi::OpenApi {
+    DescriptionOfRelay::openapi()
+}
 
 /// What the handlers are added to.
 pub(super) fn base() -> utoipa::openapi::OpenApi {
@@ -97,7 +118,7 @@ fn codes(operation: &Operation) -> Vec<Code> {
     codes.extend(COMMON);
     // An empty requirement of its own opens an operation to everybody.
     if operation.security.is_none() {
-        codes.extend([Code::Unauthenticated, Code::DeviceRemoved, Code::StorageFull]);
+        codes.extend([Code::Unauthenticated, Code::TokenExpired, Code::DeviceRemoved, Code::StorageFull]);
     }
     if operation.request_body.is_some() {
         codes.extend(WITH_BODY);

@@ -14,6 +14,7 @@ use crate::{
         devices,
         log::{Digest, Kind},
         pairwise::{self, Upload, ValidKey},
+        quotas,
     },
 };
 use axum::extract::State;
@@ -186,7 +187,7 @@ async fn claim(
             body = Problem, content_type = "application/problem+json"),
     ),
     extensions(("x-problems" = json!([
-        "action-denied", "invalid-operation", "not-connected", "no-device", "no-conversation", "wrong-protocol"
+        "action-denied", "invalid-operation", "not-connected", "no-device", "no-conversation", "wrong-protocol", "quota-exceeded"
     ]))),
 )]
 async fn send(
@@ -197,8 +198,14 @@ async fn send(
 ) -> Result<(StatusCode, Json<PairwiseAccepted>), ApiError> {
     check_sizes(&message)?;
     let digest = Digest::of(Kind::Pairwise, &bytes);
-    let sent = Sent { conversation, sender: auth.address(), message, digest, now: now_ms() };
-    let accepted = state.storage.write(move |tx| delivery::accept(tx, &sent)).await?;
+    let (sender, most) = (auth.address(), state.limits.bytes_per_user);
+    let sent = Sent { conversation, sender, message, digest, now: now_ms() };
+    let write = state.storage.write(move |tx| {
+        let accepted = delivery::accept(tx, &sent)?;
+        quotas::check_stored(tx, sender.user, most)?;
+        Ok(accepted)
+    });
+    let accepted = write.await.inspect_err(|error| state.count_quota(error))?;
     state.metrics.message_accepted();
     Ok((StatusCode::CREATED, Json(accepted)))
 }

@@ -35,6 +35,8 @@ async fn tell(
     state.limiters.typing.take(&auth.address())?;
     let user = auth.user;
     let others = state.storage.read(move |db| typing::others(db, conversation, user)).await?;
-    state.typing.tell(others, Typing { conversation, user, status });
+    let notice = Typing { conversation, user, status };
+    state.typing.tell(others, notice);
+    state.bus.typing(notice);
     Ok(StatusCode::NO_CONTENT)
 }

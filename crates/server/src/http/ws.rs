@@ -5,13 +5,14 @@
 
 use super::{auth::AuthenticatedDevice, events::start, extract::Query};
 use crate::{
+    cursors::{Place, Reading},
     error::ApiError,
     state::AppState,
     storage::{
-        Position, StorageError, WriteTx,
+        Position, StorageError, Together, WriteTx,
         accounts::{self, TokenHash},
         conversations,
-        stream::{self, PageLimits},
+        stream::{self, PageLimits, Reader},
     },
 };
 use axum::{
@@ -27,9 +28,9 @@ use futures::{
     stream::{SplitSink, SplitStream},
 };
 use serde::Deserialize;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tertulia_api::{Code, UserDevice, event::ClientFrame, typing::TransientFrame};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -38,6 +39,12 @@ const PAGE: PageLimits = PageLimits { events: 100, bytes: 512 * 1024 };
 
 /// A device says nothing longer than an acknowledgement.
 const MAX_FRAME_BYTES: usize = 4096;
+
+/// What a socket that nothing happens on keeps, in bytes: an acknowledgement is shorter.
+const READ_BUFFER: usize = 512;
+
+/// Events are written in pieces of about so many bytes, or as long as they are.
+const WRITE_BUFFER: usize = 4096;
 
 /// How often the hub asks whether the other side is there.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -85,6 +92,7 @@ async fn stream(
     let since = start(&state, reader, since).await?;
     let upgrade = upgrade.map_err(|rejection| ApiError::new(Code::BadRequest, rejection.body_text()))?;
     let upgrade = upgrade.max_message_size(MAX_FRAME_BYTES).max_frame_size(MAX_FRAME_BYTES);
+    let upgrade = upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER);
     Ok(upgrade.on_upgrade(move |socket| serve(state, reader, auth.token, since, socket)))
 }
 
@@ -94,7 +102,7 @@ enum End {
     Gone,
     /// The other side does not keep to the protocol.
     Misuse(&'static str),
-    /// The hub was restored, and the other side may have read what was lost.
+    /// The hub was restored or has cut out what it kept for long enough: the other side has to be told what it misses.
     Missed,
     /// The session that the socket was opened with has ended.
     LoggedOut,
@@ -104,7 +112,7 @@ enum End {
     Shutdown,
 }
 
-async fn serve(state: AppState, reader: UserDevice, token: TokenHash, since: Position, socket: WebSocket) {
+async fn serve(state: AppState, reader: UserDevice, token: TokenHash, since: Place, socket: WebSocket) {
     let _counted = state.metrics.socket_opened();
     let _awaited = state.shutdown.open_socket();
     let (mut sink, mut frames) = socket.split();
@@ -130,22 +138,24 @@ async fn send_events(
     state: &AppState,
     reader: UserDevice,
     token: TokenHash,
-    mut since: Position,
+    mut since: Place,
     sink: &mut SplitSink<WebSocket, Message>,
 ) -> End {
     // Before the log is read, so that nothing comes in between unnoticed.
     let mut subscription = state.wake.subscribe(reader.user);
     let mut typing = state.typing.listen(reader.user);
-    let mut heartbeat = interval(HEARTBEAT);
+    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let moved = subscription.may_have_moved();
+        let cursors = Arc::clone(&state.cursors);
         let read = state.storage.read(move |connection| {
             accounts::authenticate(connection, &token)?;
             let followed = if moved { Some(conversations::followed(connection, reader)?) } else { None };
-            Ok((stream::page(connection, reader, since, PAGE)?, followed))
+            let stream = Reader { device: reader, cursors: &cursors };
+            Ok((stream::page(connection, stream, since, PAGE)?, followed))
         });
-        let (page, followed) = match read.await {
+        let ((page, end), followed) = match read.await {
             Ok(page) => page,
             Err(ApiError::Refused(problem)) if problem.code == Code::EventsMissed.as_str() => {
                 return End::Missed;
@@ -159,12 +169,15 @@ async fn send_events(
         };
         for event in &page.events {
             let Ok(json) = serde_json::to_string(event) else { return End::Failed };
-            if !send(state, sink, Message::text(json)).await {
+            if !in_time(state, sink.feed(Message::text(json))).await {
                 return End::Gone;
             }
             state.metrics.event_pushed();
         }
-        since = stream::parse_cursor(&page.cursor).unwrap_or(since);
+        if !page.events.is_empty() && !in_time(state, sink.flush()).await {
+            return End::Gone;
+        }
+        since = end;
         let more = followed.is_some_and(|followed| subscription.follow(followed));
         if page.more || more {
             continue;
@@ -187,9 +200,13 @@ async fn send_events(
     }
 }
 
-/// Whether the other side took it in time. Who keeps the connection and does not read holds a page no longer.
 async fn send(state: &AppState, sink: &mut SplitSink<WebSocket, Message>, message: Message) -> bool {
-    matches!(timeout(state.limits.event_timeout, sink.send(message)).await, Ok(Ok(())))
+    in_time(state, sink.send(message)).await
+}
+
+/// Whether the other side took it in time. Who keeps the connection and does not read holds a page no longer.
+async fn in_time(state: &AppState, sending: impl Future<Output = Result<(), axum::Error>>) -> bool {
+    matches!(timeout(state.limits.event_timeout, sending).await, Ok(Ok(())))
 }
 
 async fn take_frames(state: &AppState, reader: UserDevice, frames: &mut SplitStream<WebSocket>) -> End {
@@ -204,14 +221,17 @@ async fn take_frames(state: &AppState, reader: UserDevice, frames: &mut SplitStr
         let Ok(ClientFrame::Acknowledge { cursor }) = serde_json::from_str(&text) else {
             return End::Misuse("the frame is not one that the hub knows");
         };
-        let Some(position) = stream::parse_cursor(&cursor) else {
+        let Some(Place { position, .. }) = state.cursors.place(Reading::Events(reader), &cursor) else {
             return End::Misuse("the cursor is not one of this hub");
         };
-        let write = state.storage.write(move |tx| acknowledge(tx, reader, position));
-        match write.await {
+        match state.storage.write_together(Acknowledged { reader, position }).await {
             Ok(true) => {}
             Ok(false) => return End::Misuse("the cursor is not one of this hub"),
             Err(ApiError::Storage(StorageError::Closed)) => return End::Shutdown,
+            // A full disk keeps nobody from reading: what is not acknowledged is only sent again.
+            Err(ApiError::Storage(error @ StorageError::Full)) => {
+                tracing::debug!(%error, "an acknowledgement was not stored");
+            }
             Err(error) => {
                 tracing::error!(%error, "an acknowledgement was not stored");
                 return End::Failed;
@@ -220,11 +240,19 @@ async fn take_frames(state: &AppState, reader: UserDevice, frames: &mut SplitStr
     }
 }
 
-/// Whether the cursor can be one that the hub gave.
-fn acknowledge(tx: &WriteTx<'_>, reader: UserDevice, position: Position) -> Result<bool, ApiError> {
-    if position > tx.last_position() {
-        return Ok(false);
+/// What a device has up to a position. The answer is whether the hub has given that position to anybody.
+struct Acknowledged {
+    reader: UserDevice,
+    position: Position,
+}
+
+impl Together for Acknowledged {
+    type Answer = bool;
+
+    fn run(tx: &WriteTx<'_>, all: &[&Self]) -> Result<Vec<Result<bool, ApiError>>, ApiError> {
+        let last = tx.last_position();
+        let given = all.iter().filter(|acknowledged| acknowledged.position <= last);
+        stream::acknowledge(tx, given.map(|acknowledged| (acknowledged.reader, acknowledged.position)))?;
+        Ok(all.iter().map(|acknowledged| Ok(acknowledged.position <= last)).collect())
     }
-    stream::acknowledge(tx, reader, position)?;
-    Ok(true)
 }

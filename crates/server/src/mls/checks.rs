@@ -33,7 +33,7 @@ pub(super) fn described_group(part: &Part) -> Result<&GroupInfo, Rejection> {
 
 /// Every reference is to a pending proposal, and every pending proposal is referred to, unless the commit does the same by
 /// value or cannot have it (RFC 9420 §12.2): new keys of a leaf that it removes, or of its own sender. Nor does it have to add
-/// a device whose user it removes, which is for `is_gone` to say.
+/// a device whose user it removes or whose key package is about to expire, which is for `is_gone` to say.
 pub(super) fn check_references(
     commit: &MlsMessage,
     sender: CommitSender,

@@ -6,7 +6,7 @@
 //! | it is certain | it is not known |
 //! |---|---|
 //! | the device that sends it is a member afterwards and has signed the `GroupInfo` | that the commit leads to the group that the `GroupInfo` describes |
-//! | the tree is one that MLS allows, with valid signatures of all leaves | that the group follows from the one before: its transcript, its secrets |
+//! | the tree is one that MLS allows, with valid signatures of all leaves, and valid lifetimes of the new ones | that the group follows from the one before: its transcript, its secrets |
 //! | who is in the group afterwards, and so who came and went | who proposed that: of what the hub did not propose, the sender is taken for it |
 //! | the policy before and after, by which the sender may do that | that nothing else is proposed in it |
 //! | the hub's own removals are carried out | that members' encrypted proposals are, or the Adds that devices propose from outside |
@@ -22,7 +22,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mls_rs::{external_client::ExternalSnapshot, group::CachedProposal, time::MlsTime};
+use mls_rs::{
+    external_client::ExternalSnapshot,
+    group::{CachedProposal, LeafNodeSource, Node},
+    time::MlsTime,
+};
 use tertulia_api::UserDevice;
 use tertulia_domain::{Handshake, UserId};
 
@@ -60,10 +64,10 @@ impl Observer {
             return Err(Rejection::Invalid("the group's cipher suite is not one of this hub"));
         }
         let known = stored.map(|stored| self.load(stored)).transpose()?;
-        // Verifies the signature by the leaf of who signed it, the tree against the context, and every leaf.
+        // Verifies the signature by the leaf of who signed it, the tree against the context, and every leaf but for its lifetime.
         let group = self
             .client(None)
-            .observe_group(bundle.group_info.message.clone(), None, Some(now))
+            .observe_group(bundle.group_info.message.clone(), None, None)
             .map_err(Rejection::GroupInfoMls)?;
         self.hub_identity(group.group_context())?;
         check_handshake(group.group_context(), Handshake::Ciphertext)?;
@@ -72,6 +76,7 @@ impl Observer {
             return Err(Rejection::Invalid("the commit changes what the group is set up with"));
         }
         check_history(&group)?;
+        check_new_leaves(known.as_ref(), &group, now)?;
 
         let leaves = self.leaves(&group)?;
         let committer = leaves.iter().find(|leaf| leaf.index == signer && leaf.device == sender);
@@ -156,6 +161,23 @@ fn compare(before: &Before, after: &[Leaf], sender: UserId) -> Result<(Vec<Leaf>
         by: if by_hub.contains(&leaf.index) { None } else { Some(sender) },
     });
     Ok((added, removed.collect()))
+}
+
+/// Who comes does so by a key package that is valid now. Those who were there may have come by one that has expired since, which
+/// is nothing against them (RFC 9420 section 7.3): a device that says nothing keeps its leaf.
+fn check_new_leaves(before: Option<&Group>, after: &Group, now: MlsTime) -> Result<(), Rejection> {
+    let (was, is) = (before.map(Group::exported_tree), after.exported_tree());
+    for (index, node) in is.nodes().iter().enumerate() {
+        let Some(Node::Leaf(leaf)) = node else { continue };
+        let LeafNodeSource::KeyPackage(lifetime) = &leaf.leaf_node_source else { continue };
+        let was_there = was.as_ref().is_some_and(|tree| tree.nodes().get(index) == Some(node));
+        if !was_there && !(lifetime.not_before..=lifetime.not_after).contains(&now) {
+            return Err(Rejection::Invalid(
+                "the commit adds a device by a key package that has expired, or is not valid yet",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The keys of the history clients in a group: a new one has another.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mls_rs::{
-    CryptoProvider as _, MlsMessage, ProtocolVersion,
+    CryptoProvider as _, KeyPackage, MlsMessage, ProtocolVersion,
     crypto::HpkePublicKey,
     error::MlsError,
     external_client::ExternalClient,
@@ -118,6 +118,12 @@ pub(crate) fn reference(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(message.as_key_package()?.to_reference(&suite).ok()?.to_vec())
 }
 
+/// Whether a key package is over by the clock of some device.
+pub(super) fn expires_soon(key_package: &KeyPackage, now: MlsTime) -> bool {
+    let ahead = now.seconds_since_epoch().saturating_add(CLOCK_DIFFERENCE.as_secs());
+    key_package.expiration().map_or(true, |end| end.seconds_since_epoch() <= ahead)
+}
+
 /// A `KeyPackage` begins with its version and suite, an `MLSMessage` with its version and wire format. The hub's suite is
 /// 1 and the wire format of key packages 5 (RFC 9420 section 17), which tells the two apart.
 fn read(bytes: &[u8]) -> Result<MlsMessage, KeyPackageError> {
@@ -131,7 +137,7 @@ fn read(bytes: &[u8]) -> Result<MlsMessage, KeyPackageError> {
 }
 
 /// The leaf inside a key package (RFC 9420 section 10): it follows version, suite and init key.
-fn leaf(mut key_package: &[u8]) -> Result<LeafNode, KeyPackageError> {
+pub(super) fn leaf(mut key_package: &[u8]) -> Result<LeafNode, KeyPackageError> {
     let reader = &mut key_package;
     ProtocolVersion::mls_decode(reader)
         .and_then(|_| mls_rs::CipherSuite::mls_decode(reader))

@@ -6,6 +6,7 @@
 //! the devices that come and go, and the caller compares them with members, roles and connections.
 
 mod checks;
+mod fitness;
 mod hidden;
 pub(crate) mod identity;
 pub(crate) mod key_package;
@@ -18,7 +19,7 @@ mod tests;
 
 pub(crate) use identity::DeviceIdentityProvider;
 pub(crate) use message::{ApplicationMessage, CommitBundle, ProposalMessage};
-pub(crate) use observer::{Observer, Removed, ValidCommit};
+pub(crate) use observer::{Observer, Removed, ValidCommit, is_readable};
 pub(crate) use rejection::Rejection;
 
 use mls_rs::{CipherSuite, CipherSuiteProvider as _, CryptoProvider as _, crypto::SignaturePublicKey};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mls_rs::{
-    ExtensionList,
+    ExtensionList, MlsMessage,
     crypto::{SignaturePublicKey, SignatureSecretKey},
     extension::{ExtensionType, built_in::ExternalSendersExt},
     external_client::{
@@ -27,6 +27,7 @@ use super::{
         Removing, check_references, check_welcome, described_group, reference, referred_adds, removals,
     },
     identity::is_history_client,
+    key_package::expires_soon,
     message::{CommitSender, Part},
 };
 
@@ -200,6 +201,7 @@ impl Observer {
             }
             let is_gone = |add: &AddProposal| {
                 self.device(add.signing_identity()).is_ok_and(|device| gone.contains(&device.user))
+                    || expires_soon(add.key_package(), now)
             };
             check_references(&commit.message, bundle.sender, &pending, is_gone)?;
         }
@@ -272,6 +274,14 @@ impl Observer {
         let snapshot = ExternalSnapshot::from_bytes(stored).map_err(Rejection::Stored)?;
         self.hub_identity(snapshot.context())?;
         Ok(policy(snapshot.context()))
+    }
+
+    /// The policy in the context that a `GroupInfo` describes, if it has one. Its signature is not verified.
+    pub(crate) fn policy_in(&self, group_info: &[u8]) -> Result<Option<Vec<u8>>, Rejection> {
+        let message = MlsMessage::from_bytes(group_info).map_err(Rejection::Stored)?;
+        let info = message.as_group_info().ok_or(Rejection::GroupInfo("the GroupInfo is missing"))?;
+        self.hub_identity(info.group_context())?;
+        Ok(policy(info.group_context()))
     }
 
     /// The devices that the commit adds. Only what this hub's clients make is let through: of a proposal that the hub
@@ -427,6 +437,11 @@ pub(super) fn check_handshake(context: &GroupContext, expected: Handshake) -> Re
             "the group does not say whether commits are encrypted as the conversation does",
         ))
     }
+}
+
+/// Whether a group's state is one that [`Observer`] can load.
+pub(crate) fn is_readable(stored: &[u8]) -> bool {
+    ExternalSnapshot::from_bytes(stored).is_ok()
 }
 
 /// The policy in a group's context, as it stands there.

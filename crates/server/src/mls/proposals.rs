@@ -6,13 +6,15 @@ use mls_rs::{
     error::MlsError,
     external_client::{ExternalReceivedMessage, ExternalSnapshot},
     group::{CachedProposal, proposal::Proposal},
+    mls_rs_codec::MlsEncode as _,
     time::MlsTime,
 };
 use tertulia_api::UserDevice;
 
 use super::{
     Observer, Rejection,
-    checks::{removal, suite, updated},
+    checks::{reference, removal, suite, updated},
+    fitness::check_fitness,
     message::{ProposalMessage, ProposalSender},
     observer::encode,
 };
@@ -28,6 +30,9 @@ pub(crate) struct ValidProposal {
     /// The device that it is about, and the key that its leaf is to have.
     pub(crate) device: UserDevice,
     pub(crate) signature_key: Vec<u8>,
+    /// The key package of a device that is to be added. That it fits the group was looked at; whether it is good is for
+    /// [`key_package::check`](super::key_package::check) to say.
+    pub(crate) key_package: Option<Vec<u8>>,
 }
 
 /// What a proposal is to do.
@@ -121,11 +126,50 @@ impl Observer {
         if change != Change::Add && device != sender {
             return Err(Rejection::Invalid("a device proposes for itself only"));
         }
+        let key_package = match &described.proposal {
+            Proposal::Add(add) => {
+                let bytes = add.key_package().mls_encode_to_vec();
+                Some(bytes.map_err(|error| Rejection::Mls(error.into()))?)
+            }
+            _ => None,
+        };
+        check_fitness(&group, &pending, &described.proposal, proposal.sender)?;
         let signature_key = identity.signature_key.to_vec();
         let reference =
             proposal.part.message.clone().into_proposal_reference(&suite()?).map_err(Rejection::Mls)?;
         let reference = reference.ok_or(Rejection::Stored(MlsError::UnexpectedMessageType))?;
-        Ok(ValidProposal { snapshot: encode(&group)?, reference, change, device, signature_key })
+        Ok(ValidProposal { snapshot: encode(&group)?, reference, change, device, signature_key, key_package })
+    }
+
+    /// The devices that are proposed to be added, with the references of the proposals.
+    pub(crate) fn proposed_devices(&self, stored: &[u8]) -> Result<Vec<(Vec<u8>, UserDevice)>, Rejection> {
+        let snapshot = ExternalSnapshot::from_bytes(stored).map_err(Rejection::Stored)?;
+        let group = self.client(None).load_group(snapshot).map_err(Rejection::Stored)?;
+        let mut devices = Vec::new();
+        for cached in group.get_cached_proposals() {
+            if let Proposal::Add(add) = cached.proposal() {
+                devices.push((reference(&cached), self.device(add.signing_identity())?));
+            }
+        }
+        Ok(devices)
+    }
+
+    /// The group without these proposals: a commit that refers to one of them is not valid.
+    pub(crate) fn without_proposals(
+        &self,
+        stored: &[u8],
+        dropped: &BTreeSet<Vec<u8>>,
+    ) -> Result<Vec<u8>, Rejection> {
+        let snapshot = ExternalSnapshot::from_bytes(stored).map_err(Rejection::Stored)?;
+        let mut group = self.client(None).load_group(snapshot).map_err(Rejection::Stored)?;
+        let pending = group.get_cached_proposals();
+        group.clear_proposal_cache();
+        for cached in pending {
+            if !dropped.contains(&reference(&cached)) {
+                group.insert_proposal(cached);
+            }
+        }
+        encode(&group)
     }
 
     /// Proposes the removal of the leaf of every device that is `gone`. Those proposed already are not proposed again.

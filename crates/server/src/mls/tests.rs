@@ -9,7 +9,7 @@ use mls_rs::{CipherSuiteProvider as _, CryptoProvider as _, Group, time::MlsTime
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use support::{Bundle, Config, MlsDevice, commit, encrypt, leaf_of, message};
 use tertulia_api::{Code, UserDevice};
-use tertulia_domain::{DeviceId, Domain, UserId};
+use tertulia_domain::{ConversationId, DeviceId, Domain, UserId};
 
 #[path = "../../tests/support/mls.rs"]
 #[allow(dead_code, unreachable_pub)] // shared with the tests over HTTP, which need more of it
@@ -289,4 +289,35 @@ fn no_prefix_and_no_flipped_bit_of_a_bundle_is_taken_or_panics() {
         let in_membership_tag = (commit_end - 32..commit_end).contains(&(bit / 8));
         assert!(result.is_err() || in_membership_tag, "bit {bit}");
     }
+}
+
+/// A device that lies in a drawer keeps its leaf, and nobody else is kept from committing.
+#[test]
+fn of_encrypted_commits_only_the_new_leaves_have_to_be_within_their_lifetime() {
+    const DAY: u64 = 24 * 60 * 60;
+    let (observer, hub_key) = observer();
+    let (alice, bob, carol) = (device(), device(), device());
+    let mut at_alice = alice.create_encrypted(ConversationId::random(), &hub_key);
+    let check = |stored: Option<&ValidCommit>, bundle: &Bundle, now| {
+        observer.hidden_commit(stored.map(|stored| &stored.snapshot[..]), &parse(bundle), name(&alice), now)
+    };
+    let adding = commit(&mut at_alice, &[bob.key_package()], &[]);
+    let now = MlsTime::now();
+    let later = MlsTime::from(now.seconds_since_epoch() + 84 * DAY);
+    refused(check(None, &adding, later), Code::InvalidCommit);
+    let first = check(None, &adding, now).unwrap();
+    at_alice.apply_pending_commit().unwrap();
+
+    let going_on = commit(&mut at_alice, &[], &[]);
+    let second = check(Some(&first), &going_on, later).unwrap();
+    assert!(second.added.is_empty() && second.removed.is_empty() && second.epoch == 2);
+    at_alice.apply_pending_commit().unwrap();
+
+    // Nobody comes by a key package of then, nor by one of a time to come.
+    let adding = commit(&mut at_alice, &[carol.key_package()], &[]);
+    let now = MlsTime::now();
+    for wrong in [later, MlsTime::from(now.seconds_since_epoch() - DAY)] {
+        refused(check(Some(&second), &adding, wrong), Code::InvalidCommit);
+    }
+    assert_eq!(check(Some(&second), &adding, now).unwrap().added.len(), 1);
 }

@@ -3,6 +3,7 @@
 use super::sql::{self, Connection, OptionalExtension as _, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
+use rusqlite::ToSql;
 use tertulia_api::{Code, UserDevice};
 use tertulia_domain::{AccountKind, DeviceId, DisplayName, Handle, UserId};
 
@@ -24,6 +25,10 @@ pub(crate) struct Session {
     pub(crate) kind: AccountKind,
     /// When it was last used, to the day, in milliseconds since 1970; none if that is not known.
     pub(crate) used_at: Option<i64>,
+    /// Since when its token is used, in milliseconds since 1970.
+    pub(crate) token_at: i64,
+    /// Whether the token is one that is used for the first time, and that another has to make way for.
+    pub(crate) is_next: bool,
 }
 
 /// Creates a user; `handle-taken` if there is one of this handle. `password` is a PHC string.
@@ -169,6 +174,43 @@ pub(crate) fn open_session(
     Ok(())
 }
 
+/// Gives a session another token, which takes the place of the present one when it is first used. One that was given before and
+/// never used is void: its answer was lost.
+pub(crate) fn give_next_token(tx: &WriteTx<'_>, token: &TokenHash, next: &TokenHash) -> Result<(), ApiError> {
+    let given = tx
+        .prepare_cached("UPDATE sessions SET next_hash = ?2 WHERE token_hash = ?1")?
+        .execute(params![token, next])?;
+    if given == 0 { Err(Code::Unauthenticated.into()) } else { Ok(()) } // it ended meanwhile
+}
+
+/// Notes that a session's next token is used: the one before it is void, and what is open with it closes.
+pub(crate) fn take_next_token(
+    tx: &WriteTx<'_>,
+    next: &TokenHash,
+    user: UserId,
+    now: i64,
+) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "UPDATE sessions SET token_hash = next_hash, next_hash = NULL, token_at = ?2 WHERE next_hash = ?1",
+    )?
+    .execute(params![next, now])?;
+    tx.wake(user);
+    Ok(())
+}
+
+/// Ends all sessions of a user but that of `token`. How many there were.
+pub(crate) fn close_other_sessions(
+    tx: &WriteTx<'_>,
+    user: UserId,
+    token: &TokenHash,
+) -> Result<usize, ApiError> {
+    let ended = tx
+        .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND token_hash <> ?2")?
+        .execute(params![Sql(user), token])?;
+    tx.wake(user);
+    Ok(ended)
+}
+
 /// Notes that a session is used.
 pub(crate) fn note_use(tx: &WriteTx<'_>, token: &TokenHash, now: i64) -> Result<(), ApiError> {
     tx.prepare_cached("UPDATE sessions SET used_at = ?2 WHERE token_hash = ?1")?
@@ -193,7 +235,8 @@ pub(crate) fn close_sessions_of(
         .execute([now.saturating_sub(REMEMBERED)])?;
     tx.prepare_cached(
         "INSERT INTO removed_sessions (token_hash, removed_at)
-         SELECT token_hash, ?3 FROM sessions WHERE user_id = ?1 AND device = ?2",
+         SELECT token_hash, CAST(?3 AS BIGINT) FROM sessions WHERE user_id = ?1 AND device = ?2
+         UNION ALL SELECT next_hash, CAST(?3 AS BIGINT) FROM sessions WHERE user_id = ?1 AND device = ?2 AND next_hash IS NOT NULL",
     )?
     .execute(params![Sql(user), Sql(device), now])?;
     tx.prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND device = ?2")?
@@ -204,7 +247,11 @@ pub(crate) fn close_sessions_of(
 
 /// The session of a token. Without one the error is `device-removed` or `unauthenticated`.
 pub(crate) fn authenticate(connection: &Connection, token: &TokenHash) -> Result<Session, ApiError> {
-    if let Some(session) = session(connection, token)? {
+    let found = match session(connection, token)? {
+        Some(session) => Some(session),
+        None => session_of_next(connection, token)?,
+    };
+    if let Some(session) = found {
         return Ok(session);
     }
     let removed =
@@ -212,12 +259,40 @@ pub(crate) fn authenticate(connection: &Connection, token: &TokenHash) -> Result
     Err(if removed { Code::DeviceRemoved.into() } else { Code::Unauthenticated.into() })
 }
 
+/// Whose a session is, and which device it has registered.
+pub(crate) type Whose = (UserId, Option<DeviceId>);
+
+/// The users and devices of these sessions, where there are any.
+pub(crate) fn devices_of_sessions(
+    connection: &Connection,
+    tokens: impl IntoIterator<Item = TokenHash>,
+) -> Result<Vec<Option<Whose>>, ApiError> {
+    let tokens: Vec<TokenHash> = tokens.into_iter().collect();
+    let found = connection
+        .prepare_cached("SELECT user_id, device FROM sessions WHERE token_hash = ?1")?
+        .query_each(tokens.iter().map(|token| [token as &dyn ToSql]), |row| {
+            Ok((row.domain(0)?, row.optional(1)?))
+        })?;
+    Ok(found)
+}
+
 fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>, ApiError> {
+    let sql =
+        "SELECT s.user_id, u.handle, s.device, u.kind, s.used_at, coalesce(s.token_at, s.created_at), FALSE
+               FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = ?1";
+    read_session(connection, sql, token)
+}
+
+fn session_of_next(connection: &Connection, token: &TokenHash) -> Result<Option<Session>, ApiError> {
+    let sql =
+        "SELECT s.user_id, u.handle, s.device, u.kind, s.used_at, coalesce(s.token_at, s.created_at), TRUE
+               FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.next_hash = ?1";
+    read_session(connection, sql, token)
+}
+
+fn read_session(connection: &Connection, sql: &str, token: &TokenHash) -> Result<Option<Session>, ApiError> {
     let session = connection
-        .prepare_cached(
-            "SELECT s.user_id, u.handle, s.device, u.kind, s.used_at FROM sessions s JOIN users u ON u.id = s.user_id
-             WHERE s.token_hash = ?1",
-        )?
+        .prepare_cached(sql)?
         .query_row([token], |row| {
             Ok(Session {
                 user: row.domain(0)?,
@@ -225,6 +300,8 @@ fn session(connection: &Connection, token: &TokenHash) -> Result<Option<Session>
                 device: row.optional(2)?,
                 kind: row.domain(3)?,
                 used_at: row.get(4)?,
+                token_at: row.get(5)?,
+                is_next: row.get(6)?,
             })
         })
         .optional()?;

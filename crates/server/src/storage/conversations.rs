@@ -3,13 +3,17 @@
 //! Membership is kept as intervals of positions, since it decides which entries of the log a user may see.
 
 use super::{
-    Position, RowExt as _, Sql, WriteTx, accounts, connections, events::append_user_event, joins, settings,
-    teams,
+    Position, RowExt as _, Sql, WriteTx, accounts, backup, connections,
+    events::append_user_event,
+    groups, joins,
+    log::{self, Entry, Kind},
+    quotas, settings, teams,
 };
 use crate::error::ApiError;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sql::{self, Connection, OptionalExtension as _, Row, params};
+use rusqlite::ToSql;
 use tertulia_api::{
     UserDevice,
     conversation::{Conversation, Member, SubconversationAddress},
@@ -93,6 +97,14 @@ pub(crate) fn create_self(tx: &WriteTx<'_>, user: UserId, now: i64) -> Result<()
     let id = ConversationId::self_of(user);
     if insert(tx, id, ConversationType::SelfConversation, Protocol::Mls, user, now)? {
         join(tx, id, user, &RoleName::ADMIN, now)?;
+        // The user's devices may be in one from before a restore.
+        if let Some(restore) = backup::last_restore(tx)? {
+            let group = backup::first_after(restore, id);
+            groups::begin_anew(tx, group, None)?;
+            let body = group.to_bytes();
+            let entry = Entry { sent_at: now, body: Some(&body), ..Entry::default() };
+            log::append(tx, id, Kind::Reset, &entry)?;
+        }
     }
     Ok(())
 }
@@ -108,10 +120,17 @@ fn insert(
     // The group's id is at first that of the conversation.
     let inserted = tx
         .prepare_cached(
-            "INSERT INTO conversations (id, type, protocol, creator, created_at, group_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?1) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO conversations (id, type, protocol, creator, created_at, group_id, last_sequence)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?1, ?6) ON CONFLICT (id) DO NOTHING",
         )?
-        .execute(params![Sql(id), Sql(kind), Sql(protocol), Sql(creator), now])?;
+        .execute(params![
+            Sql(id),
+            Sql(kind),
+            Sql(protocol),
+            Sql(creator),
+            now,
+            backup::last_restore(tx)?.unwrap_or_default(),
+        ])?;
     Ok(inserted == 1)
 }
 
@@ -177,6 +196,23 @@ pub(crate) fn end_member(
     Ok(())
 }
 
+/// Takes everybody out of a conversation, who see its log up to `position`.
+pub(crate) fn end_members(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    position: Position,
+) -> Result<(), ApiError> {
+    let members = member_ids(tx, conversation)?;
+    tx.prepare_cached(
+        "UPDATE members SET left_position = ?2 WHERE conversation = ?1 AND left_position IS NULL",
+    )?
+    .execute(params![Sql(conversation), position])?;
+    for user in members {
+        tx.wake(user); // who follows it no more
+    }
+    Ok(())
+}
+
 /// Changes the type of a conversation.
 pub(crate) fn set_type(
     tx: &WriteTx<'_>,
@@ -219,7 +255,16 @@ pub(crate) fn find(
     conversation: ConversationId,
     user: UserId,
 ) -> Result<Option<Access>, ApiError> {
-    let access = connection
+    Ok(find_each(connection, &[(conversation, user)])?.pop().flatten())
+}
+
+/// The conversations, where there are any and the users are in them.
+pub(crate) fn find_each(
+    connection: &Connection,
+    asked: &[(ConversationId, UserId)],
+) -> Result<Vec<Option<Access>>, ApiError> {
+    let keys: Vec<_> = asked.iter().map(|&(conversation, user)| (Sql(conversation), Sql(user))).collect();
+    let found = connection
         .prepare_cached(
             "SELECT c.type, c.group_id, c.epoch, m.role, r.actions, c.protocol, c.sub_of,
                     (SELECT h.handshake FROM conversations h WHERE h.id = m.conversation)
@@ -229,7 +274,7 @@ pub(crate) fn find(
              LEFT JOIN conversation_roles r ON r.conversation = m.conversation AND r.name = m.role
              WHERE c.id = ?1",
         )?
-        .query_row(params![Sql(conversation), Sql(user)], |row| {
+        .query_each(keys.iter().map(|(conversation, user)| [conversation as &dyn ToSql, user]), |row| {
             Ok(Access {
                 kind: row.domain(0)?,
                 group_id: row.get(1)?,
@@ -239,9 +284,8 @@ pub(crate) fn find(
                 parent: row.optional(6)?,
                 handshake: row.domain(7)?,
             })
-        })
-        .optional()?;
-    Ok(access)
+        })?;
+    Ok(found)
 }
 
 /// The user's own status in the connection that a 1:1 belongs to. What the other's is, is not asked: it must not show.
@@ -327,6 +371,24 @@ pub(crate) fn define_roles(
     Ok(())
 }
 
+/// Keeps what a role that a member was given allows, unless it is predefined, and forgets the roles that nobody has any more.
+pub(crate) fn keep_role(tx: &WriteTx<'_>, conversation: ConversationId, role: &Role) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "DELETE FROM conversation_roles WHERE conversation = ?1 AND name NOT IN (
+             SELECT role FROM members WHERE conversation = ?1 AND left_position IS NULL)",
+    )?
+    .execute([Sql(conversation)])?;
+    if role.name().is_predefined() {
+        return Ok(());
+    }
+    tx.prepare_cached(
+        "INSERT INTO conversation_roles (conversation, name, actions) VALUES (?1, ?2, ?3)
+         ON CONFLICT (conversation, name) DO NOTHING",
+    )?
+    .execute(params![Sql(conversation), role.name().as_str(), role.actions().bits()])?;
+    Ok(())
+}
+
 /// How many members and admins there are now.
 pub(crate) fn roster(connection: &Connection, conversation: ConversationId) -> Result<Roster, ApiError> {
     let (members, admins): (i64, i64) = connection
@@ -350,6 +412,20 @@ pub(crate) fn role_names(
         "SELECT user_id, role FROM members WHERE conversation = ?1 AND left_position IS NULL",
     )?;
     let members = statement.query_map([Sql(conversation)], |row| Ok((row.domain(0)?, row.domain(1)?)))?;
+    Ok(members.collect::<Result<_, _>>()?)
+}
+
+/// The current members with their roles, in the order in which they joined.
+pub(crate) fn member_roles(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Vec<(UserId, Role)>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT m.user_id, m.role, r.actions FROM members m
+         LEFT JOIN conversation_roles r ON r.conversation = m.conversation AND r.name = m.role
+         WHERE m.conversation = ?1 AND m.left_position IS NULL ORDER BY m.joined_position, m.user_id",
+    )?;
+    let members = statement.query_map([Sql(conversation)], |row| Ok((row.domain(0)?, role(row, 1)?)))?;
     Ok(members.collect::<Result<_, _>>()?)
 }
 
@@ -387,7 +463,8 @@ pub(crate) fn show(
         .prepare_cached(
             "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team,
                     c.access, c.access_roles, c.name,
-                    coalesce((SELECT h.handshake FROM conversations h WHERE h.id = c.sub_of), c.handshake)
+                    coalesce((SELECT h.handshake FROM conversations h WHERE h.id = c.sub_of), c.handshake),
+                    c.creator
              FROM conversations c
              JOIN members m ON m.conversation = coalesce(c.sub_of, c.id) AND m.user_id = ?2
                            AND m.left_position IS NULL
@@ -403,7 +480,8 @@ pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversa
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.type, c.group_id, c.epoch, c.created_at, c.protocol, c.sub_of, c.sub_name, c.team,
                     c.access, c.access_roles, c.name,
-                    coalesce((SELECT h.handshake FROM conversations h WHERE h.id = c.sub_of), c.handshake)
+                    coalesce((SELECT h.handshake FROM conversations h WHERE h.id = c.sub_of), c.handshake),
+                    c.creator
          FROM members m
          JOIN conversations c ON c.id = m.conversation
          WHERE m.user_id = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
@@ -424,6 +502,7 @@ fn without_members(row: &Row<'_>) -> sql::Result<Conversation> {
         group_id: row.get::<Vec<u8>>(2)?.into(),
         epoch: row.get::<i64>(3)?.cast_unsigned(),
         created_at: row.get(4)?,
+        creator: if kind.is_managed() { Some(row.domain(13)?) } else { None },
         protocol: row.domain(5)?,
         subconversation: match (row.optional(6)?, row.optional(7)?) {
             (Some(parent), Some(name)) => Some(SubconversationAddress { parent, name }),
@@ -541,12 +620,17 @@ pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> R
         ))?
         .execute([Sql(conversation)])?;
     }
-    Ok(delete_ended(tx)?)
+    delete_ended(tx)?;
+    Ok(())
 }
 
+/// Entries of logs that are deleted in one transaction.
+const DELETED_AT_ONCE: i64 = 2000;
+
 /// Deletes the ended conversations of which nobody has anything to read any more: every device of who was in them has
-/// acknowledged what is in its stream of them.
-pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<()> {
+/// acknowledged what is in its stream of them. A long log goes in several steps, so that nobody waits for it: says whether there is
+/// more to delete. The conversation itself goes with the last of its log, so that no crash leaves anything behind.
+pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<bool> {
     let ended: Vec<ConversationId> = connection
         .prepare_cached(
             "SELECT id FROM conversations c WHERE ended_at IS NOT NULL AND NOT EXISTS (
@@ -556,28 +640,59 @@ pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<()> {
         .query_map((), |row| row.domain(0))?
         .collect::<Result<_, _>>()?;
     for conversation in ended {
-        let members: Vec<UserId> = connection
-            .prepare_cached("SELECT DISTINCT user_id FROM members WHERE conversation = ?1")?
-            .query_map([Sql(conversation)], |row| row.domain(0))?
-            .collect::<Result<_, _>>()?;
-        // Its subconversations go with it, and before it.
-        for table in ["log", "sub_devices", "members"] {
-            connection
-                .prepare_cached(&format!(
-                    "DELETE FROM {table} WHERE conversation IN
-                         (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1)"
-                ))?
-                .execute([Sql(conversation)])?;
-        }
-        for sql in ["DELETE FROM conversations WHERE sub_of = ?1", "DELETE FROM conversations WHERE id = ?1"]
-        {
-            connection.prepare_cached(sql)?.execute([Sql(conversation)])?;
-        }
-        for member in members {
-            accounts::forget_guest(connection, member)?;
+        if delete(connection, conversation)? {
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
+}
+
+/// Deletes one of the conversations that have ended by this time, whoever has read of it, or the next of its log. Says whether there
+/// was one, and whether it is gone.
+pub(crate) fn delete_next_ended(tx: &WriteTx<'_>, by: i64) -> Result<Option<bool>, ApiError> {
+    let next = tx
+        .prepare_cached(
+            "SELECT id FROM conversations WHERE ended_at IS NOT NULL AND ended_at <= ?1 ORDER BY ended_at LIMIT 1",
+        )?
+        .query_row([by], |row| row.domain(0))
+        .optional()?;
+    let Some(conversation) = next else { return Ok(None) };
+    Ok(Some(!delete(tx, conversation)?))
+}
+
+/// Deletes the next of a conversation's log and, with the last of it, the conversation. Says whether there is more to delete.
+fn delete(connection: &Connection, conversation: ConversationId) -> sql::Result<bool> {
+    const OF_BOTH: &str = "conversation IN (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1)";
+    let next = format!("SELECT position FROM log WHERE {OF_BOTH} ORDER BY position LIMIT 1 OFFSET ?2");
+    let last: Option<Position> = connection
+        .prepare_cached(&next)?
+        .query_row(params![Sql(conversation), DELETED_AT_ONCE - 1], |row| row.get(0))
+        .optional()?;
+    let up_to = last.unwrap_or(Position::MAX);
+    quotas::note_deleted(connection, conversation, up_to)?;
+    connection
+        .prepare_cached(&format!("DELETE FROM log WHERE {OF_BOTH} AND position <= ?2"))?
+        .execute(params![Sql(conversation), up_to])?;
+    if last.is_some() {
+        return Ok(true);
+    }
+    let members: Vec<UserId> = connection
+        .prepare_cached("SELECT DISTINCT user_id FROM members WHERE conversation = ?1")?
+        .query_map([Sql(conversation)], |row| row.domain(0))?
+        .collect::<Result<_, _>>()?;
+    // Its subconversations go with it, and before it.
+    for table in ["sub_devices", "members"] {
+        connection
+            .prepare_cached(&format!("DELETE FROM {table} WHERE {OF_BOTH}"))?
+            .execute([Sql(conversation)])?;
+    }
+    for sql in ["DELETE FROM conversations WHERE sub_of = ?1", "DELETE FROM conversations WHERE id = ?1"] {
+        connection.prepare_cached(sql)?.execute([Sql(conversation)])?;
+    }
+    for member in members {
+        accounts::forget_guest(connection, member)?;
+    }
+    Ok(false)
 }
 
 /// Whether there is a conversation of this id, whoever is in it.

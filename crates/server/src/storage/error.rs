@@ -1,4 +1,5 @@
-use super::sql::SqlError;
+use super::sql::{SqlError, is_gone};
+use rusqlite::ffi::{SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
 use std::{error::Error, sync::Arc};
 
 /// Why the storage failed. Nothing of the transaction was stored, unless it says that this is not known.
@@ -25,6 +26,9 @@ pub enum StorageError {
     /// The schema could not be brought up to date, or is newer than this version.
     #[error("the database's schema cannot be used: {0}")]
     Schema(#[source] Arc<dyn Error + Send + Sync>),
+    /// A hub was being moved into this database, and that was not finished. Begin `tertulia admin copy-database` again.
+    #[error("a hub was being moved into this database, and that was not finished")]
+    CopyUnfinished,
     /// What is stored contradicts itself.
     #[error("the stored data is damaged: {0}")]
     Damaged(&'static str),
@@ -34,6 +38,17 @@ pub enum StorageError {
     /// The hub is shutting down.
     #[error("the storage is closed")]
     Closed,
+}
+
+impl StorageError {
+    /// Whether a file could not be written for a reason that SQLite does not tell. It tells of a full disk; a quota that is used up is
+    /// to it an error like any other.
+    pub(super) fn is_failed_write(&self) -> bool {
+        let Self::Database(cause) = self else { return false };
+        let Some(SqlError::Sqlite(error)) = cause.downcast_ref() else { return false };
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        matches!(code, Some(SQLITE_IOERR_WRITE | SQLITE_IOERR_FSYNC))
+    }
 }
 
 impl From<rusqlite::Error> for StorageError {
@@ -49,24 +64,22 @@ impl From<SqlError> for StorageError {
             SqlError::Sqlite(sqlite) => match sqlite.sqlite_error_code() {
                 Some(DiskFull) => Self::Full,
                 Some(DatabaseBusy | DatabaseLocked) => Self::InUse,
+                _ if sqlite
+                    .sqlite_error()
+                    .is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE) =>
+                {
+                    // What the file of the log's index cannot grow for.
+                    Self::Full
+                }
                 _ => Self::Database(Arc::new(error)),
             },
             SqlError::Postgres(postgres) => match postgres.code().map(|state| state.code()) {
                 Some("53100") => Self::Full,  // disk_full
                 Some("55P03") => Self::InUse, // lock_not_available
-                // Connection exceptions, too many connections, and a server that stops or starts.
-                Some(code) if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
-                    Self::Unreachable(Arc::new(error))
-                }
-                // Without a code it is not the server that says so.
-                None if postgres.is_closed()
-                    || postgres.source().is_some_and(|source| source.is::<std::io::Error>()) =>
-                {
-                    Self::Unreachable(Arc::new(error))
-                }
+                _ if is_gone(postgres) => Self::Unreachable(Arc::new(error)),
                 _ => Self::Database(Arc::new(error)),
             },
-            SqlError::NoRow | SqlError::Column(_) => Self::Database(Arc::new(error)),
+            SqlError::NoRow | SqlError::Column(_) | SqlError::Runtime(_) => Self::Database(Arc::new(error)),
         }
     }
 }
@@ -74,5 +87,30 @@ impl From<SqlError> for StorageError {
 impl From<rusqlite_migration::Error> for StorageError {
     fn from(error: rusqlite_migration::Error) -> Self {
         Self::Schema(Arc::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn a_write_that_fails_may_be_for_want_of_room() {
+        let failure =
+            |code| -> StorageError { rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into() };
+        assert!(failure(ffi::SQLITE_IOERR_WRITE).is_failed_write());
+        assert!(failure(ffi::SQLITE_IOERR_FSYNC).is_failed_write());
+        assert!(!failure(ffi::SQLITE_IOERR_READ).is_failed_write());
+        assert!(!failure(ffi::SQLITE_CORRUPT).is_failed_write());
+    }
+
+    #[test]
+    fn a_disk_is_full_whichever_file_has_no_room() {
+        let failure = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into();
+        for code in [ffi::SQLITE_FULL, SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(failure(code), StorageError::Full), "{code}");
+        }
+        assert!(matches!(failure(ffi::SQLITE_IOERR_READ), StorageError::Database(_)));
     }
 }

@@ -3,6 +3,7 @@
 use super::sql::{Connection, OptionalExtension as _, params};
 use super::{RowExt as _, Sql, WriteTx};
 use crate::error::ApiError;
+use rusqlite::ToSql;
 use tertulia_api::UserDevice;
 use tertulia_domain::{ConversationId, ConversationType, DeviceId, GroupId, UserId};
 
@@ -15,6 +16,8 @@ pub(crate) struct Pending {
     pub(crate) removes: Option<u32>,
     /// The `MLSMessage`.
     pub(crate) message: Vec<u8>,
+    /// When the key package of the device that it adds expires, if it adds one. Milliseconds since 1970.
+    pub(crate) expires_at: Option<i64>,
 }
 
 /// The id and the epoch of the conversation's present group.
@@ -122,13 +125,70 @@ pub(crate) fn store_pending(
     tx.prepare_cached("UPDATE groups SET snapshot = ?2 WHERE conversation = ?1")?
         .execute(params![Sql(conversation), snapshot])?;
     let mut insert = tx.prepare_cached(
-        "INSERT INTO proposals (conversation, epoch, ref, removes, message) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO proposals (conversation, epoch, ref, removes, message, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for proposal in pending {
-        let Pending { reference, removes, message } = proposal;
-        insert.execute(params![Sql(conversation), epoch.cast_signed(), reference, removes, message])?;
+        let Pending { reference, removes, message, expires_at } = proposal;
+        let epoch = epoch.cast_signed();
+        insert.execute(params![Sql(conversation), epoch, reference, removes, message, expires_at])?;
     }
     Ok(())
+}
+
+/// The pending proposals, those of the hub too.
+pub(crate) fn pending(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Vec<Pending>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT ref, removes, message, expires_at FROM proposals WHERE conversation = ?1 ORDER BY ref",
+    )?;
+    let pending = statement.query_map([Sql(conversation)], |row| {
+        let removes: Option<i64> = row.get(1)?;
+        Ok(Pending {
+            reference: row.get(0)?,
+            removes: removes.and_then(|leaf| u32::try_from(leaf).ok()),
+            message: row.get(2)?,
+            expires_at: row.get(3)?,
+        })
+    })?;
+    Ok(pending.collect::<Result<_, _>>()?)
+}
+
+/// Drops one of the pending proposals.
+pub(crate) fn drop_pending(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+    reference: &[u8],
+) -> Result<(), ApiError> {
+    tx.prepare_cached("DELETE FROM proposals WHERE conversation = ?1 AND ref = ?2")?
+        .execute(params![Sql(conversation), reference])?;
+    Ok(())
+}
+
+/// The conversations that a user is in, or was, in which devices have proposed something.
+pub(crate) fn with_proposals(connection: &Connection, user: UserId) -> Result<Vec<ConversationId>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT p.conversation FROM members m JOIN proposals p ON p.conversation = m.conversation
+         WHERE m.user_id = ?1 AND p.removes IS NULL ORDER BY p.conversation",
+    )?;
+    let found = statement.query_map([Sql(user)], |row| row.domain(0))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// At most so many conversations in which a proposed device's key package has expired.
+pub(crate) fn with_expired(
+    connection: &Connection,
+    now: i64,
+    most: usize,
+) -> Result<Vec<ConversationId>, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT conversation FROM proposals WHERE expires_at <= ?1 ORDER BY conversation LIMIT ?2",
+    )?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let found = statement.query_map(params![now, most], |row| row.domain(0))?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// The references of the pending proposals.
@@ -176,15 +236,27 @@ pub(crate) fn remove_leaf(
 pub(crate) fn has_leaf(
     connection: &Connection,
     conversation: ConversationId,
-    UserDevice { user, device }: UserDevice,
+    device: UserDevice,
 ) -> Result<bool, ApiError> {
+    Ok(have_leaves(connection, &[(conversation, device)])?.contains(&true))
+}
+
+/// Whether these devices are in the trees, and still their users'.
+pub(crate) fn have_leaves(
+    connection: &Connection,
+    devices: &[(ConversationId, UserDevice)],
+) -> Result<Vec<bool>, ApiError> {
+    let key = |&(conversation, UserDevice { user, device }): &_| (Sql(conversation), Sql(user), Sql(device));
+    let keys: Vec<_> = devices.iter().map(key).collect();
     let found = connection
         .prepare_cached(
             "SELECT 1 FROM leaves JOIN devices USING (user_id, device)
              WHERE conversation = ?1 AND user_id = ?2 AND device = ?3",
         )?
-        .exists(params![Sql(conversation), Sql(user), Sql(device)])?;
-    Ok(found)
+        .query_each(keys.iter().map(|(group, user, device)| [group as &dyn ToSql, user, device]), |_| {
+            Ok(())
+        })?;
+    Ok(found.iter().map(Option::is_some).collect())
 }
 
 /// The devices of a user that are in the tree.

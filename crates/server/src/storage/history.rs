@@ -3,7 +3,7 @@
 use super::sql::{Connection, OptionalExtension as _, params};
 use super::{Position, RowExt as _, Sql, WriteTx, stream};
 use crate::error::ApiError;
-use tertulia_api::{UserDevice, event::EventBody, history::HistoryPage};
+use tertulia_api::{UserDevice, event::EventBody};
 use tertulia_domain::{ConversationId, History};
 
 /// What there is to be read, and for whom.
@@ -15,6 +15,15 @@ pub(crate) struct Shared {
     joined: Position,
     /// From when on messages from before are given, milliseconds since 1970.
     reach: i64,
+}
+
+/// Some of what is shared.
+pub(crate) struct Part {
+    pub(crate) entries: Vec<EventBody>,
+    /// Where it ends.
+    pub(crate) end: Position,
+    /// Whether there is more after it.
+    pub(crate) more: bool,
 }
 
 /// What a present member may read from before they came; none where nothing is shared.
@@ -75,7 +84,7 @@ pub(crate) fn page(
     shared: Shared,
     (from_epoch, after): (u64, Position),
     limits: stream::PageLimits,
-) -> Result<HistoryPage, ApiError> {
+) -> Result<Part, ApiError> {
     let after = after.max(shared.since);
     let from_epoch = i64::try_from(from_epoch).unwrap_or(i64::MAX);
     let most = i64::try_from(limits.events).unwrap_or(i64::MAX - 1) + 1;
@@ -113,7 +122,7 @@ pub(crate) fn page(
         entries.push(entry);
     }
     let more = entries.len() < positions.len();
-    Ok(HistoryPage { entries, cursor: stream::cursor(end), more })
+    Ok(Part { entries, end, more })
 }
 
 /// After which entry the messages begin that the reader may have. Times rise with positions, as far as the hub's clock is

@@ -1,7 +1,8 @@
-//! Key packages: each is handed out once, but for the last-resort one.
+//! Key packages: each is handed out once, but for the last-resort one. As long as they are here, their bytes count as those of their
+//! user.
 
-use super::sql::{Connection, OptionalExtension as _, params};
-use super::{RowExt as _, Sql, WriteTx, events::append_user_event};
+use super::sql::{Connection, OptionalExtension as _, Params, params};
+use super::{RowExt as _, Sql, WriteTx, events::append_user_event, quotas};
 use crate::{error::ApiError, mls::key_package::ValidKeyPackage};
 use tertulia_api::{Code, UserDevice, account::ClaimedKeyPackage, event::EventBody};
 use tertulia_domain::{DeviceId, UserId};
@@ -34,21 +35,47 @@ pub(crate) fn store(
     if upload.is_empty() {
         return Ok(());
     }
+    prepare_last_resort(tx, device, upload)?;
     forget_expired(tx, device, now)?;
+    let mut bytes = 0;
     for key_package in &upload.key_packages {
-        insert(tx, device, key_package, false)?;
+        bytes += insert(tx, device, key_package, false)?;
     }
     if let Some(key_package) = &upload.last_resort {
-        tx.prepare_cached(
-            "DELETE FROM key_packages WHERE user_id = ?1 AND device = ?2 AND last_resort = TRUE",
-        )?
-        .execute(params![Sql(device.user), Sql(device.device)])?;
-        insert(tx, device, key_package, true)?;
+        let present = "user_id = ?1 AND device = ?2 AND last_resort = TRUE";
+        delete(tx, present, params![Sql(device.user), Sql(device.device)])?;
+        bytes += insert(tx, device, key_package, true)?;
     }
+    quotas::note_stored(tx, [(device.user, bytes)])?;
     if count(tx, device, now)? as usize > most {
         let detail = format!("The hub keeps at most {most} key packages for a device.");
         return Err(ApiError::new(Code::KeyPackageLimit, detail));
     }
+    Ok(())
+}
+
+/// Looks whether the last-resort key package of an upload can be one, before it takes the place of the present one: a key package is
+/// either handed out once or as often as needed. The present one is remembered as handed out, so that it does not come back
+/// as one for once.
+fn prepare_last_resort(tx: &WriteTx<'_>, device: UserDevice, upload: &Upload) -> Result<(), ApiError> {
+    let Some(ValidKeyPackage { hash, .. }) = &upload.last_resort else { return Ok(()) };
+    let is_for_once = tx
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM key_packages WHERE hash = ?1 AND last_resort = FALSE)
+                 OR EXISTS (SELECT 1 FROM spent_key_packages WHERE hash = ?1)",
+        )?
+        .query_row([hash], |row| row.get::<bool>(0))?;
+    if is_for_once || upload.key_packages.iter().any(|key_package| key_package.hash == *hash) {
+        let detail =
+            "The last-resort key package is, or was, among those that are handed out once; make another one.";
+        return Err(ApiError::new(Code::InvalidKeyPackage, detail));
+    }
+    tx.prepare_cached(
+        "INSERT INTO spent_key_packages (hash, expires_at, user_id, device)
+         SELECT hash, expires_at, user_id, device FROM key_packages
+         WHERE user_id = ?1 AND device = ?2 AND last_resort = TRUE AND hash <> ?3 ON CONFLICT (hash) DO NOTHING",
+    )?
+    .execute(params![Sql(device.user), Sql(device.device), hash])?;
     Ok(())
 }
 
@@ -90,8 +117,25 @@ pub(crate) fn withdraw(tx: &WriteTx<'_>, hash: [u8; 32]) -> Result<(), ApiError>
          SELECT hash, expires_at, user_id, device FROM key_packages WHERE hash = ?1 ON CONFLICT (hash) DO NOTHING",
     )?
     .execute([hash])?;
-    tx.prepare_cached("DELETE FROM key_packages WHERE hash = ?1")?.execute([hash])?;
+    delete(tx, "hash = ?1", [hash])?;
     Ok(())
+}
+
+/// Deletes the key packages of which this holds. How many there were.
+fn delete(tx: &Connection, which: &str, params: impl Params) -> Result<u64, ApiError> {
+    let sql = format!("DELETE FROM key_packages WHERE {which} RETURNING user_id, length(key_package)");
+    let mut statement = tx.prepare_cached(&sql)?;
+    let deleted = statement.query_map(params, |row| Ok((row.domain::<UserId>(0)?, -row.get::<i64>(1)?)))?;
+    let deleted: Vec<_> = deleted.collect::<Result<_, _>>()?;
+    let count = deleted.len() as u64;
+    quotas::note_stored(tx, deleted)?;
+    Ok(count)
+}
+
+/// Deletes those that have expired, and the memory of such that were handed out. How many there were.
+pub(super) fn forget_all_expired(tx: &WriteTx<'_>, now: i64) -> Result<u64, ApiError> {
+    let spent = tx.prepare_cached("DELETE FROM spent_key_packages WHERE expires_at <= ?1")?.execute([now])?;
+    Ok(delete(tx, "expires_at <= ?1", [now])? + spent as u64)
 }
 
 /// Notes after an upload whether the device has as many as it should have.
@@ -120,41 +164,42 @@ fn warn(tx: &WriteTx<'_>, address: UserDevice, low: u32, now: i64) -> Result<(),
     Ok(())
 }
 
+/// How many bytes it takes that were not here before.
 fn insert(
     tx: &WriteTx<'_>,
     device: UserDevice,
     key_package: &ValidKeyPackage,
     last_resort: bool,
-) -> Result<(), ApiError> {
-    tx.prepare_cached(
-        "INSERT INTO key_packages (hash, user_id, device, last_resort, expires_at, key_package)
+) -> Result<i64, ApiError> {
+    let inserted = tx
+        .prepare_cached(
+            "INSERT INTO key_packages (hash, user_id, device, last_resort, expires_at, key_package)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM spent_key_packages WHERE hash = ?1)
          ON CONFLICT (hash) DO NOTHING",
-    )?
-    .execute(params![
-        key_package.hash,
-        Sql(device.user),
-        Sql(device.device),
-        last_resort,
-        key_package.expires_at,
-        key_package.bytes,
-    ])?;
-    Ok(())
+        )?
+        .execute(params![
+            key_package.hash,
+            Sql(device.user),
+            Sql(device.device),
+            last_resort,
+            key_package.expires_at,
+            key_package.bytes,
+        ])?;
+    Ok(if inserted == 1 { i64::try_from(key_package.bytes.len()).unwrap_or(i64::MAX) } else { 0 })
 }
 
 /// Deletes all key packages of a device, and that some were handed out.
 pub(crate) fn delete_all(tx: &WriteTx<'_>, device: UserDevice) -> Result<(), ApiError> {
-    for table in ["key_packages", "spent_key_packages"] {
-        tx.prepare_cached(&format!("DELETE FROM {table} WHERE user_id = ?1 AND device = ?2"))?
-            .execute(params![Sql(device.user), Sql(device.device)])?;
-    }
+    delete(tx, "user_id = ?1 AND device = ?2", params![Sql(device.user), Sql(device.device)])?;
+    tx.prepare_cached("DELETE FROM spent_key_packages WHERE user_id = ?1 AND device = ?2")?
+        .execute(params![Sql(device.user), Sql(device.device)])?;
     Ok(())
 }
 
 /// Expired key packages of the device, and the memory of any that were handed out and have expired.
 fn forget_expired(tx: &WriteTx<'_>, device: UserDevice, now: i64) -> Result<(), ApiError> {
-    tx.prepare_cached("DELETE FROM key_packages WHERE user_id = ?1 AND device = ?2 AND expires_at <= ?3")?
-        .execute(params![Sql(device.user), Sql(device.device), now])?;
+    let expired = "user_id = ?1 AND device = ?2 AND expires_at <= ?3";
+    delete(tx, expired, params![Sql(device.user), Sql(device.device), now])?;
     tx.prepare_cached("DELETE FROM spent_key_packages WHERE expires_at <= ?1")?.execute([now])?;
     Ok(())
 }
@@ -251,6 +296,7 @@ fn claim_one(
             Sql(claimed_by),
             now
         ])?;
+        quotas::note_stored(tx, [(device.user, -i64::try_from(key_package.len()).unwrap_or(i64::MAX))])?;
         return Ok(Some(key_package));
     }
     let last_resort = tx

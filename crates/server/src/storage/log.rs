@@ -1,15 +1,15 @@
 //! The logs of the conversations. An entry is stored once, however many devices read it.
 
-use super::sql::{Connection, OptionalExtension as _, params};
-use super::{Position, Sql, StorageError, WriteTx};
+use super::sql::{Connection, params};
+use super::{Position, Sql, StorageError, WriteTx, quotas};
 use crate::error::ApiError;
 use rusqlite::{ToSql, types::ToSqlOutput};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tertulia_api::{Base64, UserDevice, conversation::Member, pairwise::DeviceMismatch, setting::Setting};
 use tertulia_domain::{
-    ConversationId, Protocol, RoleName, UserId,
+    ConversationId, DeviceId, Protocol, RoleName, UserId,
     access::{AccessMode, AccessRole},
 };
 
@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Commit,
     /// A proposal.
     Proposal,
+    /// All proposals of the epoch are withdrawn.
+    Withdrawn,
     /// A new group, whose id is the body.
     Reset,
     /// Users who joined or left.
@@ -44,15 +46,18 @@ pub(crate) enum Kind {
     Renamed,
     /// Something that is set otherwise.
     Setting,
+    /// The conversation was deleted.
+    Deleted,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Message,
         Self::Name,
         Self::Pairwise,
         Self::Commit,
         Self::Proposal,
+        Self::Withdrawn,
         Self::Reset,
         Self::Members,
         Self::Role,
@@ -62,6 +67,7 @@ impl Kind {
         Self::JoinWithdrawn,
         Self::Renamed,
         Self::Setting,
+        Self::Deleted,
     ];
 
     /// The name that is stored.
@@ -72,6 +78,7 @@ impl Kind {
             Self::Pairwise => "pairwise",
             Self::Commit => "commit",
             Self::Proposal => "proposal",
+            Self::Withdrawn => "withdrawn",
             Self::Reset => "reset",
             Self::Members => "members",
             Self::Role => "role",
@@ -81,6 +88,7 @@ impl Kind {
             Self::JoinWithdrawn => "join-withdrawn",
             Self::Renamed => "renamed",
             Self::Setting => "setting",
+            Self::Deleted => "deleted",
         }
     }
 
@@ -97,7 +105,7 @@ impl ToSql for Kind {
 }
 
 /// The first 16 bytes of SHA-256 of what a device sent and as what, to know it when it is sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Digest([u8; 16]);
 
 impl Digest {
@@ -118,7 +126,7 @@ pub(crate) fn proposals_of_members(
     let count: i64 = connection
         .prepare_cached(
             "SELECT count(*) FROM log
-             WHERE conversation = ?1 AND kind = 'proposal' AND sender_user IS NOT NULL AND position > coalesce(
+             WHERE conversation = ?1 AND kind = 'proposal' AND digest IS NOT NULL AND position > coalesce(
                  (SELECT position FROM log WHERE conversation = ?1 AND kind IN ('commit', 'reset')
                   ORDER BY position DESC LIMIT 1), 0)",
         )?
@@ -160,6 +168,8 @@ pub(crate) enum Extra {
     JoinWithdrawn { withdrawn: UserId },
     /// Of a channel's name.
     Renamed { name: String },
+    /// Of proposals that are withdrawn: the references of those that are void.
+    Withdrawn { void: Vec<Base64> },
     /// Of something that is set otherwise.
     Setting {
         #[serde(flatten)]
@@ -184,6 +194,17 @@ pub(crate) struct Entry<'a> {
     pub(crate) message: Option<&'a [u8]>,
     pub(crate) extra: Option<Extra>,
     pub(crate) digest: Option<Digest>,
+    /// Bytes that were sent with it and stand elsewhere, or nowhere: what they are counted for tells nobody which.
+    pub(crate) beside: usize,
+}
+
+impl Entry<'_> {
+    /// The bytes that are counted for its sender.
+    pub(crate) fn counted(&self) -> i64 {
+        let parts = [self.body, self.welcome, self.message];
+        let bytes = self.beside + parts.iter().flatten().map(|part| part.len()).sum::<usize>();
+        i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
 }
 
 /// Where an entry stands.
@@ -208,36 +229,120 @@ pub(crate) fn append(
     kind: Kind,
     entry: &Entry<'_>,
 ) -> Result<Place, ApiError> {
-    let position = tx.next_position();
-    let sequence: i64 = tx
+    let places = append_all(tx, &[(conversation, kind, entry)])?;
+    places.first().copied().ok_or_else(|| StorageError::Damaged("an entry has no place").into())
+}
+
+/// Appends these entries to their conversations' logs in this order, and wakes who follows them.
+pub(crate) fn append_all(
+    tx: &WriteTx<'_>,
+    entries: &[(ConversationId, Kind, &Entry<'_>)],
+) -> Result<Vec<Place>, ApiError> {
+    let positions: Vec<Position> = entries.iter().map(|_| tx.next_position()).collect();
+    // Of each conversation how many there are, and the position of the last.
+    let mut logs: BTreeMap<ConversationId, (i64, Position)> = BTreeMap::new();
+    for (&(conversation, ..), &position) in entries.iter().zip(&positions) {
+        let log = logs.entry(conversation).or_default();
+        *log = (log.0 + 1, position);
+    }
+    let updates: Vec<_> = logs.iter().map(|(&log, &(count, position))| (Sql(log), position, count)).collect();
+    let last = tx
         .prepare_cached(
-            "UPDATE conversations SET last_sequence = last_sequence + 1, last_position = ?2 WHERE id = ?1
+            "UPDATE conversations SET last_sequence = last_sequence + ?3, last_position = ?2 WHERE id = ?1
              RETURNING last_sequence",
         )?
-        .query_row(params![Sql(conversation), position], |row| row.get(0))?;
-    let extra = entry.extra.as_ref().map(serde_json::to_string).transpose().map_err(ApiError::internal)?;
+        .query_each(
+            updates.iter().map(|(log, position, count)| [log as &dyn ToSql, position, count]),
+            |row| row.get::<i64>(0),
+        )?;
+    let mut next = BTreeMap::new();
+    for ((log, _, count), last) in updates.iter().zip(last) {
+        next.insert(log.0, last.ok_or(StorageError::Damaged("a log without its conversation"))? - count);
+    }
+
+    let mut rows = Vec::with_capacity(entries.len());
+    for (&(conversation, kind, entry), &position) in entries.iter().zip(&positions) {
+        let sequence = next.entry(conversation).or_default();
+        *sequence += 1;
+        rows.push(LogRow::new(position, conversation, *sequence, kind, entry)?);
+        tx.wake_followers(conversation);
+    }
     tx.prepare_cached(
         "INSERT INTO log (position, conversation, sequence, kind, epoch, sender_user, sender_device, sent_at,
-                          body, welcome, message, extra, digest)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                          body, welcome, message, extra, digest, counted)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?
-    .execute(params![
-        position,
-        Sql(conversation),
-        sequence,
-        kind,
-        entry.epoch.map(u64::cast_signed),
-        entry.sender.map(|sender| Sql(sender.user)),
-        entry.sender.map(|sender| Sql(sender.device)),
-        entry.sent_at,
-        entry.body,
-        entry.welcome,
-        entry.message,
-        extra,
-        entry.digest.as_ref().map(|digest| digest.0.as_slice()),
-    ])?;
-    tx.wake_followers(conversation);
-    Ok(Place { position, sequence: sequence.cast_unsigned() })
+    .execute_each(rows.iter().map(LogRow::params))?;
+    let sent = entries.iter().filter_map(|(.., entry)| Some((entry.sender?.user, entry.counted())));
+    quotas::note_stored(tx, sent)?;
+    let place = |row: &LogRow<'_>| Place { position: row.position, sequence: row.sequence.cast_unsigned() };
+    Ok(rows.iter().map(place).collect())
+}
+
+/// A row of the log, as it is stored.
+struct LogRow<'a> {
+    position: Position,
+    conversation: Sql<ConversationId>,
+    sequence: i64,
+    kind: Kind,
+    epoch: Option<i64>,
+    sender_user: Option<Sql<UserId>>,
+    sender_device: Option<Sql<DeviceId>>,
+    sent_at: i64,
+    body: Option<&'a [u8]>,
+    welcome: Option<&'a [u8]>,
+    message: Option<&'a [u8]>,
+    extra: Option<String>,
+    digest: Option<&'a [u8]>,
+    counted: i64,
+}
+
+impl<'a> LogRow<'a> {
+    fn new(
+        position: Position,
+        conversation: ConversationId,
+        sequence: i64,
+        kind: Kind,
+        entry: &'a Entry<'_>,
+    ) -> Result<Self, ApiError> {
+        let extra =
+            entry.extra.as_ref().map(serde_json::to_string).transpose().map_err(ApiError::internal)?;
+        Ok(Self {
+            position,
+            conversation: Sql(conversation),
+            sequence,
+            kind,
+            epoch: entry.epoch.map(u64::cast_signed),
+            sender_user: entry.sender.map(|sender| Sql(sender.user)),
+            sender_device: entry.sender.map(|sender| Sql(sender.device)),
+            sent_at: entry.sent_at,
+            body: entry.body,
+            welcome: entry.welcome,
+            message: entry.message,
+            extra,
+            digest: entry.digest.as_ref().map(|digest| digest.0.as_slice()),
+            counted: entry.counted(),
+        })
+    }
+
+    fn params(&self) -> [&dyn ToSql; 14] {
+        [
+            &self.position,
+            &self.conversation,
+            &self.sequence,
+            &self.kind,
+            &self.epoch,
+            &self.sender_user,
+            &self.sender_device,
+            &self.sent_at,
+            &self.body,
+            &self.welcome,
+            &self.message,
+            &self.extra,
+            &self.digest,
+            &self.counted,
+        ]
+    }
 }
 
 /// The entry that was made of the same bytes, if there is one.
@@ -246,16 +351,24 @@ pub(crate) fn known(
     conversation: ConversationId,
     digest: Digest,
 ) -> Result<Option<Known>, ApiError> {
+    Ok(known_each(connection, &[(conversation, digest)])?.pop().flatten())
+}
+
+/// The entries that were made of the same bytes, where there are any.
+pub(crate) fn known_each(
+    connection: &Connection,
+    sent: &[(ConversationId, Digest)],
+) -> Result<Vec<Option<Known>>, ApiError> {
+    let keys: Vec<_> = sent.iter().map(|(log, digest)| (Sql(*log), digest.0.as_slice())).collect();
     let known = connection
         .prepare_cached("SELECT sequence, sent_at, epoch FROM log WHERE conversation = ?1 AND digest = ?2")?
-        .query_row(params![Sql(conversation), digest.0.as_slice()], |row| {
+        .query_each(keys.iter().map(|(log, digest)| [log as &dyn ToSql, digest]), |row| {
             Ok(Known {
                 sequence: row.get::<i64>(0)?.cast_unsigned(),
                 sent_at: row.get(1)?,
                 epoch: row.get::<Option<i64>>(2)?.unwrap_or_default().cast_unsigned(),
             })
-        })
-        .optional()?;
+        })?;
     Ok(known)
 }
 
@@ -278,7 +391,7 @@ pub(crate) fn known_with_extra(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tertulia_domain::{AccountKind, DeviceId};
+    use tertulia_domain::AccountKind;
 
     #[test]
     fn what_is_stored_beside_the_messages_keeps_its_form() {
@@ -304,6 +417,7 @@ mod tests {
             Extra::JoinRequest { user, handle: "ana".into(), proof: None },
             Extra::JoinWithdrawn { withdrawn: user },
             Extra::Renamed { name: "Announcements".into() },
+            Extra::Withdrawn { void: vec![Base64(vec![1, 2])] },
             Extra::Setting { setting: Setting::MessageTimer(None) },
             Extra::Setting { setting: Setting::History(tertulia_domain::History::Unlimited) },
         ]
@@ -319,6 +433,7 @@ mod tests {
         {"user":"07070707-0707-0707-0707-070707070707","handle":"ana"}
         {"withdrawn":"07070707-0707-0707-0707-070707070707"}
         {"name":"Announcements"}
+        {"void":["AQI="]}
         {"setting":"message_timer","value":null}
         {"setting":"history","value":"unlimited"}
         "#);

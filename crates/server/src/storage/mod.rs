@@ -8,6 +8,7 @@ pub(crate) mod backup;
 pub(crate) mod channels;
 pub(crate) mod connections;
 pub(crate) mod conversations;
+pub(crate) mod copy;
 pub(crate) mod devices;
 mod error;
 pub(crate) mod events;
@@ -16,11 +17,15 @@ pub(crate) mod history;
 pub(crate) mod joins;
 pub(crate) mod key_packages;
 pub(crate) mod log;
+pub(crate) mod nodes;
 pub(crate) mod operator;
 pub(crate) mod pairwise;
 pub(crate) mod profiles;
+pub(crate) mod quotas;
 mod readers;
+pub(crate) mod relay;
 pub(crate) mod removals;
+pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod sql;
 pub(crate) mod stream;
@@ -31,12 +36,19 @@ mod writer;
 pub use error::StorageError;
 pub use sql::DatabaseUrl;
 pub(crate) use sql::{Connection, RowExt, Sql, SqlError};
-pub(crate) use writer::{Batch, Position, WriteTx};
+pub(crate) use writer::{Batch, Position, Together, WriteTx};
 
-use crate::{TRACE_TARGET, error::ApiError, wake::Wake};
+use crate::{TRACE_TARGET, bus::Bus, error::ApiError};
 use readers::Readers;
 use sql::params;
-use std::{path::PathBuf, thread};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 use tertulia_domain::Domain;
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
@@ -54,6 +66,7 @@ const WAITING_JOBS: usize = 1024;
 pub(crate) struct Storage {
     writer: Writer,
     readers: Readers,
+    is_full: Arc<AtomicBool>,
 }
 
 /// The hub's MLS key, 64 bytes.
@@ -66,6 +79,8 @@ pub(crate) struct Opened {
     pub(crate) domain: Domain,
     /// The hub's key, where several hubs share a database and so the key.
     pub(crate) key: Option<HubSecret>,
+    /// The last position that was given out before.
+    pub(crate) position: Position,
     /// Resolves when the writer's thread has ended, after the last [`Storage`] is gone.
     pub(crate) closed: oneshot::Receiver<()>,
 }
@@ -75,6 +90,8 @@ pub(crate) struct Opened {
 pub(crate) enum Location {
     /// In a file, which grows to so many bytes at most.
     File { path: PathBuf, max_bytes: Option<u64> },
+    /// In a file of a relay that is no hub.
+    Relay { path: PathBuf, max_bytes: Option<u64> },
     /// On a PostgreSQL server, which other nodes of the hub may use at the same time.
     Postgres {
         url: DatabaseUrl,
@@ -84,50 +101,94 @@ pub(crate) enum Location {
 }
 
 impl Location {
+    /// Opens the database to write, and brings its schema up to date.
     fn writer(&self) -> Result<Connection, StorageError> {
         match self {
             Self::File { path, max_bytes } => Connection::sqlite_writer(path, *max_bytes),
+            Self::Relay { path, max_bytes } => Connection::sqlite_relay_writer(path, *max_bytes),
             Self::Postgres { url, .. } => Connection::postgres_writer(url),
+        }
+    }
+
+    /// Opens the database to write, after a connection has ended. Its schema has to be as it was.
+    fn writer_again(&self) -> Result<Connection, StorageError> {
+        match self {
+            Self::File { path, max_bytes } => Connection::sqlite_writer(path, *max_bytes),
+            Self::Relay { path, max_bytes } => Connection::sqlite_relay_writer(path, *max_bytes),
+            Self::Postgres { url, .. } => Connection::postgres_writer_again(url),
         }
     }
 
     fn reader(&self) -> Result<Connection, StorageError> {
         Ok(match self {
-            Self::File { path, .. } => Connection::sqlite_reader(path)?,
+            Self::File { path, .. } | Self::Relay { path, .. } => Connection::sqlite_reader(path)?,
             Self::Postgres { url, .. } => Connection::postgres_reader(url)?,
         })
     }
 }
 
 impl Storage {
-    /// Opens the database, or creates it for `domain`, and brings its schema up to date. `committed` is told of each
-    /// transaction.
+    /// Opens the database, or creates it for `domain`, and brings its schema up to date. `bus` is told what each
+    /// transaction brings, and `committed` how it went.
     pub(crate) fn open(
         location: &Location,
         domain: &Domain,
-        wake: Wake,
+        bus: Bus,
         committed: impl Fn(Batch) + Send + 'static,
     ) -> Result<Opened, StorageError> {
         let connection = location.writer()?;
+        if copy::is_unfinished(&connection)? {
+            return Err(StorageError::CopyUnfinished);
+        }
         connection.begin_writing()?;
         let (domain, key) = identity(&connection, location, domain)?;
         // What nobody needed to read any more only since it ended.
         conversations::delete_ended(&connection)?;
+        let position =
+            connection.prepare_cached("SELECT position FROM hub")?.query_row((), |row| row.get(0))?;
         connection.run("COMMIT")?;
+        let (storage, closed) = Self::start(connection, location, bus, committed)?;
+        Ok(Opened { storage, domain, key, position, closed })
+    }
 
+    /// Opens the database of a relay that is no hub, which has no domain and no key, or creates it. What it gives besides resolves
+    /// when the writer's thread has ended.
+    pub(crate) fn open_relay(
+        location: &Location,
+        bus: Bus,
+        committed: impl Fn(Batch) + Send + 'static,
+    ) -> Result<(Self, oneshot::Receiver<()>), StorageError> {
+        Self::start(location.writer()?, location, bus, committed)
+    }
+
+    /// Begins to write over this connection, and to read.
+    fn start(
+        connection: Connection,
+        location: &Location,
+        bus: Bus,
+        committed: impl Fn(Batch) + Send + 'static,
+    ) -> Result<(Self, oneshot::Receiver<()>), StorageError> {
         let from = location.clone();
         let readers = Readers::new(READERS, move || from.reader())?;
         let (writer, queue) = Writer::new(WAITING_JOBS);
         let (ended, closed) = oneshot::channel();
         let location = location.clone();
+        let is_full = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&is_full);
+        let committed = move |batch: Batch| {
+            if let Some(room) = batch.room {
+                noted.store(!room, Ordering::Relaxed);
+            }
+            committed(batch);
+        };
         thread::Builder::new()
             .name("storage-writer".into())
             .spawn(move || {
-                queue.run(connection, || location.writer(), &wake, committed);
+                queue.run(connection, || location.writer_again(), &bus, committed);
                 let _ = ended.send(()); // nobody waits for it after a failed start
             })
             .map_err(|_| StorageError::Closed)?;
-        Ok(Opened { storage: Self { writer, readers }, domain, key, closed })
+        Ok((Self { writer, readers, is_full }, closed))
     }
 
     /// Does `work` in a transaction, and answers when it is durable. With an error nothing of it is stored.
@@ -140,6 +201,12 @@ impl Storage {
         self.writer.write(work).instrument(span).await
     }
 
+    /// Does work in a transaction that shares its statements with others of its kind, and answers when it is durable.
+    pub(crate) async fn write_together<W: Together>(&self, work: W) -> Result<W::Answer, ApiError> {
+        let span = tracing::info_span!(target: TRACE_TARGET, "write");
+        self.writer.write_together(work).instrument(span).await
+    }
+
     /// Does `work` on one moment of the database.
     pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, ApiError>
     where
@@ -148,6 +215,11 @@ impl Storage {
     {
         let span = tracing::info_span!(target: TRACE_TARGET, "read");
         self.readers.read(work).instrument(span).await
+    }
+
+    /// Whether there was no room for what was to be stored last.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// Requests that wait for the writer.
@@ -168,7 +240,7 @@ fn identity(
     domain: &Domain,
 ) -> Result<(Domain, Option<HubSecret>), StorageError> {
     let key = match location {
-        Location::File { .. } => {
+        Location::File { .. } | Location::Relay { .. } => {
             connection
                 .prepare_cached(
                     "INSERT INTO hub (id, domain, position) VALUES (1, ?1, 0) ON CONFLICT (id) DO NOTHING",
@@ -193,4 +265,4 @@ fn identity(
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -1,7 +1,7 @@
 //! What operators see and change: accounts, their sessions, numbers, and what can be forgotten.
 
 use super::sql::{self, Connection, OptionalExtension as _, Row, params};
-use super::{RowExt as _, Sql, WriteTx, accounts, conversations};
+use super::{RowExt as _, Sql, WriteTx, accounts, conversations, key_packages};
 use crate::{
     admin::{AccountInfo, Numbers, Pruned, SessionInfo},
     error::ApiError,
@@ -80,7 +80,7 @@ pub(crate) fn sessions(connection: &Connection, user: UserId) -> Result<Vec<Sess
 }
 
 /// What operators call a session: the beginning of its token's hash, of which the token cannot be made.
-fn name(hash: &accounts::TokenHash) -> String {
+pub(crate) fn name(hash: &accounts::TokenHash) -> String {
     hex::encode(&hash[..8])
 }
 
@@ -124,20 +124,21 @@ pub(crate) fn numbers(connection: &Connection) -> Result<Numbers, ApiError> {
 /// Deletes what has run out: nothing of it could be used or read any more.
 pub(crate) fn prune(tx: &WriteTx<'_>, now: i64) -> Result<Pruned, ApiError> {
     let delete = |sql: &str, before: i64| tx.prepare_cached(sql)?.execute([before]).map(|rows| rows as u64);
-    let key_packages = delete("DELETE FROM key_packages WHERE expires_at <= ?1", now)?
-        + delete("DELETE FROM spent_key_packages WHERE expires_at <= ?1", now)?;
+    let key_packages = key_packages::forget_all_expired(tx, now)?;
     let invitations = delete("DELETE FROM team_invitations WHERE expires_at <= ?1", now)?;
     let links = delete("DELETE FROM join_links WHERE expires_at <= ?1", now)?;
     let forgotten = now.saturating_sub(accounts::REMEMBERED);
     let tokens = delete("DELETE FROM removed_sessions WHERE removed_at < ?1", forgotten)?;
     let conversations = conversations_there(tx)?;
-    conversations::delete_ended(tx)?;
+    while conversations::delete_ended(tx)? {}
     Ok(Pruned {
         key_packages,
         invitations,
         links,
         tokens,
         conversations: conversations - conversations_there(tx)?,
+        log_entries: 0,
+        events: 0,
     })
 }
 

@@ -17,7 +17,9 @@ CREATE TABLE users (
     deleted_at BIGINT, -- of a deleted account, of which id and handle stay, so that nobody gets them
     kind TEXT COLLATE "C" NOT NULL DEFAULT 'person',
     expires_at BIGINT, -- absent once it has ended
-    locked_at BIGINT -- absent while the account is not locked
+    locked_at BIGINT, -- absent while the account is not locked
+    cut_position BIGINT NOT NULL DEFAULT 0, -- the last of the user's own events that was cut
+    stored_bytes BIGINT NOT NULL DEFAULT 0 -- bytes of messages, commits and proposals in the logs that this user sent
 );
 
 CREATE TABLE devices (
@@ -38,6 +40,8 @@ CREATE TABLE sessions (
     device BIGINT, -- set once, when the session registers its device
     created_at BIGINT NOT NULL,
     used_at BIGINT,
+    next_hash BYTEA, -- SHA-256 of the token that takes the place of this one when it is first used
+    token_at BIGINT, -- since when the token is used; absent of the session's first
     FOREIGN KEY (user_id, device) REFERENCES devices (user_id, device)
 );
 
@@ -151,7 +155,11 @@ CREATE TABLE conversations (
     name TEXT COLLATE "C",
     handshake TEXT COLLATE "C" NOT NULL DEFAULT 'plaintext',
     history TEXT COLLATE "C" NOT NULL DEFAULT 'none',
-    history_since BIGINT
+    history_since BIGINT,
+    cut_position BIGINT NOT NULL DEFAULT 0, -- the last entry that was cut out of its log
+    cut_sequence BIGINT NOT NULL DEFAULT 0,
+    cut_epoch BIGINT NOT NULL DEFAULT 0, -- that the group had come to with it
+    cut_at BIGINT NOT NULL DEFAULT 0 -- when it was accepted
 );
 
 -- One row for each time that a user was in a conversation. A user sees the entries of its log from `joined_position` to
@@ -189,8 +197,10 @@ CREATE TABLE proposals (
     ref BYTEA NOT NULL, -- ProposalRef (RFC 9420 section 5.2)
     removes BIGINT, -- the leaf index that it removes
     message BYTEA NOT NULL, -- the MLSMessage
+    expires_at BIGINT, -- when the key package of the device that it adds expires
     PRIMARY KEY (conversation, ref)
 );
+CREATE INDEX proposals_by_expiry ON proposals (expires_at) WHERE expires_at IS NOT NULL;
 
 -- The logs of all conversations. Every entry is stored once, however many devices read it.
 CREATE TABLE log (
@@ -206,7 +216,8 @@ CREATE TABLE log (
     welcome BYTEA, -- of a commit
     message BYTEA, -- of a commit: the application message that came with it
     extra TEXT COLLATE "C", -- JSON, by kind
-    digest BYTEA -- the first 16 bytes of SHA-256 of what was sent, to know it when it is sent again
+    digest BYTEA, -- the first 16 bytes of SHA-256 of what was sent, to know it when it is sent again
+    counted BIGINT NOT NULL DEFAULT 0 -- how many bytes it adds to what its sender has stored
 );
 
 CREATE TABLE conversation_roles (
@@ -304,6 +315,12 @@ CREATE TABLE groups_to_renew (
     conversation BYTEA PRIMARY KEY REFERENCES conversations (id) ON DELETE CASCADE
 );
 
+-- Moments of the hub's life: everything up to `position` was stored before `at`.
+CREATE TABLE moments (
+    position BIGINT PRIMARY KEY,
+    at BIGINT NOT NULL
+);
+
 CREATE INDEX sessions_by_user ON sessions (user_id, created_at);
 CREATE INDEX key_packages_by_device ON key_packages (user_id, device, last_resort, expires_at);
 CREATE INDEX spent_key_packages_by_expiry ON spent_key_packages (expires_at);
@@ -327,4 +344,5 @@ CREATE INDEX conversations_by_team ON conversations (team) WHERE team IS NOT NUL
 CREATE INDEX join_requests_by_user ON join_requests (user_id);
 CREATE INDEX users_by_expiry ON users (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX log_of_handshakes ON log (conversation, position) WHERE kind IN ('commit', 'proposal');
+CREATE UNIQUE INDEX sessions_by_next ON sessions (next_hash) WHERE next_hash IS NOT NULL;
 CREATE INDEX conversations_by_creator ON conversations (creator);

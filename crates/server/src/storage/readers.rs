@@ -31,7 +31,31 @@ impl Drop for Pool {
     }
 }
 
-/// A connection that goes back to the pool, also after a panic.
+impl Pool {
+    /// A connection that has begun to read: another one if that which was there has ended, which shows only when it is used.
+    fn begin(&self) -> Result<Lease<'_>, StorageError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(connection) = idle {
+            match connection.begin_reading() {
+                Ok(()) => return Ok(Lease { pool: self, connection: Some(connection) }),
+                Err(error) if connection.has_ended(&error) => {}
+                Err(error) => {
+                    self.give_back(connection);
+                    return Err(error.into());
+                }
+            }
+        }
+        let connection = (self.connect)()?;
+        connection.begin_reading()?;
+        Ok(Lease { pool: self, connection: Some(connection) })
+    }
+
+    fn give_back(&self, connection: Connection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+}
+
+/// A connection that reads, and goes back to the pool when it has: also after a panic, but not if it has ended.
 struct Lease<'a> {
     pool: &'a Pool,
     connection: Option<Connection>,
@@ -39,8 +63,14 @@ struct Lease<'a> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        let Some(connection) = self.connection.take() else { return };
+        match connection.end_reading() {
+            Ok(()) => self.pool.give_back(connection),
+            Err(error) if connection.has_ended(&error) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a read did not end in good order");
+                self.pool.give_back(connection);
+            }
         }
     }
 }
@@ -65,14 +95,9 @@ impl Readers {
         let pool = Arc::clone(&self.0);
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit; // declared first, so given back after the connection
-            let idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match idle.filter(|connection| !connection.is_closed()) {
-                Some(connection) => connection,
-                None => (pool.connect)()?,
-            };
-            let lease = Lease { pool: &pool, connection: Some(connection) };
+            let lease = pool.begin()?;
             let connection = lease.connection.as_ref().ok_or(StorageError::Closed)?;
-            connection.snapshot(work)?
+            work(connection)
         });
         match task.await {
             Ok(result) => result,

@@ -3,7 +3,7 @@
 //! That a device is in one is kept as intervals of positions, since it decides which entries of the log the device sees.
 
 use super::sql::{Connection, OptionalExtension as _, params};
-use super::{Position, RowExt as _, Sql, WriteTx, conversations};
+use super::{Position, RowExt as _, Sql, WriteTx, backup, conversations, groups};
 use crate::error::ApiError;
 use tertulia_api::{
     UserDevice,
@@ -20,9 +20,10 @@ pub(crate) fn create(
     now: i64,
 ) -> Result<ConversationId, ApiError> {
     let id = ConversationId::subconversation(parent, name);
-    tx.prepare_cached(
-        "INSERT INTO conversations (id, type, creator, created_at, group_id, sub_of, sub_name)
-         VALUES (?1, ?2, ?3, ?4, ?1, ?5, ?6) ON CONFLICT (id) DO NOTHING",
+    let restore = backup::last_restore(tx)?;
+    let inserted = tx.prepare_cached(
+        "INSERT INTO conversations (id, type, creator, created_at, group_id, sub_of, sub_name, last_sequence)
+         VALUES (?1, ?2, ?3, ?4, ?1, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
     )?
     .execute(params![
         Sql(id),
@@ -31,7 +32,12 @@ pub(crate) fn create(
         now,
         Sql(parent),
         Sql(name.clone()),
+        restore.unwrap_or_default(),
     ])?;
+    // Devices may be in one from before a restore; who asks for it learns of this group.
+    if let (1, Some(restore)) = (inserted, restore) {
+        groups::begin_anew(tx, backup::first_after(restore, id), None)?;
+    }
     Ok(id)
 }
 

@@ -231,7 +231,9 @@ pub(crate) fn is_role_used(connection: &Connection, team: TeamId, name: &RoleNam
     Ok(connection
         .prepare_cached(
             "SELECT 1 FROM conversation_roles r JOIN conversations c ON c.id = r.conversation
-             WHERE c.team = ?1 AND r.name = ?2 AND c.ended_at IS NULL",
+             WHERE c.team = ?1 AND r.name = ?2 AND c.ended_at IS NULL AND (c.protocol <> 'pairwise' OR EXISTS (
+                 SELECT 1 FROM members m
+                 WHERE m.conversation = c.id AND m.role = r.name AND m.left_position IS NULL))",
         )?
         .exists(params![Sql(team), name.as_str()])?)
 }

@@ -1,14 +1,15 @@
 //! What the tests of the storage begin with.
 #![allow(clippy::unwrap_used)]
 
-use super::{Batch, Location, Opened, Storage};
-use crate::{hub_key, wake::Wake};
-use std::{env, path::Path, thread};
+use super::{Batch, Location, Opened, Storage, WriteTx};
+use crate::{bus::Bus, hub_key, wake::Wake};
+use std::{env, path::Path, sync::mpsc, thread};
 use tertulia_domain::Domain;
 use tertulia_testkit::postgres::{SERVER, Server};
+use tokio::sync::oneshot;
 
 /// A new database: in this directory or, if the tests run with PostgreSQL, on the server that they were given.
-pub(super) fn location(dir: &Path) -> Location {
+pub(crate) fn location(dir: &Path) -> Location {
     if env::var_os(SERVER).is_none() {
         return Location::File { path: dir.join("hub.db"), max_bytes: None };
     }
@@ -17,10 +18,27 @@ pub(super) fn location(dir: &Path) -> Location {
 }
 
 /// Opens the database as the hub does.
-pub(super) fn open(location: &Location, wake: Wake, committed: impl Fn(Batch) + Send + 'static) -> Storage {
+pub(crate) fn open(location: &Location, wake: Wake, committed: impl Fn(Batch) + Send + 'static) -> Storage {
     let Opened { storage, .. } =
-        aside(|| Storage::open(location, &Domain::localhost(), wake, committed)).unwrap();
+        aside(|| Storage::open(location, &Domain::localhost(), Bus::local(wake), committed)).unwrap();
     storage
+}
+
+/// Holds the writer until the answer is dropped, so that jobs pile up behind it.
+pub(crate) async fn hold(storage: &Storage) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel::<()>();
+    let (started, starts) = oneshot::channel();
+    let storage = storage.clone();
+    tokio::spawn(async move {
+        let work = move |_: &WriteTx<'_>| {
+            let _ = started.send(());
+            let _ = held.recv();
+            Ok(())
+        };
+        storage.write(work).await
+    });
+    starts.await.unwrap();
+    release
 }
 
 /// On a thread of its own, for the client of PostgreSQL has a runtime of its own.

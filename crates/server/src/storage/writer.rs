@@ -3,19 +3,25 @@
 //! Making a transaction durable costs one flush of the disk however much is in it. So the writer takes every job that
 //! waits, runs each in a savepoint of its own, commits once, and only then answers. A job that fails undoes itself and
 //! nothing else; a commit that fails, fails for all.
+//!
+//! Jobs of one kind may also share their statements ([`Together`]). Nobody whose job waits has an answer yet, so the order in
+//! which waiting jobs are done is free.
 
 use super::{Connection, StorageError};
 use crate::{
+    bus::{Bus, Change, Positions},
     error::ApiError,
-    wake::{Topic, Wake},
+    wake::Topic,
 };
 use std::{
+    any::{Any, TypeId},
     cell::{Cell, RefCell},
     collections::BTreeSet,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
+use tertulia_conversation::topic::ContentTopic;
 use tertulia_domain::{ConversationId, UserId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -34,6 +40,8 @@ pub(crate) struct Batch {
     pub(crate) time: Duration,
     /// Whether it was stored.
     pub(crate) stored: bool,
+    /// Whether there was room for what it brought; none if it brought nothing, or failed for another reason.
+    pub(crate) room: Option<bool>,
 }
 
 /// The transaction of one job. Derefs to the connection, for `prepare_cached`.
@@ -60,6 +68,11 @@ impl WriteTx<'_> {
         self.woken.borrow_mut().insert(Topic::User(user));
     }
 
+    /// Wakes who waits for envelopes in this content topic once the transaction is committed.
+    pub(crate) fn wake_readers(&self, topic: ContentTopic) {
+        self.woken.borrow_mut().insert(Topic::Content(topic));
+    }
+
     /// Wakes the devices that follow this conversation once the transaction is committed.
     pub(crate) fn wake_followers(&self, conversation: ConversationId) {
         self.woken.borrow_mut().insert(Topic::Conversation(conversation));
@@ -84,10 +97,28 @@ pub(super) enum Outcome {
     Failed(StorageError),
 }
 
+/// Work that costs less if several do it at once.
+pub(crate) trait Together: Sized + Send + 'static {
+    /// What comes of it.
+    type Answer: Send + 'static;
+
+    /// Does the work of all, as if one after the other. What is refused has changed nothing; with an error of the storage
+    /// all is undone, and each is done alone.
+    fn run(tx: &WriteTx<'_>, all: &[&Self]) -> Result<Vec<Result<Self::Answer, ApiError>>, ApiError>;
+}
+
+/// Does jobs of one kind together, and says what becomes of their changes.
+type RunAll = fn(&WriteTx<'_>, &mut [Box<dyn Job>]) -> Outcome;
+
 /// Something to be done in the writer's transaction.
-pub(super) trait Job: Send {
+pub(super) trait Job: Any + Send {
     /// Does it, and says what becomes of its changes.
     fn run(&mut self, tx: &WriteTx<'_>) -> Outcome;
+
+    /// How it is done together with others of its kind, if it can be.
+    fn together(&self) -> Option<(TypeId, RunAll)> {
+        None
+    }
 
     /// Tells who waits. With an error nothing was stored, whatever [`run`](Self::run) said.
     fn answer(self: Box<Self>, committed: Result<(), StorageError>);
@@ -101,8 +132,8 @@ struct Call<F, T> {
 
 impl<F, T> Job for Call<F, T>
 where
-    F: FnOnce(&WriteTx<'_>) -> Result<T, ApiError> + Send,
-    T: Send,
+    F: FnOnce(&WriteTx<'_>) -> Result<T, ApiError> + Send + 'static,
+    T: Send + 'static,
 {
     fn run(&mut self, tx: &WriteTx<'_>) -> Outcome {
         let Some(work) = self.work.take() else { return Outcome::Undone };
@@ -114,6 +145,63 @@ where
             Err(ApiError::Storage(error)) => Outcome::Failed(error.clone()),
             Err(_) => Outcome::Undone,
         }
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StorageError>) {
+        let result = match committed {
+            Ok(()) => self.result.unwrap_or_else(|| Err(StorageError::Closed.into())),
+            Err(error) => Err(error.into()),
+        };
+        // Who asked may have gone; the work is done all the same.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// A job that can share its statements.
+struct Joint<W: Together> {
+    work: W,
+    result: Option<Result<W::Answer, ApiError>>,
+    reply: oneshot::Sender<Result<W::Answer, ApiError>>,
+}
+
+impl<W: Together> Joint<W> {
+    fn of<'a>(job: &'a mut (dyn Job + 'static)) -> Option<&'a mut Self> {
+        (job as &mut dyn Any).downcast_mut()
+    }
+
+    fn run_all(tx: &WriteTx<'_>, jobs: &mut [Box<dyn Job>]) -> Outcome {
+        let mut jobs: Vec<&mut Self> = jobs.iter_mut().filter_map(|job| Self::of(&mut **job)).collect();
+        let all: Vec<&W> = jobs.iter().map(|job| &job.work).collect();
+        let results = catch_unwind(AssertUnwindSafe(|| W::run(tx, &all)))
+            .unwrap_or_else(|_| Err(StorageError::Panicked.into()));
+        match results {
+            Ok(results) => {
+                for (job, result) in jobs.iter_mut().zip(results) {
+                    job.result = Some(result);
+                }
+                Outcome::Kept
+            }
+            Err(ApiError::Storage(error)) => Outcome::Failed(error),
+            Err(_) => Outcome::Undone,
+        }
+    }
+}
+
+impl<W: Together> Job for Joint<W> {
+    fn run(&mut self, tx: &WriteTx<'_>) -> Outcome {
+        let result = catch_unwind(AssertUnwindSafe(|| W::run(tx, &[&self.work])))
+            .unwrap_or_else(|_| Err(StorageError::Panicked.into()));
+        // For one there is one.
+        let result = result.and_then(|mut one| one.pop().unwrap_or_else(|| Err(StorageError::Closed.into())));
+        match self.result.insert(result) {
+            Ok(_) => Outcome::Kept,
+            Err(ApiError::Storage(error)) => Outcome::Failed(error.clone()),
+            Err(_) => Outcome::Undone,
+        }
+    }
+
+    fn together(&self) -> Option<(TypeId, RunAll)> {
+        Some((TypeId::of::<W>(), Self::run_all))
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StorageError>) {
@@ -155,6 +243,14 @@ impl Writer {
         self.jobs.send(Box::new(call)).await.map_err(|_| StorageError::Closed)?;
         answer.await.map_err(|_| StorageError::Closed)?
     }
+
+    /// The same for work that shares its statements with others of its kind.
+    pub(super) async fn write_together<W: Together>(&self, work: W) -> Result<W::Answer, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let joint = Joint { work, result: None, reply };
+        self.jobs.send(Box::new(joint)).await.map_err(|_| StorageError::Closed)?;
+        answer.await.map_err(|_| StorageError::Closed)?
+    }
 }
 
 /// The jobs that wait for the writer.
@@ -166,7 +262,7 @@ impl Queue {
         mut self,
         mut connection: Connection,
         connect: impl Fn() -> Result<Connection, StorageError>,
-        wake: &Wake,
+        bus: &Bus,
         committed: impl Fn(Batch),
     ) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
@@ -174,11 +270,26 @@ impl Queue {
             let begun = Instant::now();
             let mut woken = BTreeSet::new();
             let result = begin(&mut connection, &connect)
-                .and_then(|()| run_batch(&connection, &mut batch, &mut woken));
-            committed(Batch { jobs: batch.len(), time: begun.elapsed(), stored: result.is_ok() });
+                .and_then(|()| run_batch(&connection, &mut batch, &mut woken))
+                .map_err(|error| {
+                    if error.is_failed_write() && connection.has_no_room() {
+                        StorageError::Full
+                    } else {
+                        error
+                    }
+                });
+            let room = match &result {
+                Ok((_, room)) => *room,
+                Err(StorageError::Full) => Some(false),
+                Err(_) => None,
+            };
+            committed(Batch { jobs: batch.len(), time: begun.elapsed(), stored: result.is_ok(), room });
             // Also after a failure: of a commit it may be that only its answer was lost.
-            wake.notify(woken);
-            let answer = result.inspect_err(|error| {
+            bus.announce(Change {
+                positions: result.as_ref().ok().map(|(positions, _)| *positions),
+                topics: woken,
+            });
+            let answer = result.map(drop).inspect_err(|error| {
                 tracing::error!(%error, jobs = batch.len(), "a transaction failed");
             });
             for job in batch.drain(..) {
@@ -197,7 +308,7 @@ fn begin(
     connect: impl Fn() -> Result<Connection, StorageError>,
 ) -> Result<(), StorageError> {
     match connection.begin_writing() {
-        Err(_) if connection.is_closed() => {}
+        Err(error) if connection.has_ended(&error) => {}
         Err(error) => {
             undo(connection);
             return Err(error.into());
@@ -209,12 +320,13 @@ fn begin(
     Ok(connection.begin_writing()?)
 }
 
-/// Runs all jobs in the transaction and commits it. What is to be woken goes into `woken`; or why nothing was stored.
+/// Runs all jobs in the transaction and commits it. What is to be woken goes into `woken`. The positions that were given out, and
+/// whether there was room, as [`Batch::room`]; or why nothing was stored.
 fn run_batch(
     connection: &Connection,
     batch: &mut [Box<dyn Job>],
     woken: &mut BTreeSet<Topic>,
-) -> Result<(), StorageError> {
+) -> Result<(Positions, Option<bool>), StorageError> {
     let done = run_jobs(connection, batch, woken);
     if done.is_err() {
         undo(connection);
@@ -236,36 +348,63 @@ fn run_jobs(
     connection: &Connection,
     batch: &mut [Box<dyn Job>],
     woken: &mut BTreeSet<Topic>,
-) -> Result<(), StorageError> {
+) -> Result<(Positions, Option<bool>), StorageError> {
     let start: Position =
         connection.prepare_cached("SELECT position FROM hub")?.query_row((), |row| row.get(0))?;
     let position = Cell::new(start);
-    for job in batch {
-        let mark = position.get();
-        connection.run("SAVEPOINT job")?;
-        let tx = WriteTx { connection, position: &position, woken: RefCell::default() };
-        let outcome = job.run(&tx);
-        let job_woken = tx.woken.into_inner();
-        // SQLite undoes the whole transaction by itself on some errors, such as a full disk. The jobs before this one
-        // are lost then, and going on would store the rest without a transaction.
-        if connection.lost_transaction() {
-            return Err(match outcome {
-                Outcome::Failed(error) => error,
-                Outcome::Kept | Outcome::Undone => StorageError::Damaged("a job ended the transaction"),
-            });
+    batch.sort_by_key(|job| kind(&**job)); // those that are done alone stay in their order, before the others
+    let mut is_full = false;
+    for jobs in batch.chunk_by_mut(|a, b| kind(&**a).is_some() && kind(&**a) == kind(&**b)) {
+        if let [first, _, ..] = jobs
+            && let Some((_, run_all)) = first.together()
+            && matches!(step(connection, &position, woken, |tx| run_all(tx, jobs))?, Outcome::Kept)
+        {
+            continue;
         }
-        if matches!(outcome, Outcome::Kept) {
-            connection.run("RELEASE SAVEPOINT job")?;
-            woken.extend(job_woken);
-        } else {
-            connection.run("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")?;
-            position.set(mark);
+        for job in jobs {
+            let outcome = step(connection, &position, woken, |tx| job.run(tx))?;
+            is_full |= matches!(outcome, Outcome::Failed(StorageError::Full));
         }
     }
-    if position.get() != start {
-        connection.prepare_cached("UPDATE hub SET position = ?1")?.execute([position.get()])?;
+    let moved = (position.get() != start).then(|| position.get());
+    connection.commit(moved)?;
+    let positions = Positions { after: start, upto: position.get() };
+    Ok((positions, (is_full || moved.is_some()).then_some(!is_full)))
+}
+
+/// Jobs of the same kind can be done together; of no kind, they are done alone.
+fn kind(job: &dyn Job) -> Option<TypeId> {
+    job.together().map(|(kind, _)| kind)
+}
+
+/// Does something that is undone as a whole, or kept. What became of it, unless the transaction is lost.
+fn step(
+    connection: &Connection,
+    position: &Cell<Position>,
+    woken: &mut BTreeSet<Topic>,
+    run: impl FnOnce(&WriteTx<'_>) -> Outcome,
+) -> Result<Outcome, StorageError> {
+    let mark = position.get();
+    connection.savepoint()?;
+    let tx = WriteTx { connection, position, woken: RefCell::default() };
+    let outcome = run(&tx);
+    let newly_woken = tx.woken.into_inner();
+    // SQLite undoes the whole transaction by itself on some errors, such as a full disk. The jobs before this one are lost
+    // then, and going on would store the rest without a transaction.
+    if connection.lost_transaction() {
+        return Err(match outcome {
+            Outcome::Failed(error) => error,
+            Outcome::Kept | Outcome::Undone => StorageError::Damaged("a job ended the transaction"),
+        });
     }
-    Ok(connection.run("COMMIT")?)
+    if matches!(outcome, Outcome::Kept) {
+        connection.release_savepoint()?;
+        woken.extend(newly_woken);
+    } else {
+        connection.undo_to_savepoint()?;
+        position.set(mark);
+    }
+    Ok(outcome)
 }
 
 #[cfg(test)]

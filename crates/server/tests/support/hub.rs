@@ -1,6 +1,7 @@
 //! A real hub on a free port, and people who talk to it over HTTP.
 
 use super::{
+    answers,
     database::{Stored, Values},
     mls::{self, Bundle, Config, MlsDevice},
 };
@@ -26,6 +27,8 @@ pub struct Hub {
     pub base: String,
     /// Where the numbers are, if they are anywhere.
     pub numbers_at: Option<std::net::SocketAddr>,
+    /// Where plain HTTP leads to HTTPS, if it does.
+    pub redirects_at: Option<std::net::SocketAddr>,
     pub reload: tertulia_server::Reload,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), ServerError>>,
@@ -46,12 +49,13 @@ impl Hub {
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
         let base = format!("http://{}", server.local_addr());
-        let (numbers_at, reload) = (server.metrics_addr(), server.reload());
+        let (numbers_at, redirects_at) = (server.metrics_addr(), server.redirect_addr());
+        let reload = server.reload();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { dir, base, numbers_at, reload, stop, running }
+        Self { dir, base, numbers_at, redirects_at, reload, stop, running }
     }
 
     /// Stops in good order.
@@ -83,9 +87,11 @@ impl Hub {
         reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
     }
 
-    /// How many rows each table has.
+    /// How many rows each table has, but for what the hub notes by the clock.
     pub fn rows(&self) -> BTreeMap<String, i64> {
-        self.stored().rows()
+        let mut rows = self.stored().rows();
+        rows.remove("moments");
+        rows
     }
 }
 
@@ -105,6 +111,17 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Sends a request, and notes what is answered.
+    pub async fn to(request: reqwest::RequestBuilder) -> Self {
+        let (client, request) = request.build_split();
+        let request = request.unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = client.execute(request).await.unwrap();
+        let (status, body) = (response.status(), response.bytes().await.unwrap().to_vec());
+        answers::note(&method, &path, status, &body);
+        Self { status, body }
+    }
+
     #[track_caller]
     pub fn done<T: DeserializeOwned>(self) -> T {
         assert!(self.status.is_success(), "{}: {}", self.status, String::from_utf8_lossy(&self.body));
@@ -195,9 +212,8 @@ impl Person {
         Self { hub_key: keys.external_sender.0, ..person }
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
-        let response = request.bearer_auth(&self.token).send().await.unwrap();
-        Answer { status: response.status(), body: response.bytes().await.unwrap().to_vec() }
+    pub async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
+        Answer::to(request.bearer_auth(&self.token)).await
     }
 
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {

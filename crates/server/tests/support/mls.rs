@@ -188,6 +188,18 @@ impl MlsDevice {
         Self { user, device, signature_key, secret, client }
     }
 
+    /// The same device run by a program that knows nothing of policies.
+    pub fn without_policies(&self) -> Client<Config> {
+        let (identity, suite) = self.client.signing_identity().unwrap();
+        Client::builder()
+            .crypto_provider(AwsLcCryptoProvider::new())
+            .identity_provider(BasicIdentityProvider)
+            .mls_rules(PolicyRules(DefaultMlsRules::new()))
+            .key_package_lifetime(Duration::from_hours(24))
+            .signing_identity(identity.clone(), self.secret.clone(), suite)
+            .build()
+    }
+
     /// A signature with the device's signature key.
     pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         let suite = AwsLcCryptoProvider::new().cipher_suite_provider(SUITE).unwrap();

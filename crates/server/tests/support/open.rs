@@ -31,8 +31,7 @@ impl Client {
     }
 
     pub async fn answer(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
-        Answer { status: response.status(), body: response.bytes().await.unwrap().to_vec() }
+        Answer::to(request).await
     }
 
     pub async fn send(&self, method: Method, path: &str) -> Answer {

@@ -1,7 +1,8 @@
 //! The event stream over a WebSocket.
 
-use super::hub::Person;
+use super::{answers, hub::Person};
 use futures::StreamExt as _;
+use reqwest::Method;
 use tertulia_api::event::Event;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -15,7 +16,12 @@ pub async fn try_open(person: &Person, query: &str) -> Result<Socket, Error> {
     let address = format!("{}/v1/events/stream{query}", person.base.replacen("http", "ws", 1));
     let request = ClientRequestBuilder::new(address.parse().unwrap())
         .with_header("Authorization", format!("Bearer {}", person.token));
-    connect_async(request).await.map(|(socket, _)| socket)
+    let opened = connect_async(request).await;
+    if let Err(Error::Http(response)) = &opened {
+        let body = response.body().as_deref().unwrap_or_default();
+        answers::note(&Method::GET, "/v1/events/stream", response.status(), body);
+    }
+    opened.map(|(socket, _)| socket)
 }
 
 pub async fn open(person: &Person, query: &str) -> Socket {

@@ -3,12 +3,15 @@
 //! SQLite and PostgreSQL are asked the same statements, so what the hub does is written once, and one suite of tests holds
 //! for both. Parameters are written `?1`, `?2`, …; how the domain's types stand in columns says [`values`].
 
+mod address;
 mod postgres;
 mod schema;
 mod sqlite;
 mod values;
 
-pub use self::postgres::DatabaseUrl;
+pub use self::address::DatabaseUrl;
+pub(super) use self::postgres::is_gone;
+pub(super) use self::schema::{Version, version_of_file, version_of_server};
 pub(crate) use rusqlite::params;
 pub(super) use sqlite::{configure as configure_file, migrate as migrate_file};
 pub(crate) use values::{RowExt, Sql};
@@ -27,7 +30,10 @@ pub(crate) enum SqlError {
     Sqlite(#[from] rusqlite::Error),
     /// PostgreSQL failed, or cannot be reached.
     #[error("{}", postgres::cause(.0))]
-    Postgres(#[from] ::postgres::Error),
+    Postgres(#[from] ::tokio_postgres::Error),
+    /// No runtime could be made to connect with. The cause says what of the system is short.
+    #[error("no connection can be made: {0}")]
+    Runtime(#[source] std::io::Error),
     /// There is no row where there is to be one.
     #[error("there is no such row")]
     NoRow,
@@ -56,6 +62,14 @@ impl Connection {
         sqlite::open_writer(path, max_bytes).map(|connection| Self(Engine::Sqlite(connection)))
     }
 
+    /// Opens the file of a relay that is no hub for its one writer, and brings its schema up to date.
+    pub(super) fn sqlite_relay_writer(
+        path: &Path,
+        max_bytes: Option<u64>,
+    ) -> std::result::Result<Self, super::StorageError> {
+        sqlite::open_relay_writer(path, max_bytes).map(|connection| Self(Engine::Sqlite(connection)))
+    }
+
     /// Opens the file to read only.
     pub(super) fn sqlite_reader(path: &Path) -> Result<Self> {
         Ok(Self(Engine::Sqlite(sqlite::open_reader(path)?)))
@@ -68,8 +82,16 @@ impl Connection {
         Ok(Self(Engine::Postgres(Box::new(connection))))
     }
 
+    /// Connects to the server to write, after a connection has ended. The schema has to be the one that this program knows: while
+    /// the server was away, another version may have changed it.
+    pub(super) fn postgres_writer_again(url: &DatabaseUrl) -> std::result::Result<Self, super::StorageError> {
+        let connection = postgres::Connection::open(url)?;
+        schema::check(&connection)?;
+        Ok(Self(Engine::Postgres(Box::new(connection))))
+    }
+
     /// Connects to the server to read.
-    pub(super) fn postgres_reader(url: &DatabaseUrl) -> Result<Self> {
+    pub(super) fn postgres_reader(url: &DatabaseUrl) -> std::result::Result<Self, super::StorageError> {
         Ok(Self(Engine::Postgres(Box::new(postgres::Connection::open(url)?))))
     }
 
@@ -92,14 +114,82 @@ impl Connection {
         })
     }
 
-    /// Does `work` on one moment of the database, which it cannot change.
-    pub(super) fn snapshot<T>(&self, work: impl FnOnce(&Self) -> T) -> Result<T> {
-        self.run(match &self.0 {
-            Engine::Sqlite(_) => "BEGIN",
-            Engine::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        })?;
-        let _end = Snapshot(self);
-        Ok(work(self))
+    /// Marks the place that [`undo_to_savepoint`](Self::undo_to_savepoint) goes back to.
+    pub(super) fn savepoint(&self) -> Result<()> {
+        match &self.0 {
+            Engine::Sqlite(connection) => run_cached(connection, "SAVEPOINT job"),
+            Engine::Postgres(connection) => {
+                connection.begin_with_next("SAVEPOINT job");
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets the savepoint, and keeps what was done since.
+    pub(super) fn release_savepoint(&self) -> Result<()> {
+        match &self.0 {
+            Engine::Sqlite(connection) => run_cached(connection, "RELEASE SAVEPOINT job"),
+            Engine::Postgres(connection) => connection.run("RELEASE SAVEPOINT job"),
+        }
+    }
+
+    /// Undoes what was done since the savepoint, and forgets it.
+    pub(super) fn undo_to_savepoint(&self) -> Result<()> {
+        self.run("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")
+    }
+
+    /// Commits, and notes the last position that was given out if it has changed.
+    pub(super) fn commit(&self, position: Option<i64>) -> Result<()> {
+        match &self.0 {
+            Engine::Sqlite(connection) => {
+                if let Some(position) = position {
+                    connection.prepare_cached("UPDATE hub SET position = ?1")?.execute([position])?;
+                }
+                run_cached(connection, "COMMIT")
+            }
+            Engine::Postgres(connection) => match position {
+                Some(position) => connection.run(&format!("UPDATE hub SET position = {position}; COMMIT")),
+                None => connection.run("COMMIT"),
+            },
+        }
+    }
+
+    /// From here on one moment of the database is read, and nothing can be changed, until [`end_reading`](Self::end_reading).
+    pub(super) fn begin_reading(&self) -> Result<()> {
+        match &self.0 {
+            Engine::Sqlite(connection) => run_cached(connection, "BEGIN"),
+            Engine::Postgres(connection) => {
+                connection.begin_reading("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            }
+        }
+    }
+
+    /// Ends what [`begin_reading`](Self::begin_reading) began. A server is not waited for.
+    pub(super) fn end_reading(&self) -> Result<()> {
+        match &self.0 {
+            Engine::Sqlite(connection) => run_cached(connection, "ROLLBACK"),
+            Engine::Postgres(connection) => {
+                connection.end_unchanged();
+                Ok(())
+            }
+        }
+    }
+
+    /// The rows of a statement that is not kept, because what it gives changes with what a cursor is of.
+    pub(super) fn fetch<T>(&self, sql: &str, mut read: impl FnMut(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
+        match &self.0 {
+            Engine::Sqlite(connection) => {
+                let mut statement = connection.prepare(sql)?;
+                let (mut rows, mut found) = (statement.query(())?, Vec::new());
+                while let Some(row) = rows.next()? {
+                    found.push(read(&Row::Sqlite(row))?);
+                }
+                Ok(found)
+            }
+            Engine::Postgres(connection) => {
+                connection.query_once(sql)?.iter().map(|row| read(&Row::Postgres(row))).collect()
+            }
+        }
     }
 
     /// Runs statements without parameters and results, as one.
@@ -118,11 +208,26 @@ impl Connection {
         }
     }
 
-    /// Whether nothing can be asked any more, and a new connection is needed.
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether nothing can be written where the file is, for want of room. A server says so itself.
+    pub(super) fn has_no_room(&self) -> bool {
         match &self.0 {
-            Engine::Sqlite(_) => false,
-            Engine::Postgres(connection) => connection.is_closed(),
+            Engine::Sqlite(connection) => {
+                let directory = connection.path().and_then(|path| Path::new(path).parent());
+                directory.is_some_and(crate::files::has_no_room)
+            }
+            Engine::Postgres(_) => false,
+        }
+    }
+
+    /// Whether this error at the beginning of a transaction means that a new connection is needed. A server that stops says so
+    /// before it ends the connection.
+    pub(super) fn has_ended(&self, error: &SqlError) -> bool {
+        match (&self.0, error) {
+            (Engine::Sqlite(_), _) => false,
+            (Engine::Postgres(connection), SqlError::Postgres(error)) => {
+                connection.is_closed() || postgres::is_gone(error)
+            }
+            (Engine::Postgres(connection), _) => connection.is_closed(),
         }
     }
 
@@ -151,15 +256,10 @@ impl Connection {
     }
 }
 
-/// A transaction that only reads, until it is dropped: also after a panic, since the connection is used again.
-struct Snapshot<'a>(&'a Connection);
-
-impl Drop for Snapshot<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.run("ROLLBACK") {
-            tracing::debug!(%error, "a read did not end in good order");
-        }
-    }
+/// Runs a statement that is run often.
+fn run_cached(connection: &rusqlite::Connection, sql: &str) -> Result<()> {
+    connection.prepare_cached(sql)?.execute(())?;
+    Ok(())
 }
 
 /// A prepared statement.
@@ -167,7 +267,7 @@ pub(crate) struct Statement<'a>(Prepared<'a>);
 
 enum Prepared<'a> {
     Sqlite(CachedStatement<'a>),
-    Postgres(&'a postgres::Connection, ::postgres::Statement),
+    Postgres(&'a postgres::Connection, ::tokio_postgres::Statement),
 }
 
 impl Statement<'_> {
@@ -220,6 +320,44 @@ impl Statement<'_> {
         Ok(rows.into_iter())
     }
 
+    /// For each of these parameters the first row, if there is one. A server is asked for all before it has answered the first.
+    pub(crate) fn query_each<'p, T, const N: usize>(
+        &mut self,
+        all: impl IntoIterator<Item = [&'p dyn ToSql; N]>,
+        mut read: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<Option<T>>> {
+        match &mut self.0 {
+            Prepared::Sqlite(statement) => all
+                .into_iter()
+                .map(|params| {
+                    let mut rows = statement.query(params.as_slice())?;
+                    rows.next()?.map(|row| read(&Row::Sqlite(row))).transpose()
+                })
+                .collect(),
+            Prepared::Postgres(connection, statement) => {
+                let answers = connection.query_each(statement, all)?;
+                let first = |rows: &Vec<_>| rows.first().map(|row| read(&Row::Postgres(row))).transpose();
+                answers.iter().map(first).collect()
+            }
+        }
+    }
+
+    /// Executes it with each of these parameters. A server is sent all before it is done with the first.
+    pub(crate) fn execute_each<'p, P: AsRef<[&'p dyn ToSql]>>(
+        &mut self,
+        all: impl IntoIterator<Item = P>,
+    ) -> Result<()> {
+        match &mut self.0 {
+            Prepared::Sqlite(statement) => {
+                for params in all {
+                    statement.execute(params.as_ref())?;
+                }
+                Ok(())
+            }
+            Prepared::Postgres(connection, statement) => connection.execute_each(statement, all),
+        }
+    }
+
     /// Whether there is a row.
     pub(crate) fn exists(&mut self, params: impl Params) -> Result<bool> {
         Ok(self.query_row(params, |_| Ok(())).optional()?.is_some())
@@ -229,7 +367,7 @@ impl Statement<'_> {
 /// A row of a result.
 pub(crate) enum Row<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
-    Postgres(&'a ::postgres::Row),
+    Postgres(&'a ::tokio_postgres::Row),
 }
 
 impl Row<'_> {

@@ -1,22 +1,20 @@
 //! PostgreSQL, or what speaks its protocol.
 
-use super::{super::StorageError, Result, SqlError};
-use ::postgres::{
-    Client, Config, NoTls, Row, Statement,
+mod client;
+
+use super::{super::StorageError, DatabaseUrl, Result, SqlError};
+use ::tokio_postgres::{
+    Row, Statement,
     types::{self, IsNull, Type, to_sql_checked},
 };
 use bytes::BytesMut;
+pub(super) use client::Client;
+use client::Params;
 use rusqlite::{
     ToSql,
     types::{ToSqlOutput, Value, ValueRef},
 };
-use std::{cell::RefCell, collections::HashMap, error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
-
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// How long the server may say nothing where it has to.
-const SILENCE: Duration = Duration::from_secs(10);
+use std::{cell::RefCell, collections::HashMap, error::Error, time::Duration};
 
 /// What every connection begins with. A lock is waited for as long as SQLite waits for another process. A hub that is gone
 /// without a word, in the middle of a transaction, does not keep the others out. What is committed is on the disk, and
@@ -29,41 +27,8 @@ const SESSION: &str = "SET lock_timeout = '5s';
     SET default_transaction_isolation = 'read committed';
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
-/// Where a PostgreSQL server is, and as whom to connect: `postgres://user:password@host:port/database`. Its `Debug` shows no
-/// password.
-#[derive(Clone)]
-pub struct DatabaseUrl(Arc<Config>);
-
-impl FromStr for DatabaseUrl {
-    type Err = StorageError;
-
-    /// Reads `postgres://user:password@host:port/database`, or the `key=value` form.
-    fn from_str(url: &str) -> std::result::Result<Self, StorageError> {
-        let mut config: Config = url.parse().map_err(|error| StorageError::Address(Arc::new(error)))?;
-        if config.get_application_name().is_none() {
-            config.application_name("tertulia");
-        }
-        // A server that is gone without a word is noticed, unless the address says how.
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT);
-        }
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(SILENCE);
-        }
-        config.keepalives_idle(SILENCE);
-        Ok(Self(Arc::new(config)))
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(config) = self;
-        f.debug_struct("DatabaseUrl")
-            .field("hosts", &config.get_hosts())
-            .field("database", &config.get_dbname())
-            .finish_non_exhaustive()
-    }
-}
+/// A connection that was in use so short a time ago is taken to be good, unless its end was heard of.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 /// A connection, with the statements that were prepared on it.
 pub(super) struct Connection {
@@ -73,9 +38,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn open(DatabaseUrl(config): &DatabaseUrl) -> Result<Self> {
-        let mut client = config.connect(NoTls)?;
-        client.batch_execute(SESSION)?;
+    pub(super) fn open(url: &DatabaseUrl) -> std::result::Result<Self, StorageError> {
+        let mut client = url.connect()?;
+        client.run(SESSION)?;
         Ok(Self { client: RefCell::new(client), prepared: RefCell::default() })
     }
 
@@ -90,7 +55,32 @@ impl Connection {
     }
 
     pub(super) fn run(&self, sql: &str) -> Result<()> {
-        Ok(self.client.borrow_mut().batch_execute(sql)?)
+        Ok(self.client.borrow_mut().run(sql)?)
+    }
+
+    /// Begins a transaction with the statement, which goes to the server together with what is asked first.
+    pub(super) fn begin_with_next(&self, sql: &'static str) {
+        self.client.borrow_mut().run_with_next(sql);
+    }
+
+    /// Begins a transaction that nothing is changed in. If the connection was in use a moment ago and has not ended since, the
+    /// beginning goes with what is asked first, as with [`begin_with_next`](Self::begin_with_next); otherwise the server is asked
+    /// whether it is still there, so that another connection can be made while nothing is lost with this one.
+    pub(super) fn begin_reading(&self, sql: &'static str) -> Result<()> {
+        let mut client = self.client.borrow_mut();
+        if client.quiet_for() > BELIEVED || client.has_ended() {
+            return Ok(client.run(sql)?);
+        }
+        client.run_with_next(sql);
+        Ok(())
+    }
+
+    /// Ends a transaction in which nothing was changed. Nobody waits for it.
+    pub(super) fn end_unchanged(&self) {
+        let mut client = self.client.borrow_mut();
+        if !client.forget_next() {
+            client.send("ROLLBACK");
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -98,28 +88,67 @@ impl Connection {
     }
 
     pub(super) fn execute(&self, statement: &Statement, params: &[&dyn ToSql]) -> Result<usize> {
-        let changed = with(params, |params| self.client.borrow_mut().execute(statement, params))?;
+        let values = values(params)?;
+        let changed = self.client.borrow_mut().execute(statement, &references(&values))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
     pub(super) fn query(&self, statement: &Statement, params: &[&dyn ToSql]) -> Result<Vec<Row>> {
-        with(params, |params| self.client.borrow_mut().query(statement, params))
+        let values = values(params)?;
+        Ok(self.client.borrow_mut().query(statement, &references(&values))?)
+    }
+
+    /// The rows of a statement without parameters that is not kept.
+    pub(super) fn query_once(&self, sql: &str) -> Result<Vec<Row>> {
+        Ok(self.client.borrow_mut().query_once(sql)?)
     }
 
     pub(super) fn query_first(&self, statement: &Statement, params: &[&dyn ToSql]) -> Result<Option<Row>> {
         Ok(self.query(statement, params)?.into_iter().next())
     }
+
+    /// The rows for each of these parameters; all are asked before the first is answered.
+    pub(super) fn query_each<'p, const N: usize>(
+        &self,
+        statement: &Statement,
+        all: impl IntoIterator<Item = [&'p dyn ToSql; N]>,
+    ) -> Result<Vec<Vec<Row>>> {
+        let values = each(all)?;
+        let all: Vec<_> = values.iter().map(|values| references(values)).collect();
+        Ok(self.client.borrow_mut().query_each(statement, &all)?)
+    }
+
+    /// Executes it with each of these parameters; all are sent before the first is done.
+    pub(super) fn execute_each<'p, P: AsRef<[&'p dyn ToSql]>>(
+        &self,
+        statement: &Statement,
+        all: impl IntoIterator<Item = P>,
+    ) -> Result<()> {
+        let values = each(all)?;
+        let all: Vec<_> = values.iter().map(|values| references(values)).collect();
+        Ok(self.client.borrow_mut().execute_each(statement, &all)?)
+    }
 }
 
-/// Hands the parameters over in the form that the client takes.
-fn with<T>(
-    params: &[&dyn ToSql],
-    call: impl FnOnce(&[&(dyn types::ToSql + Sync)]) -> std::result::Result<T, ::postgres::Error>,
-) -> Result<T> {
-    let values =
-        params.iter().map(|param| param.to_sql().map(Parameter)).collect::<rusqlite::Result<Vec<_>>>()?;
-    let params: Vec<_> = values.iter().map(|value| value as &(dyn types::ToSql + Sync)).collect();
-    Ok(call(&params)?)
+/// The parameters of several executions in the form that the client takes.
+fn each<'p, P: AsRef<[&'p dyn ToSql]>>(all: impl IntoIterator<Item = P>) -> Result<Vec<Vec<Parameter<'p>>>> {
+    let all = all.into_iter();
+    // The parameters are borrowed for longer than what names them.
+    let one = |params: P| params.as_ref().iter().copied().map(value).collect();
+    Ok(all.map(one).collect::<rusqlite::Result<_>>()?)
+}
+
+/// The parameters in the form that the client takes.
+fn values<'p>(params: &[&'p dyn ToSql]) -> Result<Vec<Parameter<'p>>> {
+    Ok(params.iter().copied().map(value).collect::<rusqlite::Result<_>>()?)
+}
+
+fn value(param: &dyn ToSql) -> rusqlite::Result<Parameter<'_>> {
+    param.to_sql().map(Parameter)
+}
+
+fn references<'a>(values: &'a [Parameter<'_>]) -> Params<'a> {
+    values.iter().map(|value| value as &(dyn types::ToSql + Sync)).collect()
 }
 
 /// A value on its way to the server, which says by the statement what type it takes.
@@ -193,8 +222,18 @@ pub(super) fn column(row: &Row, index: usize) -> Result<ValueRef<'_>> {
     Ok(value.unwrap_or(ValueRef::Null))
 }
 
+/// Whether the server cannot be reached, or is about to end the connection.
+pub(in crate::storage) fn is_gone(error: &::tokio_postgres::Error) -> bool {
+    match error.code().map(|state| state.code()) {
+        // Connection exceptions, too many connections, and a server that stops or starts.
+        Some(code) => code.starts_with("08") || code.starts_with("57P") || code == "53300",
+        // Without a code it is not the server that says so.
+        None => error.is_closed() || error.source().is_some_and(|source| source.is::<std::io::Error>()),
+    }
+}
+
 /// What went wrong, in the server's words. Its `detail` is left out, which has values of rows in it.
-pub(super) fn cause(error: &::postgres::Error) -> String {
+pub(super) fn cause(error: &::tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(server), _) => format!("{} ({})", server.message(), server.code().code()),
         (None, Some(source)) => format!("{error}: {source}"),
@@ -202,8 +241,8 @@ pub(super) fn cause(error: &::postgres::Error) -> String {
     }
 }
 
-impl From<::postgres::Error> for super::super::StorageError {
-    fn from(error: ::postgres::Error) -> Self {
+impl From<::tokio_postgres::Error> for StorageError {
+    fn from(error: ::tokio_postgres::Error) -> Self {
         SqlError::from(error).into()
     }
 }

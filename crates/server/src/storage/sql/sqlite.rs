@@ -2,6 +2,7 @@
 
 use super::{super::StorageError, schema};
 use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::Migrations;
 use std::{path::Path, time::Duration};
 
 /// How long to wait for another process, such as a backup, to let go of the database.
@@ -10,12 +11,21 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Opens the database, or creates it, and brings its schema up to date. It grows to `max_bytes` at most; one that is
 /// larger already does not grow.
 pub(super) fn open_writer(path: &Path, max_bytes: Option<u64>) -> Result<Connection, StorageError> {
+    open(path, max_bytes, &schema::SQLITE)
+}
+
+/// The same of a relay that is no hub.
+pub(super) fn open_relay_writer(path: &Path, max_bytes: Option<u64>) -> Result<Connection, StorageError> {
+    open(path, max_bytes, &schema::RELAY)
+}
+
+fn open(path: &Path, max_bytes: Option<u64>, schema: &Migrations<'_>) -> Result<Connection, StorageError> {
     let mut connection = Connection::open(path)?;
     configure(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    migrate(&mut connection)?;
+    schema.to_latest(&mut connection)?;
     if let Some(max_bytes) = max_bytes {
         bound(&connection, max_bytes)?;
     }

@@ -5,6 +5,7 @@ use rusqlite::{
     ToSql,
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
+use tertulia_conversation::topic::ContentTopic;
 use tertulia_domain::{
     AccountKind, ConversationId, ConversationType, DeviceId, Handle, Handshake, History, Protocol,
     ReceiptMode, RoleName, SubconversationName, TeamId, UserId, connection::Status, policy::AddPermission,
@@ -61,6 +62,13 @@ by_name!(
     ReceiptMode,
     AddPermission
 );
+
+impl FromSql for Sql<ContentTopic> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = u16::column_result(value)?;
+        ContentTopic::from_number(number).map(Self).ok_or(FromSqlError::OutOfRange(number.into()))
+    }
+}
 
 impl ToSql for Sql<History> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

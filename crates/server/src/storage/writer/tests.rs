@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::storage::{Location, Sql, Storage, sql::params, testing};
+use crate::{
+    storage::{Location, Sql, Storage, sql::params, testing},
+    wake::Wake,
+};
 use futures::future::join_all;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tertulia_api::Code;
 
@@ -26,26 +29,9 @@ fn open() -> Fixture {
 
 type Work<T> = Box<dyn FnOnce(&WriteTx<'_>) -> Result<T, ApiError> + Send>;
 
-/// Holds the writer until the answer is dropped, so that jobs pile up behind it.
-async fn hold(storage: &Storage) -> mpsc::Sender<()> {
-    let (release, held) = mpsc::channel::<()>();
-    let (started, starts) = oneshot::channel();
-    let storage = storage.clone();
-    tokio::spawn(async move {
-        let work = move |_: &WriteTx<'_>| {
-            let _ = started.send(());
-            let _ = held.recv();
-            Ok(())
-        };
-        storage.write(work).await
-    });
-    starts.await.unwrap();
-    release
-}
-
 /// Sends jobs that are all waiting when the writer is released.
 async fn together<T: Send + 'static>(storage: &Storage, jobs: Vec<Work<T>>) -> Vec<Result<T, ApiError>> {
-    let release = hold(storage).await;
+    let release = testing::hold(storage).await;
     let mut waiting: Vec<_> = jobs.into_iter().map(|job| Box::pin(storage.write(job))).collect();
     for job in &mut waiting {
         assert!(futures::poll!(job.as_mut()).is_pending());

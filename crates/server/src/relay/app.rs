@@ -1,0 +1,115 @@
+//! A relay that is no hub: an address, a file, and nothing else.
+
+use super::{Parts, RelayState, keep};
+use crate::{
+    bus::Bus,
+    config::RelayConfig,
+    files, http,
+    metrics::Metrics,
+    server::{Listener, ServerError, Serving, check_is_safe, lock},
+    shutdown::Trigger,
+    storage::{Location, Storage, StorageError},
+    tls::{Certificate, Reload},
+    wake::Wake,
+};
+use axum::Router;
+use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+
+/// The name of the file in the data directory.
+const DATABASE: &str = "relay.db";
+
+/// A relay without a hub, which has its data and its address and does not answer yet.
+pub struct RelayServer {
+    listener: Listener,
+    /// Where the numbers are served.
+    numbers: Option<(Listener, Router)>,
+    tls: Option<Certificate>,
+    app: Router,
+    relay: RelayState,
+    trigger: Trigger,
+    header_timeout: Duration,
+    closed: oneshot::Receiver<()>,
+    /// Held as long as the relay runs.
+    lock: File,
+}
+
+impl std::fmt::Debug for RelayServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayServer").field("local_addr", &self.local_addr()).finish_non_exhaustive()
+    }
+}
+
+impl RelayServer {
+    /// Opens the relay's data, or creates it, and takes the address. Connections wait until the relay [runs](Self::run).
+    pub async fn bind(config: RelayConfig) -> Result<Self, ServerError> {
+        check_is_safe(config.listen, config.tls.is_some() || config.behind_proxy)?;
+        let task = tokio::task::spawn_blocking(move || Self::open(config));
+        match task.await {
+            Ok(server) => server,
+            Err(_) => Err(StorageError::Panicked.into()),
+        }
+    }
+
+    fn open(config: RelayConfig) -> Result<Self, ServerError> {
+        let lock = lock(&config.data)?;
+        let tls = config.tls.map(|tls| Certificate::open(tls, &config.data)).transpose()?;
+        let path = config.data.join(DATABASE);
+        files::create_private(&path).map_err(|source| ServerError::File { path: path.clone(), source })?;
+        let location = Location::Relay { path, max_bytes: config.database_bytes };
+        let (metrics, wake) = (Arc::new(Metrics::new()), Wake::default());
+        let writer = metrics.writer();
+        let (storage, closed) =
+            Storage::open_relay(&location, Bus::local(wake.clone()), move |batch| writer.record(batch))?;
+        let (trigger, shutdown) = Trigger::new();
+        let relay = RelayState::new(Parts {
+            storage: storage.clone(),
+            readers: wake.readers().clone(),
+            limits: config.limits,
+            metrics: Arc::clone(&metrics),
+            shutdown,
+            behind_proxy: config.behind_proxy,
+        });
+        let listener = Listener::bind(config.listen)?;
+        let numbers = config.metrics.map(Listener::bind).transpose()?;
+        let numbers =
+            numbers.map(|listener| (listener, http::numbers(storage.clone(), Arc::clone(&metrics))));
+        let app = http::relay_app(relay.clone(), storage, metrics, config.request_timeout);
+        let header_timeout = config.header_timeout;
+        Ok(Self { listener, numbers, tls, app, relay, trigger, header_timeout, closed, lock })
+    }
+
+    /// The address that the relay listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// The address that numbers are served at, if they are.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.numbers.as_ref().map(|(listener, _)| listener.address())
+    }
+
+    /// Has the certificate read again while the relay runs. It is also read when its files change.
+    pub fn reload(&self) -> Reload {
+        self.tls.as_ref().map(Certificate::reload).unwrap_or_default()
+    }
+
+    /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for envelopes, gives running requests
+    /// ten seconds, and leaves the database in one file.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let Self { listener, numbers, tls, app, relay, trigger, header_timeout, closed, lock } = self;
+        // The identity of what is kept is there before anybody asks.
+        if let Err(error) = relay.log().await {
+            tracing::error!(%error, "the relay does not begin");
+            return Err(ServerError::RelayLog);
+        }
+        let stopping = relay.shutdown.clone();
+        // It ends when the relay is to stop.
+        tokio::spawn(keep::see_to(relay));
+        let beside = numbers.into_iter().collect();
+        let serving = Serving { listener, beside, tls, app, header_timeout, trigger, stopping, closed };
+        serving.until(shutdown).await?;
+        drop(lock);
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! How much there is of a user on this hub, kept up with as it is written, so that looking costs nothing.
+
+use super::sql::{self, Connection, params};
+use super::{Position, Sql, WriteTx};
+use crate::error::ApiError;
+use rusqlite::ToSql;
+use std::collections::{BTreeMap, BTreeSet};
+use tertulia_api::{Code, Quota};
+use tertulia_domain::{ConversationId, UserId};
+
+/// What is counted.
+pub(crate) const STORED_BYTES: &str = "stored-bytes";
+/// What is counted.
+pub(crate) const CONVERSATIONS: &str = "conversations";
+/// What is counted.
+pub(crate) const MEMBERS_AT_ONCE: &str = "members-at-once";
+
+/// Notes that so many more bytes of these users are stored, or fewer.
+pub(crate) fn note_stored(
+    tx: &Connection,
+    changes: impl IntoIterator<Item = (UserId, i64)>,
+) -> sql::Result<()> {
+    let mut changed = BTreeMap::<UserId, i64>::new();
+    for (user, bytes) in changes {
+        let sum = changed.entry(user).or_default();
+        *sum = sum.saturating_add(bytes);
+    }
+    let changes: Vec<_> = changed.into_iter().map(|(user, bytes)| (Sql(user), bytes)).collect();
+    tx.prepare_cached(
+        "UPDATE users SET stored_bytes = CASE WHEN stored_bytes + ?2 < 0 THEN 0 ELSE stored_bytes + ?2 END WHERE id = ?1",
+    )?
+    .execute_each(changes.iter().map(|(user, bytes)| [user as &dyn ToSql, bytes]))
+}
+
+/// How many bytes of these users are stored.
+pub(crate) fn stored(
+    connection: &Connection,
+    users: impl IntoIterator<Item = UserId>,
+) -> sql::Result<BTreeMap<UserId, i64>> {
+    let users: BTreeSet<UserId> = users.into_iter().collect();
+    let keys: Vec<_> = users.iter().copied().map(Sql).collect();
+    let found = connection
+        .prepare_cached("SELECT stored_bytes FROM users WHERE id = ?1")?
+        .query_each(keys.iter().map(|user| [user as &dyn ToSql]), |row| row.get::<i64>(0))?;
+    Ok(users.into_iter().zip(found).filter_map(|(user, bytes)| Some((user, bytes?))).collect())
+}
+
+/// Notes what goes with the logs of a conversation and its subconversations, which are about to be deleted up to this position.
+pub(super) fn note_deleted(
+    tx: &Connection,
+    conversation: ConversationId,
+    up_to: Position,
+) -> sql::Result<()> {
+    let mut statement = tx.prepare_cached(
+        "SELECT sender_user, CAST(sum(counted) AS BIGINT) FROM log WHERE sender_user IS NOT NULL AND position <= ?2
+         AND conversation IN (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1) GROUP BY sender_user",
+    )?;
+    let found = statement.query_map(params![Sql(conversation), up_to], |row| {
+        Ok((row.get::<Sql<UserId>>(0)?.0, row.get::<i64>(1)?))
+    })?;
+    let found: BTreeMap<UserId, i64> = found.collect::<sql::Result<_>>()?;
+    note_stored(tx, found.into_iter().map(|(user, bytes)| (user, -bytes)))
+}
+
+/// Refuses what brings a user beyond so many bytes. Asked after it was written: with an error nothing of it is stored.
+pub(crate) fn check_stored(tx: &WriteTx<'_>, user: UserId, most: Option<u64>) -> Result<(), ApiError> {
+    let Some(most) = most else { return Ok(()) };
+    let stored = stored(tx, [user])?.remove(&user).ok_or(sql::SqlError::NoRow)?;
+    check_bytes(stored, most)
+}
+
+/// Refuses key packages with which all those of the user take more than so many bytes. Asked after they were written. What else the user
+/// has stored keeps nobody from having key packages: without them nobody could add the user anywhere.
+pub(crate) fn check_key_packages(tx: &WriteTx<'_>, user: UserId, most: Option<u64>) -> Result<(), ApiError> {
+    let Some(most) = most else { return Ok(()) };
+    let bytes: i64 = tx
+        .prepare_cached(
+            "SELECT CAST(coalesce(sum(length(key_package)), 0) AS BIGINT) FROM key_packages WHERE user_id = ?1",
+        )?
+        .query_row([Sql(user)], |row| row.get(0))?;
+    if bytes.cast_unsigned() <= most {
+        return Ok(());
+    }
+    let detail = format!("Your key packages take more than {most} bytes here; use smaller ones, or fewer.");
+    Err(exceeded(STORED_BYTES, most, detail))
+}
+
+/// Refuses so many bytes of a user if they are too many.
+pub(crate) fn check_bytes(stored: i64, most: u64) -> Result<(), ApiError> {
+    if stored.cast_unsigned() <= most {
+        return Ok(());
+    }
+    let detail =
+        format!("What you have stored takes more than {most} bytes here; it gets less as old messages go.");
+    Err(exceeded(STORED_BYTES, most, detail))
+}
+
+/// Refuses a group or channel beyond so many of the user's making. Asked after it was made.
+pub(crate) fn check_conversations(tx: &WriteTx<'_>, user: UserId, most: u64) -> Result<(), ApiError> {
+    let bound = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+    let made: i64 = tx
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM conversations WHERE creator = ?1 AND ended_at IS NULL
+             AND type IN ('group', 'channel') LIMIT ?2) made",
+        )?
+        .query_row(params![Sql(user), bound], |row| row.get(0))?;
+    if made.cast_unsigned() <= most {
+        return Ok(());
+    }
+    let detail = format!("You have made {most} groups and channels, the most that this hub allows.");
+    Err(exceeded(CONVERSATIONS, most, detail))
+}
+
+/// `quota-exceeded`.
+pub(crate) fn exceeded(what: &str, limit: u64, detail: String) -> ApiError {
+    let mut error = ApiError::new(Code::QuotaExceeded, detail);
+    if let ApiError::Refused(problem) = &mut error {
+        problem.quota = Some(Quota { what: what.to_owned(), limit });
+    }
+    error
+}

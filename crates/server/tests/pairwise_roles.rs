@@ -1,0 +1,165 @@
+//! Roles in conversations without an MLS group, where the hub's record of them is all that there is.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::hub::{Hub, Person, connect, types};
+use tertulia_api::{
+    Code,
+    conversation::Conversation,
+    event::EventBody,
+    team::{Invitation, Team},
+};
+use tertulia_domain::{ConversationId, UserId};
+
+const ALL: [&str; 10] = [
+    "add_member",
+    "remove_member",
+    "modify_name",
+    "modify_message_timer",
+    "modify_receipt_mode",
+    "modify_access",
+    "modify_other_member",
+    "modify_add_permission",
+    "leave",
+    "delete",
+];
+
+/// A pairwise conversation of a team, of which alice is the admin.
+struct Setting {
+    hub: Hub,
+    alice: Person,
+    bob: Person,
+    carol: Person,
+    id: ConversationId,
+}
+
+impl Setting {
+    async fn new() -> Self {
+        let hub = Hub::start().await;
+        let alice = Person::sign_up(&hub, "alice").await;
+        let (bob, carol) = (Person::sign_up(&hub, "bob").await, Person::sign_up(&hub, "carol").await);
+        alice.post("/v1/team", &json!({ "name": "Table" })).await.done::<Team>();
+        for mate in [&bob, &carol] {
+            let code = alice.post("/v1/team/invitations", &json!({})).await.done::<Invitation>().code;
+            mate.post("/v1/team/join", &json!({ "code": code })).await.done::<Team>();
+        }
+        for (name, actions) in [("chair", &ALL[..]), ("steward", &["add_member", "modify_other_member"])] {
+            let role = json!({ "name": name, "actions": actions });
+            alice.post("/v1/team/roles", &role).await.done::<Value>();
+        }
+        let new = json!({ "conversation": ConversationId::random(), "team": true, "protocol": "pairwise" });
+        let id = alice.post("/v1/conversations", &new).await.done::<Conversation>().conversation;
+        Self { hub, alice, bob, carol, id }
+    }
+
+    fn members(&self) -> String {
+        format!("/v1/conversations/{}/members", self.id)
+    }
+
+    fn role_of(&self, person: &Person) -> String {
+        format!("{}/{}/role", self.members(), person.user)
+    }
+
+    async fn roles(&self) -> Vec<(UserId, String)> {
+        let members = self.alice.conversation(self.id).await.members;
+        members.into_iter().map(|member| (member.user, member.role.to_string())).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_member_is_added_with_a_role_that_who_adds_may_give() {
+    let setting = Setting::new().await;
+    let Setting { hub, alice, bob, carol, .. } = &setting;
+    let members = setting.members();
+    let add = |who: &Person, role: &str| json!({ "users": [who.user], "role": role });
+    alice.post(&members, &add(bob, "nobody")).await.refused(Code::UnknownRole);
+    alice.post(&members, &add(bob, "NOT A NAME")).await.refused(Code::UnknownRole);
+    alice.post(&members, &add(bob, "steward")).await.empty();
+
+    // A steward gives what has no more actions than they have. Whose role adds nobody is told that first.
+    let rows = hub.rows();
+    for role in ["admin", "wire_admin", "chair", "member"] {
+        let refused = bob.post(&members, &add(carol, role)).await;
+        // `leave` is not among a steward's actions, and it is what a member has.
+        refused.refused(Code::RoleElevation);
+    }
+    carol.post(&members, &add(carol, "nobody")).await.refused(Code::NoConversation);
+    assert_eq!(hub.rows(), rows);
+    bob.post(&members, &add(carol, "steward")).await.empty();
+    // Who is in it keeps the role.
+    alice.post(&members, &add(carol, "admin")).await.empty();
+    let expected = [(alice.user, "admin"), (bob.user, "steward"), (carol.user, "steward")];
+    assert_eq!(setting.roles().await, expected.map(|(user, role)| (user, role.to_owned())));
+    let told = carol.events().await.into_iter().find_map(|event| match event.body {
+        EventBody::Members { joined, .. } => Some(joined),
+        _ => None,
+    });
+    assert_eq!(told.unwrap()[0].role.as_str(), "steward");
+    alice.delete("/v1/team/roles/steward").await.refused(Code::RoleInUse);
+    alice.put(&setting.role_of(carol), &json!({ "role": "member" })).await.empty();
+    carol.post(&members, &add(bob, "nobody")).await.refused(Code::ActionDenied);
+}
+
+#[tokio::test]
+async fn where_everyone_may_add_they_add_members_and_nobody_with_another_role() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (bob, carol) = (Person::sign_up(&hub, "bob").await, Person::sign_up(&hub, "carol").await);
+    connect(&alice, &bob).await;
+    connect(&bob, &carol).await;
+    let id = alice.pairwise_group(&[&bob]).await;
+    let path = format!("/v1/conversations/{id}/add-permission");
+    alice.put(&path, &json!({ "add_permission": "everyone" })).await.empty();
+    let members = format!("/v1/conversations/{id}/members");
+    let add = |role: &str| json!({ "users": [carol.user], "role": role });
+    bob.post(&members, &add("admin")).await.refused(Code::ActionDenied);
+    bob.post(&members, &add("wire_member")).await.empty();
+    assert_eq!(carol.conversation(id).await.members.len(), 3);
+}
+
+#[tokio::test]
+async fn who_takes_the_role_from_the_last_admin_names_who_follows() {
+    let setting = Setting::new().await;
+    let Setting { hub, alice, bob, carol, .. } = &setting;
+    for (person, role) in [(bob, "chair"), (carol, "steward")] {
+        let new = json!({ "users": [person.user], "role": role });
+        alice.post(&setting.members(), &new).await.empty();
+    }
+    let stranger = Person::sign_up(hub, "dave").await;
+    let alices = setting.role_of(alice);
+    let demote = |successor: Option<&Person>| match successor {
+        Some(successor) => json!({ "role": "member", "successor": successor.user }),
+        None => json!({ "role": "member" }),
+    };
+    let rows = hub.rows();
+    bob.put(&alices, &demote(None)).await.refused(Code::LastAdmin);
+    bob.put(&alices, &demote(Some(alice))).await.refused(Code::LastAdmin);
+    bob.put(&alices, &demote(Some(bob))).await.refused(Code::RoleElevation);
+    bob.put(&alices, &demote(Some(&stranger))).await.refused(Code::UnknownUser);
+    // A steward may change others' roles, and not to more than their own allows.
+    carol.put(&alices, &demote(Some(bob))).await.refused(Code::RoleElevation);
+    assert_eq!(hub.rows(), rows);
+
+    let before = types(&carol.events().await).len();
+    bob.put(&alices, &demote(Some(carol))).await.empty();
+    let roles = [(alice.user, "member"), (bob.user, "chair"), (carol.user, "admin")];
+    assert_eq!(setting.roles().await, roles.map(|(user, role)| (user, role.to_owned())));
+    let told: Vec<_> = carol.events().await.split_off(before).into_iter().map(|event| event.body).collect();
+    let told: Vec<_> = told
+        .iter()
+        .map(|body| match body {
+            EventBody::Role { user, role, .. } => (*user, role.as_str()),
+            other => panic!("not a role: {other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [(carol.user, "admin"), (alice.user, "member")]);
+
+    // Where another admin remains, whoever is named has nothing to follow.
+    carol.put(&setting.role_of(bob), &json!({ "role": "admin" })).await.empty();
+    let demoted = json!({ "role": "steward", "successor": alice.user });
+    carol.put(&setting.role_of(bob), &demoted).await.empty();
+    let roles = [(alice.user, "member"), (bob.user, "steward"), (carol.user, "admin")];
+    assert_eq!(setting.roles().await, roles.map(|(user, role)| (user, role.to_owned())));
+}

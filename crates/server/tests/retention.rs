@@ -1,0 +1,186 @@
+//! What was kept for long enough is cut out of the logs, and whoever was away for longer is told and goes on.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use serde_json::json;
+use std::time::Duration;
+use support::{
+    hub::{Hub, Person, connect, one_to_one, types},
+    mls::{commit, encrypt, leaf_of},
+    socket::{next, open, try_open},
+};
+use tertulia_api::{
+    Code, Problem,
+    conversation::{CommitAccepted, Conversation},
+    event::{Event, EventBody, EventPage},
+    history::HistoryPage,
+};
+use tertulia_server::{Answer, Pruned, Task, administer};
+use tokio_tungstenite::tungstenite::Error;
+
+async fn prune(hub: &Hub, events_older_than: Option<Duration>) -> Pruned {
+    match administer(hub.dir.path(), Task::Prune { events_older_than }).await.unwrap() {
+        Answer::Pruned(pruned) => pruned,
+        other => panic!("not what was pruned: {other:?}"),
+    }
+}
+
+/// Cuts all that there is.
+async fn cut(hub: &Hub) -> Pruned {
+    prune(hub, Some(Duration::ZERO)).await
+}
+
+/// Where somebody is who has read everything.
+async fn end(person: &Person) -> String {
+    person.get("/v1/events?limit=1000").await.done::<EventPage>().cursor
+}
+
+async fn missed(person: &Person, since: &str) -> Problem {
+    person.get(&format!("/v1/events?since={since}")).await.refused(Code::EventsMissed)
+}
+
+/// The same for who has read nothing.
+async fn missed_from_the_beginning(person: &Person) -> Problem {
+    person.get("/v1/events").await.refused(Code::EventsMissed)
+}
+
+fn messages(events: &[Event]) -> Vec<u64> {
+    let message = |event: &Event| match &event.body {
+        EventBody::Message { entry, .. } => Some(entry.sequence),
+        _ => None,
+    };
+    events.iter().filter_map(message).collect()
+}
+
+#[tokio::test]
+async fn who_was_away_for_too_long_is_told_what_is_missing_and_gets_what_is_left() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut at_alice, _) = one_to_one(&alice, &bob).await;
+    alice.sent(conversation, encrypt(&mut at_alice, "read in time")).await;
+    let away_since = end(&bob).await;
+    let lost = alice.sent(conversation, encrypt(&mut at_alice, "cut")).await;
+    let reader = end(&alice).await;
+
+    let pruned = cut(&hub).await;
+    assert!(pruned.log_entries >= 3 && pruned.events >= 2, "{pruned:?}");
+    assert_eq!(cut(&hub).await.log_entries, 0);
+    let kept = alice.sent(conversation, encrypt(&mut at_alice, "kept")).await;
+
+    // Alice has read all of what is gone.
+    assert_eq!(messages(&alice.events_since(Some(&reader)).await), [kept.sequence]);
+    let problem = missed(&bob, &away_since).await;
+    let [entries] = problem.missed[..] else { panic!("one conversation: {:?}", problem.missed) };
+    assert_eq!((entries.conversation, entries.sequence, entries.epoch), (conversation, lost.sequence, 1));
+    assert_eq!(entries.sent_at, lost.sent_at);
+    let Err(Error::Http(_)) = try_open(&bob, "?since=p99999").await else { panic!("after everything") };
+    let resume = problem.resume.unwrap();
+    assert_eq!(messages(&bob.events_since(Some(&resume)).await), [kept.sequence]);
+    // The same over a socket, and from the cursors that come from there.
+    let mut socket = open(&bob, &format!("?since={resume}")).await;
+    let event = next(&mut socket).await;
+    assert_eq!(messages(std::slice::from_ref(&event)), [kept.sequence]);
+    let later = alice.sent(conversation, encrypt(&mut at_alice, "later")).await;
+    assert_eq!(messages(&bob.events_since(Some(&event.cursor)).await), [later.sequence]);
+
+    // Who is new has missed nothing; who says nothing of where they are has.
+    let tablet = Person::log_in(&hub, "bob").await;
+    assert_eq!(tablet.events().await, []);
+    bob.get("/v1/events").await.refused(Code::EventsMissed);
+}
+
+#[tokio::test]
+async fn nothing_is_cut_before_its_time() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut at_alice, _) = one_to_one(&alice, &bob).await;
+    alice.sent(conversation, encrypt(&mut at_alice, "old")).await;
+    let young = prune(&hub, None).await;
+    assert_eq!((young.log_entries, young.events), (0, 0));
+    // 27 days later, and then two more.
+    let day = 24 * 60 * 60 * 1000_i64;
+    hub.change("UPDATE moments SET at = at - ?1", [27 * day]);
+    let new = alice.sent(conversation, encrypt(&mut at_alice, "young")).await;
+    assert_eq!(prune(&hub, None).await.log_entries, 0);
+    hub.change("UPDATE moments SET at = at - ?1", [2 * day]);
+    assert!(prune(&hub, None).await.log_entries > 0);
+    let problem = missed_from_the_beginning(&bob).await;
+    let left = bob.events_since(problem.resume.as_deref()).await;
+    assert_eq!(messages(&left), [new.sequence]);
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_without_its_past() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (bob, carol) = (Person::sign_up(&hub, "bob").await, Person::sign_up(&hub, "carol").await);
+    connect(&alice, &bob).await;
+    connect(&alice, &carol).await;
+    let (group, mut at_alice) = alice.new_group().await;
+    let begun = commit(&mut at_alice, &[], &[]);
+    alice.committed(group, &mut at_alice, &begun).await;
+    alice.add(group, &mut at_alice, &[bob.user]).await;
+    let before = end(&carol).await;
+    cut(&hub).await;
+
+    // Commits, joining by external commit, messages; and what is repeated of now is known.
+    alice.add(group, &mut at_alice, &[carol.user]).await;
+    let (mut at_bob, bundle) =
+        bob.mls.external_commit(&bob.group_info(group).await, Some(leaf_of(&at_alice, &bob.mls)));
+    bob.commit(group, &bundle).await.done::<CommitAccepted>();
+    let message = encrypt(&mut at_bob, "from anew");
+    let sent = bob.sent(group, message.clone()).await;
+    assert_eq!(bob.sent(group, message).await, sent);
+    let seen = carol.events_since(Some(&before)).await;
+    assert_eq!(messages(&seen), [sent.sequence]);
+
+    // One that has ended goes when it is not to be kept any more, though no device has said that it read that.
+    for member in [&bob, &carol, &alice] {
+        member.post(&format!("/v1/conversations/{group}/leave"), &json!({})).await.empty();
+    }
+    assert_eq!(hub.stored().number("SELECT count(*) FROM conversations WHERE ended_at IS NOT NULL"), 1);
+    assert_eq!(cut(&hub).await.conversations, 1);
+    alice.get(&format!("/v1/conversations/{group}")).await.refused(Code::NoConversation);
+    alice.get("/v1/events").await.refused(Code::EventsMissed);
+}
+
+#[tokio::test]
+async fn what_is_shared_with_who_comes_later_is_kept() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (bob, carol) = (Person::sign_up(&hub, "bob").await, Person::sign_up(&hub, "carol").await);
+    connect(&alice, &bob).await;
+    connect(&alice, &carol).await;
+    let (group, mut at_alice) = alice.new_group().await;
+    let begun = commit(&mut at_alice, &[], &[]);
+    alice.committed(group, &mut at_alice, &begun).await;
+    alice.add(group, &mut at_alice, &[bob.user]).await;
+    alice.sent(group, encrypt(&mut at_alice, "not shared")).await;
+    let away_since = end(&bob).await;
+    let history = format!("/v1/conversations/{group}/history");
+    alice.put(&history, &json!({ "history": "unlimited" })).await.empty();
+    let kept = alice.sent(group, encrypt(&mut at_alice, "shared")).await;
+    let update = commit(&mut at_alice, &[], &[]);
+    alice.committed(group, &mut at_alice, &update).await;
+    cut(&hub).await;
+
+    // Nothing is missing of it for who was away since.
+    let problem = missed_from_the_beginning(&bob).await;
+    assert!(problem.missed.iter().any(|missed| missed.conversation == group));
+    assert_eq!(messages(&bob.events_since(Some(&away_since)).await), [kept.sequence]);
+    // With what is kept comes its order, also for who misses what was before.
+    let left = types(&bob.events_since(problem.resume.as_deref()).await);
+    assert!(left.iter().filter(|name| *name == "conversation.commit").count() == 1, "{left:?}");
+    // Who comes now reads it.
+    alice.add(group, &mut at_alice, &[carol.user]).await;
+    let page: HistoryPage = carol.get(&history).await.done();
+    let shared = page.entries.iter().filter(|entry| matches!(entry, EventBody::Message { .. }));
+    assert_eq!(shared.count(), 1);
+    // As soon as it is not shared any more, it goes as everything does.
+    alice.put(&history, &json!({ "history": "none" })).await.empty();
+    let epoch = bob.get(&format!("/v1/conversations/{group}")).await.done::<Conversation>().epoch;
+    assert!(cut(&hub).await.log_entries > 0);
+    let problem = missed(&bob, &away_since).await;
+    assert_eq!(problem.missed[0].epoch, epoch);
+}
