@@ -7,14 +7,16 @@ mod channel;
 mod client;
 mod help;
 mod home;
+mod intro;
 mod link;
+mod relay;
 mod role;
 mod serve;
 mod setting;
 mod team;
 
 pub(crate) use account::{
-    AccountCommand, ChangePasswordArgs, DeviceCommand, ProfileArgs, ProofArgs, SearchArgs,
+    AccountCommand, ChangePasswordArgs, DeviceCommand, ProfileArgs, ProofArgs, SearchArgs, SessionCommand,
 };
 pub(crate) use admin::{AdminArgs, AdminCommand, DevicesCommand, SessionsCommand, UsersCommand};
 pub(crate) use channel::ChannelCommand;
@@ -24,7 +26,9 @@ pub(crate) use client::{
 };
 pub(crate) use help::{command, command_for_manual, reference};
 pub(crate) use home::{ExportArgs, HomeCommand, RekeyArgs};
+pub(crate) use intro::{InitArgs, IntroArgs, MeetArgs};
 pub(crate) use link::{AccessArgs, JoinArgs, JoinTarget, LinkCommand, LinkPasswordArgs};
+pub(crate) use relay::{HubRelayArgs, RelayArgs, Switch};
 pub(crate) use role::RoleCommand;
 pub(crate) use serve::{LogFormat, ServeArgs};
 pub(crate) use setting::{ListArgs, OwnSettingArgs};
@@ -92,6 +96,10 @@ pub(crate) enum Command {
     /// Run a hub, the server that people connect to
     // Boxed, for it is far larger than the others.
     Serve(Box<ServeArgs>),
+    /// Run a relay: it keeps envelopes for whoever comes for them, and knows no accounts
+    ///
+    /// Every hub is a relay, too; this is one without a hub.
+    Relay(Box<RelayArgs>),
     /// Look after a hub on this machine: accounts, sessions, backups
     ///
     /// It works on the hub's data directory, whether the hub runs or not; only to restore a backup it must not run.
@@ -109,11 +117,22 @@ pub(crate) enum Command {
     /// Add this home to an account as a further device
     #[command(name = "login", after_help = help::PASSWORD)]
     LogIn(LogInArgs),
+    /// Make a home without an account: you are a key, and talk through relays that know nobody
+    ///
+    /// Nothing is asked and nobody is told. Every relay gets all that you send, encrypted, so that it is enough if one of them is up.
+    #[command(after_help = help::INIT)]
+    Init(InitArgs),
     /// Show who this home is
     Whoami,
     /// List the devices of the account, or remove one
     #[command(subcommand, after_help = help::DEVICE)]
     Device(DeviceCommand),
+    /// List the sessions of the account, or end them
+    ///
+    /// A device that is lost is removed with `tertulia device remove`. To end its session only logs it out: whoever has it and the
+    /// password comes back.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Change the password of the account
     ///
     /// Your other devices are logged out; they go on after `tertulia login` on their homes, with all that they have.
@@ -133,6 +152,16 @@ pub(crate) enum Command {
 
     /// Search people by the beginning of their handles
     Search(SearchArgs),
+    /// Print what others need to write to this home, which has no account
+    ///
+    /// It is valid for 14 days. Who has it can ask you, and learns who this home is; they cannot read anything.
+    #[command(after_help = help::INTRO)]
+    Intro(IntroArgs),
+    /// Ask somebody to talk, by what their `tertulia intro` has printed
+    #[command(after_help = help::INTRO)]
+    Meet(MeetArgs),
+    /// List the requests of others that wait for your answer
+    Requests(OfflineArg),
     /// Ask somebody for a connection
     Connect(ConnectionArgs),
     /// Accept somebody's request: from then on you can talk
@@ -193,6 +222,9 @@ pub(crate) enum Command {
     #[command(after_help = help::READ)]
     Read(ReadArgs),
 
+    /// List the types of conversations: how each is encrypted, and who can be in it
+    #[command(after_help = help::TYPES)]
+    Types,
     /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions {
@@ -232,6 +264,10 @@ mod tests {
             "serve",
             "serve --listen 127.0.0.1:8440 --data d --domain hub.example --tls-cert c --tls-key k --log json",
             "serve --listen [::1]:0 --behind-proxy",
+            "serve --relay off",
+            "serve --relay-difficulty 20 --relay-retention 7d --relay-max-storage 4GiB --rate-relay-posts none",
+            "relay",
+            "relay --listen [::1]:0 --data d --difficulty 0 --retention 30d --max-envelope 64KiB --print-config",
             "--home d --json signup alice --hub http://127.0.0.1:8440",
             "signup alice --hub https://hub.example --password-stdin --label laptop --passphrase-stdin --json --home d",
             "signup alice --hub https://hub.example --service",
@@ -257,6 +293,11 @@ mod tests {
             "serve --rate-joins none --rate-log-ins 5/1m --max-message 64KiB",
             "login @Alice --hub https://hub.example",
             "whoami -v",
+            "init --relay https://relay.example --relay http://127.0.0.1:8441 --home d",
+            "intro --qr me.png --json",
+            "intro --once --draw",
+            "meet tertulia_intro_1_AAAA --name bruno",
+            "requests --json",
             "device list",
             "device remove 00c0ffee00c0ffee",
             "device remove 00c0ffee00c0ffee --password-stdin --json",
@@ -266,6 +307,7 @@ mod tests {
             "profile --name 'Alice Munro' --locale es-mx",
             "profile --no-name --no-locale --json",
             "search @ali",
+            "team join -A_kZ26c35lNgrBXW-mSqigS0gyWuxFApfJeqI1fRkc --json",
             "password",
             "password --password-stdin",
             "link create Thursday",
@@ -319,12 +361,14 @@ mod tests {
             "group add Thursday @bob @carol",
             "group remove Thursday bob",
             "group leave Thursday --successor @bob",
+            "group delete Thursday --yes",
             "group rename Thursday 'Book club'",
             "group role Thursday @bob admin",
             "group members Thursday --offline",
             "group reset Thursday",
             "sub join Thursday call",
             "sub leave @bob call --offline",
+            "sub delete Thursday call",
             "sub list Thursday --json",
             "sub key Thursday call --length 16",
             "group adders Thursday everyone",

@@ -7,9 +7,11 @@ mod connections;
 mod conversations;
 mod documents;
 mod home;
+mod intro;
 mod link;
 mod messages;
 mod people;
+mod relay;
 mod serve;
 mod sub;
 mod team;
@@ -34,18 +36,24 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
     let session = &mut session;
     match command {
         Command::Serve(args) => serve::serve(args, session.output).await,
+        Command::Relay(args) => relay::relay(args, session.output).await,
         Command::Admin(args) => admin::admin(session, args).await,
         Command::SignUp(args) => account::sign_up(session, args).await,
         Command::Guest(args) => account::guest(session, args).await,
         Command::LogIn(args) => account::log_in(session, args).await,
+        Command::Init(args) => intro::init(session, args).await,
         Command::Whoami => account::whoami(session).await,
         Command::Device(command) => account::device(session, command).await,
+        Command::Session(command) => account::sessions(session, command).await,
         Command::Password(args) => account::password(session, args).await,
         Command::Profile(args) => people::profile(session, args).await,
         Command::Account(command) => account::account(session, command).await,
         Command::Search(args) => people::search(session, args).await,
         Command::Sync => account::sync(session).await,
         Command::Home(command) => home::home(session, command).await,
+        Command::Intro(args) => intro::intro(session, args).await,
+        Command::Meet(args) => intro::meet(session, args).await,
+        Command::Requests(args) => intro::requests(session, args).await,
         Command::Connect(args) => connections::change(session, args, Change::Connect).await,
         Command::Accept(args) => connections::change(session, args, Change::Accept).await,
         Command::Ignore(args) => connections::change(session, args, Change::Ignore).await,
@@ -68,6 +76,7 @@ pub(crate) async fn run(global: &GlobalArgs, command: &Command) -> Result<(), Cl
         Command::Warnings(args) => account::warnings(session, args).await,
         Command::Send(args) => messages::send(session, args).await,
         Command::Read(args) => messages::read(session, args).await,
+        Command::Types => session.output.types(tertulia_conversation::types::Registry::built_in().iter()),
         Command::Completions { shell } => documents::completions(*shell),
         Command::Man { dir } => documents::man(dir.as_deref()),
         Command::Reference => documents::reference(),

@@ -15,7 +15,50 @@ use clap::{
 };
 
 pub(crate) use self::print::print;
-use crate::args::{Cli, Command as Asked, ServeArgs};
+use crate::args::{Cli, Command as Asked, RelayArgs, ServeArgs};
+
+/// What has settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// A hub.
+    Serve,
+    /// A relay that is no hub.
+    Relay,
+}
+
+impl Program {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Relay => "relay",
+        }
+    }
+
+    /// Which one is to run, with its file of settings, and where it is noted what comes from where.
+    fn of(command: &mut Asked) -> Option<(Self, Option<&PathBuf>, &mut Origins)> {
+        match command {
+            Asked::Serve(serve) => Some((Self::Serve, serve.config.as_ref(), &mut serve.origins)),
+            Asked::Relay(relay) => Some((Self::Relay, relay.config.as_ref(), &mut relay.origins)),
+            _ => None,
+        }
+    }
+
+    /// What can be set, as arguments of the command line.
+    fn arguments(self) -> impl Iterator<Item = Arg> {
+        let command = Command::new(self.name());
+        let command = match self {
+            Self::Serve => ServeArgs::augment_args(command),
+            Self::Relay => RelayArgs::augment_args(command),
+        };
+        let of_the_file = |arg: &&Arg| !["config", "print_config"].contains(&arg.get_id().as_str());
+        command.get_arguments().filter(of_the_file).cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// The names of all settings.
+    fn settings(self) -> impl Iterator<Item = String> {
+        self.arguments().filter_map(|arg| arg.get_long().map(str::to_owned))
+    }
+}
 
 /// Why the settings of a hub cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,22 +114,28 @@ impl Origin {
 pub(crate) struct Origins(BTreeMap<String, (Option<String>, Origin)>);
 
 /// Settings that nobody who sees the configuration should see.
-const SECRET: [&str; 2] = ["database", "otlp-header"];
+const SECRET: [&str; 3] = ["database", "nats", "otlp-header"];
 
 /// Settings that are of no use without another one.
-const NEEDED: [(&str, &str); 3] =
-    [("tls-cert", "tls-key"), ("tls-key", "tls-cert"), ("otlp-header", "otlp-endpoint")];
+const NEEDED: [(&str, &str); 6] = [
+    ("tls-cert", "tls-key"),
+    ("tls-key", "tls-cert"),
+    ("acme-contact", "acme-names"),
+    ("acme-directory", "acme-names"),
+    ("acme-root", "acme-names"),
+    ("otlp-header", "otlp-endpoint"),
+];
 
-/// Reads the command line, and with it the file of settings that a hub is given. Ends the process when the command line is
-/// wrong, as clap does.
+/// Reads the command line, and with it the file of settings that a hub or a relay is given. Ends the process when the command line
+/// is wrong, as clap does.
 pub(crate) fn read(command: &Command, arguments: &[OsString]) -> (Cli, Result<(), ConfigError>) {
     let given = matches(command, arguments);
     let mut cli = parsed(&given);
-    let Asked::Serve(serve) = &mut cli.command else { return (cli, Ok(())) };
-    let Some(own) = given.subcommand_matches("serve") else { return (cli, Ok(())) };
-    let from_file = match &serve.config {
+    let Some((program, config, _)) = Program::of(&mut cli.command) else { return (cli, Ok(())) };
+    let Some(own) = given.subcommand_matches(program.name()) else { return (cli, Ok(())) };
+    let from_file = match config {
         None => Vec::new(),
-        Some(path) => match file::settings(path) {
+        Some(path) => match file::settings(program, path) {
             Ok(entries) => entries.into_iter().filter(|entry| !is_given(own, &entry.key)).collect(),
             Err(error) => return (cli, Err(error)),
         },
@@ -94,9 +143,12 @@ pub(crate) fn read(command: &Command, arguments: &[OsString]) -> (Cli, Result<()
     let added = from_file.iter().map(|entry| entry.argument().into());
     let all = matches(command, &arguments.iter().cloned().chain(added).collect::<Vec<_>>());
     let mut cli = parsed(&all);
-    if let (Asked::Serve(serve), Some(own)) = (&mut cli.command, all.subcommand_matches("serve")) {
-        serve.origins = origins(own, &from_file);
-        for (key, needed) in NEEDED {
+    if let (Some((_, _, noted)), Some(own)) =
+        (Program::of(&mut cli.command), all.subcommand_matches(program.name()))
+    {
+        *noted = origins(program, own, &from_file);
+        let has = |key: &str| program.settings().any(|setting| setting == key);
+        for (key, needed) in NEEDED.into_iter().filter(|(key, _)| has(key)) {
             let set = |key: &str| own.contains_id(&id(key));
             if set(key) && !set(needed) {
                 let text = format!("`{key}` is of no use without `{needed}`");
@@ -126,7 +178,7 @@ fn is_given(matches: &ArgMatches, key: &str) -> bool {
     matches!(matches.value_source(&id(key)), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
 }
 
-fn origins(matches: &ArgMatches, from_file: &[file::Entry]) -> Origins {
+fn origins(program: Program, matches: &ArgMatches, from_file: &[file::Entry]) -> Origins {
     let origin = |key: &str| match matches.value_source(&id(key)) {
         _ if from_file.iter().any(|entry| entry.key == key) => Origin::File,
         Some(ValueSource::CommandLine) => Origin::Flag,
@@ -138,22 +190,10 @@ fn origins(matches: &ArgMatches, from_file: &[file::Entry]) -> Origins {
         let mut raw = matches.get_raw(&id(key))?;
         raw.next().map(|value| value.to_string_lossy().into_owned())
     };
-    Origins(settings().map(|key| (key.clone(), (value(&key), origin(&key)))).collect())
+    Origins(program.settings().map(|key| (key.clone(), (value(&key), origin(&key)))).collect())
 }
 
 /// The name that clap knows a setting by.
 fn id(key: &str) -> String {
     key.replace('-', "_")
-}
-
-/// What can be set, as arguments of the command line.
-fn arguments() -> impl Iterator<Item = Arg> {
-    let command = ServeArgs::augment_args(Command::new("serve"));
-    let of_the_file = |arg: &&Arg| !["config", "print_config"].contains(&arg.get_id().as_str());
-    command.get_arguments().filter(of_the_file).cloned().collect::<Vec<_>>().into_iter()
-}
-
-/// The names of all settings.
-fn settings() -> impl Iterator<Item = String> {
-    arguments().filter_map(|arg| arg.get_long().map(str::to_owned))
 }

@@ -4,7 +4,7 @@ mod hint;
 
 use std::{fmt::Write as _, io, path::PathBuf};
 
-use tertulia_server::{AdminError, BackupError, ServerError};
+use tertulia_server::{AdminError, BackupError, CopyError, ServerError};
 
 use crate::{
     args::Command,
@@ -71,6 +71,9 @@ pub(crate) enum CliError {
     /// No backup was made or restored.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// No hub was moved.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// The settings of a hub cannot be used.
     #[error(transparent)]
     Configuration(#[from] ConfigError),
@@ -98,6 +101,7 @@ impl CliError {
             Self::Server(error) => error.code(),
             Self::Admin(error) => error.code(),
             Self::Backup(error) => error.code(),
+            Self::Copy(error) => error.code(),
             Self::MissingLine { .. } | Self::EmptySecret { .. } | Self::NoTerminal(_) => "no-secret",
             Self::SecretTooLong { .. } | Self::NotUtf8 { .. } => "bad-input",
             Self::EntriesDiffer => "entries-differ",

@@ -33,16 +33,15 @@ impl Telemetry {
 pub(crate) fn start(cli: &Cli, runtime: &Handle) -> Result<Telemetry, TelemetryError> {
     // `tertulia` also stands for every crate whose name begins with it.
     let (format, level) = match (&cli.command, cli.global.verbose) {
-        (Command::Serve(serve), 0) => (serve.log_format, serve.log_filter.clone()),
-        (Command::Serve(serve), 1) => (serve.log_format, format!("{},tertulia=debug", serve.log_filter)),
-        (Command::Serve(serve), _) => (serve.log_format, format!("{},tertulia=trace", serve.log_filter)),
+        (Command::Serve(serve), verbose) => (serve.log_format, louder(&serve.log_filter, verbose)),
+        (Command::Relay(relay), verbose) => (relay.log_format, louder(&relay.log_filter, verbose)),
         (_, 0) => return Ok(Telemetry(None)),
         (_, 1) => (LogFormat::Text, "warn,tertulia=debug".to_owned()),
         (_, _) => (LogFormat::Text, "info,tertulia=trace".to_owned()),
     };
     let filter = match (&cli.command, std::env::var("RUST_LOG")) {
         // A hub has a setting for it, which `--print-config` shows.
-        (Command::Serve(_), _) => EnvFilter::new(level),
+        (Command::Serve(_) | Command::Relay(_), _) => EnvFilter::new(level),
         (_, Ok(directives)) if !directives.is_empty() => {
             EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(directives)
         }
@@ -66,11 +65,25 @@ pub(crate) fn start(cli: &Cli, runtime: &Handle) -> Result<Telemetry, TelemetryE
     Ok(Telemetry(traces))
 }
 
+/// What a server logs, with what `-v` adds.
+fn louder(filter: &str, verbose: u8) -> String {
+    match verbose {
+        0 => filter.to_owned(),
+        1 => format!("{filter},tertulia=debug"),
+        _ => format!("{filter},tertulia=trace"),
+    }
+}
+
 /// What libraries say below `info` is theirs to choose, and some say all that they send and receive.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    target != tertulia_server::TRACE_TARGET
-        && (target.starts_with("tertulia") || *metadata.level() <= Level::INFO)
+    let most = match target.split("::").next() {
+        Some(ours) if ours.starts_with("tertulia") => Level::TRACE,
+        // Each attempt to connect, which the hub tells once.
+        Some("async_nats") => Level::WARN,
+        _ => Level::INFO,
+    };
+    target != tertulia_server::TRACE_TARGET && *metadata.level() <= most
 }
 
 /// Levels for everything and for modules.

@@ -13,6 +13,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use tertulia::Handle;
+use tertulia_conversation::types::Descriptor;
 
 use self::human::Page;
 use crate::error::CliError;
@@ -79,6 +80,15 @@ impl Output {
 
     pub(crate) fn connections(self, connections: &[view::Connection]) -> Result<(), CliError> {
         self.all(connections, |connections| human::connections(connections, &Page::stdout()))
+    }
+
+    /// What others need to write to this home; `drawn` is the same as a QR code.
+    pub(crate) fn intro(self, intro: &view::Intro, drawn: Option<&str>) -> Result<(), CliError> {
+        self.one(intro, |intro| human::intro(intro, drawn))
+    }
+
+    pub(crate) fn requests(self, requests: &[view::Request]) -> Result<(), CliError> {
+        self.all(requests, |requests| human::requests(requests, &Page::stdout()))
     }
 
     pub(crate) fn connection(self, connection: &view::Connection) -> Result<(), CliError> {
@@ -163,6 +173,11 @@ impl Output {
     /// Messages of a conversation, in several portions.
     pub(crate) fn transcript(self, me: Handle) -> Transcript {
         Transcript { output: self, human: human::Transcript::new(me, Page::stdout()) }
+    }
+
+    /// Types of conversations.
+    pub(crate) fn types<'a>(self, types: impl Iterator<Item = &'a Descriptor>) -> Result<(), CliError> {
+        self.all(&types.copied().collect::<Vec<_>>(), |types| human::types(types, &Page::stdout()))
     }
 
     fn one<T: Serialize>(self, view: &T, human: impl FnOnce(&T) -> String) -> Result<(), CliError> {

@@ -51,7 +51,7 @@ impl Client {
     /// [`Error::NotAGroup`], and what the hub refuses: `no-conversation`.
     pub async fn access(&self, id: ConversationId) -> Result<Access> {
         self.check_group(id)?;
-        let shown = self.inner().hub.conversation(id).await?;
+        let shown = self.hub()?.conversation(id).await?;
         let unfit = |_| Error::UntrustworthyHub { what: "what it says of who is admitted is nothing" };
         Access::new(shown.access, shown.access_roles).map_err(unfit)
     }
@@ -91,7 +91,7 @@ impl Client {
     /// long.
     pub async fn create_link(&self, id: ConversationId, options: &LinkOptions) -> Result<LinkInfo> {
         let access = self.access(id).await?;
-        let link = JoinLink::new(self.me().hub.clone(), id);
+        let link = JoinLink::new(self.hub()?.address().clone(), id);
         let new = NewLink {
             code_hash: Base64(link.code_hash().to_vec()),
             public_key: Base64(link.public_key().to_vec()),
@@ -103,7 +103,7 @@ impl Client {
             self.put_access(id, &access.clone().with(AccessMode::Code, true)).await?;
         }
         // The link that there is ends with the commit, so what the hub refuses has to come before it.
-        let at_hub = match self.inner().hub.put_link(id, &new).await {
+        let at_hub = match self.hub()?.put_link(id, &new).await {
             Err(refused) => {
                 if !had_links {
                     self.put_access(id, &access).await?;
@@ -127,7 +127,7 @@ impl Client {
     /// What the hub refuses: `action-denied`.
     pub async fn link(&self, id: ConversationId) -> Result<Option<LinkInfo>> {
         self.check_group(id)?;
-        let at_hub = match self.inner().hub.link(id).await {
+        let at_hub = match self.hub()?.link(id).await {
             Err(error) if error.hub_code() == Some(Code::NoConversationCode) => return Ok(None),
             answer => answer?,
         };
@@ -149,7 +149,7 @@ impl Client {
     pub async fn revoke_link(&self, id: ConversationId) -> Result<()> {
         self.check_group(id)?;
         // The hub stops at once, also if the commit does not come through.
-        self.inner().hub.revoke_link(id).await?;
+        self.hub()?.revoke_link(id).await?;
         if self.protocol(id)? != Protocol::Pairwise {
             self.change_policy(id, PolicyChange::Link(None)).await?;
         }
@@ -163,7 +163,7 @@ impl Client {
 
     async fn put_access(&self, id: ConversationId, access: &Access) -> Result<()> {
         let update = AccessUpdate { access: access.modes().clone(), access_roles: access.roles().clone() };
-        Ok(self.inner().hub.set_access(id, &update).await?)
+        Ok(self.hub()?.set_access(id, &update).await?)
     }
 
     async fn keep_link(&self, id: ConversationId, link: Option<&JoinLink>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The account: what its user says of themselves, finding others, its password, and its end.
 
 use crate::{Client, Error, Profile, Result};
-use tertulia_api::account;
+use tertulia_api::account::{self, OpenSession};
 use tertulia_domain::{DisplayName, Handle, Locale};
 
 impl Client {
@@ -11,7 +11,7 @@ impl Client {
     ///
     /// Those of a request to the hub.
     pub async fn profile(&self) -> Result<Profile> {
-        let me = self.inner().hub.me().await?;
+        let me = self.hub()?.me().await?;
         Ok(Profile {
             user: me.user,
             handle: self.me().handle.clone(),
@@ -29,7 +29,7 @@ impl Client {
     pub async fn set_profile(&self, name: Option<&DisplayName>, locale: Option<&Locale>) -> Result<()> {
         let profile =
             account::Profile { name: name.map(ToString::to_string), locale: locale.map(ToString::to_string) };
-        Ok(self.inner().hub.set_profile(&profile).await?)
+        Ok(self.hub()?.set_profile(&profile).await?)
     }
 
     /// What another user says of themselves. The locale is there only if the two are connected.
@@ -38,7 +38,7 @@ impl Client {
     ///
     /// What the hub refuses: `unknown-user`.
     pub async fn profile_of(&self, handle: &Handle) -> Result<Profile> {
-        read(&self.inner().hub.user_by_handle(handle).await?)
+        read(&self.hub()?.user_by_handle(handle).await?)
     }
 
     /// Users by the beginning of their handles, at most twenty, in alphabetical order. Their locales are not told.
@@ -47,7 +47,7 @@ impl Client {
     ///
     /// What the hub refuses: `rate-limited`.
     pub async fn search(&self, beginning: &Handle) -> Result<Vec<Profile>> {
-        self.inner().hub.search_users(beginning).await?.users.iter().map(read).collect()
+        self.hub()?.search_users(beginning).await?.users.iter().map(read).collect()
     }
 
     /// Gives the account another password. All its other devices have to log in again with it
@@ -57,7 +57,35 @@ impl Client {
     ///
     /// What the hub refuses: `invalid-credentials`, `invalid-password`, `rate-limited`.
     pub async fn change_password(&self, password: &str, new_password: &str) -> Result<()> {
-        Ok(self.inner().hub.change_password(password, new_password).await?)
+        Ok(self.hub()?.change_password(password, new_password).await?)
+    }
+
+    /// The sessions of the account, oldest first: each belongs to a device that is logged in.
+    ///
+    /// # Errors
+    ///
+    /// Those of a request to the hub.
+    pub async fn sessions(&self) -> Result<Vec<OpenSession>> {
+        Ok(self.hub()?.sessions().await?.sessions)
+    }
+
+    /// Ends a session of the account, as [`sessions`](Self::sessions) names it. Its device keeps what it has, and goes on after
+    /// [`log_in`](crate::ClientBuilder::log_in) on its home.
+    ///
+    /// # Errors
+    ///
+    /// What the hub refuses: `not-found`.
+    pub async fn end_session(&self, session: &str) -> Result<()> {
+        Ok(self.hub()?.end_session(session).await?)
+    }
+
+    /// Ends all sessions of the account but this one. How many there were.
+    ///
+    /// # Errors
+    ///
+    /// Those of a request to the hub.
+    pub async fn end_other_sessions(&self) -> Result<u64> {
+        Ok(self.hub()?.end_other_sessions().await?.ended)
     }
 
     /// Deletes the account, for good: nobody gets its handle again, and the user leaves all conversations. What the homes of its
@@ -68,7 +96,7 @@ impl Client {
     /// What the hub refuses: `invalid-credentials`, `rate-limited`. After a lost answer, [`Error::DeviceRemoved`] says that it
     /// was done.
     pub async fn delete_account(&self, password: &str) -> Result<()> {
-        Ok(self.inner().hub.delete_account(password).await?)
+        Ok(self.hub()?.delete_account(password).await?)
     }
 }
 

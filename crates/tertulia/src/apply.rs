@@ -16,6 +16,7 @@ pub(crate) use self::{
 };
 use crate::{
     Client, Result, Suspicion,
+    coming_in::Known,
     pairwise::Sessions,
     team::People,
     todo::{Asking, Todo},
@@ -57,6 +58,12 @@ pub(crate) struct Applied {
     pub(crate) undecryptable: u64,
     pub(crate) resets: u64,
     pub(crate) suspicious: u64,
+    /// Epochs that were entered.
+    pub(crate) epochs: u64,
+    /// Envelopes of others.
+    pub(crate) others: u64,
+    /// What was no envelope, or was damaged.
+    pub(crate) invalid: u64,
     pub(crate) todo: Todo,
 }
 
@@ -74,12 +81,15 @@ impl Applied {
         self.undecryptable += other.undecryptable;
         self.resets += other.resets;
         self.suspicious += other.suspicious;
+        self.epochs += other.epochs;
+        self.others += other.others;
+        self.invalid += other.invalid;
         self.todo = other.todo; // it is stored already; whoever asks looks there
     }
 }
 
 /// The messages that turned out to be new when the transaction was written.
-type NewMessages = Arc<Mutex<Vec<(ConversationId, Sequence)>>>;
+pub(crate) type NewMessages = Arc<Mutex<Vec<(ConversationId, Sequence)>>>;
 
 /// One page of events on its way into the home.
 struct Page<'a> {
@@ -90,9 +100,13 @@ struct Page<'a> {
     new_messages: NewMessages,
     /// Of conversations that these events begin anew or name first: the store has it only once the page is written.
     generations: HashMap<ConversationId, u64>,
+    /// What this page has brought this home to know of groups: the store has it only once the page is written.
+    known: HashMap<ConversationId, Known>,
     sessions: Sessions,
     /// Conversations that this page's events gave reason to keep out of.
     distrusted: BTreeSet<ConversationId>,
+    /// What was noticed in this page: the store has it only once the page is written.
+    noticed: Vec<(ConversationId, Suspicion)>,
 }
 
 impl Client {
@@ -114,8 +128,10 @@ impl Client {
             applied: Applied::default(),
             new_messages: NewMessages::default(),
             generations: HashMap::new(),
+            known: HashMap::new(),
             sessions: Sessions::default(),
             distrusted: BTreeSet::new(),
+            noticed: Vec::new(),
         };
         page.applied.events = events.len() as u64;
         for event in events {
@@ -176,6 +192,7 @@ impl Page<'_> {
                 }
             }
             EventBody::Proposal { entry, proposal } => self.proposal(&entry, &proposal.0).await,
+            EventBody::ProposalsWithdrawn { entry, .. } => self.proposals_withdrawn(entry.conversation).await,
             EventBody::Members { entry, joined, left } => {
                 let conversation = entry.conversation;
                 let me = self.client.me().user;
@@ -218,6 +235,7 @@ impl Page<'_> {
                 self.asking_is_over(entry.conversation, &BTreeSet::from([user]))
             }
             EventBody::JoinEnded { conversation } => self.join_ended(conversation),
+            EventBody::ConversationDeleted { entry } => self.forget(entry.conversation),
             EventBody::GroupReset { entry, group_id } => self.reset(&entry, group_id.as_ref()).await,
             EventBody::DeviceAdded { .. } => {
                 self.applied.todo.own_devices = true;

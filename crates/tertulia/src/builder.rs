@@ -2,16 +2,19 @@
 
 use crate::{
     Client, Error, Result,
-    client::{Inner, SETTINGS},
+    client::{Inner, SETTINGS, now},
+    envelopes::{ADDS_PER_COMMIT, Carriers, OwnInbox, home::name_by_key},
     link::HubLink,
     model::Me,
     rules::ConversationRules,
+    token::HomeKeeper,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
+use tertulia_conversation::inbox::{IdentityKey, KEY_DOMAIN, Replays, Signer as _, device_address};
 use tertulia_domain::{AccountKind, DeviceAddress, DeviceId, DisplayName, Domain, Handle, UserId};
 use tertulia_mls::{Ciphersuite, ClientId, Credential, MlsCustomConfiguration, Session, SessionConfig};
-use tertulia_store::{KeySource, Setting, Store, StoreError};
-use tertulia_transport::Hub;
+use tertulia_store::{IdentityRecord, KeySource, Setting, Store, StoreError};
+use tertulia_transport::{Delivery, Hub, Relay};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -35,13 +38,22 @@ pub struct ClientBuilder {
     home: PathBuf,
     key: KeySource,
     label: String,
+    options: Options,
+}
+
+/// What an application chooses each time it opens a home.
+#[derive(Debug, Clone)]
+struct Options {
     key_rotation: Option<Duration>,
+    carriers: Vec<Arc<dyn Delivery>>,
+    cover: Option<Duration>,
 }
 
 impl ClientBuilder {
     pub(crate) fn new(home: PathBuf) -> Self {
         let label = std::env::consts::OS.to_owned();
-        Self { home, key: KeySource::File, label, key_rotation: Some(KEY_ROTATION) }
+        let options = Options { key_rotation: Some(KEY_ROTATION), carriers: Vec::new(), cover: None };
+        Self { home, key: KeySource::File, label, options }
     }
 
     /// Derives the database's key from this passphrase instead of keeping it in a file.
@@ -59,8 +71,77 @@ impl ClientBuilder {
     /// How long this device's keys last at most in a conversation that it begins or joins from now on; for ever if none.
     /// 30 days unless given, at least a minute. [`Client::sync`] replaces them in time.
     #[must_use]
-    pub fn key_rotation(self, span: Option<Duration>) -> Self {
-        Self { key_rotation: span, ..self }
+    pub fn key_rotation(mut self, span: Option<Duration>) -> Self {
+        self.options.key_rotation = span;
+        self
+    }
+
+    /// Adds something that carries envelopes, beside the relays of the home: it is to be given each time the home is opened.
+    #[must_use]
+    pub fn carrier(mut self, carrier: Arc<dyn Delivery>) -> Self {
+        self.options.carriers.push(carrier);
+        self
+    }
+
+    /// Sends cover traffic in private conversations that travel in envelopes: messages that say nothing and look like others, at random times, so long
+    /// apart on average. [`Client::sync`] and [`Client::events`] send what is due. None unless given; at least a second.
+    #[must_use]
+    pub fn cover_traffic(mut self, apart: Option<Duration>) -> Self {
+        self.options.cover = apart.map(|apart| apart.max(Duration::from_secs(1)));
+        self
+    }
+
+    /// Makes a home without an account: a person of their own, known by a key, whose conversations travel through these relays. Others reach
+    /// them by what [`Client::intro`] shows. Uses no network.
+    ///
+    /// Every relay gets every envelope, so that it is enough if one of them is up. The first of them orders what needs an order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HomeInUse`], [`Error::NoCarrier`] without a relay and a [carrier](Self::carrier), those of a wrong address, those of the store.
+    pub async fn init<R: AsRef<str>>(self, relays: &[R]) -> Result<Client> {
+        let mut addresses = Vec::new();
+        for relay in relays {
+            // As it is written from now on, and once.
+            let address = Relay::new(relay.as_ref())?.address().to_string();
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        let (label, options) = (self.label.clone(), self.options.clone());
+        if addresses.is_empty() && options.carriers.is_empty() {
+            return Err(Error::NoCarrier);
+        }
+        let store = self.unlock(true).await?;
+        if let Some(owner) = store.read(|r| r.setting(Setting::Handle))? {
+            return Err(Error::HomeInUse { handle: owner });
+        }
+        let identity = IdentityKey::generate(&mut rand::rng());
+        let identity_key = identity.public_key();
+        let engine = Session::open(store.clone(), Arc::new(HubLink::default()), SessionConfig::default())?;
+        let credential = Credential::basic_named_by_key(Ciphersuite::default(), |key| {
+            let key = key.try_into().expect("a public key of Ed25519 has 32 bytes");
+            ClientId::from(device_address(&identity_key, key).to_identity())
+        })?;
+        let address = DeviceAddress::from_identity(credential.client_id().as_bytes())
+            .expect("it was written as one just now");
+        let mut tx = engine.new_transaction().await?;
+        tx.add_credential(credential)?;
+        let settings = [
+            (Setting::User, address.user.to_string()),
+            (Setting::Device, address.device.to_string()),
+            (Setting::Handle, name_by_key(&identity_key, 8).to_string()),
+            (Setting::Domain, KEY_DOMAIN.to_owned()),
+            (Setting::Label, label),
+        ];
+        let record = IdentityRecord { secret: identity.secret(), replays: Replays::default().encode() };
+        tx.store_write(move |w| {
+            settings.iter().try_for_each(|(setting, value)| w.put_setting(*setting, value))?;
+            w.put_identity(&record)?;
+            w.replace_relays(&addresses)
+        })?;
+        tx.finish().await?;
+        Self::client(store, options)
     }
 
     /// Creates an account on the hub, with this home as its first device.
@@ -114,13 +195,13 @@ impl ClientBuilder {
     /// [`Error::NotSignedIn`], and those of the store: a missing or wrong key or passphrase, damage.
     pub async fn open(self) -> Result<Client> {
         let home = self.home.clone();
-        let key_rotation = self.key_rotation;
+        let options = self.options.clone();
         let store = match self.unlock(false).await {
             Err(Error::Store(StoreError::NotInitialised { .. })) => return Err(Error::NotSignedIn),
             opened => opened?,
         };
         tracing::debug!(home = %home.display(), "home opened");
-        let client = Self::client(store, key_rotation)?;
+        let client = Self::client(store, options)?;
         if let Err(error) = client.expire_now().await {
             // Nothing of it is shown either: reading deletes it first.
             tracing::warn!(code = error.code(), "what is over could not be deleted yet");
@@ -135,14 +216,14 @@ impl ClientBuilder {
         };
         let hub = Hub::new(hub)?;
         let label = self.label.clone();
-        let key_rotation = self.key_rotation;
+        let options = self.options.clone();
         let store = self.unlock(true).await?;
         if let Some(owner) = store.read(|r| r.setting(Setting::Handle))? {
             let own = handle.is_some_and(|handle| owner == handle.as_str())
                 && store.read(|r| r.setting(Setting::Hub))?.as_deref() == Some(hub.address().as_str());
             return match entry {
                 Entry::LogIn { password, .. } if own => {
-                    Self::log_in_again(store, &hub, password, key_rotation).await
+                    Self::log_in_again(store, &hub, password, options).await
                 }
                 _ => Err(Error::HomeInUse { handle: owner }),
             };
@@ -170,6 +251,7 @@ impl ClientBuilder {
             (Setting::Domain, domain.to_string()),
             (Setting::Label, label),
             (Setting::Token, session.token),
+            (Setting::TokenAt, now().to_string()),
             (Setting::Kind, session.kind.to_string()),
         ];
         settings.extend(session.expires_at.map(|at| (Setting::ExpiresAt, at.to_string())));
@@ -178,19 +260,14 @@ impl ClientBuilder {
         })?;
         tx.finish().await?;
 
-        let client = Self::client(store, key_rotation)?;
+        let client = Self::client(store, options)?;
         client.sync().await?;
         Ok(client)
     }
 
     /// Gives the device of this home a new session.
-    async fn log_in_again(
-        store: Store,
-        hub: &Hub,
-        password: &str,
-        key_rotation: Option<Duration>,
-    ) -> Result<Client> {
-        let client = Self::client(store.clone(), key_rotation)?;
+    async fn log_in_again(store: Store, hub: &Hub, password: &str, options: Options) -> Result<Client> {
+        let client = Self::client(store.clone(), options.clone())?;
         let me = client.me();
         let session = hub.log_in(me.handle.as_str(), password).await?;
         if session.user != me.user {
@@ -200,10 +277,14 @@ impl ClientBuilder {
         // Before it is kept: what is refused leaves the home as it was.
         client.resume(&hub.with_token(token.clone())).await?;
         let mut tx = client.inner().session.new_transaction().await?;
-        tx.store_write(move |w| w.put_setting(Setting::Token, &token))?;
+        tx.store_write(move |w| {
+            w.put_setting(Setting::Token, &token)?;
+            w.put_setting(Setting::TokenBefore, "")?;
+            w.put_setting(Setting::TokenAt, &now().to_string())
+        })?;
         tx.finish().await?;
         drop(client);
-        let client = Self::client(store, key_rotation)?;
+        let client = Self::client(store, options)?;
         client.sync().await?;
         Ok(client)
     }
@@ -220,8 +301,9 @@ impl ClientBuilder {
         Ok(opened.await.expect("opening a store neither panics nor is cancelled")?)
     }
 
-    fn client(store: Store, key_rotation: Option<Duration>) -> Result<Client> {
-        let [hub, user, device, handle, domain, token] = {
+    fn client(store: Store, options: Options) -> Result<Client> {
+        let Options { key_rotation, carriers, cover } = options;
+        let [user, device, handle, domain] = {
             let values = store.read(|r| {
                 SETTINGS.iter().map(|setting| r.setting(*setting)).collect::<std::result::Result<Vec<_>, _>>()
             })?;
@@ -230,23 +312,43 @@ impl ClientBuilder {
         };
         let (kind, expires_at) = store
             .read(|r| Ok::<_, StoreError>((r.setting(Setting::Kind)?, r.setting(Setting::ExpiresAt)?)))?;
-        let hub_address: Url = hub.parse().map_err(|_| Error::NotSignedIn)?;
+        let (hub, token) =
+            store.read(|r| Ok::<_, StoreError>((r.setting(Setting::Hub)?, r.setting(Setting::Token)?)))?;
+        let relays = store.read(|r| r.relays())?;
+        let identity = store.read(|r| r.identity())?;
+        let inbox = identity.as_ref().map(|record| OwnInbox::of(&IdentityKey::from_secret(&record.secret)));
+        let hub = match (hub, token) {
+            (Some(hub), Some(token)) => {
+                Some(Hub::new(&hub)?.with_keeper(token, Arc::new(HomeKeeper(store.clone()))))
+            }
+            // Without an account there is an identity.
+            _ if identity.is_some() => None,
+            _ => return Err(Error::NotSignedIn),
+        };
         let me = Me {
             user: user.parse::<UserId>().map_err(|_| Error::NotSignedIn)?,
             domain: domain.parse().map_err(|_| Error::NotSignedIn)?,
             device: device.parse().map_err(|_| Error::NotSignedIn)?,
             handle: handle.parse()?,
-            hub: hub_address,
+            hub: hub.as_ref().map(|hub| hub.address().clone()),
+            relays: relays.iter().filter_map(|relay| Url::parse(relay).ok()).collect(),
             kind: kind.and_then(|kind| kind.parse().ok()).unwrap_or_default(),
             expires_at: expires_at.and_then(|at| at.parse().ok()),
         };
-        let hub = Hub::new(&hub)?.with_token(token);
+        let carriers = Carriers::of(&store, carriers)?;
         let link = Arc::new(HubLink::default());
-        link.set(hub.clone());
+        if let Some(hub) = &hub {
+            link.set(hub.clone());
+        }
         let joined = MlsCustomConfiguration { key_rotation_span: key_rotation, ..Default::default() };
-        let rules = ConversationRules { me: me.user, domain: me.domain.clone(), store: store.clone() };
-        let config = SessionConfig { joined, group_rules: Some(Arc::new(rules)), ..Default::default() };
-        let engine = Session::open(store.clone(), link, config)?;
-        Ok(Client::from_inner(Inner::new(me, hub, store, engine)))
+        let rules = ConversationRules::of(&me, &store);
+        let mut config = SessionConfig { joined, group_rules: Some(Arc::new(rules)), ..Default::default() };
+        if hub.is_none() {
+            config.adds_per_commit = ADDS_PER_COMMIT;
+        }
+        let engine = Session::open(store.clone(), Arc::clone(&link) as _, config)?;
+        let client = Client::from_inner(Inner::new(me, hub, (carriers, inbox, cover), store, engine));
+        link.follow(&client);
+        Ok(client)
     }
 }

@@ -28,7 +28,7 @@ impl Client {
     ///
     /// What the hub refuses: `no-team`.
     pub async fn channels(&self) -> Result<Vec<Channel>> {
-        let hub = &self.inner().hub;
+        let hub = self.hub()?;
         let channels = hub.channels(hub.team().await?.team).await?.channels;
         let read = |channel: tertulia_api::team::Channel| {
             let id = channel.conversation;

@@ -1,16 +1,23 @@
 //! The client: what all its parts share.
 
-use crate::{ClientBuilder, Me};
-use std::{fmt, path::PathBuf, sync::Arc};
+use crate::{
+    ClientBuilder, Me,
+    envelopes::{Carriers, Early, Hints, OwnInbox},
+};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 use tertulia_domain::{ConversationId, DeviceAddress, UserId};
 use tertulia_mls::Session;
 use tertulia_store::{Setting, Store};
 use tertulia_transport::Hub;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
-/// The settings that make up a signed-in home, in the order in which [`ClientBuilder`] reads them.
-pub(crate) const SETTINGS: [Setting; 6] =
-    [Setting::Hub, Setting::User, Setting::Device, Setting::Handle, Setting::Domain, Setting::Token];
+/// The settings that make up a home that belongs to somebody, in the order in which [`ClientBuilder`] reads them.
+pub(crate) const SETTINGS: [Setting; 4] = [Setting::User, Setting::Device, Setting::Handle, Setting::Domain];
 
 /// One device of one user. Cheap to clone; all clones share one home.
 #[derive(Clone)]
@@ -18,9 +25,33 @@ pub struct Client {
     inner: Arc<Inner>,
 }
 
+/// A client that somebody else holds.
+#[derive(Debug)]
+pub(crate) struct WeakClient(Weak<Inner>);
+
+impl WeakClient {
+    /// The client, if anybody still holds it.
+    pub(crate) fn upgrade(&self) -> Option<Client> {
+        self.0.upgrade().map(|inner| Client { inner })
+    }
+}
+
 pub(crate) struct Inner {
     pub(crate) me: Me,
-    pub(crate) hub: Hub,
+    /// The hub of the account; none in a home without one.
+    pub(crate) hub: Option<Hub>,
+    /// What carries envelopes.
+    pub(crate) carriers: Carriers,
+    /// Where first contact is left; none with an account.
+    pub(crate) inbox: Option<OwnInbox>,
+    /// How long it is on average until cover traffic is sent in a private conversation, if it is.
+    pub(crate) cover: Option<Duration>,
+    /// The hints that this home expects.
+    pub(crate) hints: Mutex<Hints>,
+    /// Envelopes that may turn out to be of an epoch that this home enters soon.
+    pub(crate) early: std::sync::Mutex<Early>,
+    /// Changes when this process begins to listen to other topics.
+    pub(crate) topics: watch::Sender<u64>,
     pub(crate) store: Store,
     pub(crate) session: Session,
     /// Held by whoever synchronises, so that the tasks of one process do not fetch the same events side by side. Other
@@ -29,8 +60,27 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub(crate) fn new(me: Me, hub: Hub, store: Store, session: Session) -> Self {
-        Self { me, hub, store, session, syncing: Mutex::new(()) }
+    pub(crate) fn new(
+        me: Me,
+        hub: Option<Hub>,
+        (carriers, inbox, cover): (Carriers, Option<OwnInbox>, Option<Duration>),
+        store: Store,
+        session: Session,
+    ) -> Self {
+        let (hints, topics) = (Mutex::new(Hints::new()), watch::Sender::new(0));
+        Self {
+            me,
+            hub,
+            carriers,
+            inbox,
+            cover,
+            hints,
+            early: std::sync::Mutex::default(),
+            topics,
+            store,
+            session,
+            syncing: Mutex::new(()),
+        }
     }
 }
 
@@ -41,13 +91,18 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Opens the home in this directory, which is created when somebody signs up or logs in.
+    /// Opens the home in this directory, which is created when somebody signs up or logs in, or
+    /// [begins without an account](ClientBuilder::init).
     pub fn builder(home: impl Into<PathBuf>) -> ClientBuilder {
         ClientBuilder::new(home.into())
     }
 
     pub(crate) fn from_inner(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakClient {
+        WeakClient(Arc::downgrade(&self.inner))
     }
 
     pub(crate) fn inner(&self) -> &Inner {

@@ -5,13 +5,13 @@ use tertulia_domain::{Handle, connection::Status};
 use tertulia_store::ConnectionRecord;
 
 impl Client {
-    /// Asks somebody to connect, or accepts when they have asked.
+    /// Asks somebody to connect, or accepts when they have asked. Without an account one asks by a bundle: [`meet`](Self::meet).
     ///
     /// # Errors
     ///
-    /// What the hub refuses: `invalid-user`, `connection-limit`, `bad-connection-update` when the user has blocked them.
+    /// [`Error::NoAccount`], and what the hub refuses: `invalid-user`, `connection-limit`, `bad-connection-update` when the user has blocked them.
     pub async fn connect(&self, handle: &Handle) -> Result<Connection> {
-        let answer = self.inner().hub.connect(handle).await?;
+        let answer = self.hub()?.connect(handle).await?;
         self.keep(answer).await
     }
 
@@ -48,6 +48,9 @@ impl Client {
     ///
     /// As [`accept`](Self::accept).
     pub async fn unblock(&self, handle: &Handle) -> Result<Connection> {
+        if self.inner().hub.is_none() {
+            return self.unblock_by_key(handle).await;
+        }
         let user = self.user(handle).await?;
         // `accepted` means "as before the block" on the hub; what is not blocked must not become accepted by this.
         let stored = self.inner().store.read(|r| r.connection(user))?;
@@ -85,8 +88,11 @@ impl Client {
     }
 
     async fn set_connection(&self, handle: &Handle, status: Status) -> Result<Connection> {
+        if self.inner().hub.is_none() {
+            return self.change_side(handle, status).await;
+        }
         let user = self.user(handle).await?;
-        let answer = self.inner().hub.update_connection(user, status).await?;
+        let answer = self.hub()?.update_connection(user, status).await?;
         self.keep(answer).await
     }
 
@@ -114,7 +120,7 @@ pub(crate) fn from_hub(connection: &tertulia_api::connection::Connection) -> Opt
     })
 }
 
-fn from_store(record: &ConnectionRecord, handle: Handle) -> Connection {
+pub(crate) fn from_store(record: &ConnectionRecord, handle: Handle) -> Connection {
     Connection {
         user: record.user,
         handle,

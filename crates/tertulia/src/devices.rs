@@ -19,7 +19,7 @@ impl Client {
     ///
     /// Those of a request to the hub.
     pub async fn devices(&self) -> Result<Vec<Device>> {
-        let devices = self.inner().hub.devices().await?.devices;
+        let devices = self.hub()?.devices().await?.devices;
         let current = self.inner().me.device;
         Ok(devices
             .into_iter()
@@ -39,7 +39,7 @@ impl Client {
     ///
     /// What the hub refuses: `invalid-credentials`, `not-found`, `rate-limited`.
     pub async fn remove_device(&self, device: DeviceId, password: &str) -> Result<()> {
-        Ok(self.inner().hub.remove_device(device, password).await?)
+        Ok(self.hub()?.remove_device(device, password).await?)
     }
 
     /// Makes a new session that of this device, which the hub knows already.
@@ -65,12 +65,12 @@ impl Client {
             return Ok(());
         }
         // It may have been interrupted just after the hub knew the device.
-        if self.inner().hub.me().await?.device != Some(self.inner().me.device) {
+        if self.hub()?.me().await?.device != Some(self.inner().me.device) {
             self.register().await?;
         }
         self.take_stock().await?;
-        let several = self.inner().hub.devices().await?.devices.len() > 1;
-        let hub_key = hex::encode(self.inner().hub.keys().await?.external_sender.as_ref());
+        let several = self.hub()?.devices().await?.devices.len() > 1;
+        let hub_key = hex::encode(self.hub()?.keys().await?.external_sender.as_ref());
         let mut tx = self.inner().session.new_transaction().await?;
         tx.store_write(move |w| {
             w.put_setting(Setting::KeyPackagesMadeAt, &now().to_string())?;
@@ -94,14 +94,14 @@ impl Client {
             key_packages: key_packages.into_iter().map(|package| package.into_bytes().into()).collect(),
             last_resort: Some(last_resort.into_bytes().into()),
         };
-        self.inner().hub.register_device(&device).await?;
+        self.hub()?.register_device(&device).await?;
         Ok(())
     }
 
     /// Takes over the connections and conversations that the user has already.
     async fn take_stock(&self) -> Result<()> {
         let people = self.fetch_people().await?;
-        let conversations = self.inner().hub.conversations().await?.conversations;
+        let conversations = self.hub()?.conversations().await?.conversations;
         let mut tx = self.inner().session.new_transaction().await?;
         self.take_over(&mut tx, people)?;
         tx.store_write(move |w| {
@@ -122,7 +122,7 @@ impl Client {
         if !some_used && !aged {
             return Ok(());
         }
-        let count = if aged { 0 } else { self.inner().hub.key_package_count().await?.count };
+        let count = if aged { 0 } else { self.hub()?.key_package_count().await?.count };
         if count >= KEY_PACKAGES_LOW {
             return Ok(());
         }
@@ -138,9 +138,9 @@ impl Client {
         };
         if aged {
             // In place of the old ones, which expire before long.
-            self.inner().hub.replace_key_packages(&upload).await?;
+            self.hub()?.replace_key_packages(&upload).await?;
         } else {
-            self.inner().hub.upload_key_packages(&upload).await?;
+            self.hub()?.upload_key_packages(&upload).await?;
         }
         if aged {
             let mut tx = self.inner().session.new_transaction().await?;

@@ -3,6 +3,10 @@
 use crate::rules::Refusal;
 use tertulia_api::Code;
 use tertulia_content::{ContentError, InvalidContent};
+use tertulia_conversation::{
+    hint::HintError,
+    inbox::{BundleError, InboxError},
+};
 use tertulia_domain::{ConversationId, Handle, policy::Violation, settings::MessageTimerError};
 use tertulia_mls::{EngineError, RejectReason};
 use tertulia_ratchet::RatchetError;
@@ -40,6 +44,65 @@ pub enum Error {
     /// Nobody has signed up or logged in with this home. Do one of them first.
     #[error("nobody is signed in here; sign up or log in first")]
     NotSignedIn,
+    /// The home has no account, and this takes one at a hub. Offer to make one in another home: sign up or log in there.
+    #[error("this takes an account at a hub, and this home has none; sign up or log in with another home")]
+    NoAccount,
+    /// The home has an account at a hub, and this is for homes without one. Make another home with `init` and a relay.
+    #[error("this home has an account at a hub; make another home without an account for this")]
+    HasAccount,
+    /// There is nothing that could carry envelopes. Name at least one relay.
+    #[error("there is no relay that could carry it; name at least one")]
+    NoCarrier,
+    /// None of the carriers has an order for all, so that nobody could decide between changes of a group. Name a relay.
+    #[error("a group takes a relay that orders its changes; name one")]
+    NoOrder,
+    /// A Welcome is for another group than its invitation, or by somebody else. Drop it, as the SDK has done.
+    #[error("a Welcome does not fit its invitation")]
+    ForeignGroup,
+    /// A group cannot have so many members. Make several groups.
+    #[error("a group has {max} members at most, and this would make {count}")]
+    TooManyMembers {
+        /// How many there would be.
+        count: usize,
+        /// The most.
+        max: usize,
+    },
+    /// The conversation is of a type that this version does not know. Update the application.
+    #[error("the conversation is of the type {number}, which this version does not know")]
+    UnknownType {
+        /// The type's number.
+        number: u16,
+    },
+    /// It is no bundle, it was changed, or it has expired. Ask for a new one.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The invitation cannot be made. See the error inside.
+    #[error(transparent)]
+    Invitation(#[from] InboxError),
+    /// The bundle is this home's own. Give it to somebody else, and take theirs.
+    #[error("this is what you show of yourself; take what somebody else shows")]
+    OwnBundle,
+    /// Somebody else is called that here. Choose another name.
+    #[error("@{handle} is somebody else here; choose another name")]
+    NameTaken {
+        /// The name.
+        handle: Handle,
+    },
+    /// One does not ask whom one has blocked. Take the block back first.
+    #[error("you have blocked @{handle}; unblock them first")]
+    BlockedByYou {
+        /// Who.
+        handle: Handle,
+    },
+    /// The request was not answered in time. Ask yourself: `meet` with what they show.
+    #[error("the request of @{handle} has expired; ask them, with what they show of themselves")]
+    RequestExpired {
+        /// Who has asked.
+        handle: Handle,
+    },
+    /// The hints of a conversation do not allow it. See the error inside.
+    #[error(transparent)]
+    Hints(HintError),
     /// This device was removed from its account, or the account was deleted. Show what the home still holds, and tell the user
     /// that this home can be signed in with no more: another home can log in as a new device.
     #[error("this device was removed from the account; log in with another home to make a new device")]
@@ -260,6 +323,20 @@ impl Error {
         match self {
             Self::HomeInUse { .. } => "home-in-use",
             Self::NotSignedIn => "not-signed-in",
+            Self::NoAccount => "no-account",
+            Self::HasAccount => "has-account",
+            Self::NoCarrier => "no-carrier",
+            Self::NoOrder => "no-order",
+            Self::ForeignGroup => "foreign-group",
+            Self::TooManyMembers { .. } => "too-many-members",
+            Self::UnknownType { .. } => "unknown-type",
+            Self::Bundle(BundleError::Expired) => "expired-bundle",
+            Self::Bundle(_) | Self::Invitation(_) => "invalid-bundle",
+            Self::OwnBundle => "own-bundle",
+            Self::NameTaken { .. } => "name-taken",
+            Self::BlockedByYou { .. } => Code::BadConnectionUpdate.as_str(),
+            Self::RequestExpired { .. } => "request-expired",
+            Self::Hints(error) => hints_code(error),
             Self::DeviceRemoved => Code::DeviceRemoved.as_str(),
             Self::InvalidHandle(_) => Code::InvalidHandle.as_str(),
             Self::InvalidName(_) | Self::InvalidSubconversationName(_) => "invalid-name",
@@ -307,6 +384,18 @@ impl Error {
         match self {
             Self::HomeInUse { .. }
             | Self::NotSignedIn
+            | Self::NoAccount
+            | Self::HasAccount
+            | Self::NoCarrier
+            | Self::NoOrder
+            | Self::TooManyMembers { .. }
+            | Self::UnknownType { .. }
+            | Self::Bundle(_)
+            | Self::Invitation(_)
+            | Self::OwnBundle
+            | Self::NameTaken { .. }
+            | Self::BlockedByYou { .. }
+            | Self::RequestExpired { .. }
             | Self::DeviceRemoved
             | Self::InvalidHandle(_)
             | Self::InvalidName(_)
@@ -332,6 +421,7 @@ impl Error {
             | Self::Refused { .. }
             | Self::InvalidContent(_) => ErrorKind::Misuse,
             Self::UntrustworthyHub { .. }
+            | Self::ForeignGroup
             | Self::Distrusted { .. }
             | Self::Content(_)
             | Self::ImplausibleExpiry
@@ -343,6 +433,9 @@ impl Error {
             Self::Ratchet(RatchetError::Damaged { .. } | RatchetError::Signing(_)) => ErrorKind::LocalState,
             Self::Ratchet(RatchetError::NoKeys | RatchetError::NoSession) => ErrorKind::Transient,
             Self::Ratchet(_) => ErrorKind::Peer,
+            Self::Hints(HintError::Frame(_)) => ErrorKind::Misuse,
+            Self::Hints(HintError::Restored(_)) => ErrorKind::Transient,
+            Self::Hints(_) => ErrorKind::LocalState,
             Self::Hub(error) if error.is_transient() => ErrorKind::Transient,
             Self::Hub(TransportError::Protocol { .. }) => ErrorKind::Peer,
             Self::Hub(_) => ErrorKind::Misuse,
@@ -358,6 +451,11 @@ impl Error {
                 _ => ErrorKind::LocalState,
             },
         }
+    }
+
+    /// What is stored of a request cannot be read.
+    pub(crate) const fn damaged_request() -> Self {
+        Self::Store(StoreError::Damaged { what: "a request" })
     }
 
     /// The hub's code, when it was the hub that refused.
@@ -379,6 +477,15 @@ const fn ratchet_code(error: &RatchetError) -> &'static str {
         RatchetError::NoKeys | RatchetError::NoSession => "no-session",
         RatchetError::UntrustedKey | RatchetError::KeysChanged | RatchetError::UnfitKey => "untrusted-device",
         _ => "invalid-message",
+    }
+}
+
+/// What an application can tell apart of the errors of hints; the rest is in the text.
+const fn hints_code(error: &HintError) -> &'static str {
+    match error {
+        HintError::Frame(_) => "text-too-long",
+        HintError::Restored(_) => "home-restored",
+        _ => "damaged-conversation",
     }
 }
 

@@ -1,8 +1,8 @@
 //! The live stream of what happens.
 
 use crate::{
-    Client, ClientEvent, Error, Message, Result, apply::Applied, client::now, connections::from_hub,
-    reading::message, suspicion::noticed, typing::TypingNow,
+    Client, ClientEvent, Connection, Error, Message, Result, apply::Applied, client::now,
+    connections::from_hub, envelopes::Waiting, reading::message, suspicion::noticed, typing::TypingNow,
 };
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, stream};
@@ -25,6 +25,8 @@ struct Live {
 struct Events {
     client: Client,
     live: Option<Live>,
+    /// Without an account: where the stream waits for envelopes, once it has what was there.
+    waiting: Option<Waiting>,
     /// What is to be told.
     ready: VecDeque<ClientEvent>,
     /// The last message that was told, in the order in which messages came into the home.
@@ -60,6 +62,7 @@ impl Client {
         let events = Events {
             client: self.clone(),
             live: None,
+            waiting: None,
             ready: VecDeque::new(),
             told,
             told_by_own_devices: told,
@@ -87,6 +90,7 @@ impl Events {
             }
             if let Err(error) = self.advance().await {
                 self.live = None;
+                self.waiting = None;
                 self.ready.extend(self.typing.all_gone());
                 if !is_passing(&error) {
                     return Err(error);
@@ -101,13 +105,16 @@ impl Events {
 
     /// Connects, or waits for something to happen and writes it down.
     async fn advance(&mut self) -> Result<()> {
+        if self.client.inner().hub.is_none() {
+            return self.advance_by_envelopes().await;
+        }
         let inner = self.client.inner();
         let Some(live) = &mut self.live else {
             self.client.sync().await?;
             self.tell_resets().await?;
             self.tell_messages()?;
             let cursor = self.client.inner().store.read(|r| r.cursor())?;
-            let socket = self.client.inner().hub.event_socket(cursor.as_deref()).await?;
+            let socket = self.client.hub()?.event_socket(cursor.as_deref()).await?;
             self.live = Some(Live { socket, cursor });
             self.delays = delays();
             self.ready.push_back(ClientEvent::CaughtUp);
@@ -134,7 +141,7 @@ impl Events {
             // Of a later version.
             Some(_) => return Ok(()),
             None => {
-                let hub = inner.hub.address().to_string();
+                let hub = self.client.hub()?.address().to_string();
                 let reason = "the hub closed the stream".to_owned();
                 return Err(TransportError::Unreachable { hub, reason }.into());
             }
@@ -161,6 +168,31 @@ impl Events {
             // Another process or another task has moved on; the stream begins again where the home stands now.
             None => self.live = None,
         }
+        Ok(())
+    }
+
+    /// Takes what the carriers have, or waits until one of them has something.
+    async fn advance_by_envelopes(&mut self) -> Result<()> {
+        let Some(waiting) = &mut self.waiting else {
+            let connections = self.client.connections().await?;
+            self.client.sync().await?;
+            self.tell_messages()?;
+            self.tell_changed_connections(&connections).await?;
+            self.waiting = Some(Waiting::default());
+            self.delays = delays();
+            self.ready.push_back(ClientEvent::CaughtUp);
+            return Ok(());
+        };
+        let applied = waiting.next(&self.client).await?;
+        self.tell(&applied)?;
+        self.tell_messages()
+    }
+
+    /// Tells of the connections that are not as they were before.
+    async fn tell_changed_connections(&mut self, before: &[Connection]) -> Result<()> {
+        let now = self.client.connections().await?;
+        let changed = now.into_iter().filter(|connection| !before.contains(connection));
+        self.ready.extend(changed.map(ClientEvent::Connection));
         Ok(())
     }
 
@@ -260,7 +292,7 @@ async fn until(time: Option<Instant>) {
 fn is_passing(error: &Error) -> bool {
     match error {
         Error::Store(error) => error.kind() == tertulia_store::ErrorKind::Transient,
-        Error::NotSignedIn | Error::DeviceRemoved => false,
+        Error::NotSignedIn | Error::DeviceRemoved | Error::NoCarrier => false,
         error => error.hub_code() != Some(Code::Unauthenticated),
     }
 }

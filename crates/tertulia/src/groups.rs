@@ -12,11 +12,14 @@ use self::{
 use crate::{
     Client, Error, Result, SyncReport,
     apply::note_policy,
+    coming_in::Caution,
+    envelopes::upkeep_options,
     link::conversation_of,
+    suspicion::{further_devices, note, succession},
     sync::tolerate,
     todo::{Sharing, Todo},
 };
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 use tertulia_api::{
     Code,
     policy::{decode, encode},
@@ -26,7 +29,7 @@ use tertulia_domain::{
     ConversationId, ConversationName, DeviceAddress, Role, UserId,
     policy::{AddPermission, JoinProof, LinkKey, Policy},
 };
-use tertulia_mls::{CommitOptions, EngineError, RejectReason, TransactionContext};
+use tertulia_mls::{CommitOptions, CommitSummary, EngineError, RejectReason, TransactionContext};
 use tertulia_store::ConversationRow;
 
 /// In how many conversations keys are rotated at once, so that a synchronisation does not take long.
@@ -46,8 +49,10 @@ pub(crate) struct Change {
 /// A change of a conversation's policy.
 #[derive(Debug, Clone)]
 pub(crate) enum PolicyChange {
-    /// Another role for a member.
-    Role { user: UserId, role: Role },
+    /// Other roles for members, in this order.
+    Roles(Vec<(UserId, Role)>),
+    /// The role that those get who come in with the change.
+    Arrivals(Role),
     /// Another rule of who may add members.
     AddPermission(AddPermission),
     /// Another join link, or none.
@@ -59,9 +64,13 @@ pub(crate) enum PolicyChange {
 }
 
 impl PolicyChange {
-    fn of(&self, policy: Policy) -> Policy {
+    /// The policy with the change. Those who are arriving come in with it.
+    fn of(&self, policy: Policy, arriving: &BTreeSet<UserId>) -> Policy {
         match self {
-            Self::Role { user, role } => policy.with_role(*user, role),
+            Self::Roles(roles) => {
+                roles.iter().fold(policy, |policy, (user, role)| policy.with_role(*user, role))
+            }
+            Self::Arrivals(role) => policy.with_members(arriving.iter().copied(), role),
             Self::AddPermission(permission) => policy.with_add_permission(*permission),
             Self::Link(link) => policy.with_link(*link),
             Self::Open(open) => policy.with_open(*open),
@@ -102,7 +111,7 @@ impl Client {
             self.ready(conversation).await?;
             let mut wanted = self.absent(conversation, &change.add)?;
             wanted.extend(&change.complete);
-            self.claim(&wanted, &mut claimed).await?;
+            self.claim(conversation, &wanted, &mut claimed).await?;
             match self.change_once(conversation, change, &claimed).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
@@ -118,6 +127,7 @@ impl Client {
     /// Makes a commit that this device owes to the group.
     pub(crate) async fn upkeep(&self, conversation: ConversationId, owed: Upkeep) -> Result<()> {
         let group = self.group_of(conversation)?;
+        let options = upkeep_options(self, conversation, owed)?;
         let mut retries = Retries::new(conversation);
         loop {
             let mut tx = self.inner().session.new_transaction().await?;
@@ -126,17 +136,17 @@ impl Client {
             }
             let mut guard = tx.conversation(&group).await?;
             let committed = match owed {
-                Upkeep::Proposals => guard.commit_pending_proposals().await,
-                Upkeep::Keys => guard.update_key_material().await,
+                Upkeep::Proposals => guard.commit_pending_proposals_with(CommitOptions::default()).await,
+                Upkeep::Keys => guard.update_key_material_with(options.clone()).await.map(Some),
                 // Another device may have done it meanwhile.
-                Upkeep::History if guard.needs_history_rotation()? => guard.rotate_history().await.map(drop),
-                Upkeep::History => Ok(()),
+                Upkeep::History if guard.needs_history_rotation()? => guard.rotate_history().await.map(Some),
+                Upkeep::History => Ok(None),
                 Upkeep::Sharing(Sharing { history, rotate }) => {
                     match (history.is_shared(), guard.is_history_enabled()?) {
-                        (true, false) => guard.enable_history_sharing().await.map(drop),
-                        (false, true) => guard.disable_history_sharing().await.map(drop),
-                        (true, true) if rotate => guard.rotate_history().await.map(drop),
-                        _ => Ok(()),
+                        (true, false) => guard.enable_history_sharing().await.map(Some),
+                        (false, true) => guard.disable_history_sharing().await.map(Some),
+                        (true, true) if rotate => guard.rotate_history().await.map(Some),
+                        _ => Ok(None),
                     }
                 }
             };
@@ -175,7 +185,7 @@ impl Client {
             return Ok(false);
         }
         let mut guard = tx.conversation(&group).await?;
-        if guard.epoch()? == 0 {
+        if guard.epoch()? == 0 && self.inner().hub.is_some() {
             // The hub has not heard of it yet.
             return Ok(false);
         }
@@ -187,6 +197,11 @@ impl Client {
 
     /// Sees to it that this device is in the conversation's group and can encrypt for it.
     pub(crate) async fn ready(&self, conversation: ConversationId) -> Result<()> {
+        self.ready_with(conversation, Caution::Compare).await
+    }
+
+    /// The same, comparing the group with what is known of it or not.
+    pub(crate) async fn ready_with(&self, conversation: ConversationId, caution: Caution) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let group = self.group_of(conversation)?;
             let row = self.inner().store.read(|r| r.conversation(conversation))?;
@@ -197,20 +212,29 @@ impl Client {
             }
             if self.inner().session.pending_commit(&group)?.is_some() {
                 self.settle(conversation, &mut SyncReport::default()).await?;
+            } else if self.is_enveloped(conversation)? {
+                let view = self.inner().session.conversation(&group)?;
+                if view.is_restored() {
+                    self.upkeep(conversation, Upkeep::Keys).await?;
+                } else if view.pending_proposals() > 0 {
+                    self.upkeep(conversation, Upkeep::Proposals).await?;
+                } else {
+                    return Ok(());
+                }
             } else if !self.inner().session.conversation_exists(&group)? {
-                let at_hub = self.inner().hub.conversation(conversation).await?;
+                let at_hub = self.hub()?.conversation(conversation).await?;
                 if *at_hub.group_id.as_ref() != *group.as_bytes() {
                     // It was begun anew meanwhile: the events say so.
                     self.catch_up(&mut SyncReport::default()).await?;
                 } else if at_hub.epoch == 0 {
                     self.begin(&at_hub, &[], None).await?;
                 } else {
-                    self.join_group(conversation).await?;
+                    self.join_group(conversation, caution).await?;
                 }
             } else {
                 let view = self.inner().session.conversation(&group)?;
                 if view.epoch() == 0 {
-                    let at_hub = self.inner().hub.conversation(conversation).await?;
+                    let at_hub = self.hub()?.conversation(conversation).await?;
                     self.begin(&at_hub, &[], None).await?;
                 } else if view.is_restored() {
                     self.upkeep(conversation, Upkeep::Keys).await?;
@@ -252,13 +276,20 @@ impl Client {
             let Ok(address) = DeviceAddress::from_identity(client.as_bytes()) else { continue };
             if change.remove.contains(&address.user) {
                 remove.push(client);
+                // Who is in both comes back in the place of the old leaf.
+                if change.complete.contains(&address.user) {
+                    continue;
+                }
             }
             add.remove(&address);
         }
         let policy = match &change.policy {
             // A proof is for who comes in with the commit.
             Some(PolicyChange::Admit(..)) if add.is_empty() => None,
-            Some(change) => changed_policy(guard.group_data()?.as_deref(), change)?,
+            Some(change) => {
+                let arriving = add.keys().map(|device| device.user).collect();
+                changed_policy(guard.group_data()?.as_deref(), change, &arriving)?
+            }
             None => None,
         };
         if add.is_empty() && remove.is_empty() && policy.is_none() {
@@ -269,7 +300,7 @@ impl Client {
         let announcement = match row.as_ref().and_then(announced_name) {
             // While the protocol is mixed, names go pairwise too.
             Some(name) if !add.is_empty() && !self.protocol(conversation)?.sends_pairwise() => {
-                Some(self.announcement(conversation, &name)?)
+                Some(self.reminder(conversation, &name)?)
             }
             _ => None,
         };
@@ -285,7 +316,8 @@ impl Client {
             guard.update_key_material_with(options).await
         } else {
             guard.change_members(add.into_values().collect(), &remove, options).await
-        };
+        }
+        .map(Some);
         if gives_more_later && committed.is_ok() {
             let mut todo = Todo::of(&tx)?;
             todo.share.insert(conversation);
@@ -295,15 +327,19 @@ impl Client {
     }
 
     /// Ends an attempt: done, to be repeated, or an error that the caller must know.
-    async fn outcome<T>(
+    async fn outcome(
         &self,
         conversation: ConversationId,
         mut tx: TransactionContext,
-        committed: std::result::Result<T, EngineError>,
+        committed: std::result::Result<Option<CommitSummary>, EngineError>,
     ) -> Result<Attempt> {
         match committed {
-            Ok(_) => {
+            Ok(summary) => {
                 let group = self.group_of(conversation)?;
+                if let Some(summary) = summary {
+                    self.note_own_commit(&mut tx, conversation, &summary).await?;
+                }
+                self.note_succession(&mut tx, conversation, &group).await?;
                 note_policy(&mut tx, conversation, &group).await?;
                 tx.finish().await?;
                 Ok(Attempt::Done)
@@ -339,7 +375,51 @@ impl Client {
         }
     }
 
-    /// The message that tells the members the conversation's name.
+    /// A commit of this device carries out what others have proposed, too: devices that the hub alone vouches for.
+    pub(crate) async fn note_own_commit(
+        &self,
+        tx: &mut TransactionContext,
+        conversation: ConversationId,
+        summary: &CommitSummary,
+    ) -> Result<()> {
+        let (group, own) = (self.group_of(conversation)?, self.own_address());
+        let further = further_devices(tx, &group, (&summary.added, &summary.removed), &own).await?;
+        Ok(tx.store_write(move |w| {
+            further.iter().try_for_each(|suspicion| {
+                tracing::warn!(conversation = %conversation.short(), %suspicion, "noticed");
+                note(w, conversation, suspicion)
+            })
+        })?)
+    }
+
+    /// A commit of this device that removes the last admin, because the hub says so, makes somebody admin.
+    pub(crate) async fn note_succession(
+        &self,
+        tx: &mut TransactionContext,
+        conversation: ConversationId,
+        group: &tertulia_mls::ConversationId,
+    ) -> Result<()> {
+        if !tx.conversation_exists(group)? {
+            return Ok(());
+        }
+        let known = self.known(conversation)?;
+        let policy = tx.conversation(group).await?.group_data()?;
+        match succession(known.policy.as_deref(), policy.as_deref()) {
+            Some(suspicion) => {
+                tracing::warn!(conversation = %conversation.short(), %suspicion, "noticed");
+                Ok(tx.store_write(move |w| note(w, conversation, &suspicion))?)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The message that tells those who may not know it the conversation's name.
+    pub(crate) fn reminder(&self, conversation: ConversationId, name: &ConversationName) -> Result<Vec<u8>> {
+        let (sender, room) = self.uris(self.me().user, conversation);
+        Ok(MimiContent::name_reminder(name.as_str()).with_origin(&sender, &room).encode()?)
+    }
+
+    /// The message that gives the conversation a name.
     pub(crate) fn announcement(
         &self,
         conversation: ConversationId,
@@ -357,10 +437,14 @@ pub(crate) fn announced_name(row: &ConversationRow) -> Option<ConversationName> 
 }
 
 /// The group data with which the policy is changed. None if it is so already.
-fn changed_policy(data: Option<&[u8]>, change: &PolicyChange) -> Result<Option<Vec<u8>>> {
+fn changed_policy(
+    data: Option<&[u8]>,
+    change: &PolicyChange,
+    arriving: &BTreeSet<UserId>,
+) -> Result<Option<Vec<u8>>> {
     let before = decode(data)
         .map_err(|_| Error::UntrustworthyHub { what: "the group has no policy that can be read" })?;
-    let after = change.of(before.clone());
+    let after = change.of(before.clone(), arriving);
     Ok((after != before).then(|| encode(&after)))
 }
 

@@ -60,7 +60,7 @@ impl Client {
     /// The hub first: from then on it gives what is to be given, and nothing else. Then the commit, which begins, renews or ends the
     /// keys. Each can be done again.
     async fn share(&self, id: ConversationId, wish: Sharing) -> Result<()> {
-        self.inner().hub.set(id, Setting::History(wish.history)).await?;
+        self.hub()?.set(id, Setting::History(wish.history)).await?;
         self.catch_up(&mut SyncReport::default()).await?;
         self.ready(id).await?;
         self.upkeep(id, Upkeep::Sharing(wish)).await

@@ -92,7 +92,7 @@ impl Client {
     /// [`Error::LinkOfOtherHub`], and what the hub refuses: `no-conversation-code`, `rate-limited`.
     pub async fn preview_link(&self, link: &JoinLink) -> Result<LinkPreview> {
         self.check_is_of_own_hub(link)?;
-        let shown = self.inner().hub.preview_link(&LinkCode { code: link.code() }).await?;
+        let shown = self.hub()?.preview_link(&LinkCode { code: link.code() }).await?;
         Ok(LinkPreview {
             conversation: shown.conversation,
             kind: shown.kind,
@@ -119,7 +119,7 @@ impl Client {
             password: password.map(ToOwned::to_owned),
             proof: Base64(proof.to_vec()),
         };
-        let joining = self.inner().hub.join_by_link(&by).await?;
+        let joining = self.hub()?.join_by_link(&by).await?;
         if joining.conversation != link.conversation() {
             return Err(Error::UntrustworthyHub { what: "the link is into another conversation" });
         }
@@ -132,7 +132,7 @@ impl Client {
     ///
     /// What the hub refuses: `no-conversation`, `member-limit`, `rate-limited`.
     pub async fn ask_to_join(&self, id: ConversationId) -> Result<Joined> {
-        let joining = self.inner().hub.ask_to_join(id).await?;
+        let joining = self.hub()?.ask_to_join(id).await?;
         self.note_joining(id, joining.joined).await
     }
 
@@ -142,7 +142,7 @@ impl Client {
     ///
     /// Those of a request to the hub.
     pub async fn cancel_join(&self, id: ConversationId) -> Result<()> {
-        self.inner().hub.cancel_join(id).await?;
+        self.hub()?.cancel_join(id).await?;
         let mut tx = self.inner().session.new_transaction().await?;
         tx.store_write(move |w| w.remove_join(id).map(drop))?;
         Ok(tx.finish().await?)
@@ -176,7 +176,7 @@ impl Client {
 
     /// Before anything of the link is sent: its code and the password are for the hub that it is of, and no other.
     fn check_is_of_own_hub(&self, link: &JoinLink) -> Result<()> {
-        if is_same_hub(link.hub(), &self.me().hub) {
+        if is_same_hub(link.hub(), self.hub()?.address()) {
             Ok(())
         } else {
             Err(Error::LinkOfOtherHub { hub: link.hub().clone() })

@@ -35,8 +35,10 @@ mod apply;
 mod builder;
 mod channels;
 mod client;
+mod coming_in;
 mod connections;
 mod devices;
+mod envelopes;
 mod error;
 mod events;
 mod expiry;
@@ -62,6 +64,7 @@ mod suspicion;
 mod sync;
 mod team;
 mod todo;
+mod token;
 mod typing;
 
 pub use access::{LinkInfo, LinkOptions};
@@ -72,11 +75,14 @@ pub use joining::{JoinRequest, Joined, LinkPreview};
 pub use membership::GroupOptions;
 pub use model::{
     Channel, ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,
-    OwnDeviceMessage, OwnFlag, Profile, Receipt, SharedHistory, SubMember, SyncReport, Team, TeamMember,
+    OwnDeviceMessage, OwnFlag, Profile, Receipt, Request, SharedHistory, SubMember, SyncReport, Team,
+    TeamMember,
 };
 pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};
+pub use tertulia_api::account::OpenSession;
 pub use tertulia_api::join_link::{JoinLink, JoinLinkError};
+pub use tertulia_conversation::inbox::{Bundle, BundleError, QrCode};
 pub use tertulia_domain::{
     AccountKind, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle,
     Handshake, History, HistoryDepth, Locale, MessageTimer, OwnSetting, Protocol, ReceiptMode, ReceiptStatus,
@@ -90,6 +96,7 @@ pub use tertulia_domain::{
     team::TeamRole,
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};
+pub use tertulia_transport::Delivery;
 
 /// The README's example is compiled with the tests.
 #[cfg(doctest)]

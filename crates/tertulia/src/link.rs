@@ -1,6 +1,6 @@
-//! The engine's way to the hub.
+//! The engine's way to who orders its commits: the hub, or the first relay of a conversation.
 
-use crate::{Client, Result};
+use crate::{Client, Result, SyncReport, client::WeakClient, envelopes::send_commit};
 use async_trait::async_trait;
 use std::sync::OnceLock;
 use tertulia_api::Code;
@@ -8,15 +8,43 @@ use tertulia_domain::{ConversationId, GroupId};
 use tertulia_mls::{CommitOutcome, MlsCommitBundle, MlsTransport, RejectReason};
 use tertulia_transport::{Hub, TransportError};
 
-/// Delivers commits to the hub. The hub is known once somebody is signed in, which the engine need not wait for.
+/// Delivers commits to the hub, or where no hub carries the conversation to its relays. The hub is known once somebody is signed in, which the engine need not wait for.
 #[derive(Debug, Default)]
-pub(crate) struct HubLink(OnceLock<Hub>);
+pub(crate) struct HubLink {
+    hub: OnceLock<Hub>,
+    /// The home, which holds this link.
+    home: OnceLock<WeakClient>,
+}
 
 impl HubLink {
     /// From now on commits go to this hub.
     pub(crate) fn set(&self, hub: Hub) {
         // A home has one account and one hub for good, so a second call brings the same.
-        let _ = self.0.set(hub);
+        let _ = self.hub.set(hub);
+    }
+
+    /// From now on an accepted commit is taken from the log.
+    pub(crate) fn follow(&self, client: &Client) {
+        let _ = self.home.set(client.downgrade()); // as above
+    }
+
+    /// What follows from an accepted commit: the home takes the log up to it, in which it stands in its place. The engine would else
+    /// apply it before messages that come before it, and those of whom it removes could not be read any more.
+    async fn accepted(&self, group: &tertulia_mls::ConversationId) -> CommitOutcome {
+        let Some(client) = self.home.get().and_then(WeakClient::upgrade) else {
+            return CommitOutcome::Accepted;
+        };
+        // Before the commit by which a device comes in there is nothing that it could read.
+        if let Ok(Some(pending)) = client.inner().session.pending_commit(group)
+            && pending.is_join
+        {
+            return CommitOutcome::Accepted;
+        }
+        match client.catch_up(&mut SyncReport::default()).await {
+            Ok(()) => CommitOutcome::Accepted,
+            // It stays pending, and is found in the log as soon as that can be read.
+            Err(error) => CommitOutcome::Unknown { detail: error.to_string() },
+        }
     }
 }
 
@@ -45,7 +73,17 @@ impl MlsTransport for HubLink {
         conversation: &tertulia_mls::ConversationId,
         bundle: MlsCommitBundle,
     ) -> CommitOutcome {
-        let (Some(hub), Some(conversation)) = (self.0.get(), conversation_of(conversation)) else {
+        let group = conversation;
+        if let (Some(client), Some(id)) =
+            (self.home.get().and_then(WeakClient::upgrade), conversation_of(group))
+        {
+            match client.is_enveloped(id) {
+                Ok(true) => return send_commit(&client, group, bundle).await,
+                Ok(false) => {}
+                Err(error) => return CommitOutcome::Unknown { detail: error.to_string() },
+            }
+        }
+        let (Some(hub), Some(conversation)) = (self.hub.get(), conversation_of(group)) else {
             return CommitOutcome::Unknown { detail: "nobody is signed in".to_owned() };
         };
         let MlsCommitBundle { commit, group_info, welcome, encrypted_message } = bundle;
@@ -53,7 +91,7 @@ impl MlsTransport for HubLink {
             [commit, group_info.payload, welcome.unwrap_or_default(), encrypted_message.unwrap_or_default()]
                 .concat();
         match hub.send_commit(conversation, body).await {
-            Ok(_) => CommitOutcome::Accepted,
+            Ok(_) => self.accepted(group).await,
             Err(TransportError::Refused(problem)) if problem.status < 500 && !problem.retryable => {
                 CommitOutcome::Rejected(match problem.known_code() {
                     Some(Code::StaleEpoch) => RejectReason::StaleEpoch { current: problem.current_epoch },

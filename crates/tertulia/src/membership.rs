@@ -6,9 +6,10 @@ use crate::{
 };
 use tertulia_api::{Code, conversation::NewConversation, policy::decode, setting::Setting, team::NewChannel};
 use tertulia_domain::{
-    ConversationId, ConversationName, ConversationType, Handle, Handshake, Protocol, RoleName, UserId,
+    ConversationId, ConversationName, ConversationType, Handle, Handshake, Protocol, Role, RoleName, UserId,
     access::AccessMode,
-    policy::{AddPermission, Policy},
+    policy::{AddPermission, Policy, Violation},
+    role::Action,
 };
 use tertulia_store::OutboxKind;
 
@@ -97,6 +98,12 @@ impl Client {
         if !members.is_empty() {
             self.check_connected(&members)?;
         }
+        if self.inner().hub.is_none() {
+            return match kind {
+                ConversationType::Group => self.create_group_by_envelopes(name, members, options).await,
+                _ => Err(Error::NoAccount),
+            };
+        }
         let id = ConversationId::random();
         let made = self.create_at_hub(id, &name, options, kind).await?;
         self.check_made(&made, id, options, kind)?;
@@ -150,7 +157,7 @@ impl Client {
         options: GroupOptions,
         kind: ConversationType,
     ) -> Result<tertulia_api::conversation::Conversation> {
-        let hub = &self.inner().hub;
+        let hub = self.hub()?;
         let GroupOptions { protocol, handshake, team, parent } = options;
         if kind != ConversationType::Channel {
             let new = NewConversation { conversation: id, protocol, handshake, team, parent };
@@ -169,7 +176,7 @@ impl Client {
         name: Option<&ConversationName>,
     ) -> Result<()> {
         if !members.is_empty() {
-            self.inner().hub.add_members(id, members).await?;
+            self.hub()?.add_members(id, members, None).await?;
         }
         let Some(name) = name else { return Ok(()) };
         let content = self.announcement(id, name)?;
@@ -180,18 +187,38 @@ impl Client {
         }
     }
 
-    /// Adds users to a group.
+    /// Adds users to a group, with the role `member`.
     ///
     /// # Errors
     ///
     /// [`Error::NobodyNamed`], and what the hub refuses: `unknown-user`, `not-connected`, `action-denied`, `invalid-operation`.
     pub async fn add_members(&self, id: ConversationId, members: &[Handle]) -> Result<Conversation> {
+        self.add_members_as(id, members, RoleName::MEMBER.as_str()).await
+    }
+
+    /// Adds users to a group with a role: `admin`, `member`, or one that the team defines for its conversations, none of which allows
+    /// more than this user's own. Who is a member already keeps theirs.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_members`](Self::add_members), and [`Error::UnknownRole`], and [`Error::NotAllowed`] with `role-elevation`.
+    pub async fn add_members_as(
+        &self,
+        id: ConversationId,
+        members: &[Handle],
+        role: &str,
+    ) -> Result<Conversation> {
         self.check_group(id)?;
+        let role = self.role_to_give(role).await?;
         let add = self.named(members).await?;
         let protocol = self.protocol(id)?;
-        match protocol {
-            Protocol::Pairwise => self.inner().hub.add_members(id, add).await?,
-            _ => self.change(id, &Change { add, ..Change::default() }).await?,
+        let given = Some(role).filter(|role| *role != Role::MEMBER);
+        if protocol == Protocol::Pairwise {
+            let role = given.as_ref().map(|role| role.name().as_str());
+            self.hub()?.add_members(id, add, role).await?;
+        } else {
+            let policy = given.map(PolicyChange::Arrivals);
+            self.change(id, &Change { add, policy, ..Change::default() }).await?;
         }
         if protocol.sends_pairwise() {
             // Who comes does not know the name; with MLS the commit brings it.
@@ -223,7 +250,7 @@ impl Client {
         let remove = self.named(members).await?;
         if self.protocol(id)? == Protocol::Pairwise {
             for user in remove {
-                self.inner().hub.remove_member(id, user).await?;
+                self.hub()?.remove_member(id, user).await?;
             }
         } else {
             self.change(id, &Change { remove, ..Change::default() }).await?;
@@ -239,6 +266,12 @@ impl Client {
     pub async fn leave(&self, id: ConversationId, successor: Option<&Handle>) -> Result<()> {
         self.check_group(id)?;
         let by_request = self.protocol(id)? == Protocol::Pairwise;
+        if self.is_enveloped(id)? {
+            if let Some(successor) = successor {
+                self.set_role(id, successor, RoleName::ADMIN.as_str()).await?;
+            }
+            return self.leave_by_proposal(id).await;
+        }
         let successor = match successor {
             Some(successor) if by_request => Some(self.user(successor).await?),
             Some(successor) => {
@@ -248,7 +281,7 @@ impl Client {
             }
             None => None,
         };
-        match self.inner().hub.leave(id, successor).await {
+        match self.hub()?.leave(id, successor).await {
             // The answer of an earlier try was lost.
             Err(error) if error.hub_code() == Some(Code::NoConversation) && self.is_known(id)? => {}
             answer => answer?,
@@ -256,6 +289,23 @@ impl Client {
         self.forget(id).await?;
         self.catch_up(&mut SyncReport::default()).await?;
         Ok(())
+    }
+
+    /// Deletes a group or channel for all its members, which takes the action `delete`. What was received stays readable, here and
+    /// with the others, as after leaving.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAGroup`], and what the hub refuses: `action-denied`, `no-conversation`.
+    pub async fn delete_group(&self, id: ConversationId) -> Result<()> {
+        self.check_group(id)?;
+        match self.hub()?.delete_conversation(id).await {
+            // The answer of an earlier try was lost.
+            Err(error) if error.hub_code() == Some(Code::NoConversation) && self.is_known(id)? => {}
+            answer => answer?,
+        }
+        self.forget(id).await?;
+        self.catch_up(&mut SyncReport::default()).await
     }
 
     /// Gives a group another name, which only its members can read; or a channel, whose name the hub and the team see.
@@ -268,7 +318,7 @@ impl Client {
         let name: ConversationName = name.parse()?;
         let row = self.inner().store.read(|r| r.conversation(id))?;
         if row.is_some_and(|row| row.record.kind.has_public_name()) {
-            self.inner().hub.rename_channel(id, name.as_str()).await?;
+            self.hub()?.rename_channel(id, name.as_str()).await?;
         } else {
             let content = self.announcement(id, &name)?;
             self.send_content(id, OutboxKind::Name, content).await?;
@@ -283,22 +333,72 @@ impl Client {
     /// [`Error::UnknownRole`], [`Error::NoSuchMember`], and [`Error::NotAllowed`] with `action-denied`, `role-elevation` or
     /// `last-admin`.
     pub async fn set_role(&self, id: ConversationId, member: &Handle, role: &str) -> Result<Conversation> {
+        self.set_role_naming(id, member, role, None).await
+    }
+
+    /// The same, where it may take the role from the last admin: the successor then becomes one. Both are done at once, or neither.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_role`](Self::set_role).
+    pub async fn set_role_naming(
+        &self,
+        id: ConversationId,
+        member: &Handle,
+        role: &str,
+        successor: Option<&Handle>,
+    ) -> Result<Conversation> {
         self.check_group(id)?;
-        let name: RoleName = role.parse().map_err(|_| Error::UnknownRole { role: role.to_owned() })?;
-        let role = self.role(&name).await?;
+        let role = self.role_to_give(role).await?;
         let user = self.user(member).await?;
+        let follows = match successor {
+            Some(successor) => Some((self.user(successor).await?, successor)),
+            None => None,
+        };
         if self.protocol(id)? == Protocol::Pairwise {
-            self.inner().hub.set_role(id, user, role.name().as_str()).await?;
+            let successor = follows.map(|(user, _)| user);
+            self.hub()?.set_role(id, user, role.name().as_str(), successor).await?;
             return self.caught_up(id).await;
         }
         self.ready(id).await?;
-        let policy = self.policy(id)?;
-        if !policy.is_some_and(|policy| policy.has(user)) {
+        let Some(policy) = self.policy(id)?.filter(|policy| policy.has(user)) else {
             return Err(Error::NoSuchMember { handle: member.clone() });
+        };
+        let demoted = policy.clone().with_role(user, &role);
+        let mut roles = Vec::new();
+        // Where another admin remains, nobody has to follow.
+        if !demoted.members().any(|(_, role)| *role == RoleName::ADMIN) {
+            match follows.filter(|(successor, _)| *successor != user) {
+                Some((successor, handle)) if !policy.has(successor) => {
+                    return Err(Error::NoSuchMember { handle: handle.clone() });
+                }
+                Some((successor, _)) => roles.push((successor, Role::ADMIN)),
+                // Left to the rule of who follows, the change would come to nothing.
+                None => return Err(Error::NotAllowed { violation: self.demotion(&policy, user, &role) }),
+            }
         }
-        let policy = Some(PolicyChange::Role { user, role });
+        roles.push((user, role));
+        let policy = Some(PolicyChange::Roles(roles));
         self.change(id, &Change { policy, ..Change::default() }).await?;
         self.caught_up(id).await
+    }
+
+    /// Why this user does not take the role of the last admin.
+    fn demotion(&self, policy: &Policy, user: UserId, role: &Role) -> Violation {
+        let (me, action) = (self.me().user, Action::ModifyOtherMember);
+        if !policy.role_of(me).is_some_and(|own| own.allows(action)) {
+            Violation::ActionDenied { user: me, action }
+        } else if user == me {
+            Violation::RoleElevation { user, granted: role.name().clone() }
+        } else {
+            Violation::LastAdmin
+        }
+    }
+
+    /// The role that is written so.
+    async fn role_to_give(&self, role: &str) -> Result<Role> {
+        let name: RoleName = role.parse().map_err(|_| Error::UnknownRole { role: role.to_owned() })?;
+        self.role(&name).await
     }
 
     /// Says who may add members to a group: those whose role allows it, or everybody.
@@ -382,7 +482,10 @@ impl Client {
         if let Some(user) = self.inner().store.read(|r| r.user_by_handle(handle))? {
             return Ok(user);
         }
-        let user = self.inner().hub.user_by_handle(handle).await?.user;
+        if self.inner().hub.is_none() {
+            return Err(Error::NotConnected { handle: handle.clone() });
+        }
+        let user = self.hub()?.user_by_handle(handle).await?.user;
         let mut tx = self.inner().session.new_transaction().await?;
         let handle = handle.clone();
         tx.store_write(move |w| w.put_user(user, &handle))?;

@@ -14,14 +14,16 @@ use url::Url;
 pub struct Me {
     /// The user.
     pub user: UserId,
-    /// The hub's domain.
+    /// The hub's domain; `key.invalid` without an account.
     pub domain: Domain,
     /// This device.
     pub device: DeviceId,
-    /// The user's handle.
+    /// The user's handle. Without an account it is made of the user's key, and others call them what they like.
     pub handle: Handle,
-    /// The hub's address.
-    pub hub: Url,
+    /// The hub's address; none without an account.
+    pub hub: Option<Url>,
+    /// The addresses of the relays that conversations without a hub travel through.
+    pub relays: Vec<Url>,
     /// What the account is.
     pub kind: AccountKind,
     /// Of a guest, when the account ends, milliseconds since 1970.
@@ -120,14 +122,28 @@ pub struct Connection {
     pub updated_at: i64,
 }
 
+/// Somebody's request to talk, by an invitation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Request {
+    /// What they are called here. [`Client::accept`](crate::Client::accept) takes it.
+    pub from: Handle,
+    /// Who.
+    pub user: UserId,
+    /// When it came, milliseconds since 1970.
+    pub received_at: i64,
+    /// Until when it can be accepted, milliseconds since 1970.
+    pub expires_at: i64,
+}
+
 /// A member of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {
     /// The user.
     pub user: UserId,
-    /// The user's handle.
-    pub handle: Handle,
+    /// The user's handle; none if the hub has not told it.
+    pub handle: Option<Handle>,
     /// What the user may do.
     pub role: RoleName,
     /// What the user's account is.
@@ -161,6 +177,8 @@ pub struct Conversation {
     pub add_permission: AddPermission,
     /// What those who come later may read of the messages from before, as the hub says.
     pub history: History,
+    /// Of a group or channel, the handle of who made it, as the hub says; absent if nobody here has met them.
+    pub creator: Option<Handle>,
     /// The conversation that it was made under, which this user need not be in. It may be no more.
     pub parent: Option<ConversationId>,
     /// Set if this user has muted it.
@@ -268,7 +286,7 @@ pub struct MessageQuery {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SyncReport {
-    /// Events taken from the hub.
+    /// Events taken from the hub, and envelopes taken from carriers.
     pub events: u64,
     /// Messages that are new in this home.
     pub messages: u64,
@@ -286,6 +304,10 @@ pub struct SyncReport {
     pub rotated: u64,
     /// What looked as if the hub did not do as it should: see [`Client::suspicions`](crate::Client::suspicions).
     pub suspicious: u64,
+    /// Envelopes of others that stood in the topics of this home.
+    pub others: u64,
+    /// What stood there and was no envelope, or was damaged.
+    pub invalid: u64,
 }
 
 /// A device in a subconversation.

@@ -89,7 +89,7 @@ impl Client {
         if self.inner().store.read(|r| r.conversation(id))?.is_some() {
             return Ok(());
         }
-        let fetched = self.inner().hub.conversation(id).await?;
+        let fetched = self.hub()?.conversation(id).await?;
         let mut tx = self.inner().session.new_transaction().await?;
         tx.store_write(move |w| crate::apply::put_conversation(w, &fetched))?;
         Ok(tx.finish().await?)

@@ -120,7 +120,8 @@ impl Client {
     /// Puts into the outbox what the user's other devices are to be told.
     pub(crate) async fn queue_own_settings(&self) -> Result<()> {
         let pending = self.inner().store.read(|r| r.pending_own_settings())?;
-        if pending.is_empty() {
+        // Without an account there are no other devices.
+        if pending.is_empty() || self.inner().hub.is_none() {
             return Ok(());
         }
         self.know_own_conversation().await?;

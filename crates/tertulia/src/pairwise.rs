@@ -12,6 +12,7 @@ use tertulia_mls::TransactionContext;
 use tertulia_ratchet::{MAX_CONTENT, Ratchet};
 use tertulia_store::PairwisePeerRecord;
 
+pub(crate) use keys::CredentialSigner;
 pub(crate) use receiving::Sessions;
 
 /// The longest text: what is left of a message after the format.

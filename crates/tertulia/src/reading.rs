@@ -114,12 +114,11 @@ impl Client {
         let id = row.record.id;
         let mut members = Vec::new();
         for (user, role) in members_of(r, &row)? {
-            if let Some(handle) = self.handle_of(r, user)? {
-                let kind = self.kind_of(r, user)?;
-                members.push(Member { user, handle, role, kind });
-            }
+            // All of them, for a hub can leave somebody without a handle.
+            let (handle, kind) = (self.handle_of(r, user)?, self.kind_of(r, user)?);
+            members.push(Member { user, handle, role, kind });
         }
-        members.sort_by(|a, b| a.handle.cmp(&b.handle));
+        members.sort_by(|a, b| (a.handle.is_none(), &a.handle).cmp(&(b.handle.is_none(), &b.handle)));
         let settings = r.conversation_settings(id)?;
         let policy = decode(row.policy.as_deref()).ok();
         let own = r.own_settings(id)?;
@@ -143,6 +142,10 @@ impl Client {
             receipt_mode: settings.receipt_mode,
             add_permission: policy.map_or(settings.add_permission, |policy| policy.add_permission()),
             history: settings.history,
+            creator: match r.creator(id)? {
+                Some(creator) => self.handle_of(r, creator)?,
+                None => None,
+            },
             parent: r.parent(id)?,
             muted: flag(&own, OwnSetting::Muted),
             archived: flag(&own, OwnSetting::Archived),

@@ -19,12 +19,12 @@ impl Client {
         self.catch_up(&mut report).await?;
         let meant = self.group_of(id)?;
         loop {
-            let at_hub = self.inner().hub.conversation(id).await?;
+            let at_hub = self.hub()?.conversation(id).await?;
             if *at_hub.group_id.as_ref() != *meant.as_bytes() {
                 break; // another device was first, or the answer to this one was lost
             }
             let group = GroupReset { group_id: at_hub.group_id, epoch: at_hub.epoch };
-            match self.inner().hub.reset(id, &group).await {
+            match self.hub()?.reset(id, &group).await {
                 Err(error) if error.hub_code() == Some(Code::StaleEpoch) => {}
                 answer => {
                     answer?;

@@ -5,12 +5,16 @@
 //! conversation of a user's own devices, whose id is the user's. A history client is nobody's device and so no matter of the
 //! policy: whoever may read a conversation may pass on what they read. A subconversation is for those who are in its parent.
 
-use crate::link::{conversation_of, group_id};
+use crate::{
+    Client, Me,
+    link::{conversation_of, group_id},
+};
 use std::collections::BTreeSet;
 use tertulia_api::{
     join_link::by_link,
     policy::{PolicyFormatError, decode, encode},
 };
+use tertulia_conversation::inbox::KEY_DOMAIN;
 use tertulia_domain::{
     ConversationId, DeviceAddress, Domain, UserId,
     policy::{self, Change, Committer, Policy, Proposer, Violation},
@@ -44,9 +48,9 @@ pub(crate) enum Refusal {
 
 /// The rules of the conversations of one user.
 pub(crate) struct ConversationRules {
-    pub(crate) me: UserId,
-    pub(crate) domain: Domain,
-    pub(crate) store: Store,
+    me: UserId,
+    domain: Domain,
+    store: Store,
 }
 
 impl GroupRules for ConversationRules {
@@ -54,14 +58,18 @@ impl GroupRules for ConversationRules {
         self.follow(change).map_err(RuleViolation::new)
     }
 
-    fn is_void(&self, change: &GroupChange, added: &ClientId, _: &tertulia_mls::Proposer) -> bool {
-        self.users(change).is_ok_and(|users| self.user(added).is_ok_and(|user| users.leaves(user)))
+    fn is_void(&self, change: &GroupChange, added: &ClientId, by: &tertulia_mls::Proposer) -> bool {
+        let (group, data) = (&change.conversation, change.data_before.as_deref());
+        self.check_wish(group, data, added, by).is_err()
+            || self.users(change).is_ok_and(|users| self.user(added).is_ok_and(|user| users.leaves(user)))
     }
 
     /// No client proposes to add or to remove: what others propose so, nobody has checked, this device's rules and the hub's keys
     /// neither.
+    ///
+    /// Where there is no hub a member leaves by proposing it.
     fn carries_out(&self, wish: Wish) -> bool {
-        wish == Wish::Renewal
+        wish == Wish::Renewal || wish == Wish::Departure && self.domain.as_str() == KEY_DOMAIN
     }
 
     fn check(&self, change: &GroupChange) -> Result<(), RuleViolation> {
@@ -73,7 +81,18 @@ impl GroupRules for ConversationRules {
     }
 }
 
+impl Client {
+    /// The rules of this user's conversations.
+    pub(crate) fn rules(&self) -> ConversationRules {
+        ConversationRules::of(self.me(), &self.inner().store)
+    }
+}
+
 impl ConversationRules {
+    pub(crate) fn of(me: &Me, store: &Store) -> Self {
+        Self { me: me.user, domain: me.domain.clone(), store: store.clone() }
+    }
+
     /// The policy that follows from a change of this device.
     fn follow(&self, change: &GroupChange) -> Result<Option<Vec<u8>>, Refusal> {
         let Some(wanted) = &change.data_after else { return Ok(None) };
@@ -82,6 +101,29 @@ impl ConversationRules {
             self.store.read(|r| r.members(id))?.into_iter().map(|member| member.user).collect();
         let policy = decode(Some(wanted))?.after(&self.users(change)?, |user| members.contains(&user));
         Ok(Some(encode(&policy)))
+    }
+
+    /// Whether anybody can carry out somebody's wish to have this client added, in a group with these data. An honest hub passes no
+    /// other on; a commit with one is refused by all.
+    pub(crate) fn check_wish(
+        &self,
+        group: &tertulia_mls::ConversationId,
+        data: Option<&[u8]>,
+        added: &ClientId,
+        by: &tertulia_mls::Proposer,
+    ) -> Result<(), Refusal> {
+        if added.is_history_client() {
+            return Ok(()); // no matter of the policy
+        }
+        let user = self.user(added)?;
+        if data.is_none() {
+            return self.check_pair(group, BTreeSet::from([user]));
+        }
+        let policy = policy_of(group, data)?;
+        match by {
+            tertulia_mls::Proposer::Client(by) if policy.grants_wish(self.user(by)?, user) => Ok(()),
+            _ => Err(Refusal::ThirdParty(user)),
+        }
     }
 
     fn check_change(&self, change: &GroupChange) -> Result<(), Refusal> {
@@ -118,8 +160,12 @@ impl ConversationRules {
         present: BTreeSet<UserId>,
     ) -> Result<(), Refusal> {
         let id = conversation_of(group).ok_or(Refusal::WrongGroup)?;
-        let row = self.store.read(|r| r.conversation(id))?;
-        if let Some((parent, _)) = row.and_then(|row| row.subconversation) {
+        // What the id says comes first: no other conversation becomes a subconversation by being called one.
+        if id.is_subconversation()
+            && let Some(row) = self.store.read(|r| r.conversation(id))?
+            && let Some((parent, name)) = row.subconversation
+            && ConversationId::subconversation(parent, &name) == id
+        {
             return self.check_under(parent, present);
         }
         let own = id.as_bytes() == self.me.as_bytes();

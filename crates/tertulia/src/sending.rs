@@ -14,10 +14,12 @@ use tertulia_content::{MessageId, MimiContent};
 use tertulia_domain::{ConversationId, Sequence, limits::MAX_MESSAGE_BYTES};
 use tertulia_ratchet::RatchetError;
 use tertulia_store::{ConversationRow, Expiry, NewOutboxMessage, OutboxKind, OutboxMessage, StoreError};
-use tertulia_transport::TransportError;
+use tertulia_transport::{Hub, TransportError};
 
-/// The longest text: what is left of a message after the format, the encryption and its padding.
-const MAX_TEXT: usize = MAX_MESSAGE_BYTES - 16 * 1024;
+/// The longest text: what is left of a message after the padding, the encryption and the format. What is encrypted is padded to
+/// the next eighth of a power of two (`Padding::Steps`), so that with a few bytes more than seven eighths of the hub's limit, a
+/// power of two itself, it comes to the whole of it, and the ciphertext to more.
+const MAX_TEXT: usize = MAX_MESSAGE_BYTES / 8 * 7 - 8 * 1024;
 /// How often a message is encrypted anew because the group moved on meanwhile.
 const ATTEMPTS: usize = 30;
 
@@ -69,7 +71,7 @@ impl Client {
             return Err(Error::EmptyText);
         }
         let row = self.inner().store.read(|r| r.conversation(id))?;
-        let row = row.ok_or_else(|| Error::UnknownTarget { target: id.to_string() })?;
+        let Some(row) = row else { return Err(self.nothing_to_send_to(id)?) };
         let max = if row.record.protocol.sends_pairwise() { pairwise::MAX_TEXT } else { MAX_TEXT };
         if text.len() > max {
             return Err(Error::TextTooLong { size: text.len(), max });
@@ -82,6 +84,18 @@ impl Client {
             content = content.with_conversation_name(name.as_str());
         }
         Ok(content.encode()?)
+    }
+
+    /// Why nothing is sent to a conversation that is not here: a request that was not accepted has none yet.
+    fn nothing_to_send_to(&self, id: ConversationId) -> Result<Error> {
+        let of_person = self.inner().store.read(|r| match r.connection_of(id)? {
+            Some(connection) => r.handle(connection.user),
+            None => Ok(None),
+        })?;
+        Ok(match of_person {
+            Some(handle) => Error::NotConnected { handle },
+            None => Error::UnknownTarget { target: id.to_string() },
+        })
     }
 
     fn check_may_send(&self, row: &ConversationRow) -> Result<()> {
@@ -158,6 +172,11 @@ impl Client {
 
     /// Sends one message of the outbox, encrypting it if need be. `None` when it is not there any more.
     async fn deliver(&self, id: i64) -> Result<Option<MessageAccepted>> {
+        let Some(message) = self.inner().store.read(|r| r.outbox_message(id))? else { return Ok(None) };
+        if self.is_enveloped(message.conversation)? {
+            return self.deliver_in_envelope(id).await;
+        }
+        let hub = self.hub()?;
         for _ in 0..ATTEMPTS {
             let Some(message) = self.inner().store.read(|r| r.outbox_message(id))? else { return Ok(None) };
             let conversation = message.conversation;
@@ -172,7 +191,7 @@ impl Client {
                     match self.ready(conversation).await {
                         // The other has chosen pairwise messages before there was a group.
                         Err(error) if error.hub_code() == Some(Code::WrongProtocol) => {
-                            self.catch_up(&mut SyncReport::default()).await?;
+                            self.agree_on_protocol(conversation, error).await?;
                         }
                         ready => {
                             ready?;
@@ -182,7 +201,7 @@ impl Client {
                 }
                 continue;
             };
-            match self.post(&message, ciphertext.clone()).await {
+            match self.post(hub, &message, ciphertext.clone()).await {
                 Ok(accepted) => {
                     self.sent(&message, accepted).await?;
                     return Ok(Some(accepted));
@@ -193,10 +212,15 @@ impl Client {
                     self.complete_pairwise(&message, &problem).await?;
                 }
                 Err(error) if matches!(error.hub_code(), Some(Code::StaleEpoch | Code::WrongProtocol)) => {
+                    let is_other_protocol = error.hub_code() == Some(Code::WrongProtocol);
                     let mut tx = self.inner().session.new_transaction().await?;
                     tx.store_write(move |w| w.clear_ciphertext(&ciphertext))?;
                     tx.finish().await?;
-                    self.catch_up(&mut SyncReport::default()).await?;
+                    if is_other_protocol {
+                        self.agree_on_protocol(conversation, error.into()).await?;
+                    } else {
+                        self.catch_up(&mut SyncReport::default()).await?;
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -207,10 +231,11 @@ impl Client {
     /// Posts what a message of the outbox was encrypted to.
     async fn post(
         &self,
+        hub: &Hub,
         message: &OutboxMessage,
         ciphertext: Vec<u8>,
     ) -> std::result::Result<MessageAccepted, TransportError> {
-        let (hub, conversation) = (&self.inner().hub, message.conversation);
+        let conversation = message.conversation;
         if message.pairwise {
             let PairwiseAccepted { sequence, sent_at, .. } =
                 hub.send_pairwise(conversation, ciphertext).await?;
@@ -270,7 +295,10 @@ impl Client {
 
     async fn drop_from_outbox(&self, id: i64) -> Result<()> {
         let mut tx = self.inner().session.new_transaction().await?;
-        tx.store_write(move |w| w.remove_from_outbox(id))?;
+        tx.store_write(move |w| {
+            w.drop_envelope_of(id)?;
+            w.remove_from_outbox(id)
+        })?;
         tx.finish().await?;
         Ok(())
     }
@@ -304,7 +332,7 @@ impl Client {
         }
         let row = self.inner().store.read(|r| r.conversation(conversation))?;
         if let Some(name) = row.as_ref().and_then(announced_name) {
-            let content = self.announcement(conversation, &name)?;
+            let content = self.reminder(conversation, &name)?;
             self.enqueue(conversation, OutboxKind::Message, content).await?;
         }
         Ok(())

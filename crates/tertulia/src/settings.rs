@@ -34,7 +34,7 @@ impl Client {
 
     pub(crate) async fn set(&self, id: ConversationId, setting: Setting) -> Result<Conversation> {
         self.check_group(id)?;
-        self.inner().hub.set(id, setting).await?;
+        self.hub()?.set(id, setting).await?;
         self.caught_up(id).await
     }
 }

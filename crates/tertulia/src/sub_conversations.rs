@@ -57,7 +57,7 @@ impl Client {
     /// What the hub refuses: `invalid-operation`, `no-conversation`.
     pub async fn sub_conversations(&self, parent: ConversationId) -> Result<Vec<ListedSubConversation>> {
         let mut listed = Vec::new();
-        for shown in self.inner().hub.subconversations(parent).await?.subconversations {
+        for shown in self.hub()?.subconversations(parent).await?.subconversations {
             let name = shown.address.name;
             let id = ConversationId::subconversation(parent, &name);
             let mut devices = Vec::with_capacity(shown.devices.len());
@@ -105,7 +105,7 @@ impl SubConversation {
     pub async fn join(&self) -> Result<()> {
         // The hub wants this device in the parent's group first.
         self.client.ready(self.parent).await?;
-        let opened = self.client.inner().hub.open_subconversation(self.parent, &self.name).await?;
+        let opened = self.client.hub()?.open_subconversation(self.parent, &self.name).await?;
         if opened.conversation != self.id {
             return Err(Error::UntrustworthyHub { what: "a subconversation has another id" });
         }
@@ -120,6 +120,7 @@ impl SubConversation {
             epoch: opened.epoch,
             protocol: Protocol::Mls,
             created_at: crate::client::now(),
+            creator: None,
             subconversation: Some(opened.address),
             team: None,
             access: BTreeSet::new(),
@@ -143,7 +144,7 @@ impl SubConversation {
     ///
     /// Those of a request to the hub, and `no-conversation`.
     pub async fn leave(&self) -> Result<()> {
-        match self.client.inner().hub.leave_subconversation(self.parent, &self.name).await {
+        match self.client.hub()?.leave_subconversation(self.parent, &self.name).await {
             // Who is not in the parent is not in this.
             Err(error) if error.hub_code() == Some(Code::NoConversation) => {}
             answer => answer?,
@@ -160,7 +161,7 @@ impl SubConversation {
     /// What the hub refuses: `action-denied`, `parent-not-joined`, `no-conversation`, and `stale-epoch` when it has changed
     /// at this moment.
     pub async fn delete(&self) -> Result<()> {
-        let hub = &self.client.inner().hub;
+        let hub = self.client.hub()?;
         let shown = hub.subconversation(self.parent, &self.name).await?;
         if shown.epoch > 0 {
             let group = GroupReset { group_id: shown.group_id, epoch: shown.epoch };

@@ -2,7 +2,8 @@
 
 use crate::{
     Client, Error, Result, SyncReport,
-    apply::{Applied, Prepared},
+    apply::{Applied, Prepared, note_policy},
+    coming_in::Caution,
     groups::Upkeep,
     link::{conversation_of, group_id},
     todo::Todo,
@@ -38,6 +39,11 @@ impl Client {
         let _alone = self.inner().syncing.lock().await;
         let mut report = SyncReport::default();
         self.expire_now().await?;
+        if self.inner().hub.is_none() {
+            self.synchronise_envelopes(&mut report).await?;
+            return Ok(report);
+        }
+        self.renew_token().await?;
         self.complete_registration().await?;
         self.catch_up(&mut report).await?;
         self.settle_pending_commits(&mut report).await?;
@@ -45,6 +51,9 @@ impl Client {
             self.catch_up(&mut report).await?;
         }
         self.carry_out(&mut report).await?;
+        if !self.carriers().is_empty() {
+            self.synchronise_envelopes(&mut report).await?;
+        }
         Ok(report)
     }
 
@@ -53,6 +62,9 @@ impl Client {
     pub(crate) async fn catch_up_and_join(&self) -> Result<()> {
         let _alone = self.inner().syncing.lock().await;
         self.catch_up(&mut SyncReport::default()).await?;
+        if self.inner().hub.is_none() {
+            return Ok(());
+        }
         Box::pin(self.join_missing()).await.map(drop)
     }
 
@@ -136,17 +148,20 @@ impl Client {
         Ok(tx.finish().await?)
     }
 
-    /// Takes all events that the hub has.
+    /// Takes all events that the hub has, or without one all envelopes that the carriers have.
     pub(crate) async fn catch_up(&self, report: &mut SyncReport) -> Result<()> {
+        if self.inner().hub.is_none() {
+            return self.take_envelopes(report).await;
+        }
         loop {
             let since = self.inner().store.read(|r| r.cursor())?;
             let query = EventQuery { since: since.clone(), limit: Some(PAGE), wait: None };
-            let page = match self.inner().hub.events(&query).await {
+            let page = match self.hub()?.events(&query).await {
                 Ok(page) => page,
                 Err(TransportError::Refused(problem))
                     if problem.known_code() == Some(Code::EventsMissed) && problem.resume.is_some() =>
                 {
-                    self.start_over(since, *problem).await?;
+                    report.suspicious += self.start_over(since, *problem).await?;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -244,7 +259,7 @@ impl Client {
             prepared.people = Some(self.fetch_people().await?);
         }
         for id in wanted {
-            match self.inner().hub.conversation(id).await {
+            match self.hub()?.conversation(id).await {
                 Ok(conversation) => {
                     let group = GroupId::from_bytes(conversation.group_id.as_ref());
                     if group.is_none_or(|group| group.conversation != id) {
@@ -270,7 +285,7 @@ impl Client {
         self.notice_lost_groups().await?;
         let mut joined = false;
         for conversation in self.inner().store.read(|r| r.conversations_to_join())? {
-            joined |= tolerate(self.join_group(conversation).await)?.is_some();
+            joined |= tolerate(self.join_group(conversation, Caution::Compare).await)?.is_some();
         }
         Ok(joined)
     }
@@ -309,8 +324,11 @@ impl Client {
 
     /// Finds out what became of this conversation's pending commit, with the home caught up before and after.
     pub(crate) async fn settle(&self, conversation: ConversationId, report: &mut SyncReport) -> Result<()> {
+        if self.is_enveloped(conversation)? {
+            return self.settle_by_order(conversation).await;
+        }
         let group = self.group_of(conversation)?;
-        let epoch = match self.inner().hub.conversation(conversation).await {
+        let epoch = match self.hub()?.conversation(conversation).await {
             // The group was begun anew, and the commit with it: the events say so.
             Ok(at_hub) if *at_hub.group_id.as_ref() != *group.as_bytes() => {
                 return self.catch_up(report).await;
@@ -322,6 +340,9 @@ impl Client {
             Err(error) => return Err(error.into()),
         };
         let mut tx = self.inner().session.new_transaction().await?;
+        let known = self.known(conversation)?;
+        let pending = self.inner().session.pending_commit(&group)?;
+        let is_join = pending.as_ref().is_some_and(|pending| pending.is_join);
         let settled = match tx.conversation(&group).await {
             Ok(mut guard) => guard.settle_pending(epoch).await,
             // Another process of this home has settled it.
@@ -329,30 +350,35 @@ impl Client {
             Err(error) => return Err(error.into()),
         };
         let settled = settled?;
+        if let Settlement::Merged(summary) = &settled {
+            if is_join {
+                self.take_in(&mut tx, conversation, &known, None).await?;
+            } else {
+                self.note_own_commit(&mut tx, conversation, summary).await?;
+            }
+            self.note_succession(&mut tx, conversation, &group).await?;
+            note_policy(&mut tx, conversation, &group).await?;
+        }
         tx.finish().await?;
         // A commit that was accepted, or that lost against another's, is in the log.
         self.catch_up(report).await?;
-        if matches!(settled, Settlement::Refused { .. })
-            && self.inner().session.pending_commit(&group)?.is_some()
-        {
+        let mut tx = self.inner().session.new_transaction().await?;
+        // Another task of this home may have settled it meanwhile, and made the next one, whose outcome nobody knows yet.
+        let is_pending = pending.is_some() && self.inner().session.pending_commit(&group)? == pending;
+        match settled {
             // It is not in the log, and the hub does not want it. Should the first sending arrive all the same, its echo makes
             // this device join anew.
-            let mut tx = self.inner().session.new_transaction().await?;
-            tx.conversation(&group).await?.give_up_pending_commit()?;
-            tx.finish().await?;
-        }
-        let log_is_past_it = matches!(settled, Settlement::AwaitLog { .. });
-        if log_is_past_it && self.inner().session.pending_commit(&group)?.is_some() {
+            Settlement::Refused { .. } if is_pending => {
+                tx.conversation(&group).await?.give_up_pending_commit()?;
+            }
             // The log was read beyond its epoch without it: there is no way back into the group but to join anew.
-            tracing::warn!(conversation = %conversation.short(), "a pending commit is lost, joining anew");
-            let mut tx = self.inner().session.new_transaction().await?;
-            self.wipe(&mut tx, conversation)?;
-            tx.store_write(move |w| w.set_joined(conversation, false))?;
-            tx.finish().await?;
-            return Ok(());
+            Settlement::AwaitLog { .. } if is_pending => {
+                tracing::warn!(conversation = %conversation.short(), "a pending commit is lost, joining anew");
+                self.wipe(&mut tx, conversation)?;
+            }
+            _ => {}
         }
-        let joined = self.inner().session.conversation_exists(&group)?;
-        let mut tx = self.inner().session.new_transaction().await?;
+        let joined = tx.conversation_exists(&group)?;
         tx.store_write(move |w| w.set_joined(conversation, joined))?;
         Ok(tx.finish().await?)
     }

@@ -20,7 +20,7 @@ impl Client {
     ///
     /// Those of a request to the hub.
     pub async fn team(&self) -> Result<Option<Team>> {
-        match self.inner().hub.team().await {
+        match self.hub()?.team().await {
             Err(error) if error.hub_code() == Some(Code::NoTeam) => Ok(None),
             answer => read(&answer?).map(Some),
         }
@@ -32,7 +32,7 @@ impl Client {
     ///
     /// What the hub refuses: `already-in-team`.
     pub async fn create_team(&self, name: &DisplayName) -> Result<Team> {
-        let team = read(&self.inner().hub.create_team(name.as_str()).await?)?;
+        let team = read(&self.hub()?.create_team(name.as_str()).await?)?;
         self.catch_up_and_join().await?;
         Ok(team)
     }
@@ -44,7 +44,7 @@ impl Client {
     ///
     /// What the hub refuses: `no-team`, `action-denied`, `team-limit`.
     pub async fn invite_to_team(&self, valid_for: Option<Duration>) -> Result<Invitation> {
-        let made = self.inner().hub.invite_to_team(valid_for.map(|span| span.as_secs())).await?;
+        let made = self.hub()?.invite_to_team(valid_for.map(|span| span.as_secs())).await?;
         Ok(Invitation { code: made.code, expires_at: made.expires_at })
     }
 
@@ -54,7 +54,7 @@ impl Client {
     ///
     /// What the hub refuses: `already-in-team`, `invalid-invitation`, `team-limit`.
     pub async fn join_team(&self, code: &str) -> Result<Team> {
-        let team = read(&self.inner().hub.join_team(code).await?)?;
+        let team = read(&self.hub()?.join_team(code).await?)?;
         self.catch_up_and_join().await?;
         Ok(team)
     }
@@ -65,7 +65,7 @@ impl Client {
     ///
     /// What the hub refuses: `no-team`.
     pub async fn team_members(&self) -> Result<Vec<TeamMember>> {
-        let members = self.inner().hub.team_members().await?.members;
+        let members = self.hub()?.team_members().await?.members;
         members
             .into_iter()
             .map(|member| {
@@ -83,7 +83,7 @@ impl Client {
     /// What the hub refuses: `no-team`, `action-denied`, `unknown-user`.
     pub async fn set_team_role(&self, member: &Handle, role: TeamRole) -> Result<()> {
         let user = self.user(member).await?;
-        Ok(self.inner().hub.set_team_role(user, role).await?)
+        Ok(self.hub()?.set_team_role(user, role).await?)
     }
 
     /// Removes a member from the team, and so from all its conversations.
@@ -93,7 +93,7 @@ impl Client {
     /// What the hub refuses: `no-team`, `action-denied`, `unknown-user`.
     pub async fn remove_from_team(&self, member: &Handle) -> Result<()> {
         let user = self.user(member).await?;
-        self.inner().hub.remove_from_team(user).await?;
+        self.hub()?.remove_from_team(user).await?;
         self.catch_up_and_join().await
     }
 
@@ -103,7 +103,7 @@ impl Client {
     ///
     /// What the hub refuses: `no-team`, `last-owner`.
     pub async fn leave_team(&self) -> Result<()> {
-        self.inner().hub.leave_team().await?;
+        self.hub()?.leave_team().await?;
         self.catch_up_and_join().await
     }
 
@@ -113,7 +113,7 @@ impl Client {
     ///
     /// What the hub refuses: `no-team`.
     pub async fn team_roles(&self) -> Result<Vec<Role>> {
-        let roles = self.inner().hub.team_roles().await?.roles;
+        let roles = self.hub()?.team_roles().await?.roles;
         roles.into_iter().map(|role| Role::defined(role.name, role.actions).map_err(|_| UNREADABLE)).collect()
     }
 
@@ -124,7 +124,7 @@ impl Client {
     /// What the hub refuses: `no-team`, `action-denied`, `role-exists`, `team-limit`; `bad-request` for `admin` and `member`.
     pub async fn define_role(&self, name: &RoleName, actions: ActionSet) -> Result<()> {
         let role = team::ConversationRole { name: name.clone(), actions };
-        self.inner().hub.define_role(&role).await?;
+        self.hub()?.define_role(&role).await?;
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl Client {
     ///
     /// What the hub refuses: `no-team`, `action-denied`, `unknown-role`, `role-in-use`.
     pub async fn delete_role(&self, name: &RoleName) -> Result<()> {
-        Ok(self.inner().hub.delete_role(name).await?)
+        Ok(self.hub()?.delete_role(name).await?)
     }
 
     /// The role of this name: one that every conversation knows, or one of the user's team.
@@ -152,8 +152,8 @@ impl Client {
 
     /// Who is connected with the user, as the hub has it now.
     pub(crate) async fn fetch_people(&self) -> Result<People> {
-        let connections = self.inner().hub.connections().await?.connections;
-        let mates = match self.inner().hub.team_members().await {
+        let connections = self.hub()?.connections().await?.connections;
+        let mates = match self.hub()?.team_members().await {
             Err(error) if error.hub_code() == Some(Code::NoTeam) => Vec::new(),
             answer => answer?.members,
         };
@@ -221,6 +221,9 @@ impl Client {
 
     /// Makes the 1:1 with a team mate known in this home, where it exists without having been created.
     pub(crate) async fn know_one_to_one(&self, id: ConversationId) -> Result<()> {
+        if self.inner().hub.is_none() {
+            return Ok(());
+        }
         let mate = self.inner().store.read(|r| match r.conversation(id)? {
             Some(_) => Ok::<_, Error>(None),
             None => Ok(r.connection_of(id)?.filter(|connection| connection.status == Status::Accepted)),

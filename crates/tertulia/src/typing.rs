@@ -23,7 +23,7 @@ impl Client {
     /// is being typed.
     pub async fn typing(&self, conversation: ConversationId, typing: bool) -> Result<()> {
         let status = if typing { TypingStatus::Started } else { TypingStatus::Stopped };
-        Ok(self.inner().hub.typing(conversation, status).await?)
+        Ok(self.hub()?.typing(conversation, status).await?)
     }
 }
 

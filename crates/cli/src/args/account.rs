@@ -36,6 +36,23 @@ pub(crate) enum DeviceCommand {
     },
 }
 
+/// `session` and its commands.
+#[derive(Subcommand)]
+pub(crate) enum SessionCommand {
+    /// List the sessions of the account: which devices are logged in, since when, and when they were last there
+    List,
+    /// End a session, or all but this one; the devices go on after `tertulia login`
+    #[command(group(clap::ArgGroup::new("whose").required(true)))]
+    End {
+        /// The session, as `tertulia session list` shows it
+        #[arg(group = "whose")]
+        session: Option<String>,
+        /// All but the one of this home
+        #[arg(long, group = "whose")]
+        others: bool,
+    },
+}
+
 /// `account` and its commands.
 #[derive(Subcommand)]
 pub(crate) enum AccountCommand {

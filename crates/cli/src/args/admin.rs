@@ -1,9 +1,12 @@
 //! `admin` and its commands.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueHint};
 use tertulia::{DeviceId, Handle};
+use tertulia_server::DatabaseUrl;
+
+use super::link::span;
 
 /// `admin`.
 #[derive(Args)]
@@ -36,8 +39,13 @@ pub(crate) enum AdminCommand {
     Sessions(SessionsCommand),
     /// Count accounts, conversations and what else there is
     Statistics,
-    /// Delete what has run out: expired key packages, invitations and links, ended conversations that all have read
-    Prune,
+    /// Delete what has run out: expired key packages, invitations and links, ended conversations, events kept for long enough
+    Prune {
+        /// Also events that are older than this, such as 7d: devices that have not read them miss them [default: what the hub
+        /// is to keep them for, if it runs]
+        #[arg(long, value_name = "TIME", value_parser = span_or_now)]
+        events_older_than: Option<Duration>,
+    },
     /// Copy the hub's data into a new directory, while the hub runs or not
     ///
     /// The copy is one moment, with everything that the hub acknowledged before it, or is not there at all. It holds password
@@ -46,6 +54,15 @@ pub(crate) enum AdminCommand {
         /// The directory, which must not exist
         #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         destination: PathBuf,
+    },
+    /// Move a hub's data from the file in the data directory into a PostgreSQL database; the hub must not run
+    ///
+    /// The database must be empty. What was copied is read back and compared; then the file is put aside, into a directory beside
+    /// it. A copy that was interrupted is begun again by the same command, and until then no hub uses the database.
+    CopyDatabase {
+        /// The address of the database, like `postgres://USER:PASSWORD@HOST/DATABASE`
+        #[arg(long, value_name = "URL", env = "TERTULIA_DATABASE", hide_env_values = true)]
+        to: DatabaseUrl,
     },
     /// Make a hub's data from a backup; the hub must not run
     ///
@@ -125,4 +142,9 @@ pub(crate) enum SessionsCommand {
         #[arg(long, group = "which")]
         all: bool,
     },
+}
+
+/// Reads a time such as `7d`, or `0s`: whatever there is.
+fn span_or_now(text: &str) -> Result<Duration, String> {
+    if text == "0s" { Ok(Duration::ZERO) } else { span(text) }
 }

@@ -130,6 +130,9 @@ pub(crate) enum GroupCommand {
         /// Whom to add
         #[arg(value_name = "HANDLE", required = true)]
         members: Vec<Handle>,
+        /// The role that they get: admin, member, or one that your team defines
+        #[arg(long, default_value = "member")]
+        role: RoleName,
         #[command(flatten)]
         offline: OfflineArg,
     },
@@ -153,6 +156,16 @@ pub(crate) enum GroupCommand {
         #[command(flatten)]
         offline: OfflineArg,
     },
+    /// Delete a group for everybody in it; what each has received stays with them
+    Delete {
+        #[command(flatten)]
+        conversation: ConversationArg,
+        /// Really
+        #[arg(long, required = true)]
+        yes: bool,
+        #[command(flatten)]
+        offline: OfflineArg,
+    },
     /// Give a group another name
     Rename {
         #[command(flatten)]
@@ -171,6 +184,9 @@ pub(crate) enum GroupCommand {
         handle: Handle,
         /// The new role: admin, member, or one that your team defines
         role: RoleName,
+        /// Who becomes admin, if you take that role from the last one
+        #[arg(long, value_name = "HANDLE")]
+        successor: Option<Handle>,
         #[command(flatten)]
         offline: OfflineArg,
     },
@@ -301,6 +317,7 @@ impl GroupCommand {
             | Self::Migrate { conversation, .. }
             | Self::Remove { conversation, .. }
             | Self::Leave { conversation, .. }
+            | Self::Delete { conversation, .. }
             | Self::Rename { conversation, .. }
             | Self::Role { conversation, .. }
             | Self::Reset { conversation, .. }
@@ -350,6 +367,8 @@ pub(crate) enum SubCommand {
     Join(SubArgs),
     /// Leave with this device; the last that leaves ends it
     Leave(SubArgs),
+    /// End it for everybody; in a group it takes the right to delete the group
+    Delete(SubArgs),
     /// List those of a conversation that devices are in
     List {
         /// @handle, or a conversation's name if only one has it, or its id
@@ -374,7 +393,7 @@ impl SubCommand {
     /// The conversation that the command is about.
     pub(crate) fn target(&self) -> &str {
         match self {
-            Self::Join(sub) | Self::Leave(sub) | Self::Key { sub, .. } => &sub.target,
+            Self::Join(sub) | Self::Leave(sub) | Self::Delete(sub) | Self::Key { sub, .. } => &sub.target,
             Self::List { target, .. } => target,
         }
     }
@@ -436,7 +455,7 @@ pub(crate) struct ReadArgs {
 }
 
 /// Reads the address of a hub: what is no `http` or `https` URL is a slip of the keyboard, not a hub that is down.
-fn hub_url(text: &str) -> Result<Url, String> {
+pub(super) fn hub_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|fault| format!("{fault}; write it like https://hub.example"))?;
     if matches!(url.scheme(), "http" | "https") && url.has_host() {
         Ok(url)

@@ -27,6 +27,8 @@ Examples:
   tertulia serve
   tertulia serve --listen 0.0.0.0:443 --domain hub.example \\
       --tls-cert chain.pem --tls-key key.pem
+  tertulia serve --listen 0.0.0.0:443 --domain hub.example \\
+      --acme-names hub.example
   tertulia serve --listen 10.0.0.5:8440 --domain hub.example --behind-proxy
   tertulia serve --config /etc/tertulia/hub.toml --print-config
 
@@ -36,6 +38,18 @@ from the file, whose keys are the flags' names: `max-storage = \"20GiB\"`.
 The log is on standard error. -v tells more, as --log-filter chooses.
 SIGINT and SIGTERM end the hub once the running requests are answered; a
 second one ends it at once.";
+
+pub(super) const RELAY: &str = "\
+Examples:
+  tertulia relay
+  tertulia relay --listen 0.0.0.0:443 --acme-names relay.example
+  tertulia relay --listen 10.0.0.5:8441 --behind-proxy --difficulty 20
+  tertulia relay --config /etc/tertulia/relay.toml --print-config
+
+A setting is taken from its flag, else from its environment variable, else
+from the file, whose keys are the flags' names: `retention = \"7d\"`.
+
+The log is on standard error, and has neither topics nor addresses in it.";
 
 pub(super) const ADMIN: &str = "\
 Examples:
@@ -49,6 +63,23 @@ pub(super) const PASSWORD: &str = "\
 The password is asked for without echo, unless TERTULIA_PASSWORD has it or
 --password-stdin is given. With --passphrase-stdin too, standard input has
 the passphrase in its first line and the password in the second.";
+
+pub(super) const INIT: &str = "\
+Examples:
+  tertulia init --relay https://relay.example
+  tertulia intro                      # what others need, who then type:
+  tertulia meet tertulia_intro_1_… --name ana
+  tertulia requests                   # what they call you is up to them
+  tertulia accept @key-1f0c9a3b
+  tertulia send @key-1f0c9a3b 'Shall we meet on Thursday?'";
+
+pub(super) const INTRO: &str = "\
+Examples:
+  tertulia intro --qr me.png
+  tertulia intro --json | jq -r .bundle
+  tertulia meet tertulia_intro_1_… --name bruno
+
+That what you were given is theirs, nothing but the way it came to you says.";
 
 pub(super) const DEVICE: &str = "\
 Examples:
@@ -106,6 +137,7 @@ Examples:
   tertulia group add Thursday @dave
   tertulia group role Thursday @bob admin
   tertulia group leave Thursday --successor @bob
+  tertulia group delete Thursday --yes
   tertulia group timer Thursday 7d
   tertulia group receipts Thursday on
   tertulia group history Thursday 7d
@@ -165,6 +197,7 @@ Examples:
   tertulia sub list Thursday
   tertulia sub key Thursday call --length 16
   tertulia sub leave Thursday call
+  tertulia sub delete Thursday call
 
 Each device joins and leaves for itself, and only while it is in the
 conversation. Messages, calls and the like are for applications to make
@@ -182,6 +215,13 @@ Examples:
   tertulia read Thursday --limit 20 --follow
   tertulia read Thursday --json | jq -r .text";
 
+pub(super) const TYPES: &str = "\
+Examples:
+  tertulia types
+  tertulia types --json | jq 'select(.title == \"GroupV1\")'
+
+docs/conversation-types.md has all that is said of each.";
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   tertulia completions zsh > ~/.zfunc/_tertulia
@@ -198,11 +238,26 @@ const GROUPS: [(&str, &[&str]); 6] = [
     (
         "This device",
         &[
-            "signup", "guest", "login", "whoami", "profile", "device", "password", "account", "sync",
-            "warnings", "home",
+            "signup", "guest", "login", "init", "whoami", "profile", "device", "session", "password",
+            "account", "sync", "warnings", "home",
         ],
     ),
-    ("People", &["search", "connect", "accept", "ignore", "block", "unblock", "cancel", "connections"]),
+    (
+        "People",
+        &[
+            "search",
+            "intro",
+            "meet",
+            "requests",
+            "connect",
+            "accept",
+            "ignore",
+            "block",
+            "unblock",
+            "cancel",
+            "connections",
+        ],
+    ),
     ("Teams", &["team", "role"]),
     (
         "Conversations",
@@ -211,8 +266,8 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "sub",
         ],
     ),
-    ("Server", &["serve", "admin"]),
-    ("More", &["completions", "man", "help"]),
+    ("Server", &["serve", "relay", "admin"]),
+    ("More", &["types", "completions", "man", "help"]),
 ];
 
 /// Header lines green and literals cyan: what `cargo` looks like.

@@ -9,11 +9,14 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser, value_parser};
 use tertulia::Domain;
-use tertulia_server::{DatabaseUrl, Limits, Rate};
+use tertulia_server::{Acme, DatabaseUrl, Limits, NatsUrl, Rate};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::link::{short_span, span};
+use super::{
+    HubRelayArgs, Switch,
+    link::{short_span, span},
+};
 use crate::configuration::Origins;
 
 /// `serve`.
@@ -54,9 +57,17 @@ pub(crate) struct ServeArgs {
 
     /// Address of a PostgreSQL database that keeps the hub's data [default: a file in the data directory]
     ///
-    /// Like `postgres://USER:PASSWORD@HOST/DATABASE`. The connection is not encrypted: use a socket, this machine or a network of your own. One hub on one database for now.
+    /// Like `postgres://USER:PASSWORD@HOST/DATABASE`, with `?sslmode=verify-full` for an encrypted connection. Any number of hubs on
+    /// one database are one hub, each with a data directory of its own.
     #[arg(long, value_name = "URL", env = "TERTULIA_DATABASE", hide_env_values = true)]
     pub(crate) database: Option<DatabaseUrl>,
+
+    /// Address of NATS, over which the hubs on one database tell one another that there is something new [default: none]
+    ///
+    /// Like `nats://USER:PASSWORD@HOST:4222`, with `tls://` for an encrypted connection, or several of one cluster with commas. Without
+    /// it, what another hub has accepted comes up to two seconds later.
+    #[arg(long, value_name = "URL", env = "TERTULIA_NATS", hide_env_values = true)]
+    pub(crate) nats: Option<NatsUrl>,
 
     /// Domain of the hub, part of every user's identity [default: localhost, later the one of the first start]
     ///
@@ -83,6 +94,15 @@ pub(crate) struct ServeArgs {
         value_hint = ValueHint::FilePath
     )]
     pub(crate) tls_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) acme: AcmeArgs,
+
+    /// Address and port, such as `0.0.0.0:80`, where plain HTTP leads people to HTTPS [default: nowhere]
+    ///
+    /// Only what a browser asks for is led there. Programs are told to use HTTPS from the beginning.
+    #[arg(long, value_name = "ADDR:PORT", env = "TERTULIA_REDIRECT_HTTP", hide_env_values = true)]
+    pub(crate) redirect_http: Option<SocketAddr>,
 
     /// A proxy in front of the hub does TLS: serve plain HTTP on any address
     #[arg(
@@ -186,8 +206,92 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) otlp_header: Option<SecretHeader>,
 
+    /// Whether the hub is a relay, too, which keeps envelopes for whoever comes for them, without an account
+    #[arg(
+        long,
+        value_name = "SWITCH",
+        value_enum,
+        default_value_t,
+        env = "TERTULIA_RELAY",
+        hide_env_values = true
+    )]
+    pub(crate) relay: Switch,
+
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+
+    #[command(flatten)]
+    pub(crate) relay_limits: HubRelayArgs,
+}
+
+/// Certificates from an authority.
+#[derive(Args)]
+pub(crate) struct AcmeArgs {
+    /// Names to have a certificate issued for, such as `chat.example.org`, by an authority that speaks ACME
+    ///
+    /// It is Let's Encrypt unless --acme-directory says otherwise; you agree to its terms. It asks the hub itself, as port 443 of
+    /// each name. The certificate is renewed in time, and kept in the data directory.
+    #[arg(
+        long = "acme-names",
+        id = "acme_names",
+        value_name = "NAME[,NAME…]",
+        conflicts_with_all = ["tls_cert", "tls_key", "behind_proxy"],
+        value_parser = names,
+        env = "TERTULIA_ACME_NAMES",
+        hide_env_values = true
+    )]
+    names: Option<Names>,
+
+    /// Address of mail that the certificate authority may write to
+    #[arg(
+        long = "acme-contact",
+        id = "acme_contact",
+        value_name = "MAIL",
+        env = "TERTULIA_ACME_CONTACT",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    contact: Option<String>,
+
+    /// Address of the directory of another certificate authority
+    #[arg(
+        long = "acme-directory",
+        id = "acme_directory",
+        value_name = "URL",
+        env = "TERTULIA_ACME_DIRECTORY",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    directory: Option<Url>,
+
+    /// Root certificate of a certificate authority of one's own, PEM
+    #[arg(
+        long = "acme-root",
+        id = "acme_root",
+        value_name = "FILE",
+        env = "TERTULIA_ACME_ROOT",
+        hide_env_values = true,
+        hide_short_help = true,
+        value_hint = ValueHint::FilePath
+    )]
+    root: Option<PathBuf>,
+}
+
+/// One or more names of a hub.
+#[derive(Clone)]
+struct Names(Vec<Domain>);
+
+impl AcmeArgs {
+    /// The authority, if there is to be one.
+    pub(crate) fn authority(&self) -> Option<Acme> {
+        let mut acme = Acme::new(self.names.clone()?.0);
+        acme.contact.clone_from(&self.contact);
+        acme.root.clone_from(&self.root);
+        if let Some(directory) = &self.directory {
+            acme.directory = directory.to_string();
+        }
+        Some(acme)
+    }
 }
 
 /// What the hub allows.
@@ -205,6 +309,44 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) max_devices: usize,
 
+    /// Most that one user's messages may take, or `unlimited`; beyond it no more of them are taken until old ones go
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "4GiB",
+        value_parser = size_or_unlimited,
+        env = "TERTULIA_MAX_USER_BYTES",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) max_user_bytes: ByteSize,
+
+    /// Most groups and channels of one user's making
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Limits::default().conversations_per_user,
+        env = "TERTULIA_MAX_USER_CONVERSATIONS",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) max_user_conversations: u64,
+
+    /// For how long events are kept for devices that have not read them, or `forever`
+    ///
+    /// A device that was away for longer is told what it misses, and goes on. What a conversation shares with who comes later
+    /// is kept for as long as it is shared.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "28d",
+        value_parser = span_or_forever,
+        env = "TERTULIA_EVENT_RETENTION",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) event_retention: Duration,
+
     /// For how long a session that is not used stays, or `forever`; each use begins it anew
     ///
     /// A device whose session has ended goes on after `tertulia login`, with all that it has.
@@ -218,6 +360,21 @@ pub(crate) struct LimitArgs {
         hide_short_help = true
     )]
     pub(crate) session_idle: Duration,
+
+    /// For how long a session's token is good for anything but being exchanged for another, or `forever`
+    ///
+    /// Devices exchange theirs once a week, without the password. A token that was stolen is of no use from then on; if the thief
+    /// exchanges it, the device is logged out, and its user sees that.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "90d",
+        value_parser = span_or_forever,
+        env = "TERTULIA_TOKEN_LIFETIME",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) token_lifetime: Duration,
 
     /// Longest time for the head of a request to arrive
     #[arg(
@@ -349,6 +506,18 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) rate_address_log_ins: Rate,
 
+    /// People whom one user adds to conversations
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value = "20000/100ms",
+        value_parser = rate,
+        env = "TERTULIA_RATE_ADDS",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) rate_adds: Rate,
+
     /// Attempts of one user to come into conversations by links or by asking
     #[arg(
         long,
@@ -370,7 +539,12 @@ impl LimitArgs {
             devices_per_user: self.max_devices,
             message_bytes: bytes(self.max_message),
             commit_bytes: bytes(self.max_commit),
+            bytes_per_user: Some(self.max_user_bytes.as_u64()).filter(|bytes| *bytes < u64::MAX),
+            conversations_per_user: self.max_user_conversations,
+            adds: self.rate_adds,
+            event_retention: Some(self.event_retention).filter(|time| *time < Duration::MAX),
             session_idle: self.session_idle,
+            token_lifetime: self.token_lifetime,
             header_timeout: self.header_timeout,
             event_timeout: self.event_timeout,
             request_timeout: self.request_timeout,
@@ -404,11 +578,22 @@ pub(crate) enum LogFormat {
 }
 
 /// A port, which is on loopback, or an address with one.
-fn port_or_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn port_or_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
     text.parse().map_err(|_| "write it like 9464 or 10.0.0.5:9464".to_owned())
+}
+
+/// Names with commas between them.
+fn names(text: &str) -> Result<Names, String> {
+    let wrong =
+        |name: &str| format!("`{name}` is no name of a host; write it like chat.example.org,example.org");
+    let name = |name: &str| match name.trim().parse::<Domain>() {
+        Ok(domain) if name.contains('.') && !name.contains(':') => Ok(domain),
+        _ => Err(wrong(name)),
+    };
+    text.split(',').map(name).collect::<Result<_, _>>().map(Names)
 }
 
 /// A time, or one that never comes.
@@ -416,8 +601,12 @@ fn span_or_forever(text: &str) -> Result<Duration, String> {
     if text == "forever" { Ok(Duration::MAX) } else { span(text) }
 }
 
+fn size_or_unlimited(text: &str) -> Result<ByteSize, String> {
+    if text == "unlimited" { Ok(ByteSize(u64::MAX)) } else { text.parse() }
+}
+
 /// A rate as it is written: so many at once, then one for each time.
-fn rate(text: &str) -> Result<Rate, String> {
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
     if text == "none" {
         return Ok(Rate::UNLIMITED);
     }

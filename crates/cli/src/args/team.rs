@@ -26,6 +26,7 @@ pub(crate) enum TeamCommand {
     /// not come back when you leave.
     Join {
         /// The code of the invitation
+        #[arg(allow_hyphen_values = true)] // one in 64 begins with a hyphen
         code: String,
     },
     /// List the members with their roles

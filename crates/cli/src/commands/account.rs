@@ -7,10 +7,10 @@ use super::Session;
 use crate::{
     args::{
         AccountCommand, ChangePasswordArgs, DeviceCommand, GuestArgs, LogInArgs, OfflineArg, PasswordArgs,
-        ProofArgs, SignUpArgs,
+        ProofArgs, SessionCommand, SignUpArgs,
     },
     error::CliError,
-    output::view,
+    output::{operator, view},
     progress::watched,
     secret_input::{new_password_from_environment_or_terminal, password_from_environment_or_terminal},
 };
@@ -64,6 +64,24 @@ pub(super) async fn device(session: &mut Session<'_>, command: &DeviceCommand) -
     }
 }
 
+pub(super) async fn sessions(session: &mut Session<'_>, command: &SessionCommand) -> Result<(), CliError> {
+    let client = session.open().await?;
+    match command {
+        SessionCommand::List => {
+            let sessions = watched("Asking the hub", client.sessions()).await?;
+            session.output.sessions(&sessions.into_iter().map(operator::Session::from).collect::<Vec<_>>())
+        }
+        SessionCommand::End { session: Some(name), .. } => {
+            watched("Ending the session", client.end_session(name)).await?;
+            session.output.sessions_ended(&operator::SessionsEnded { ended: 1 })
+        }
+        SessionCommand::End { session: None, .. } => {
+            let ended = watched("Ending the sessions", client.end_other_sessions()).await?;
+            session.output.sessions_ended(&operator::SessionsEnded { ended })
+        }
+    }
+}
+
 pub(super) async fn password(session: &mut Session<'_>, args: &ChangePasswordArgs) -> Result<(), CliError> {
     let builder = session.builder(false)?;
     let present = session.proof(&ProofArgs { password_stdin: args.password_stdin })?;
@@ -75,7 +93,9 @@ pub(super) async fn password(session: &mut Session<'_>, args: &ChangePasswordArg
     let client = builder.open().await?;
     watched("Changing the password", client.change_password(&present, &new)).await?;
     let me = view::Me::from(client.me());
-    session.output.changed_password(&view::ChangedPassword { handle: me.handle, hub: me.hub })
+    session
+        .output
+        .changed_password(&view::ChangedPassword { handle: me.handle, hub: me.hub.unwrap_or_default() })
 }
 
 pub(super) async fn account(session: &mut Session<'_>, command: &AccountCommand) -> Result<(), CliError> {

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use tertulia_server::{AdminError, Answer, Task, administer, back_up, restore};
+use tertulia_server::{AdminError, Answer, CopyProgress, Task, administer, back_up, copy_database, restore};
+use tokio::sync::watch;
 
 use super::{Session, data_directory};
 use crate::{
     args::{AdminArgs, AdminCommand, DevicesCommand, SessionsCommand, UsersCommand},
     error::CliError,
     output::operator as view,
-    progress::watched,
+    progress::watched_as,
 };
 
 pub(super) async fn admin(session: &mut Session<'_>, args: &AdminArgs) -> Result<(), CliError> {
@@ -33,11 +34,33 @@ pub(super) async fn admin(session: &mut Session<'_>, args: &AdminArgs) -> Result
             Task::EndSessions { handle: handle.clone(), session: session.clone() }
         }
         AdminCommand::Statistics => Task::Numbers,
-        AdminCommand::Prune => Task::Prune,
+        AdminCommand::Prune { events_older_than } => Task::Prune { events_older_than: *events_older_than },
         AdminCommand::Backup { destination } => {
             let (data, to) = (data.to_owned(), destination.clone());
             let made = blocking("Copying the hub's data", move || back_up(&data, &to)).await?;
             return output.backup(&made.into());
+        }
+        AdminCommand::CopyDatabase { to } => {
+            let (data, to) = (data.to_owned(), to.clone());
+            let (come, seen) = watch::channel(None::<CopyProgress>);
+            let copy = move || {
+                copy_database(&data, &to, |progress| {
+                    let CopyProgress { table, table_rows: rows, .. } = progress;
+                    if progress.is_table_done {
+                        tracing::info!(table, rows, "a table was copied");
+                    }
+                    come.send_replace(Some(progress));
+                })
+            };
+            let told = move || match *seen.borrow() {
+                Some(CopyProgress { rows, all_rows, .. }) if rows < all_rows => {
+                    format!("Moving the hub's data: {rows} of {all_rows} rows")
+                }
+                Some(_) => "Comparing what was moved".to_owned(),
+                None => "Moving the hub's data".to_owned(),
+            };
+            let made = blocking_as(told, copy).await?;
+            return output.moved(&made.into());
         }
         AdminCommand::Restore { source, replace } => {
             let (from, data, replace) = (source.clone(), data.to_owned(), *replace);
@@ -77,7 +100,19 @@ async fn list(session: &Session<'_>, data: &Path) -> Result<(), CliError> {
 
 /// Does what blocks on a thread of its own.
 async fn blocking<T, E>(
-    what: &str,
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, CliError>
+where
+    T: Send + 'static,
+    E: Into<CliError> + Send + 'static,
+{
+    blocking_as(move || what.to_owned(), work).await
+}
+
+/// The same with words that say how far it has come.
+async fn blocking_as<T, E>(
+    what: impl Fn() -> String,
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, CliError>
 where
@@ -85,6 +120,6 @@ where
     E: Into<CliError> + Send + 'static,
 {
     let task = tokio::task::spawn_blocking(work);
-    let done = watched(what, async { task.await.map_err(std::io::Error::other) }).await;
+    let done = watched_as(what, async { task.await.map_err(std::io::Error::other) }).await;
     done.map_err(CliError::Process)?.map_err(Into::into)
 }

@@ -56,9 +56,9 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
             let (client, id) = find(session, conversation, offline).await?;
             watched("Taking the group to MLS", client.migrate(id)).await?
         }
-        GroupCommand::Add { conversation, members, offline } => {
+        GroupCommand::Add { conversation, members, role, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
-            watched("Adding", client.add_members(id, members)).await?
+            watched("Adding", client.add_members_as(id, members, role.as_str())).await?
         }
         GroupCommand::Remove { conversation, members, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
@@ -69,13 +69,20 @@ pub(super) async fn group(session: &mut Session<'_>, command: &GroupCommand) -> 
             watched("Leaving", client.leave(id, successor.as_ref())).await?;
             client.conversation(id).await?
         }
+        // `--yes` is required, so that nobody does it by a slip.
+        GroupCommand::Delete { conversation, offline, .. } => {
+            let (client, id) = find(session, conversation, offline).await?;
+            watched("Deleting the group", client.delete_group(id)).await?;
+            client.conversation(id).await?
+        }
         GroupCommand::Rename { conversation, name, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
             watched("Renaming", client.rename(id, name)).await?
         }
-        GroupCommand::Role { conversation, handle, role, offline } => {
+        GroupCommand::Role { conversation, handle, role, successor, offline } => {
             let (client, id) = find(session, conversation, offline).await?;
-            watched("Changing the role", client.set_role(id, handle, role.as_str())).await?
+            let changing = client.set_role_naming(id, handle, role.as_str(), successor.as_ref());
+            watched("Changing the role", changing).await?
         }
         GroupCommand::Reset { conversation, offline } => {
             let (client, id) = find(session, conversation, offline).await?;

@@ -132,7 +132,9 @@ impl Reading {
     async fn note_typing(&self, user: UserId) -> Result<(), CliError> {
         let members = self.client.conversation(self.conversation).await?.members;
         if let Some(member) = members.iter().find(|member| member.user == user) {
-            output::note(&format!("@{} is typing…", member.handle));
+            let who =
+                member.handle.as_ref().map_or_else(|| member.user.to_string(), |handle| format!("@{handle}"));
+            output::note(&format!("{who} is typing…"));
         }
         Ok(())
     }

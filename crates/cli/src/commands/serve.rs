@@ -5,17 +5,16 @@ use std::{
     io::{self, IsTerminal as _},
     net::SocketAddr,
     path::Path,
-    pin::pin,
     time::Duration,
 };
 
 use tertulia::Domain;
-use tertulia_server::{Server, ServerConfig, TlsFiles};
+use tertulia_server::{Server, ServerConfig, ServerError, Tls, TlsFiles};
 
 use super::data_directory;
 use crate::{
-    args::ServeArgs,
-    configuration,
+    args::{ServeArgs, Switch},
+    configuration::{self, Program},
     error::CliError,
     output::{self, Output},
     shutdown::{HangUp, Shutdown},
@@ -30,18 +29,21 @@ pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliErr
     if args.print_config {
         let mut origins = args.origins.clone();
         origins.by_default("data", data.display().to_string());
-        return output::print_exactly(configuration::print(&origins, output).as_bytes());
+        return output::print_exactly(configuration::print(Program::Serve, &origins, output).as_bytes());
     }
     // From here on a signal ends the hub in good order, also one that comes before it is ready.
     let mut shutdown = Shutdown::listen().map_err(CliError::Process)?;
 
-    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles::new(cert, key));
+    let files = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles::new(cert, key));
+    let tls = files.map(Tls::from).or_else(|| args.acme.authority().map(Tls::from));
     let mut hang_up = HangUp::listen(tls.is_some()).map_err(CliError::Process)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut config = ServerConfig::new(args.listen, &data);
     config.database.clone_from(&args.database);
+    config.nats.clone_from(&args.nats);
     config.domain.clone_from(&args.domain);
     config.tls = tls;
+    config.redirect_http = args.redirect_http;
     config.behind_proxy = args.behind_proxy;
     config.metrics = args.metrics;
     config.limits = args.limits.limits();
@@ -49,6 +51,7 @@ pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliErr
     config.guest_lifetime = (args.guest_hours > 0).then(|| Duration::from_hours(args.guest_hours));
     config.limits.link_validity = args.link_expires.min(args.link_longest);
     config.limits.longest_link_validity = args.link_longest;
+    config.relay = (args.relay == Switch::On).then(|| args.relay_limits.limits());
     let server = Server::bind(config).await?;
 
     let address = format!("{scheme}://{}", server.local_addr());
@@ -57,14 +60,25 @@ pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliErr
 
     let reload = server.reload();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let mut running = pin!(server.run(async {
+    let running = Box::pin(server.run(async {
         // An error would mean that the other end is gone, and this function with it.
         let _ = stopped.await;
     }));
+    until_asked(running, stop, &mut shutdown, &mut hang_up, || reload.now()).await
+}
+
+/// Lets a server run until somebody asks it to stop, and then until it has ended in good order, or is asked once more.
+pub(super) async fn until_asked(
+    mut running: impl Future<Output = Result<(), ServerError>> + Unpin,
+    stop: tokio::sync::oneshot::Sender<()>,
+    shutdown: &mut Shutdown,
+    hang_up: &mut HangUp,
+    reload: impl Fn(),
+) -> Result<(), CliError> {
     loop {
         tokio::select! {
             result = &mut running => return Ok(result?),
-            () = hang_up.came() => reload.now(),
+            () = hang_up.came() => reload(),
             () = shutdown.requested() => break,
         }
     }

@@ -22,6 +22,11 @@ pub(super) async fn sub(session: &mut Session<'_>, command: &SubCommand) -> Resu
             watched("Leaving", sub.leave()).await?;
             session.output.sub_conversation(&view::SubConversation::new(&sub, false, Vec::new()))
         }
+        SubCommand::Delete(args) => {
+            let sub = find(session, args).await?;
+            watched("Ending it", sub.delete()).await?;
+            session.output.sub_conversation(&view::SubConversation::new(&sub, false, Vec::new()))
+        }
         SubCommand::List { target, offline } => {
             let client = session.open_current(offline.offline).await?;
             let parent = client.find(target).await?;

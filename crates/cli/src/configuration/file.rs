@@ -9,7 +9,7 @@ use clap::{
 };
 use toml::{Spanned, Value};
 
-use super::{ConfigError, arguments};
+use super::{ConfigError, Program};
 
 /// One setting of the file.
 pub(super) struct Entry {
@@ -25,7 +25,7 @@ impl Entry {
 }
 
 /// Reads and checks the whole file, so that a mistake is found whatever flags say.
-pub(super) fn settings(path: &Path) -> Result<Vec<Entry>, ConfigError> {
+pub(super) fn settings(program: Program, path: &Path) -> Result<Vec<Entry>, ConfigError> {
     let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.into(), cause })?;
     let table: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(&text).map_err(|cause| {
         let line = cause.span().map_or(1, |span| line_of(&text, span.start));
@@ -34,8 +34,8 @@ pub(super) fn settings(path: &Path) -> Result<Vec<Entry>, ConfigError> {
     let line = |at: usize| line_of(&text, at);
     let entry = |(key, value): (Spanned<String>, Spanned<Value>)| {
         let (line, key) = (line(key.span().start), key.into_inner());
-        let Some(argument) = arguments().find(|arg| arg.get_long() == Some(&key)) else {
-            let similar = similar(&key);
+        let Some(argument) = program.arguments().find(|arg| arg.get_long() == Some(&key)) else {
+            let similar = similar(program, &key);
             return Err(ConfigError::UnknownKey { path: path.into(), line, key, similar });
         };
         let wrong = |reason: String| ConfigError::Value { path: path.into(), line, key: key.clone(), reason };
@@ -71,11 +71,11 @@ fn check(argument: Arg, entry: &Entry) -> Result<(), String> {
 }
 
 /// The setting that looks like this one: clap knows how to find it.
-fn similar(key: &str) -> Option<String> {
+fn similar(program: Program, key: &str) -> Option<String> {
     let all = Command::new("serve")
         .no_binary_name(true)
         .disable_help_flag(true)
-        .args(arguments().map(|arg| arg.env(Resettable::Reset)));
+        .args(program.arguments().map(|arg| arg.env(Resettable::Reset)));
     let error = all.try_get_matches_from([format!("--{key}=")]).err()?;
     match error.get(ContextKind::SuggestedArg)? {
         ContextValue::String(flag) => flag.split(['=', ' ']).next()?.strip_prefix("--").map(str::to_owned),
@@ -93,7 +93,8 @@ mod tests {
         let path = directory.path().join("hub.toml");
         fs::write(&path, text).unwrap();
         let place = format!("{}/", directory.path().display());
-        let entries = settings(&path).map_err(|error| error.to_string().replace(&place, ""))?;
+        let entries =
+            settings(Program::Serve, &path).map_err(|error| error.to_string().replace(&place, ""))?;
         Ok(entries.iter().map(Entry::argument).collect())
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 use toml::Value;
 use url::Url;
 
-use super::{Origin, Origins, SECRET, settings};
+use super::{Origin, Origins, Program, SECRET};
 use crate::output::Output;
 
 /// What stands for what is not shown.
@@ -24,8 +24,8 @@ impl Origins {
 }
 
 /// All settings with where they come from: as TOML that `--config` takes, or as JSON.
-pub(crate) fn print(origins: &Origins, output: Output) -> String {
-    let all = settings().filter_map(|key| {
+pub(crate) fn print(program: Program, origins: &Origins, output: Output) -> String {
+    let all = program.settings().filter_map(|key| {
         let (value, origin) = origins.0.get(&key)?;
         Some((key, value.as_deref(), *origin))
     });

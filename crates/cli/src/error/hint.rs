@@ -74,6 +74,10 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
             "`--offline` still shows what this home has; `tertulia login` with another `--home` makes a new device"
                 .into()
         }
+        ("no-account", _) => "it takes an account: `tertulia signup HANDLE --hub URL` in another `--home` makes one".into(),
+        ("has-account", _) => "`tertulia init --relay URL` in another `--home` makes one without an account".into(),
+        ("expired-bundle" | "invalid-bundle", _) => "ask for a new one: they type `tertulia intro`".into(),
+        ("name-taken", _) => "`--name NAME` calls them something else".into(),
         ("guest-denied", _) => "it takes an account: `tertulia signup HANDLE --hub URL` in another `--home` makes one".into(),
         ("guests-off", _) => "`tertulia signup HANDLE --hub URL` makes an account".into(),
         ("unauthenticated", _) => {
@@ -81,6 +85,7 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
                 .into()
         }
         ("not-found", Command::Device(_)) => "`tertulia device list` shows the devices".into(),
+        ("not-found", Command::Session(_)) => "`tertulia session list` shows the sessions".into(),
         ("no-team", _) => {
             "`tertulia team create NAME` makes a team, `tertulia team join CODE` accepts an invitation".into()
         }
@@ -170,11 +175,13 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
                 .into()
         }
         ("plain-http-refused", _) => {
-            "`--tls-cert FILE --tls-key FILE`, or `--behind-proxy` if a proxy in front does TLS".into()
+            "`--tls-cert FILE --tls-key FILE`, `--acme-names NAME`, or `--behind-proxy` if a proxy in front does TLS".into()
         }
         ("cannot-listen", _) => {
             "`--listen ADDR:PORT` chooses another address; port 0 takes a free one".into()
         }
+        ("redirect-without-tls", _) => "`--tls-cert` and `--tls-key`, or `--acme-names`, have the hub speak HTTPS".into(),
+        ("nats-without-database", _) => "`--database postgres://…` (or TERTULIA_DATABASE) says where the nodes keep their data".into(),
         ("domain-fixed", _) => "without `--domain` it starts as it is".into(),
         ("rate-limited", _) => "wait a little and try again".into(),
         _ => return None,

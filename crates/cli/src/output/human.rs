@@ -10,13 +10,14 @@ use tertulia::{
     AccountKind, AddPermission, ConnectionStatus, ConversationType, DisplayName, Handle, History, Locale,
     Protocol, ReceiptMode, ReceiptStatus,
 };
+use tertulia_conversation::types::Descriptor;
 
 use super::{
     text,
     view::{
-        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported,
+        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Intro,
         Invitation, Joining, Key, Link, Me, Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report,
-        Role, Secret, SubConversation, Team, TeamMember, Warning,
+        Request, Role, Secret, SubConversation, Team, TeamMember, Warning, Who,
     },
 };
 
@@ -51,8 +52,9 @@ pub(crate) fn me(me: &Me, page: &Page) -> String {
         ("handle", format!("@{}", me.handle)),
         ("user", format!("{}@{}", me.user, me.domain)),
         ("device", me.device.to_string()),
-        ("hub", me.hub.clone()),
     ];
+    rows.extend(me.hub.iter().map(|hub| ("hub", hub.clone())));
+    rows.extend(me.relays.iter().map(|relay| ("relay", relay.clone())));
     if !me.kind.is_person() {
         rows.push(("kind", me.kind.to_string()));
     }
@@ -78,6 +80,21 @@ pub(crate) fn devices(devices: &[Device], page: &Page) -> String {
         ]
     });
     table(["DEVICE", "LABEL", "SINCE", ""], &[0], rows, page)
+}
+
+pub(crate) fn types(types: &[Descriptor], page: &Page) -> String {
+    let rows = types.iter().map(|one| {
+        vec![
+            Cell::new(one.title),
+            Cell::new(one.id),
+            Cell::new(one.carrier.as_str()),
+            Cell::new(one.encryption.scheme.as_str()),
+            Cell::new(one.hints.as_str()),
+            Cell::new(one.members.max_users).set_alignment(CellAlignment::Right),
+            Cell::new(one.summary),
+        ]
+    });
+    table(["TYPE", "NUMBER", "CARRIED BY", "ENCRYPTION", "HINTS", "USERS", "FOR"], &[0, 1], rows, page)
 }
 
 pub(crate) fn removed_device(removed: &RemovedDevice) -> String {
@@ -176,6 +193,25 @@ pub(crate) fn connections(connections: &[Connection], page: &Page) -> String {
     table(["HANDLE", "STATUS", "SINCE"], &[0], rows, page)
 }
 
+/// The bundle alone on its line, so that it can be copied; above it the code, if it is drawn.
+pub(crate) fn intro(intro: &Intro, drawn: Option<&str>) -> String {
+    format!("{}{}\n", drawn.unwrap_or_default(), intro.bundle)
+}
+
+pub(crate) fn requests(requests: &[Request], page: &Page) -> String {
+    if requests.is_empty() {
+        return "Nobody waits for your answer.\n".to_owned();
+    }
+    let rows = requests.iter().map(|request| {
+        vec![
+            Cell::new(format_args!("@{}", request.from)),
+            Cell::new(minute(request.received_at, page)),
+            Cell::new(minute(request.expires_at, page)),
+        ]
+    });
+    table(["FROM", "SINCE", "UNTIL"], &[0], rows, page)
+}
+
 /// What one's own action led to.
 pub(crate) fn connection(connection: &Connection) -> String {
     let handle = &connection.handle;
@@ -208,7 +244,7 @@ pub(crate) fn conversations(conversations: &[Conversation], has_any: bool, page:
             Cell::new(name(conversation)),
             Cell::new(kind(conversation)),
             unread.set_alignment(CellAlignment::Right),
-            Cell::new(handles(&conversation.members)),
+            Cell::new(whom(&conversation.members)),
             Cell::new(conversation.id),
         ]
     });
@@ -220,7 +256,7 @@ pub(crate) fn conversation(conversation: &Conversation) -> String {
     let name = name(conversation);
     if conversation.active {
         let settings = settings(conversation);
-        format!("{name}: {}\n{settings}{DIM}{}{DIM:#}\n", handles(&conversation.members), conversation.id)
+        format!("{name}: {}\n{settings}{DIM}{}{DIM:#}\n", whom(&conversation.members), conversation.id)
     } else {
         format!("{name}: you are no longer in it\n{DIM}{}{DIM:#}\n", conversation.id)
     }
@@ -242,9 +278,12 @@ pub(crate) fn channels(channels: &[Channel], page: &Page) -> String {
     table(["NAME", "MEMBERS", "", "CONVERSATION"], &[1, 3], rows, page)
 }
 
-/// What is set for all members and is not as by default, a line.
+/// Who made it, and what is set for all members and is not as by default, a line.
 fn settings(conversation: &Conversation) -> String {
     let mut set = Vec::new();
+    if let Some(creator) = &conversation.creator {
+        set.push(format!("made by @{creator}"));
+    }
     if let Some(timer) = conversation.message_timer {
         set.push(format!("messages are deleted {} after reading", duration(timer.as_millis())));
     }
@@ -300,7 +339,7 @@ fn own(conversation: &Conversation) -> Vec<&'static str> {
 pub(crate) fn members(members: &[Member], page: &Page) -> String {
     let rows = members.iter().map(|member| {
         vec![
-            Cell::new(format_args!("@{}", member.handle)),
+            Cell::new(handle_of(member.handle.as_ref())),
             Cell::new(&member.role),
             Cell::new(unusual(member.kind)),
             Cell::new(member.user),
@@ -376,7 +415,7 @@ pub(crate) fn secret(secret: &Secret) -> String {
 fn participants(sub: &SubConversation) -> String {
     let mut counted: Vec<(String, u64)> = Vec::new();
     for member in &sub.members {
-        let who = member.handle.as_ref().map_or_else(|| "?".to_owned(), |handle| format!("@{handle}"));
+        let who = handle_of(member.handle.as_ref());
         match counted.iter_mut().find(|(known, _)| *known == who) {
             Some((_, devices)) => *devices += 1,
             None => counted.push((who, 1)),
@@ -513,6 +552,15 @@ fn unusual(kind: AccountKind) -> &'static str {
     if kind.is_person() { "" } else { kind.as_str() }
 }
 
+/// The ids of whom the hub gives no handle stand beside it.
+fn handle_of(handle: Option<&Handle>) -> String {
+    handle.map_or_else(|| "?".to_owned(), |handle| format!("@{handle}"))
+}
+
+fn whom(people: &[Who]) -> String {
+    people.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 fn handles(handles: &[Handle]) -> String {
     handles.iter().map(|handle| format!("@{handle}")).collect::<Vec<_>>().join(" ")
 }
@@ -612,7 +660,7 @@ mod tests {
     #[test]
     fn a_long_table_is_fitted_to_the_terminal_and_its_ids_stay_whole() {
         let mut conversation = samples::conversations().remove(1);
-        conversation.members = (10..40).map(|number| samples::handle(&format!("member{number}"))).collect();
+        conversation.members = (10..40).map(|number| samples::who(&format!("member{number}"))).collect();
         for width in [NARROWEST, 120] {
             let shown = plain(&conversations(
                 std::slice::from_ref(&conversation),

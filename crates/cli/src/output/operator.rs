@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use comfy_table::Cell;
 use serde::Serialize;
 use tertulia::{AccountKind, DeviceId, Handle, UserId};
-use tertulia_server::{AccountInfo, BackupInfo, DeviceInfo, Numbers, Pruned, SessionInfo};
+use tertulia_server::{AccountInfo, BackupInfo, CopyInfo, DeviceInfo, Numbers, Pruned, SessionInfo};
 
 use super::{
     Output,
@@ -82,7 +82,7 @@ pub(crate) struct DeviceRemoved {
     pub(crate) device: DeviceId,
 }
 
-/// A line of `admin sessions list`.
+/// A line of `admin sessions list` and of `session list`.
 #[derive(Serialize)]
 pub(crate) struct Session {
     #[serde(rename = "session")]
@@ -93,6 +93,21 @@ pub(crate) struct Session {
     /// To the day.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_at: Option<Moment>,
+    /// Of one's own sessions, whether it is that of this home.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<bool>,
+}
+
+impl From<tertulia::OpenSession> for Session {
+    fn from(session: tertulia::OpenSession) -> Self {
+        Self {
+            name: session.session,
+            device: session.device,
+            created_at: Moment::from_millis(session.created_at),
+            used_at: session.used_at.map(Moment::from_millis),
+            current: Some(session.current),
+        }
+    }
 }
 
 impl From<SessionInfo> for Session {
@@ -102,14 +117,28 @@ impl From<SessionInfo> for Session {
             device: session.device,
             created_at: Moment::from_millis(session.created_at),
             used_at: session.used_at.map(Moment::from_millis),
+            current: None,
         }
     }
 }
 
-/// `admin sessions end`.
+/// `admin sessions end` and `session end`.
 #[derive(Serialize)]
 pub(crate) struct SessionsEnded {
     pub(crate) ended: u64,
+}
+
+/// `admin copy-database`.
+#[derive(Serialize)]
+pub(crate) struct Moved {
+    rows: u64,
+    moved: String,
+}
+
+impl From<CopyInfo> for Moved {
+    fn from(info: CopyInfo) -> Self {
+        Self { rows: info.rows, moved: info.moved.display().to_string() }
+    }
 }
 
 /// `admin backup` and `admin restore`.
@@ -120,6 +149,7 @@ pub(crate) struct Backup {
     position: i64,
     accounts: u64,
     log_entries: u64,
+    unreadable_groups: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     replaced: Option<String>,
 }
@@ -132,7 +162,21 @@ impl From<BackupInfo> for Backup {
             position: backup.position,
             accounts: backup.accounts,
             log_entries: backup.log_entries,
+            unreadable_groups: backup.unreadable_groups,
             replaced: backup.replaced.map(|path| path.display().to_string()),
+        }
+    }
+}
+
+impl Backup {
+    /// What a person has to know of damaged groups, if there are any.
+    fn unreadable(&self) -> String {
+        match self.unreadable_groups {
+            0 => String::new(),
+            groups => format!(
+                "The stored state of {groups} groups is damaged. A restored hub begins them anew with what else it has of \
+                 their members, and its log names them.\n"
+            ),
         }
     }
 }
@@ -204,9 +248,10 @@ impl Output {
                     Cell::new(session.device.map(|device| device.to_string()).unwrap_or_default()),
                     Cell::new(minute(session.created_at, &page)),
                     Cell::new(session.used_at.map(|at| minute(at, &page)).unwrap_or_default()),
+                    Cell::new(if session.current == Some(true) { "this home" } else { "" }),
                 ]
             });
-            table(["SESSION", "DEVICE", "SINCE", "USED, TO THE DAY"], &[0, 1], rows, &page)
+            table(["SESSION", "DEVICE", "SINCE", "USED, TO THE DAY", ""], &[0, 1], rows, &page)
         })
     }
 
@@ -241,8 +286,14 @@ impl Output {
     pub(crate) fn pruned(self, pruned: &Pruned) -> Result<(), CliError> {
         self.one(pruned, |pruned| {
             format!(
-                "Deleted: {} key packages, {} invitations, {} links, {} tokens, {} conversations.\n",
-                pruned.key_packages, pruned.invitations, pruned.links, pruned.tokens, pruned.conversations
+                "Deleted: {} key packages, {} invitations, {} links, {} tokens, {} conversations, {} log entries, {} events.\n",
+                pruned.key_packages,
+                pruned.invitations,
+                pruned.links,
+                pruned.tokens,
+                pruned.conversations,
+                pruned.log_entries,
+                pruned.events
             )
         })
     }
@@ -250,11 +301,22 @@ impl Output {
     pub(crate) fn backup(self, backup: &Backup) -> Result<(), CliError> {
         self.one(backup, |backup| {
             format!(
-                "A backup is in {}: {} accounts, {} log entries, {}.\n",
+                "A backup is in {}: {} accounts, {} log entries, {}.\n{}",
                 text::one_line(&backup.path),
                 backup.accounts,
                 backup.log_entries,
-                ByteSize(backup.bytes)
+                ByteSize(backup.bytes),
+                backup.unreadable()
+            )
+        })
+    }
+
+    pub(crate) fn moved(self, moved: &Moved) -> Result<(), CliError> {
+        self.one(moved, |moved| {
+            format!(
+                "The database has all {} rows. The file is in {}; the hub starts with `--database`.\n",
+                moved.rows,
+                text::one_line(&moved.moved)
             )
         })
     }
@@ -265,10 +327,11 @@ impl Output {
                 format!("What was there is in {}.\n", text::one_line(path))
             });
             format!(
-                "Restored into {}: {} accounts, {} log entries. All groups are begun anew when the hub starts.\n{}",
+                "Restored into {}: {} accounts, {} log entries. All groups are begun anew when the hub starts.\n{}{}",
                 text::one_line(&restored.path),
                 restored.accounts,
                 restored.log_entries,
+                restored.unreadable(),
                 aside.unwrap_or_default()
             )
         })

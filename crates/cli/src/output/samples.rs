@@ -11,7 +11,7 @@ use url::Url;
 use super::view::{
     Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Invitation,
     Joining, Key, Link, LinkSecret, Me, Member, Message, Moment, OwnFlag, Profile, Receipt, Rekeyed,
-    RemovedDevice, Report, Role, SharedHistory, Team, TeamMember, Warning, address,
+    RemovedDevice, Report, Role, SharedHistory, Team, TeamMember, Warning, Who, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -20,6 +20,10 @@ const EVENING: i64 = 1_763_665_170_250;
 
 pub(crate) fn handle(text: &str) -> Handle {
     text.parse().unwrap()
+}
+
+pub(crate) fn who(text: &str) -> Who {
+    Who::Handle(handle(text))
 }
 
 pub(crate) fn conversation_id(number: u8) -> ConversationId {
@@ -36,7 +40,8 @@ pub(crate) fn me() -> Me {
         domain: "hub.example".parse::<Domain>().unwrap(),
         device: DeviceId::new(0x00c0_ffee),
         handle: handle("alice"),
-        hub: address(&Url::parse("https://hub.example").unwrap()),
+        hub: Some(address(&Url::parse("https://hub.example").unwrap())),
+        relays: Vec::new(),
         kind: AccountKind::Person,
         expires_at: None,
     }
@@ -84,7 +89,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             id: conversation_id(1),
             kind: ConversationType::OneToOne,
             name: Some("@bob".to_owned()),
-            members: vec![handle("alice"), handle("bob")],
+            members: vec![who("alice"), who("bob")],
             unread: 0,
             active: true,
             protocol: Protocol::Mls,
@@ -92,6 +97,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             receipt_mode: ReceiptMode::Off,
             add_permission: AddPermission::Admins,
             history: History::None,
+            creator: None,
             parent: None,
             muted: None,
             archived: None,
@@ -101,7 +107,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             id: conversation_id(2),
             kind: ConversationType::Group,
             name: Some("Tertulia de los jueves ☕".to_owned()),
-            members: vec![handle("alice"), handle("bob"), handle("carol")],
+            members: vec![who("alice"), who("bob"), who("carol")],
             unread: 12,
             active: true,
             protocol: Protocol::Mls,
@@ -109,6 +115,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             receipt_mode: ReceiptMode::On,
             add_permission: AddPermission::Everyone,
             history: "604800000ms".parse().unwrap(),
+            creator: Some(handle("alice")),
             parent: Some(conversation_id(9)),
             muted: Some(OwnFlag { reference: Some("until Monday".to_owned()) }),
             archived: None,
@@ -126,6 +133,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             receipt_mode: ReceiptMode::Off,
             add_permission: AddPermission::Admins,
             history: History::None,
+            creator: None,
             parent: None,
             muted: None,
             archived: None,
@@ -139,7 +147,7 @@ pub(crate) fn members() -> Vec<Member> {
         ("alice", 0xa1, RoleName::ADMIN, AccountKind::Person),
         ("bob", 0xb0, RoleName::MEMBER, AccountKind::Service),
     ]
-    .map(|(name, number, role, kind)| Member { handle: handle(name), user: user(number), role, kind })
+    .map(|(name, number, role, kind)| Member { handle: Some(handle(name)), user: user(number), role, kind })
     .into()
 }
 
@@ -217,7 +225,7 @@ pub(crate) fn removed_device() -> RemovedDevice {
 }
 
 pub(crate) fn changed_password() -> ChangedPassword {
-    ChangedPassword { handle: handle("alice"), hub: me().hub }
+    ChangedPassword { handle: handle("alice"), hub: me().hub.unwrap_or_default() }
 }
 
 pub(crate) fn deleted_account() -> DeletedAccount {

@@ -1,7 +1,7 @@
 //! What the commands show, each thing with the fields that `--json` prints. Their names and order are a contract with
 //! scripts; the tables for people are made from the same.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -42,7 +42,12 @@ pub(crate) struct Me {
     pub(crate) domain: Domain,
     pub(crate) device: DeviceId,
     pub(crate) handle: Handle,
-    pub(crate) hub: String,
+    /// Of an account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hub: Option<String>,
+    /// Through which conversations without a hub travel.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) relays: Vec<String>,
     pub(crate) kind: AccountKind,
     /// Of a guest, when the account ends.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +61,8 @@ impl From<&tertulia::Me> for Me {
             domain: me.domain.clone(),
             device: me.device,
             handle: me.handle.clone(),
-            hub: address(&me.hub),
+            hub: me.hub.as_ref().map(address),
+            relays: me.relays.iter().map(address).collect(),
             kind: me.kind,
             expires_at: me.expires_at.map(Moment::from_millis),
         }
@@ -196,6 +202,42 @@ pub(crate) struct Connection {
     pub(crate) updated_at: Moment,
 }
 
+/// What `intro` answers.
+#[derive(Serialize)]
+pub(crate) struct Intro {
+    /// What the other gives to `meet`.
+    pub(crate) bundle: String,
+    pub(crate) expires_at: Moment,
+}
+
+impl Intro {
+    pub(crate) fn new(bundle: &tertulia::Bundle) -> Self {
+        let seconds = i64::try_from(bundle.content().expires).unwrap_or(i64::MAX);
+        Self { bundle: bundle.to_string(), expires_at: Moment::from_millis(seconds.saturating_mul(1000)) }
+    }
+}
+
+/// A line of `requests`.
+#[derive(Serialize)]
+pub(crate) struct Request {
+    /// What `accept` takes.
+    pub(crate) from: Handle,
+    pub(crate) user: UserId,
+    pub(crate) received_at: Moment,
+    pub(crate) expires_at: Moment,
+}
+
+impl From<tertulia::Request> for Request {
+    fn from(request: tertulia::Request) -> Self {
+        Self {
+            from: request.from,
+            user: request.user,
+            received_at: Moment::from_millis(request.received_at),
+            expires_at: Moment::from_millis(request.expires_at),
+        }
+    }
+}
+
 impl From<tertulia::Connection> for Connection {
     fn from(connection: tertulia::Connection) -> Self {
         Self {
@@ -208,6 +250,29 @@ impl From<tertulia::Connection> for Connection {
     }
 }
 
+/// A member: by the handle or, if the hub has not told it, by the id.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Who {
+    Handle(Handle),
+    User(UserId),
+}
+
+impl From<tertulia::Member> for Who {
+    fn from(member: tertulia::Member) -> Self {
+        member.handle.map_or(Self::User(member.user), Self::Handle)
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handle(handle) => write!(f, "@{handle}"),
+            Self::User(user) => user.fmt(f),
+        }
+    }
+}
+
 /// A line of `list`; what `group create` and the others answer.
 #[derive(Serialize)]
 pub(crate) struct Conversation {
@@ -216,7 +281,7 @@ pub(crate) struct Conversation {
     #[serde(rename = "type")]
     pub(crate) kind: ConversationType,
     pub(crate) name: Option<String>,
-    pub(crate) members: Vec<Handle>,
+    pub(crate) members: Vec<Who>,
     pub(crate) unread: u64,
     pub(crate) active: bool,
     pub(crate) protocol: Protocol,
@@ -226,6 +291,8 @@ pub(crate) struct Conversation {
     pub(crate) add_permission: AddPermission,
     /// `none`, `unlimited`, or milliseconds with `ms` behind them.
     pub(crate) history: History,
+    /// Null of what nobody made, and where they are not known here.
+    pub(crate) creator: Option<Handle>,
     pub(crate) parent: Option<ConversationId>,
     /// Each null unless it is set.
     pub(crate) muted: Option<OwnFlag>,
@@ -251,7 +318,7 @@ impl From<tertulia::Conversation> for Conversation {
             id: conversation.id,
             kind: conversation.kind,
             name: conversation.name,
-            members: conversation.members.into_iter().map(|member| member.handle).collect(),
+            members: conversation.members.into_iter().map(Into::into).collect(),
             unread: conversation.unread,
             active: conversation.active,
             protocol: conversation.protocol,
@@ -259,6 +326,7 @@ impl From<tertulia::Conversation> for Conversation {
             receipt_mode: conversation.receipt_mode,
             add_permission: conversation.add_permission,
             history: conversation.history,
+            creator: conversation.creator,
             parent: conversation.parent,
             muted: conversation.muted.map(Into::into),
             archived: conversation.archived.map(Into::into),
@@ -290,7 +358,7 @@ impl From<tertulia::Channel> for Channel {
 /// A line of `group members`.
 #[derive(Serialize)]
 pub(crate) struct Member {
-    pub(crate) handle: Handle,
+    pub(crate) handle: Option<Handle>,
     pub(crate) user: UserId,
     pub(crate) role: RoleName,
     pub(crate) kind: AccountKind,

@@ -93,7 +93,8 @@ fn what_is_printed_is_a_file_that_says_the_same() {
 #[test]
 fn secrets_are_not_printed() {
     let file = Settings::new(
-        "otlp-endpoint = 'https://collector:opensesame@collector.example'\notlp-header = 'authorization: Bearer opensesame'\n",
+        "otlp-endpoint = 'https://collector:opensesame@collector.example'\notlp-header = 'authorization: Bearer opensesame'\n\
+         database = 'postgres://hub:opensesame@db.example/hub'\nnats = 'tls://hub:opensesame@nats.example,tls://other.example'\n",
     );
     for args in [&[][..], &["--json"]] {
         let printed = file.print(args, &[]).done().stdout();

@@ -39,3 +39,19 @@ fn help_and_version_need_no_home() {
     }
     assert!(!nobody.home().exists());
 }
+
+#[test]
+fn the_types_of_conversations_are_listed_without_a_home() {
+    let table = tertulia().arg("types").output().unwrap();
+    assert!(table.status.success());
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("GroupV1") && table.contains("HubGroupV1"), "{table}");
+
+    let lines = tertulia().args(["types", "--json"]).output().unwrap();
+    let lines = String::from_utf8(lines.stdout).unwrap();
+    let types: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let group = types.iter().find(|one| one["title"] == "GroupV1").unwrap();
+    assert_eq!((&group["id"], &group["hints"]), (&4.into(), &"ratcheted".into()));
+    assert!(!group["guarantees"]["leaks"].as_array().unwrap().is_empty());
+}

@@ -56,8 +56,9 @@ fn a_new_name_is_known_to_all_and_to_those_who_come_later() {
     }
     let dave = hub.sign_up("dave");
     alice.befriend(&dave);
-    alice.run(&["group", "add", "orchard", "dave"]).done();
+    alice.run(&["group", "add", "orchard", "dave", "--role", "admin"]).done();
     assert!(dave.listed("orchard").is_some());
+    assert!(roles(&bob, "orchard").contains(&("dave".to_owned(), "admin".to_owned())));
     dave.send("orchard", "good evening");
     assert_eq!(bob.texts("orchard"), ["good evening"]);
     // A further device of somebody learns the name too, once somebody says it or anything else.
@@ -154,4 +155,23 @@ fn the_commits_of_a_group_can_be_kept_from_the_hub() {
     let sender = public.len() + 8;
     let is_public = |part: &[u8]| part.starts_with(&public) && part[sender] == 1;
     assert!(!hub.traffic().iter().any(|stream| stream.windows(sender + 1).any(is_public)));
+}
+
+#[test]
+fn an_admin_deletes_a_group_for_everybody_and_what_was_said_stays_with_each() {
+    let (_hub, [alice, bob, carol]) = garden();
+    alice.send("garden", "one for the road");
+    for device in [&bob, &carol] {
+        assert_eq!(device.texts("garden"), ["one for the road"]);
+    }
+    assert_eq!(bob.listed("garden").expect("listed")["creator"], "alice");
+    let id = bob.listed("garden").expect("listed")["conversation"].as_str().expect("an id").to_owned();
+    assert_eq!(bob.run(&["group", "delete", "garden", "--yes"]).code(), "action-denied");
+    let deleted = alice.run(&["group", "delete", "garden", "--yes"]).one();
+    assert_eq!(deleted["active"], false);
+    for device in [&bob, &carol] {
+        device.run(&["sync"]).done();
+        assert!(device.run(&["read", &id, "--offline"]).stdout().contains("one for the road"));
+        assert_eq!(device.run(&["send", &id, "hello?"]).code(), "no-conversation");
+    }
 }

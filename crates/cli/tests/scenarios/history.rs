@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// A request of this kind reads what was before somebody came, and one of this what the first had no place for.
 const FIRST_PAGE: &str = "/history?";
-const FURTHER_PAGE: &str = "&after=p";
+const FURTHER_PAGE: &str = "&after=";
 
 fn people() -> (Hub, [Device; 3]) {
     let hub = Hub::start();

@@ -1,6 +1,6 @@
 //! Backups of a hub that is at work, and hubs that are restored from them.
 
-use crate::support::{Answer, Device, Hub, tertulia};
+use crate::support::{Answer, Device, Hub, admin, set_back, tertulia};
 use std::{
     path::Path,
     sync::{
@@ -9,26 +9,6 @@ use std::{
     },
     thread,
 };
-
-fn admin(hub: &Hub, args: &[&str], paths: &[&Path]) -> Answer {
-    let output = tertulia()
-        .arg("--json")
-        .arg("admin")
-        .args(args)
-        .args(paths)
-        .arg("--data")
-        .arg(hub.data())
-        .output()
-        .unwrap();
-    Answer::new("operator", args, output)
-}
-
-/// Sets the hub back to a backup, and starts it.
-fn set_back(hub: &mut Hub, backup: &Path) {
-    hub.kill();
-    admin(hub, &["restore", "--replace"], &[backup]).done();
-    hub.start_again();
-}
 
 fn sequences(device: &Device, target: &str) -> Vec<u64> {
     let messages = device.run(&["read", target]).lines();

@@ -75,3 +75,15 @@ fn an_admin_begins_a_group_anew_and_everybody_goes_on() {
         assert_eq!(device.texts("garden"), ["before", "after", "and on"]);
     }
 }
+
+#[test]
+fn who_may_delete_the_group_ends_a_call_for_everybody() {
+    let (_hub, [alice, bob]) = garden();
+    bob.run(&["sub", "join", "garden", "call"]).done();
+    alice.run(&["sub", "join", "garden", "call"]).done();
+    assert_eq!(bob.run(&["sub", "delete", "garden", "call"]).code(), "action-denied");
+    let ended = alice.run(&["sub", "delete", "garden", "call"]).one();
+    assert_eq!(ended["joined"].as_bool(), Some(false));
+    assert!(bob.run(&["sub", "list", "garden"]).lines().is_empty());
+    assert_eq!(bob.run(&["sub", "key", "garden", "call"]).code(), "no-conversation");
+}

@@ -112,3 +112,24 @@ fn a_team_defines_a_role_and_its_groups_use_it() {
     alice.run(&["group", "create", "private", "bob"]).done();
     assert_eq!(alice.run(&["group", "role", "private", "bob", "scribe"]).code(), "unknown-role");
 }
+
+#[test]
+fn a_role_of_the_team_works_while_messages_go_pairwise_and_on_mls_after() {
+    let hub = Hub::start();
+    let (alice, bob) = (hub.sign_up("alice"), hub.sign_up("bob"));
+    alice.run(&["team", "create", "Café Gijón"]).done();
+    bob.run(&["team", "join", &invite(&alice)]).done();
+    alice.run(&["role", "create", "scribe", "modify_name", "leave"]).done();
+    alice.run(&["group", "create", "minutes", "bob", "--team", "--protocol", "pairwise"]).done();
+    assert_eq!(bob.run(&["group", "rename", "minutes", "Bob's"]).code(), "action-denied");
+    alice.run(&["group", "role", "minutes", "bob", "scribe"]).done();
+    bob.run(&["group", "rename", "minutes", "protocol"]).done();
+    alice.run(&["sync"]).done();
+    alice.run(&["group", "migrate", "protocol"]).done();
+    let members = bob.run(&["group", "members", "protocol"]).lines();
+    let own = members.iter().find(|member| member["handle"] == "bob").unwrap();
+    assert_eq!(own["role"], "scribe");
+    bob.run(&["group", "rename", "protocol", "minutes"]).done();
+    alice.run(&["sync"]).done();
+    assert!(alice.listed("minutes").is_some());
+}

@@ -124,12 +124,13 @@ fn each_request_is_a_span_with_its_route_and_not_with_whom_it_is_about() {
     assert_eq!(attribute(sent, "http.request.method").as_deref(), Some("POST"));
     assert_eq!(attribute(sent, "http.route").as_deref(), Some("/v1/conversations/{conversation}/messages"));
     // Where its time went is inside it.
-    let inside: Vec<_> =
-        spans.iter().filter(|span| span.parent_span_id == sent.span_id).map(|span| &span.name).collect();
-    assert!(
-        inside.iter().any(|name| *name == "read") && inside.iter().any(|name| *name == "write"),
-        "{inside:?}"
-    );
+    let inside = |of: &Span| -> Vec<&str> {
+        let children = spans.iter().filter(|span| span.parent_span_id == of.span_id);
+        children.map(|span| span.name.as_str()).collect()
+    };
+    assert_eq!(inside(sent), ["write"]);
+    let looked = named("GET /v1/self").expect("somebody asked who they are");
+    assert!(inside(looked).contains(&"read"), "{:?}", inside(looked));
     assert!(named("POST /v1/accounts").is_some());
 
     let everything = format!("{spans:?}");

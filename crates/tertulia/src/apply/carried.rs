@@ -1,10 +1,15 @@
 //! Which group carries a conversation, while events are written down: the store knows only when the page is written.
 
 use super::{Page, put_conversation};
-use crate::{Result, Suspicion, link::group_id};
+use crate::{
+    Result, Suspicion,
+    coming_in::{Finding, Known},
+    link::group_id,
+    suspicion::succession,
+};
 use tertulia_api::{event::LogEntry, policy::decode};
 use tertulia_domain::{ConversationId, GroupId, UserId};
-use tertulia_mls::TransactionContext;
+use tertulia_mls::{MlsConversationDecryptMessage, Signer, TransactionContext};
 
 /// Which group carries a conversation.
 impl Page<'_> {
@@ -19,9 +24,61 @@ impl Page<'_> {
         Ok(group_id(conversation, self.generation(conversation)?))
     }
 
-    pub(super) async fn note_policy(&mut self, conversation: ConversationId) -> Result<()> {
+    /// Writes down the policy that the group has, after the commit that gave it that if there was one, and what is to be told of it.
+    pub(super) async fn note_policy(
+        &mut self,
+        conversation: ConversationId,
+        done: Option<&MlsConversationDecryptMessage>,
+    ) -> Result<()> {
+        let generation = self.generation(conversation)?;
+        let group = group_id(conversation, generation);
+        note_policy(&mut self.tx, conversation, &group).await?;
+        if self.tx.conversation_exists(&group)? {
+            let mut guard = self.tx.conversation(&group).await?;
+            let known = Known { policy: guard.group_data()?, generation, epoch: guard.epoch()? };
+            let last = self.last_known(conversation)?;
+            let policies = (last.policy.as_deref(), known.policy.as_deref());
+            if policies.0 != policies.1 {
+                if let Some(suspicion) = succession(policies.0, policies.1) {
+                    self.suspect(conversation, suspicion)?;
+                }
+                if let Some(done) = done {
+                    self.note_change_by_new_device(conversation, done, policies)?;
+                }
+            }
+            self.known.insert(conversation, known);
+        }
+        Ok(())
+    }
+
+    /// What this home knew of a group before this event.
+    fn last_known(&self, conversation: ConversationId) -> Result<Known> {
+        match self.known.get(&conversation) {
+            Some(known) => Ok(known.clone()),
+            None => self.client.known(conversation),
+        }
+    }
+
+    /// Compares a group that this device has come into with what it knew, and says whether to be in it.
+    pub(super) async fn compare(
+        &mut self,
+        conversation: ConversationId,
+        signed_by: Option<&Signer>,
+    ) -> Result<bool> {
+        let known = self.last_known(conversation)?;
         let group = self.group_of(conversation)?;
-        note_policy(&mut self.tx, conversation, &group).await
+        match self.client.compare(&mut self.tx, &group, &known, signed_by).await? {
+            Finding::Forbidden(reason) => {
+                self.suspect(conversation, Suspicion::ForbiddenGroup { reason })?;
+                self.distrust(conversation)?;
+                self.rejoin(conversation)?;
+                Ok(false)
+            }
+            Finding::Unseen(told) => {
+                told.into_iter().try_for_each(|suspicion| self.suspect(conversation, suspicion))?;
+                Ok(true)
+            }
+        }
     }
 
     pub(super) fn in_group(&self, conversation: ConversationId) -> Result<bool> {
@@ -60,25 +117,6 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Whoever begins a group anew changes nobody's role by that, and brings nobody in. This device keeps out of one that
-    /// is otherwise.
-    pub(super) async fn check_beginning(&mut self, conversation: ConversationId) -> Result<()> {
-        if self.generation(conversation)? == 0 {
-            return Ok(());
-        }
-        let row = self.client.inner().store.read(|r| r.conversation(conversation))?;
-        let before = row.and_then(|row| row.policy).and_then(|policy| decode(Some(&policy)).ok());
-        if let (Some(before), Some(after)) = (before, self.policy(conversation).await?)
-            && !after.continues(&before)
-        {
-            let reason = "it was begun anew with other members or roles than before".to_owned();
-            self.suspect(conversation, Suspicion::ForbiddenGroup { reason })?;
-            self.distrust(conversation)?;
-            self.rejoin(conversation)?;
-        }
-        Ok(())
-    }
-
     /// Whether the group takes the place of the one that this home knows.
     pub(super) fn is_later(
         &self,
@@ -111,8 +149,9 @@ impl Page<'_> {
     }
 }
 
-/// More resets than a conversation can have had: a number that only a hub that lies comes to.
-const MOST_RESETS: u64 = 1 << 32;
+/// More than the number of a conversation's group comes to, be it that a restored hub counts on from the time in milliseconds: only
+/// a hub that lies goes beyond.
+const MOST_RESETS: u64 = 1 << 48;
 
 /// Notes the policy of the group as this device has it now.
 pub(crate) async fn note_policy(

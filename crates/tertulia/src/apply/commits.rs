@@ -4,7 +4,7 @@ use super::Page;
 use crate::{Result, Suspicion};
 use tertulia_api::{event::LogEntry, policy::decode};
 use tertulia_domain::{ConversationId, DeviceAddress, UserId, policy::Policy};
-use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, MlsWirePolicy, Outcome};
+use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, MlsWirePolicy, Outcome, Proposer};
 
 impl Page<'_> {
     pub(super) async fn commit(
@@ -33,12 +33,15 @@ impl Page<'_> {
             }
         }
         if !self.in_group(conversation)? {
-            self.welcome(entry, welcome)?;
+            self.welcome(entry, welcome).await?;
+        } else if done
+            .as_ref()
+            .is_some_and(|done| done.outcome == Outcome::OwnCommitMerged && done.external_join)
+        {
+            // Who has signed what it was joined with is not known any more.
+            self.compare(conversation, None).await?;
         }
-        if foreign && epoch == 1 {
-            self.check_beginning(conversation).await?;
-        }
-        self.note_policy(conversation).await?;
+        self.note_policy(conversation, done.as_ref()).await?;
         // What this device has verified counts; the hub's word only where there is nothing else.
         let group = self.group_of(conversation)?;
         let reached = if self.tx.conversation_exists(&group)? {
@@ -82,19 +85,24 @@ impl Page<'_> {
     }
 
     /// Joins by the Welcome that came with a commit. If that is not possible, it is done by external commit later.
-    fn welcome(&mut self, entry: &LogEntry, welcome: Option<Vec<u8>>) -> Result<()> {
+    async fn welcome(&mut self, entry: &LogEntry, welcome: Option<Vec<u8>>) -> Result<()> {
         let Some(welcome) = welcome else { return Ok(()) };
         let (conversation, came_at) = (entry.conversation, entry.sent_at);
         // Somebody has used up one of this device's key packages.
         self.applied.todo.key_packages = true;
         match self.tx.process_welcome(&welcome) {
-            Ok(joined) if joined.id == self.group_of(conversation)? => {
-                self.came(conversation, joined.epoch, came_at)
-            }
-            // Whoever comes back was not told of resets meanwhile.
-            Ok(joined) if self.is_later(conversation, &joined.id)? => {
-                self.follow_to(conversation, &joined.id, None)?;
-                self.came(conversation, joined.epoch, came_at)
+            Ok(joined)
+                if joined.id == self.group_of(conversation)?
+                    || self.is_later(conversation, &joined.id)? =>
+            {
+                // Whoever comes back was not told of resets meanwhile.
+                if joined.id != self.group_of(conversation)? {
+                    self.follow_to(conversation, &joined.id, None)?;
+                }
+                if self.compare(conversation, Some(&joined.signed_by)).await? {
+                    self.came(conversation, joined.epoch, came_at)?;
+                }
+                Ok(())
             }
             Ok(joined) => {
                 tracing::warn!(conversation = %conversation.short(), "a Welcome for another group was dropped");
@@ -124,12 +132,33 @@ impl Page<'_> {
     }
 
     pub(super) async fn proposal(&mut self, entry: &LogEntry, proposal: &[u8]) -> Result<()> {
-        if let Some(done) = self.decrypt(entry.conversation, proposal).await?
-            && done.outcome == Outcome::Proposal
-        {
-            self.applied.todo.proposals.insert(entry.conversation);
+        let conversation = entry.conversation;
+        let done = self.decrypt(conversation, proposal).await?;
+        let Some(done) = done.filter(|done| done.outcome == Outcome::Proposal) else { return Ok(()) };
+        self.applied.todo.proposals.insert(conversation);
+        let Some(added) = &done.proposed else { return Ok(()) };
+        let by = match done.identity {
+            Some(identity) => Proposer::Client(identity.client_id),
+            None => Proposer::ExternalSender(0),
+        };
+        let group = self.group_of(conversation)?;
+        let data = self.tx.conversation(&group).await?.group_data()?;
+        if let Err(refusal) = self.client.rules().check_wish(&group, data.as_deref(), added, &by) {
+            let reason = refusal.to_string();
+            self.suspect(conversation, Suspicion::ForbiddenProposal { reason })?;
         }
         Ok(())
+    }
+
+    /// The proposals of the epoch wait no longer. Those that can still be committed come again.
+    pub(super) async fn proposals_withdrawn(&mut self, conversation: ConversationId) -> Result<()> {
+        let group = self.group_of(conversation)?;
+        let opened = self.tx.conversation(&group).await;
+        match opened.and_then(|mut guard| guard.withdraw_pending_proposals()) {
+            // Decrypting says what is wrong, and heals it.
+            Ok(()) | Err(EngineError::ConversationNotFound(_) | EngineError::DamagedState { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Gives an MLS message to the engine. `None` when this device is not in the group, or the message is of no use; a device

@@ -11,7 +11,7 @@ use crate::{
 use std::sync::{Arc, PoisonError};
 use tertulia_api::{UserDevice, event::LogEntry};
 use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
-use tertulia_domain::{ConversationName, DeviceAddress, Sequence};
+use tertulia_domain::{ConversationName, DeviceAddress, Sequence, role::Action};
 use tertulia_mls::Outcome;
 use tertulia_ratchet::RatchetError;
 use tertulia_store::{Expiry, NewMessage, OutboxKind, OutboxMessage, OwnSettingRow, StoreError, WriteTx};
@@ -43,11 +43,34 @@ impl Page<'_> {
             .as_ref()
             .and_then(|id| DeviceAddress::from_identity(id.as_bytes()).ok());
         if let (Some(author), Some(content)) = (author, decrypted.app_msg) {
-            self.incoming(&entry, &author, content, is_name)
+            let renames = is_name && self.renames(&entry, &author, &content, decrypted.epoch).await?;
+            self.incoming(&entry, &author, content, renames)
         } else {
             self.applied.undecryptable += 1;
             Ok(())
         }
+    }
+
+    /// Whether what the hub delivers as a conversation's new name is that: its author has written it as such, and may.
+    async fn renames(
+        &mut self,
+        entry: &LogEntry,
+        author: &DeviceAddress,
+        content: &[u8],
+        epoch: u64,
+    ) -> Result<bool> {
+        let (conversation, user) = (entry.conversation, author.user);
+        let is_meant = MimiContent::decode(content).is_ok_and(|content| content.announced_name().is_some());
+        let policy = self.policy(conversation).await?;
+        let may = policy
+            .is_none_or(|policy| policy.role_of(user).is_some_and(|role| role.allows(Action::ModifyName)));
+        // The author may have had another role in an epoch that is over here.
+        let group = self.group_of(conversation)?;
+        let is_late = self.tx.conversation(&group).await?.epoch()? > epoch;
+        if !is_meant || !may && !is_late {
+            self.suspect(conversation, Suspicion::ForgedName { user })?;
+        }
+        Ok(is_meant && may)
     }
 
     /// A message for this device alone.
@@ -127,6 +150,12 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// Writes it, unless the same message is there already, under whatever number.
+    pub(crate) fn write_once(&self, w: &mut WriteTx<'_>, new: &NewMessages) -> Result<(), StoreError> {
+        let NewMessage { conversation, message_id, .. } = &self.message;
+        if w.has_message(*conversation, message_id)? { Ok(()) } else { self.write(w, new) }
+    }
+
     /// Writes it, unless it is there already.
     pub(crate) fn write(&self, w: &mut WriteTx<'_>, new: &NewMessages) -> Result<(), StoreError> {
         if let Some(name) = &self.name {
@@ -185,7 +214,7 @@ impl Client {
     }
 
     /// A decrypted message. Its author is the one that MLS authenticated; the hub's word on it does not count.
-    fn incoming_message(
+    pub(crate) fn incoming_message(
         &self,
         entry: &LogEntry,
         author: &DeviceAddress,

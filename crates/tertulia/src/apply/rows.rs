@@ -36,6 +36,7 @@ pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation)
     let Settings { message_timer, receipt_mode, add_permission, history } = conversation.settings;
     let settings = ConversationSettings { message_timer, receipt_mode, add_permission, history };
     w.put_conversation_settings(conversation.conversation, &settings, conversation.parent)?;
+    w.set_creator(conversation.conversation, conversation.creator)?;
     let mut members = Vec::with_capacity(conversation.members.len());
     for member in &conversation.members {
         put_user_of(w, member)?;
@@ -50,7 +51,10 @@ fn put_group(w: &mut WriteTx<'_>, conversation: &Conversation) -> Result<(), Sto
     if let Some(group) = GroupId::from_bytes(conversation.group_id.as_ref()) {
         w.set_first_generation(id, group.generation)?;
     }
-    if let Some(SubconversationAddress { parent, name }) = &conversation.subconversation {
+    // Its id says so itself; else it would be the hub's to say of any conversation that another's members can be in it.
+    if let Some(SubconversationAddress { parent, name }) = &conversation.subconversation
+        && ConversationId::subconversation(*parent, name) == id
+    {
         w.set_parent(id, *parent, name)?;
         // This device takes part when it says so.
         w.set_active(id, false)?;

@@ -7,7 +7,9 @@ use tertulia_api::{
     conversation::Conversation,
     policy::{decode, encode},
 };
-use tertulia_domain::{ConversationName, Handshake, Role, UserId, access::AccessMode, policy::Policy};
+use tertulia_domain::{
+    ConversationId, ConversationName, Handshake, Role, UserId, access::AccessMode, policy::Policy,
+};
 use tertulia_mls::{EngineError, MlsConversationConfiguration, MlsWirePolicy};
 use tertulia_store::Setting;
 
@@ -23,11 +25,11 @@ impl Client {
         let id = conversation.conversation;
         let members: Vec<UserId> =
             self.founders(conversation)?.into_iter().chain(more.iter().copied()).collect();
-        let announcement = name.map(|name| self.announcement(id, name)).transpose()?;
+        let announcement = name.map(|name| self.reminder(id, name)).transpose()?;
         let mut claimed = Claimed::default();
         let mut retries = Retries::new(id);
         loop {
-            self.claim(&members, &mut claimed).await?;
+            self.claim(id, &members, &mut claimed).await?;
             match self.begin_once(conversation, &claimed, announcement.clone()).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Again => {}
@@ -37,7 +39,7 @@ impl Client {
                 }
             }
             retries.next(self).await?;
-            if self.inner().hub.conversation(id).await?.epoch > 0 {
+            if self.hub()?.conversation(id).await?.epoch > 0 {
                 return Ok(());
             }
         }
@@ -52,8 +54,7 @@ impl Client {
         if !conversation.kind.is_managed() || self.protocol(id)?.sends_pairwise() {
             return Ok(at_hub.collect());
         }
-        let row = self.inner().store.read(|r| r.conversation(id))?;
-        let before = row.filter(|row| row.generation > 0).and_then(|row| row.policy);
+        let before = self.policy_of_before(id)?;
         Ok(match before.and_then(|before| decode(Some(&before)).ok()) {
             Some(before) => at_hub.filter(|user| before.has(*user)).collect(),
             None => vec![self.me().user],
@@ -68,6 +69,7 @@ impl Client {
     ) -> Result<Attempt> {
         let id = conversation.conversation;
         let group = self.group_of(id)?;
+        let kept = self.policy_to_keep(conversation).await?;
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
             let credential = self.own_credential(&tx)?;
@@ -77,7 +79,7 @@ impl Client {
         }
         let mut guard = tx.conversation(&group).await?;
         let mut options = options(announcement);
-        options.group_data = self.policy_to_keep(conversation)?;
+        options.group_data = kept;
         let committed = if claimed.0.is_empty() {
             guard.update_key_material_with(options).await
         } else {
@@ -101,14 +103,18 @@ impl Client {
             }
             Err(_) => {}
         }
-        self.outcome(id, tx, committed).await
+        self.outcome(id, tx, committed.map(|_| None)).await
     }
 
     /// The group data in which those who are members already, while messages go pairwise, keep the roles that they have, and
     /// which is open if the conversation is. A join link ends: the hub alone went by it until now.
-    fn policy_to_keep(&self, conversation: &Conversation) -> Result<Option<Vec<u8>>> {
+    async fn policy_to_keep(&self, conversation: &Conversation) -> Result<Option<Vec<u8>>> {
         // What this home knows to be on MLS is so, whatever the hub says.
         if !self.protocol(conversation.conversation)?.sends_pairwise() {
+            return Ok(None);
+        }
+        // A group that is begun anew goes on with the policy that the members have signed, in its order and with its roles.
+        if self.policy_of_before(conversation.conversation)?.is_some() {
             return Ok(None);
         }
         let me = self.me().user;
@@ -118,13 +124,18 @@ impl Client {
         let policy = policy
             .with_add_permission(conversation.settings.add_permission)
             .with_open(conversation.access.contains(&AccessMode::Link));
-        let roles: BTreeMap<UserId, Role> = conversation
-            .members
-            .iter()
-            .map(|member| (member.user, Role::predefined(&member.role).unwrap_or(Role::MEMBER)))
-            .collect();
+        let mut roles: BTreeMap<UserId, Role> = BTreeMap::new();
+        for member in &conversation.members {
+            roles.insert(member.user, self.role(&member.role).await?);
+        }
         let add = |policy: Policy, (user, role): (UserId, Role)| policy.with_members([user], &role);
         Ok(Some(encode(&roles.into_iter().fold(policy, add))))
+    }
+
+    /// The last policy of the group that this one takes the place of, if it takes any's.
+    fn policy_of_before(&self, id: ConversationId) -> Result<Option<Vec<u8>>> {
+        let row = self.inner().store.read(|r| r.conversation(id))?;
+        Ok(row.filter(|row| row.generation > 0).and_then(|row| row.policy))
     }
 
     /// How the group of a conversation is set up. That of a group or channel begins with a policy in which its creator is alone.
@@ -140,9 +151,7 @@ impl Client {
         let mut configuration = MlsConversationConfiguration { custom, handshake, ..Default::default() };
         configuration.set_raw_external_senders(vec![key])?;
         // A group that is begun anew has the policy of the one before, less who has left since.
-        let row = self.inner().store.read(|r| r.conversation(id))?;
-        let before = row.filter(|row| row.generation > 0).and_then(|row| row.policy);
-        configuration.group_data = match before {
+        configuration.group_data = match self.policy_of_before(id)? {
             Some(before) => Some(before),
             None => Policy::new(id, kind, self.me().user).ok().map(|policy| encode(&policy)),
         };

@@ -26,15 +26,31 @@ impl Client {
         Ok(users.iter().copied().filter(|user| !present.contains(user)).collect())
     }
 
-    /// Claims key packages of the users' devices that none was claimed of yet. Every other user has one at least.
-    pub(super) async fn claim(&self, users: &[UserId], claimed: &mut Claimed) -> Result<()> {
+    /// Claims key packages of the users' devices that none was claimed of yet, from the hub, or where no hub carries the conversation from their bundles.
+    /// Every other user has one at least.
+    pub(super) async fn claim(
+        &self,
+        conversation: ConversationId,
+        users: &[UserId],
+        claimed: &mut Claimed,
+    ) -> Result<()> {
         let wanted: Vec<UserId> = users
             .iter()
             .copied()
             .filter(|user| !claimed.0.keys().any(|device| device.user == *user))
             .collect();
+        if self.is_enveloped(conversation)? {
+            self.check_size(conversation, &wanted)?;
+            for user in wanted {
+                let package = self.key_package_of(user)?;
+                let address = DeviceAddress::from_identity(package.client_id().as_bytes())
+                    .map_err(|_| Error::NoDevices { handle: None })?;
+                claimed.0.insert(address, package);
+            }
+            return Ok(());
+        }
         for some in wanted.chunks(CLAIM) {
-            for package in self.inner().hub.claim_key_packages(some.to_vec()).await?.key_packages {
+            for package in self.hub()?.claim_key_packages(some.to_vec()).await?.key_packages {
                 let ClaimedKeyPackage { user, device, key_package } = package;
                 let address = DeviceAddress::new(user, device, self.me().domain.clone());
                 let key_package = KeyPackage::from_bytes(key_package.as_ref())?;

@@ -1,17 +1,21 @@
 //! Joining a group as a further device.
 
 use super::{Attempt, Retries};
-use crate::{Client, Error, Result, suspicion::Suspicion};
+use crate::{
+    Client, Error, Result,
+    coming_in::{Caution, Known, Offered},
+    suspicion::Suspicion,
+};
 use tertulia_api::Code;
 use tertulia_domain::ConversationId;
 use tertulia_mls::{EngineError, VerifiableGroupInfo};
 
 impl Client {
     /// Joins the group as a further device, by external commit.
-    pub(crate) async fn join_group(&self, conversation: ConversationId) -> Result<()> {
+    pub(crate) async fn join_group(&self, conversation: ConversationId, caution: Caution) -> Result<()> {
         let mut retries = Retries::new(conversation);
         loop {
-            let group_info = match self.inner().hub.group_info(conversation).await {
+            let group_info = match self.hub()?.group_info(conversation).await {
                 Err(error) if error.hub_code() == Some(Code::NoConversation) => {
                     return self.forget(conversation).await;
                 }
@@ -25,21 +29,28 @@ impl Client {
                 continue;
             }
             self.check_epoch(conversation, group_info.epoch()).await?;
+            let known = self.known(conversation)?;
+            if caution == Caution::Compare {
+                self.check_offer(conversation, &known, &group_info).await?;
+            }
             let mut tx = self.inner().session.new_transaction().await?;
             let committed = if tx.conversation_exists(&group)? {
-                Ok(())
+                Ok(None)
             } else {
                 let credential = self.own_credential(&tx)?;
                 let joined = tx.join_by_external_commit(group_info, &credential).await;
                 if let Ok(joined) = &joined {
                     let epoch = joined.epoch;
+                    if caution == Caution::Compare {
+                        self.take_in(&mut tx, conversation, &known, Some(&joined.signed_by)).await?;
+                    }
                     self.tie_to_parent(&mut tx, conversation).await?;
                     tx.store_write(move |w| {
                         w.set_joined(conversation, true)?;
                         w.set_since_epoch(conversation, epoch)
                     })?;
                 }
-                joined.map(drop)
+                joined.map(|_| None)
             };
             if let Err(EngineError::AgainstTheRules(violation)) = &committed {
                 // The rules are those of the group that the hub offers.
@@ -57,6 +68,23 @@ impl Client {
             }
             retries.next(self).await?;
         }
+    }
+
+    /// Refuses to join a group that is only begun with what the one before did not have. This device then keeps out.
+    async fn check_offer(
+        &self,
+        conversation: ConversationId,
+        known: &Known,
+        group_info: &VerifiableGroupInfo,
+    ) -> Result<()> {
+        let generation = self.inner().store.read(|r| r.generation(conversation))?;
+        let offered = Offered { generation, epoch: group_info.epoch(), policy: group_info.group_data() };
+        let Some(reason) = known.forbids(&offered) else { return Ok(()) };
+        let mut tx = self.inner().session.new_transaction().await?;
+        tx.store_write(move |w| w.set_distrusted(conversation, true))?;
+        tx.finish().await?;
+        self.notice(conversation, Suspicion::ForbiddenGroup { reason }).await?;
+        Err(Error::UntrustworthyHub { what: "the group that it offers is another than the one before" })
     }
 
     /// Refuses to join a state of the group that is known to be over.

@@ -42,6 +42,6 @@ impl Retries {
         if client.inner().session.pending_commit(&client.group_of(self.conversation)?)?.is_some() {
             return client.settle(self.conversation, &mut SyncReport::default()).await;
         }
-        client.catch_up(&mut SyncReport::default()).await
+        client.catch_up_with(self.conversation).await
     }
 }

@@ -134,7 +134,7 @@ impl Client {
                     after: replay.cursor.clone(),
                     limit: Some(PAGE),
                 };
-                let page = self.inner().hub.history(replay.conversation, &query).await?;
+                let page = self.hub()?.history(replay.conversation, &query).await?;
                 replay.check(&page)?;
                 let found = replay.read(self, page.entries);
                 done.messages += self.keep_history(found).await?;

@@ -13,10 +13,28 @@ use tertulia_ratchet::{KeyUpload, Ratchet, RatchetError, Signer};
 const ONE_TIME_KEYS: usize = 50;
 
 /// The device's MLS credential signs.
-struct CredentialSigner<'a> {
+pub(crate) struct CredentialSigner<'a> {
     tx: &'a TransactionContext,
     credential: CredentialRef,
     public_key: [u8; 32],
+}
+
+impl<'a> CredentialSigner<'a> {
+    pub(crate) fn of(client: &Client, tx: &'a TransactionContext) -> Result<Self> {
+        let credential = client.own_credential(tx)?;
+        let public_key = credential.public_key().try_into().map_err(|_| RatchetError::UnfitKey)?;
+        Ok(Self { tx, credential, public_key })
+    }
+}
+
+impl tertulia_conversation::inbox::Signer for CredentialSigner<'_> {
+    fn public_key(&self) -> [u8; 32] {
+        self.public_key
+    }
+
+    fn sign(&self, label: &str, content: &[u8]) -> Option<[u8; 64]> {
+        Signer::sign(self, label, content).ok()
+    }
 }
 
 impl Signer for CredentialSigner<'_> {
@@ -41,22 +59,20 @@ impl Client {
         if !some_used && !due {
             return Ok(());
         }
-        let at_hub = self.inner().hub.pairwise_key_count().await?.count;
+        let at_hub = self.hub()?.pairwise_key_count().await?.count;
         if !due && at_hub >= ONE_TIME_KEYS_LOW {
             return Ok(());
         }
         let mut tx = self.inner().session.new_transaction().await?;
         let mut ratchet = self.ratchet(&tx)?;
         let upload = {
-            let credential = self.own_credential(&tx)?;
-            let public_key = credential.public_key().try_into().map_err(|_| RatchetError::UnfitKey)?;
-            let signer = CredentialSigner { tx: &tx, credential, public_key };
+            let signer = CredentialSigner::of(self, &tx)?;
             ratchet.prepare_keys(ONE_TIME_KEYS, at_hub as usize, &signer, now())?
         };
         super::store(&mut tx, ratchet)?;
         tx.finish().await?;
 
-        self.inner().hub.upload_pairwise_keys(&body(&upload)).await?;
+        self.hub()?.upload_pairwise_keys(&body(&upload)).await?;
 
         let mut tx = self.inner().session.new_transaction().await?;
         let mut ratchet = self.ratchet(&tx)?;

@@ -24,7 +24,7 @@ impl Client {
             Some(row) if row.record.kind.is_managed() => return Err(Error::NotAOneToOne),
             Some(_) => {}
         }
-        self.inner().hub.set_protocol(id, Protocol::Pairwise).await?;
+        self.hub()?.set_protocol(id, Protocol::Pairwise).await?;
         self.caught_up(id).await
     }
 
@@ -39,19 +39,51 @@ impl Client {
     /// [`Error::DevicesOutside`] when devices cannot be added now, and what the hub refuses: `action-denied`.
     pub async fn migrate(&self, id: ConversationId) -> Result<Conversation> {
         self.check_migrates(id)?;
+        self.go_to_mls(id).await?;
+        self.conversation(id).await
+    }
+
+    /// Makes the steps to MLS that are left at the hub. A hub that was restored from a backup may be behind what this device has made
+    /// of the conversation, or what others have; this device does not go back, so the hub is taken there once more.
+    pub(crate) async fn go_to_mls(&self, id: ConversationId) -> Result<()> {
         for _ in 0..STEPS {
             self.catch_up(&mut SyncReport::default()).await?;
-            match self.protocol(id)? {
-                Protocol::Pairwise => match self.inner().hub.set_protocol(id, Protocol::Mixed).await {
+            match self.hub()?.conversation(id).await?.protocol {
+                Protocol::Pairwise => match self.hub()?.set_protocol(id, Protocol::Mixed).await {
                     // Another admin was faster.
                     Err(error) if error.hub_code() == Some(Code::InvalidProtocolTransition) => {}
                     answer => answer?,
                 },
                 Protocol::Mixed => self.finalise(id).await?,
-                _ => return self.conversation(id).await,
+                _ if !self.protocol(id)?.sends_pairwise() => return Ok(()),
+                // Said by an event that comes yet, or that a restored hub does not have: somebody had chosen pairwise messages since.
+                at_hub => {
+                    let mut tx = self.inner().session.new_transaction().await?;
+                    tx.store_write(move |w| w.advance_protocol(id, at_hub).map(drop))?;
+                    tx.finish().await?;
+                }
             }
         }
         Err(Error::Contended { attempts: STEPS })
+    }
+
+    /// Catches up with a hub that has `refused` what was sent because of the conversation's protocol. If that does not tell of
+    /// another one, the hub is not where this device is. If it takes an admin to bring it there, what was sent waits for one.
+    pub(crate) async fn agree_on_protocol(&self, id: ConversationId, refused: Error) -> Result<()> {
+        let known = self.protocol(id)?;
+        self.catch_up(&mut SyncReport::default()).await?;
+        if self.protocol(id)? != known {
+            return Ok(());
+        }
+        let at_hub = self.hub()?.conversation(id).await?.protocol;
+        if at_hub.sends_pairwise() == known.sends_pairwise() {
+            return Ok(()); // it has come there meanwhile
+        }
+        tracing::warn!(conversation = %id.short(), %known, %at_hub, "the hub is at another protocol");
+        match self.go_to_mls(id).await {
+            Err(error) if error.hub_code() == Some(Code::ActionDenied) => Err(refused),
+            gone => gone,
+        }
     }
 
     fn check_migrates(&self, id: ConversationId) -> Result<()> {
@@ -79,7 +111,7 @@ impl Client {
 
     /// The last step. Gives the users of the devices that are outside the group, one by device, if there are any.
     async fn end_pairwise(&self, id: ConversationId) -> Result<Option<Vec<UserId>>> {
-        match self.inner().hub.set_protocol(id, Protocol::Mls).await {
+        match self.hub()?.set_protocol(id, Protocol::Mls).await {
             Err(TransportError::Refused(problem)) if problem.known_code() == Some(Code::DeviceMismatch) => {
                 Ok(Some(problem.missing.iter().map(|device| device.user).collect()))
             }

@@ -130,7 +130,7 @@ impl Client {
     async fn claim_pairwise(&self, devices: Vec<UserDevice>) -> Result<Claimed> {
         let mut claimed = Claimed::new();
         for some in devices.chunks(CLAIM) {
-            let keys = match self.inner().hub.claim_pairwise_keys(some.to_vec()).await {
+            let keys = match self.hub()?.claim_pairwise_keys(some.to_vec()).await {
                 Err(error) if matches!(error.hub_code(), Some(Code::NotConnected | Code::UnknownUser)) => {
                     continue;
                 }

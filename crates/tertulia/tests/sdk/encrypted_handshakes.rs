@@ -5,7 +5,7 @@ use crate::{
     support::{Hub, PASSWORD, connect, handle, read},
 };
 use futures::future::join_all;
-use tertulia::{Client, Conversation, GroupOptions, Handshake, Protocol, Suspicion};
+use tertulia::{Client, Conversation, GroupOptions, Handshake, Protocol, RoleName, Suspicion};
 use tertulia_api::event::EventBody;
 
 async fn three(hub: &Hub) -> [Client; 3] {
@@ -163,7 +163,9 @@ async fn a_commit_that_leads_nowhere_has_the_others_join_anew_and_names_who_sent
     let noticed = bob.suspicions().await.expect("readable");
     let suspicions: Vec<_> = noticed.into_iter().map(|noticed| noticed.suspicion).collect();
     let by = Suspicion::UnfitCommit { user: alice.me().user };
-    assert_eq!(suspicions, std::slice::from_ref(&by));
+    // Nor has he seen how he came by his role.
+    let raised = Suspicion::UnseenMember { user: bob.me().user, role: RoleName::ADMIN };
+    assert_eq!(suspicions, [by.clone(), raised]);
     assert_eq!(
         serde_json::to_value(&by).expect("JSON"),
         serde_json::json!({ "what": "unfit-commit", "user": alice.me().user })

@@ -42,7 +42,7 @@ impl Setting {
 
 async fn handles(client: &Client, id: ConversationId) -> Vec<String> {
     let members = client.conversation(id).await.expect("there").members;
-    members.into_iter().map(|member| member.handle.to_string()).collect()
+    members.into_iter().filter_map(|member| member.handle).map(|handle| handle.to_string()).collect()
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! or notices it, and says so.
 
 use crate::{
-    lying_hub::{LyingHub, external_commit, made_up_group},
+    lying_hub::{LyingHub, MadeUp, external_commit, intruder_who_adds, made_up_group},
     support::{Hub, PASSWORD, connect, group, handle, read, texts},
 };
 use futures::StreamExt as _;
@@ -21,17 +21,17 @@ use tertulia_api::{
 use tertulia_domain::{DeviceId, GroupId, Role, UserId, policy::Policy};
 
 /// Alice with an honest hub, Bob with one that lies to him, and a group of both.
-struct Setting {
-    hub: Hub,
-    liar: LyingHub,
-    alice: Client,
-    bob: Client,
-    table: Conversation,
-    one_to_one: ConversationId,
+pub(crate) struct Setting {
+    pub(crate) hub: Hub,
+    pub(crate) liar: LyingHub,
+    pub(crate) alice: Client,
+    pub(crate) bob: Client,
+    pub(crate) table: Conversation,
+    pub(crate) one_to_one: ConversationId,
 }
 
 impl Setting {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let hub = Hub::start().await;
         let liar = LyingHub::before(&hub).await;
         let alice = hub.sign_up("alice").await;
@@ -45,7 +45,7 @@ impl Setting {
     }
 
     /// An event in a conversation's log, behind everything that Bob has seen of it.
-    fn entry(&self, conversation: ConversationId) -> LogEntry {
+    pub(crate) fn entry(&self, conversation: ConversationId) -> LogEntry {
         let last =
             self.liar.seen().iter().filter_map(|event| event.body.entry().cloned()).fold(0, |last, entry| {
                 if entry.conversation == conversation { last.max(entry.sequence) } else { last }
@@ -54,7 +54,7 @@ impl Setting {
     }
 
     /// A commit with which a device of this user comes into the group, as the hub itself can make it.
-    async fn intrusion(&self, conversation: ConversationId, by: UserDevice) -> Event {
+    pub(crate) async fn intrusion(&self, conversation: ConversationId, by: UserDevice) -> Event {
         // The hub has the group info of every group.
         let newest = self.hub.group_info(conversation);
         let identity = format!("{}:{}@{}", by.user, by.device, self.bob.me().domain);
@@ -64,24 +64,24 @@ impl Setting {
         event(EventBody::Commit { entry, epoch, commit: Base64(commit), welcome: None, message: None })
     }
 
-    async fn suspicions(&self) -> Vec<Suspicion> {
+    pub(crate) async fn suspicions(&self) -> Vec<Suspicion> {
         self.bob.suspicions().await.expect("readable").into_iter().map(|noticed| noticed.suspicion).collect()
     }
 }
 
 /// A device that the hub makes up.
-fn mallory() -> UserDevice {
+pub(crate) fn mallory() -> UserDevice {
     UserDevice { user: UserId::from_bytes([0x66; 16]), device: DeviceId::new(0x666) }
 }
 
 /// Has a device commit in all its groups, for the `nth` time.
-async fn rotate(client: &Client, nth: u32) {
+pub(crate) async fn rotate(client: &Client, nth: u32) {
     let later = SystemTime::now() + nth * Duration::from_hours(31 * 24);
     assert_eq!(client.rotate_keys(later).await.expect("rotates"), 2);
 }
 
 /// The cursor is filled in on the way.
-fn event(body: EventBody) -> Event {
+pub(crate) fn event(body: EventBody) -> Event {
     Event { cursor: String::new(), body }
 }
 
@@ -134,6 +134,94 @@ async fn a_further_device_that_the_hub_vouches_for_is_told() {
     assert!(setting.suspicions().await.contains(&Suspicion::NewDevice { user, device }));
 }
 
+/// The hub makes up a device of Alice, who is admin. Bob cannot know that it is not hers, and what it does is in her rights: he is
+/// told of the device, and of what it does.
+#[tokio::test]
+async fn what_a_device_does_that_the_hub_makes_up_for_an_admin_is_told() {
+    let setting = Setting::new().await;
+    let Setting { hub, liar, alice, bob, table, .. } = &setting;
+    let zoe = hub.sign_up("zoe").await;
+    let made_up = UserDevice { user: alice.me().user, device: mallory().device };
+    let identity = format!("{}:{}@{}", made_up.user, made_up.device, bob.me().domain);
+    let group = GroupId::first(table.id).to_bytes();
+    let [joining, adding] = intruder_who_adds(
+        &hub.home("mallory"),
+        (&group.as_slice().into(), &hub.group_info(table.id)),
+        &identity,
+        (zoe.me().user, &hub.key_package(zoe.me().user)),
+    )
+    .await;
+    let epoch = bob.epoch(table.id).await.expect("in it");
+    let first = LogEntry { sender: Some(made_up), ..setting.entry(table.id) };
+    let second = LogEntry { sequence: first.sequence + 1, ..first.clone() };
+    let commit = |(entry, epoch, commit)| {
+        event(EventBody::Commit { entry, epoch, commit: Base64(commit), welcome: None, message: None })
+    };
+    liar.say_all_once([(first, epoch + 1, joining), (second, epoch + 2, adding)].map(commit).into());
+    assert_eq!(bob.sync().await.expect("syncs").suspicious, 2);
+    let UserDevice { user, device } = made_up;
+    let told = setting.suspicions().await;
+    assert_eq!(
+        told[told.len() - 2..],
+        [Suspicion::NewDevice { user, device }, Suspicion::ChangedByNewDevice { user, device }]
+    );
+    let members = bob.conversation(table.id).await.expect("there").members;
+    assert!(members.iter().any(|member| member.user == zoe.me().user), "it is in the admin's rights");
+}
+
+/// What an admin's further device does is told once, and what her first one does is not.
+#[tokio::test]
+async fn what_a_further_device_changes_is_told_once() {
+    let setting = Setting::new().await;
+    let Setting { hub, bob, alice, table, .. } = &setting;
+    let tablet = hub.log_in("alice", "tablet").await;
+    let (user, device) = (alice.me().user, tablet.me().device);
+    let told = async || {
+        bob.sync().await.expect("syncs");
+        let suspicions = setting.suspicions().await;
+        let by_tablet = Suspicion::ChangedByNewDevice { user, device };
+        suspicions.iter().filter(|suspicion| **suspicion == by_tablet).count()
+    };
+    tablet.send(table.id, "from the tablet").await.expect("sends");
+    alice.set_role(table.id, &handle("bob"), "admin").await.expect("gives the role");
+    assert_eq!(told().await, 0);
+    tablet.sync().await.expect("syncs");
+    for (role, count) in [("member", 1), ("admin", 1)] {
+        tablet.set_role(table.id, &handle("bob"), role).await.expect("changes the role");
+        assert_eq!(told().await, count);
+    }
+}
+
+/// Nobody has to sign that an admin is gone. So the hub can say so of all of them, and together with the member who follows by rule
+/// it adds whom it likes. Everybody is told who follows.
+#[tokio::test]
+async fn who_is_admin_because_the_hub_says_that_the_admins_are_gone_is_told() {
+    let hub = Hub::start().await;
+    let alice = hub.sign_up("alice").await;
+    let (bob, carol, zoe) = (hub.sign_up("bob").await, hub.sign_up("carol").await, hub.sign_up("zoe").await);
+    for (a, b) in [(&alice, &bob), (&alice, &carol), (&bob, &zoe)] {
+        connect(a, b).await;
+    }
+    let table = group(&alice, "Friday table", &[&bob]).await;
+    alice.add_members(table.id, &[handle("carol")]).await.expect("adds");
+    bob.sync().await.expect("syncs");
+    carol.sync().await.expect("syncs");
+    // The hub does to Alice's account what it does when she says so.
+    let by_the_hub = hub.log_in("alice", "by-the-hub").await;
+    by_the_hub.delete_account(PASSWORD).await.expect("deletes it");
+    bob.sync().await.expect("is admin now");
+    bob.add_members(table.id, &[handle("zoe")]).await.expect("adds");
+    carol.sync().await.expect("syncs");
+    let follows = Suspicion::Succession { user: bob.me().user };
+    for client in [&bob, &carol] {
+        let noticed = client.suspicions().await.expect("readable");
+        let told = noticed.iter().filter(|noticed| noticed.suspicion == follows);
+        assert_eq!(told.count(), 1, "{noticed:?}");
+        let members = client.conversation(table.id).await.expect("there").members;
+        assert_eq!(members.len(), 3);
+    }
+}
+
 #[tokio::test]
 async fn a_role_that_the_hub_gives_by_itself_does_not_count() {
     let setting = Setting::new().await;
@@ -145,8 +233,8 @@ async fn a_role_that_the_hub_gives_by_itself_does_not_count() {
         assert_eq!(setting.suspicions().await.last(), Some(&Suspicion::ForgedRole { user }));
     }
     let members = bob.conversation(table.id).await.expect("there").members;
-    let roles: Vec<_> = members.iter().map(|member| (member.handle.as_str(), member.role.as_str())).collect();
-    assert_eq!(roles, [("alice", "admin"), ("bob", "member")]);
+    let roles: Vec<_> = members.iter().map(|member| (member.user, member.role.as_str())).collect();
+    assert_eq!(roles, [(alice.me().user, "admin"), (bob.me().user, "member")]);
 
     // A true one does, and is nothing to be told of.
     liar.repent();
@@ -332,12 +420,14 @@ async fn a_group_that_the_hub_begins_anew_with_roles_of_its_own_is_refused() {
         let policy = Policy::new(table.id, table.kind, by).expect("a group has one");
         let policy = forge(policy.with_members([bob.me().user], &Role::MEMBER), bob.me().user);
         let group_id = GroupId::first(table.id).after_reset().to_bytes();
-        let (commit, welcome) = made_up_group(
+        let key_package = hub.key_package(bob.me().user);
+        let MadeUp { commit, welcome, .. } = made_up_group(
             &hub.home("mallory"),
             &group_id.as_slice().into(),
             &identity,
             encode(&policy),
-            &hub.key_package(bob.me().user),
+            1,
+            Some(&key_package),
         )
         .await;
         let sender = Some(UserDevice { user: by, device: mallory().device });
@@ -349,7 +439,7 @@ async fn a_group_that_the_hub_begins_anew_with_roles_of_its_own_is_refused() {
                 entry,
                 epoch: 1,
                 commit: Base64(commit),
-                welcome: Some(Base64(welcome)),
+                welcome: welcome.map(Base64),
                 message: None,
             }),
         ]);

@@ -13,10 +13,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tertulia_api::{
-    conversation::Conversation,
+    conversation::{CommitAccepted, Conversation, Conversations},
     event::{Event, EventPage},
     history::HistoryPage,
+    policy::{decode, encode},
 };
+use tertulia_domain::{Role, UserId};
 use tertulia_mls::{
     Ciphersuite, ClientId, CommitOptions, CommitOutcome, ConversationId, Credential, KeyPackage,
     MlsCommitBundle, MlsConversationConfiguration, MlsTransport, Session, SessionConfig, VerifiableGroupInfo,
@@ -40,6 +42,7 @@ struct Lies {
     history: Option<ChangeHistory>,
     conversation: Option<Describe>,
     group_info: Option<Bytes>,
+    takes_commits: bool,
     /// All events that went through, as the hub said them.
     seen: Vec<Event>,
 }
@@ -86,10 +89,16 @@ impl LyingHub {
         self.lies.lock().expect("nobody panics").group_info = Some(group_info);
     }
 
+    /// Takes every commit from now on, and tells nobody else of it.
+    pub(crate) fn take_commits(&self) {
+        self.lies.lock().expect("nobody panics").takes_commits = true;
+    }
+
     /// Says from now on what the hub says.
     pub(crate) fn repent(&self) {
         let mut lies = self.lies.lock().expect("nobody panics");
         (lies.events, lies.conversation, lies.group_info, lies.history) = (None, None, None, None);
+        lies.takes_commits = false;
     }
 
     pub(crate) fn seen(&self) -> Vec<Event> {
@@ -102,6 +111,10 @@ type Passing = (String, Arc<Mutex<Lies>>, reqwest::Client);
 async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
+    if path.ends_with("/commits") && lies.lock().expect("nobody panics").takes_commits {
+        let taken = CommitAccepted { sequence: 999, epoch: 999, sent_at: 1 };
+        return Response::new(Body::from(serde_json::to_vec(&taken).expect("an answer")));
+    }
     let url = format!("{hub}{}", parts.uri.path_and_query().expect("it has one"));
     let body = axum::body::to_bytes(body, usize::MAX).await.expect("the client sends all of it");
     let mut headers = parts.headers;
@@ -121,11 +134,16 @@ async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -
             body = serde_json::to_vec(&page).expect("a page").into();
         } else if path.ends_with("/group-info") {
             body = lies.group_info.clone().unwrap_or(body);
-        } else if let Some(describe) = &mut lies.conversation
-            && let Ok(mut conversation) = serde_json::from_slice(&body)
-        {
-            describe(&mut conversation);
-            body = serde_json::to_vec(&conversation).expect("a conversation").into();
+        } else if let Some(describe) = &mut lies.conversation {
+            if let Ok(mut conversation) = serde_json::from_slice(&body) {
+                describe(&mut conversation);
+                body = serde_json::to_vec(&conversation).expect("a conversation").into();
+            } else if path == "/v1/conversations"
+                && let Ok(mut all) = serde_json::from_slice::<Conversations>(&body)
+            {
+                all.conversations.iter_mut().for_each(describe);
+                body = serde_json::to_vec(&all).expect("conversations").into();
+            }
         }
     }
     let mut response = Response::new(Body::from(body));
@@ -167,29 +185,90 @@ pub(crate) async fn external_commit(home: &Path, group_info: &[u8], identity: &s
     caught.0.lock().expect("nobody panics").take().expect("it was sent")
 }
 
-/// The first commit of a group of this id and with these data, which a device of this identity begins whose program asks nobody;
-/// and the Welcome of who has the key package.
+/// What a device of this identity can do that the hub makes up for a member, and whose program asks nobody: it joins the group of a
+/// group info by one commit, and adds a user by the next, whose key package this is.
+pub(crate) async fn intruder_who_adds(
+    home: &Path,
+    (group, group_info): (&ConversationId, &[u8]),
+    identity: &str,
+    (user, key_package): (UserId, &[u8]),
+) -> [Vec<u8>; 2] {
+    let caught = Arc::<CatchBundle>::default();
+    let session = session(home, caught.clone());
+    let commit = || caught.0.lock().expect("nobody panics").take().expect("it was sent").commit;
+    let mut tx = session.new_transaction().await.expect("free");
+    let credential = Credential::basic(ClientId::from(identity.to_owned()), Ciphersuite::default());
+    let credential = tx.add_credential(credential.expect("a credential")).expect("new");
+    let group_info = VerifiableGroupInfo::from_bytes(group_info).expect("a group info");
+    tx.join_by_external_commit(group_info, &credential).await.expect("joins");
+    let joining = commit();
+    let mut guard = tx.conversation(group).await.expect("it is in it");
+    let policy = decode(guard.group_data().expect("readable").as_deref()).expect("a policy");
+    let mut options = CommitOptions::default();
+    options.group_data = Some(encode(&policy.with_members([user], &Role::MEMBER)));
+    let key_package = KeyPackage::from_bytes(key_package).expect("a key package");
+    guard.change_members(vec![key_package], &[], options).await.expect("adds");
+    [joining, commit()]
+}
+
+/// The proposal with which a device of this identity, whose program asks nobody, wants to be added to the group of a group info.
+pub(crate) async fn external_wish(home: &Path, group_info: &[u8], identity: &str) -> Vec<u8> {
+    let session = session(home, Arc::<Catch>::default());
+    let mut tx = session.new_transaction().await.expect("free");
+    let credential = Credential::basic(ClientId::from(identity.to_owned()), Ciphersuite::default());
+    let credential = tx.add_credential(credential.expect("a credential")).expect("new");
+    let group_info = VerifiableGroupInfo::from_bytes(group_info).expect("a group info");
+    let wish = tx.new_external_add_proposal(group_info, &credential).expect("proposes").proposal;
+    tx.finish().await.expect("finishes");
+    wish
+}
+
+/// A group that somebody has made up.
+pub(crate) struct MadeUp {
+    /// The last commit.
+    pub(crate) commit: Vec<u8>,
+    /// The Welcome of it, if it added somebody.
+    pub(crate) welcome: Option<Vec<u8>>,
+    pub(crate) group_info: Vec<u8>,
+}
+
+/// A group of this id and with these data, which a device of this identity brings to this epoch, and whose program asks nobody. The
+/// last commit adds who has the key package, if there is one.
 pub(crate) async fn made_up_group(
     home: &Path,
     group: &ConversationId,
     identity: &str,
     data: Vec<u8>,
-    key_package: &[u8],
-) -> (Vec<u8>, Vec<u8>) {
-    let store = Store::create(home, &KeySource::File).expect("a new home");
+    epoch: u64,
+    key_package: Option<&[u8]>,
+) -> MadeUp {
     let caught = Arc::<CatchBundle>::default();
-    let session = Session::open(store, caught.clone(), SessionConfig::default()).expect("opens");
+    let session = session(home, caught.clone());
     let mut tx = session.new_transaction().await.expect("free");
     let credential = Credential::basic(ClientId::from(identity.to_owned()), Ciphersuite::default());
     let credential = tx.add_credential(credential.expect("a credential")).expect("new");
     let configuration =
         MlsConversationConfiguration { group_data: Some(data), ..MlsConversationConfiguration::default() };
     tx.new_conversation(group, &credential, configuration).expect("a group");
-    let key_package = KeyPackage::from_bytes(key_package).expect("a key package");
     let mut guard = tx.conversation(group).await.expect("there");
-    guard.change_members(vec![key_package], &[], CommitOptions::default()).await.expect("adds");
+    for _ in 1..epoch {
+        guard.update_key_material().await.expect("commits");
+    }
+    match key_package {
+        Some(key_package) => {
+            let key_package = KeyPackage::from_bytes(key_package).expect("a key package");
+            guard.change_members(vec![key_package], &[], CommitOptions::default()).await.expect("adds");
+        }
+        None => guard.update_key_material().await.expect("commits"),
+    }
+    assert_eq!(guard.epoch().expect("there"), epoch);
     let bundle = caught.0.lock().expect("nobody panics").take().expect("it was sent");
-    (bundle.commit, bundle.welcome.expect("it adds somebody"))
+    MadeUp { commit: bundle.commit, welcome: bundle.welcome, group_info: bundle.group_info.payload }
+}
+
+fn session(home: &Path, transport: Arc<impl MlsTransport + 'static>) -> Session {
+    let store = Store::create(home, &KeySource::File).expect("a new home");
+    Session::open(store, transport, SessionConfig::default()).expect("opens")
 }
 
 /// Takes every commit bundle, and keeps it.

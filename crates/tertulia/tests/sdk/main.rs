@@ -1,8 +1,12 @@
 //! The SDK against a real hub: one binary, so that it is linked once.
 
 mod backups;
+mod connection_table;
 mod contention;
 mod encrypted_handshakes;
+mod enveloped_groups;
+mod enveloped_size;
+mod envelopes;
 mod guests;
 mod history;
 mod joining;
@@ -10,16 +14,20 @@ mod key_packages;
 mod losses;
 mod lying;
 mod lying_descriptions;
+mod lying_entrances;
 mod lying_history;
 mod lying_hub;
+mod lying_names;
 mod lying_pairwise;
 mod one_to_one;
 mod own_devices;
 mod pairwise;
 mod recovery;
+mod roles;
 mod rotation;
 mod settings;
 mod sub_conversations;
 mod support;
 mod talking;
 mod typing;
+mod withdrawn;

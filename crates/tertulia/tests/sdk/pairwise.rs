@@ -1,7 +1,9 @@
 //! Conversations whose messages go from device to device.
 
 use crate::support::{Hub, LossyNetwork, PASSWORD, connect, handle, read, texts};
-use tertulia::{Client, Conversation, ConversationId, Error, ErrorKind, Handle, MessageQuery, Protocol};
+use tertulia::{
+    Client, Conversation, ConversationId, Error, ErrorKind, Handle, MessageQuery, Protocol, Suspicion,
+};
 
 /// Alice, Bob and Carol, of whom each is connected with Alice.
 async fn three(hub: &Hub) -> [Client; 3] {
@@ -214,7 +216,10 @@ async fn roles_go_along_and_whoever_leaves_names_a_successor_before_and_after() 
     bob.migrate(group).await.expect("migrates");
     for device in [&alice, &carol] {
         let members = described(device, group).await.members;
-        let roles: Vec<_> = members.iter().map(|m| (m.handle.as_str(), m.role.as_str())).collect();
+        let roles: Vec<_> = members
+            .iter()
+            .map(|m| (m.handle.as_ref().map_or("?", Handle::as_str), m.role.as_str()))
+            .collect();
         assert_eq!(roles, [("alice", "admin"), ("bob", "admin"), ("carol", "member")]);
     }
     alice.rename(group, "by alice").await.expect("still an admin");
@@ -295,6 +300,50 @@ async fn a_device_that_comes_during_a_migration_is_taken_along() {
     for device in [&bob, &phone] {
         assert_eq!(read(device, group).await, ["all here"]);
     }
+}
+
+/// The policy that the members have signed counts, with its order, and not the one that could be made of what the hub says.
+#[tokio::test]
+async fn a_group_that_is_begun_anew_during_a_migration_is_begun_by_any_admin() {
+    let hub = Hub::start().await;
+    let [alice, bob, carol] = three(&hub).await;
+    // Bob's requests to finish never arrive: it stays mixed.
+    let network = LossyNetwork::before(&hub, "/protocol").await;
+    let dave = Client::builder(hub.home("dave"));
+    let dave = dave.sign_up(&network.url, "dave", PASSWORD).await.expect("signs up");
+    for other in [&alice, &bob, &carol] {
+        connect(&dave, other).await;
+    }
+    connect(&bob, &carol).await;
+    let group = pairwise(&dave, &[&alice, &bob]).await;
+    dave.set_role(group, &handle("bob"), "admin").await.expect("promotes");
+    network.spare(1);
+    network.lose_requests(true);
+    dave.migrate(group).await.expect_err("it cannot be finished");
+    for device in [&alice, &bob] {
+        device.sync().await.expect("syncs");
+        assert_eq!(described(device, group).await.protocol, Protocol::Mixed);
+    }
+    // Who comes now is behind the others, whatever their id is.
+    bob.add_members(group, &[handle("carol")]).await.expect("adds");
+    carol.sync().await.expect("syncs");
+    let order: Vec<_> = described(&bob, group).await.members.iter().map(|member| member.user).collect();
+    bob.reset_group(group).await.expect("resets");
+    network.lose_requests(false);
+    for device in [&alice, &carol, &dave] {
+        device.sync().await.expect("is in the new one");
+    }
+    assert_eq!(bob.migrate(group).await.expect("migrates").protocol, Protocol::Mls);
+    for device in [&alice, &bob, &carol, &dave] {
+        device.sync().await.expect("syncs");
+        let members = described(device, group).await.members;
+        assert_eq!(members.iter().map(|member| member.user).collect::<Vec<_>>(), order);
+        device.send(group, "here").await.expect("sends");
+        assert!(device.suspicions().await.expect("readable").iter().all(|noticed| {
+            !matches!(noticed.suspicion, Suspicion::ForbiddenCommit { .. } | Suspicion::ForbiddenGroup { .. })
+        }));
+    }
+    assert_eq!(read(&carol, group).await, ["here"; 4]);
 }
 
 #[tokio::test]

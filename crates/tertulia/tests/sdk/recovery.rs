@@ -193,6 +193,32 @@ async fn a_reset_ends_the_calls_of_the_group() {
     assert_eq!(at_alice.export_secret(32).expect("a key"), at_bob.export_secret(32).expect("a key"));
 }
 
+/// A cursor of another hub, or of a version of this one that made others.
+#[tokio::test]
+async fn a_device_whose_cursor_the_hub_cannot_read_misses_nothing_and_sees_nothing_twice() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (hub.sign_up("alice").await, hub.sign_up("bob").await);
+    connect(&alice, &bob).await;
+    let table = group(&alice, "Friday table", &[&bob]).await;
+    alice.send(table.id, "before").await.expect("sends");
+    assert_eq!(read(&bob, table.id).await, ["before"]);
+    let told = bob.suspicions().await.expect("readable").len();
+    drop(bob);
+    for (cursor, text) in [("p12", "one"), ("p9~p12", "two"), ("AAAA", "three")] {
+        hub.tamper("bob", &format!("UPDATE settings SET value = '{cursor}' WHERE name = 'cursor'"));
+        alice.send(table.id, text).await.expect("sends");
+        let bob = Client::builder(hub.home("bob")).open().await.expect("opens");
+        bob.sync().await.expect("goes on");
+        bob.send(table.id, text).await.expect("sends");
+    }
+    let bob = Client::builder(hub.home("bob")).open().await.expect("opens");
+    let said = ["before", "one", "one", "two", "two", "three", "three"];
+    assert_eq!(read(&bob, table.id).await, said);
+    assert_eq!(read(&alice, table.id).await, said);
+    assert_eq!(bob.suspicions().await.expect("readable").len(), told, "there is nothing to be told");
+    same_epoch(&[&alice, &bob], table.id).await;
+}
+
 /// A device whose home is an old copy: its group is epochs behind, and its cursor with it.
 #[tokio::test]
 async fn a_device_whose_group_is_behind_heals_by_itself() {

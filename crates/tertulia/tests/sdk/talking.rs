@@ -28,6 +28,34 @@ async fn two_people_connect_and_talk() {
 }
 
 #[tokio::test]
+async fn the_longest_text_that_is_taken_passes_the_hub_and_one_byte_more_is_refused_here() {
+    let (_hub, [alice, bob, _]) = three_friends().await;
+    let table = group(&alice, &"a long name ".repeat(20), &[&bob]).await;
+    let refused = alice.send(table.id, &"x".repeat(1 << 20)).await.expect_err("too long");
+    let Error::TextTooLong { max, .. } = refused else { panic!("{refused}") };
+    let longest = "x".repeat(max);
+    alice.send(table.id, &longest).await.expect("passes");
+    assert_eq!(read(&bob, table.id).await, [longest]);
+    assert_eq!(
+        alice.send(table.id, &"x".repeat(max + 1)).await.expect_err("too long").code(),
+        "text-too-long"
+    );
+}
+
+#[tokio::test]
+async fn what_somebody_said_before_they_were_removed_is_read_by_who_removed_them() {
+    let (_hub, [alice, bob, carol]) = three_friends().await;
+    let table = group(&alice, "Friday table", &[&bob, &carol]).await;
+    bob.sync().await.expect("joins");
+    alice.sync().await.expect("syncs");
+    bob.send(table.id, "A last word.").await.expect("sends");
+    // Her home has not taken it yet, and the hub has it before her commit.
+    alice.remove_members(table.id, &[handle("bob")]).await.expect("removes");
+    assert_eq!(read(&alice, table.id).await, ["A last word."]);
+    assert_eq!(read(&carol, table.id).await, ["A last word."]);
+}
+
+#[tokio::test]
 async fn a_group_is_named_changed_and_left() {
     let (_hub, [alice, bob, carol]) = three_friends().await;
     let table = group(&alice, "Friday table", &[&bob]).await;
@@ -55,7 +83,8 @@ async fn a_group_is_named_changed_and_left() {
     assert_eq!(read(&carol, table.id).await, ["after carol", "without alice"]);
     assert_eq!(read(&alice, table.id).await, ["before carol", "after carol"]);
     let members = carol.conversation(table.id).await.expect("there").members;
-    assert_eq!(members.iter().map(|member| member.handle.as_str()).collect::<Vec<_>>(), ["bob", "carol"]);
+    let handles: Vec<_> = members.into_iter().map(|member| member.handle).collect();
+    assert_eq!(handles, [Some(handle("bob")), Some(handle("carol"))]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -18,11 +19,18 @@ pub(crate) struct Device {
     home: PathBuf,
     handle: String,
     hub: String,
+    /// What its commands have said on standard error, if they log all that they can.
+    told: Option<Arc<Mutex<String>>>,
 }
 
 impl Device {
     pub(crate) fn new(home: PathBuf, handle: &str, hub: String) -> Self {
-        Self { home, handle: handle.to_owned(), hub }
+        Self { home, handle: handle.to_owned(), hub, told: None }
+    }
+
+    /// The same device, whose commands log all that they can. What they say on standard error is gathered in `told`.
+    pub(crate) fn telling(&self, told: &Arc<Mutex<String>>) -> Self {
+        Self { told: Some(Arc::clone(told)), ..self.clone() }
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -41,6 +49,9 @@ impl Device {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = tertulia();
         command.arg("--home").arg(&self.home).arg("--json").args(args).env("TERTULIA_PASSWORD", PASSWORD);
+        if self.told.is_some() {
+            command.arg("-vv").env("RUST_LOG", "trace");
+        }
         command
     }
 
@@ -58,6 +69,10 @@ impl Device {
         let writing = thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         let output = process.wait_with_output().expect("the process is our child");
         writing.join().expect("writing does not panic");
+        if let Some(told) = &self.told {
+            let said = String::from_utf8_lossy(&output.stderr);
+            told.lock().expect("no test panics while it holds it").push_str(&said);
+        }
         Answer::new(&self.handle, args, output)
     }
 

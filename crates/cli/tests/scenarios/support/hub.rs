@@ -22,8 +22,11 @@ pub(crate) struct Hub {
     directory: TempDir,
     wire: Wire,
     process: Option<Child>,
+    /// `serve`, or `relay` for one that is no hub.
+    command: &'static str,
     /// Beside where it listens and where its data are.
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     homes: Cell<usize>,
 }
 
@@ -35,9 +38,33 @@ impl Hub {
 
     /// With options. Its log is kept.
     pub(crate) fn start_with(options: &[&str]) -> Self {
+        Self::start_in(options, &[])
+    }
+
+    /// With options, and with an environment. Its log is kept if there are options.
+    pub(crate) fn start_in(options: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_as("serve", options, environment)
+    }
+
+    /// A relay that is no hub, with options.
+    pub(crate) fn relay(options: &[&str]) -> Self {
+        Self::start_as("relay", options, &[])
+    }
+
+    fn start_as(command: &'static str, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        let mut hub = Self { directory, wire: Wire::new(), process: None, options, homes: Cell::new(0) };
+        let environment =
+            environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut hub = Self {
+            directory,
+            wire: Wire::new(),
+            process: None,
+            command,
+            options,
+            environment,
+            homes: Cell::new(0),
+        };
         hub.start_again();
         hub
     }
@@ -74,7 +101,11 @@ impl Hub {
     /// Starts on the data that is there, and waits until requests are taken.
     pub(crate) fn start_again(&mut self) {
         let mut command = tertulia();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(self.data()).args(&self.options);
+        command
+            .args([self.command, "--listen", "127.0.0.1:0", "--data"])
+            .arg(self.data())
+            .args(&self.options);
+        command.envs(self.environment.iter().cloned());
         if !self.options.is_empty() {
             let log = self.directory.path().join("hub.log");
             let log = File::options().create(true).append(true).open(log).expect("a file can be made");
@@ -83,6 +114,12 @@ impl Hub {
         let (process, address) = serve(&mut command);
         self.wire.lead_to(Some(address));
         self.process = Some(process);
+    }
+
+    /// SIGKILL, and from then on whoever is on this wire is led to another node.
+    pub(crate) fn fail_over_to(&mut self, other: &Self) {
+        self.kill();
+        self.wire.lead_to(Some(other.wire.address()));
     }
 
     /// Killed and started again: what every step of a scenario has to survive.
@@ -113,6 +150,16 @@ impl Hub {
     pub(crate) fn device(&self, handle: &str) -> Device {
         let number = self.homes.replace(self.homes.get() + 1);
         Device::new(self.directory.path().join(format!("home-{number}-{handle}")), handle, self.url())
+    }
+
+    /// Somebody new without an account, whose conversations travel through these relays.
+    pub(crate) fn init(&self, name: &str, relays: &[&Self]) -> Device {
+        let device = self.device(name);
+        let urls: Vec<String> = relays.iter().map(|relay| relay.url()).collect();
+        let named = urls.iter().flat_map(|url| ["--relay", url]);
+        let args: Vec<&str> = ["init"].into_iter().chain(named).collect();
+        device.run(&args).done();
+        device
     }
 
     /// Somebody new, with a first device.

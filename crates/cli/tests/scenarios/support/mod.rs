@@ -2,11 +2,13 @@
 
 mod device;
 mod hub;
+mod operator;
 mod search;
 mod wire;
 
 pub(crate) use device::{Answer, Device, PASSWORD};
 pub(crate) use hub::Hub;
+pub(crate) use operator::{admin, set_back};
 pub(crate) use search::Needle;
 pub(crate) use wire::Fault;
 

@@ -39,6 +39,12 @@ impl Needle {
         self.forms.iter().any(|form| bytes.windows(form.len()).any(|window| window == form))
     }
 
+    /// The line of a text that has it.
+    pub(crate) fn line_in<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let forms: Vec<_> = self.forms.iter().map(|form| String::from_utf8_lossy(form)).collect();
+        text.lines().find(|line| forms.iter().any(|form| line.contains(form.as_ref())))
+    }
+
     /// The first file under `directory` that has it.
     pub(crate) fn file_in(&self, directory: &Path) -> Option<PathBuf> {
         files(directory).into_iter().find(|path| {

@@ -1,0 +1,194 @@
+//! Coming into a group: by a Welcome in an invitation of a member.
+
+use super::{State, epochs, outside};
+use crate::{
+    Client, Error, Result, Suspicion,
+    envelopes::{Work, intro::own_bundle, people},
+};
+use tertulia_api::policy::decode;
+use tertulia_conversation::{
+    conversation_id,
+    inbox::{Bundle, Invitation, InvitesTo, NewInvitation, invite},
+    topic::ContentTopic,
+    types::{ConversationType as _, GroupV1},
+};
+use tertulia_domain::{
+    ConversationId, ConversationType, DeviceAddress, Protocol, UserId, connection::Status,
+};
+use tertulia_mls::{EngineError, KeyPackage};
+use tertulia_store::{ConversationRecord, EnvelopedRecord};
+
+/// Sends a new member the Welcome.
+pub(super) fn invite_member(
+    work: &mut Work<'_>,
+    record: &EnvelopedRecord,
+    user: UserId,
+    welcome: &[u8],
+) -> Result<()> {
+    let id = record.conversation;
+    let kept = work.client.inner().store.read(|r| r.bundle(user))?;
+    let Some((bundle, kept)) = kept.and_then(|kept| Some((Bundle::decode(&kept.bundle).ok()?, kept))) else {
+        tracing::warn!(conversation = %id.short(), user = %user.short(), "a new member cannot be told");
+        return Ok(());
+    };
+    let identity = work.client.identity()?;
+    let own = own_bundle(work, &identity, 0)?;
+    let invites_to = InvitesTo::Group {
+        conversation_type: crate::envelopes::number(record),
+        creation_secret: record.creation_secret.clone(),
+        welcome: welcome.to_vec(),
+    };
+    let device = usize::try_from(kept.device).unwrap_or(usize::MAX);
+    match send(work, id, (&bundle, device), &own, invites_to) {
+        // The commit counts already: what cannot be sent is asked for.
+        Err(Error::Invitation(error)) => {
+            tracing::warn!(conversation = %id.short(), user = %user.short(), %error, "a new member cannot be told");
+            Ok(())
+        }
+        sent => sent,
+    }
+}
+
+/// Puts an invitation for a device into line.
+pub(super) fn send(
+    work: &mut Work<'_>,
+    id: ConversationId,
+    (to, device): (&Bundle, usize),
+    own: &Bundle,
+    invites_to: InvitesTo,
+) -> Result<()> {
+    let expires = own.content().expires.min(to.content().expires);
+    let invitation = NewInvitation { sender: own, sender_device: 0, expires, invites_to };
+    let now = work.now_in_seconds();
+    let envelope = invite(to, device, invitation, &work.signer()?, now, &mut rand::rng())?;
+    let carriers = work.client.carriers().ids();
+    work.post_to(id, ContentTopic::of_inbox(&to.inbox_address()), carriers, envelope.encode(), None)
+}
+
+/// Takes an invitation to a conversation on MLS. Says whether anything came of it; if not, nothing is to be written but that it has come.
+pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invitation) -> Result<bool> {
+    let InvitesTo::Group { conversation_type, creation_secret, welcome } = &invitation.invites_to else {
+        return Ok(false);
+    };
+    if *conversation_type != GroupV1::DESCRIPTOR.id {
+        return Ok(false);
+    }
+    let id = conversation_id(*conversation_type, creation_secret);
+    let known = work.client.inner().store.read(|r| r.enveloped(id))?;
+    if let Ok(key_package) = KeyPackage::from_bytes(welcome) {
+        return match known {
+            Some(record) => outside::take_wish(work, &record, invitation, &key_package),
+            None => Ok(false),
+        };
+    }
+    let user = people::user_of(&invitation.sender.bundle);
+    let mine = work.client.inner().store.read(|r| r.connection(user))?;
+    let state = known.as_ref().map(State::of).transpose()?;
+    // Who is in it, and has not asked, does not let itself be put into another state of it.
+    let is_expected = state.is_none_or(|state| state.missed);
+    if !is_expected || mine.is_none_or(|mine| mine.status != Status::Accepted) {
+        return Ok(false);
+    }
+    let record = EnvelopedRecord {
+        conversation: id,
+        conversation_type: conversation_type.number(),
+        creation_secret: creation_secret.clone(),
+        listening: true,
+        carriers: Vec::new(),
+        state: State { inviter: Some(user), ..State::default() }.encode(),
+        due_at: None,
+    };
+    join(work, record, welcome, user).await
+}
+
+/// Enters a group by a Welcome. An error leaves nothing of it, if the transaction is dropped.
+async fn join(
+    work: &mut Work<'_>,
+    mut record: EnvelopedRecord,
+    welcome: &[u8],
+    inviter: UserId,
+) -> Result<bool> {
+    let id = record.conversation;
+    let client = work.client;
+    let (group, before) = (client.group_of(id)?, client.known(id)?);
+    work.tx.wipe_conversation(&group)?;
+    let joined = match work.tx.process_welcome(welcome) {
+        Ok(joined) => joined,
+        Err(EngineError::Store(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(conversation = %id.short(), %error, "a Welcome could not be used");
+            return Err(Error::Engine(error));
+        }
+    };
+    let signer = DeviceAddress::from_identity(joined.signed_by.client_id.as_bytes());
+    let is_by_inviter = signer.is_ok_and(|signer| signer.user == inviter);
+    let data = work.tx.conversation(&joined.id).await?.group_data()?;
+    let policy = decode(data.as_deref());
+    let Some(policy) = policy.ok().filter(|_| joined.id == group && is_by_inviter) else {
+        return Err(Error::ForeignGroup);
+    };
+    record.carriers = policy.carriers().to_vec();
+    if client.carriers().ordering(&record).is_none() {
+        // Those who are in it speak through a relay that is not this home's. Nobody goes to a server because a message says so.
+        work.tx.wipe_conversation(&group)?;
+        let relay = record.carriers.first().cloned().unwrap_or_default();
+        epochs::suspect(work, id, Suspicion::UnknownRelay { relay })?;
+        return Ok(true);
+    }
+    let conversation = ConversationRecord {
+        id,
+        kind: ConversationType::Group,
+        epoch: joined.epoch,
+        protocol: Protocol::Mls,
+        created_at: work.now,
+    };
+    let (epoch, topic) = (joined.epoch, ContentTopic::of_conversation(&id).to_string());
+    let kept = record.clone();
+    // What is left of an earlier time in it cannot be read any more.
+    work.changing_hints(id).forget(&id);
+    work.write(move |w| {
+        w.put_conversation(&conversation)?;
+        w.put_enveloped(&kept)?;
+        w.set_enveloped_state(id, &kept.state, None)?;
+        w.set_since_epoch(id, epoch)?;
+        w.set_joined(id, true)?;
+        w.set_active(id, true)?;
+        // What was said in the epoch may stand before the place to which the topic was read for others.
+        w.reread_topic(&topic)
+    })?;
+    epochs::enter(work, &record).await?;
+    client.take_in(&mut work.tx, id, &before, Some(&joined.signed_by)).await?;
+    Ok(true)
+}
+
+impl Client {
+    /// The key package of somebody who is to be added, from their bundle.
+    pub(crate) fn key_package_of(&self, user: UserId) -> Result<KeyPackage> {
+        let handle = || Ok::<_, Error>(self.inner().store.read(|r| r.handle(user))?);
+        let now = u64::try_from(crate::client::now() / 1000).unwrap_or_default();
+        let kept = self.inner().store.read(|r| r.bundle(user))?;
+        let Some(kept) = kept else { return Err(Error::NoDevices { handle: handle()? }) };
+        let bundle = Bundle::decode(&kept.bundle).ok().filter(|bundle| !bundle.is_expired(now));
+        let index = usize::try_from(kept.device).unwrap_or(usize::MAX);
+        let Some((bundle, device)) =
+            bundle.as_ref().and_then(|bundle| Some((bundle, bundle.content().devices.get(index)?)))
+        else {
+            return Err(Error::NoDevices { handle: handle()? });
+        };
+        let address = people::address_of(bundle, index)?;
+        let key_package = KeyPackage::from_bytes(&device.key_package);
+        let own = |package: &KeyPackage| {
+            *package.client_id() == tertulia_mls::ClientId::from(address.to_identity())
+                && package.signature_key() == device.signature_key
+        };
+        match key_package.ok().filter(own) {
+            Some(key_package) => Ok(key_package),
+            None => Err(Error::NoDevices { handle: handle()? }),
+        }
+    }
+}
+
+/// The id of a conversation of this type that is begun with this secret.
+pub(super) fn id_of(secret: &[u8; 32]) -> ConversationId {
+    conversation_id(GroupV1::DESCRIPTOR.id, secret)
+}

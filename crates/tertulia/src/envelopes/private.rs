@@ -1,0 +1,272 @@
+//! `PrivateV1`: two devices and a Double Ratchet between them.
+
+mod renewal;
+mod state;
+
+use super::{
+    Work, people,
+    types::{At, EnvelopeType, Verdict},
+};
+use crate::{Client, Error, Result};
+use async_trait::async_trait;
+use state::State;
+use tertulia_content::MimiContent;
+use tertulia_conversation::{
+    EpochId, EpochSecrets,
+    hint::{EpochStart, Opened},
+    inbox::{Bundle, Invitation, InvitesTo},
+    types::{ConversationType as _, PrivateV1},
+    wire::{Outcome, PrivateFrame},
+};
+use tertulia_domain::{ConversationId, DeviceAddress, UserId, connection::Status};
+use tertulia_ratchet::{Context, Purpose, RatchetError, VerifiedKeys};
+use tertulia_store::{EnvelopedRecord, OutboxMessage};
+use zeroize::Zeroizing;
+
+/// The place among the senders of who has invited; the other's is 1.
+pub(super) const INVITER: u32 = 0;
+/// That of who has accepted.
+const ACCEPTER: u32 = 1;
+
+#[async_trait]
+impl EnvelopeType for PrivateV1 {
+    async fn receive(&self, work: &mut Work<'_>, opened: &Opened, _: At<'_>) -> Result<Verdict> {
+        let id = opened.place.epoch.conversation;
+        let mut state = State::of(&work.conversation(id)?)?;
+        if opened.place.sender.is_some_and(|sender| sender.sender == state.own_sender) {
+            return Ok(Verdict::Refused("it has one of this device's own hints".to_owned()));
+        }
+        let frame = match opened.frame::<PrivateV1>() {
+            Outcome::Decoded(frame) => frame,
+            Outcome::Invalid(error) => return Ok(Verdict::Refused(error.to_string())),
+            Outcome::Unsupported(unsupported) => return Ok(Verdict::Refused(unsupported.to_string())),
+            Outcome::NotForUs => return Ok(Verdict::Refused("it is of another conversation".to_owned())),
+        };
+        let verdict = match &frame {
+            // It carries nothing that could be wrong: who has the epoch's key has made it.
+            PrivateFrame::Placeholder => Verdict::Genuine,
+            PrivateFrame::Content(message) => match decrypt(work, id, &state, Purpose::Message, message)? {
+                Ok(content) => take(work, id, &mut state, content)?,
+                Err(refused) => refused,
+            },
+            PrivateFrame::Receipt(message) => match decrypt(work, id, &state, Purpose::Receipt, message)? {
+                Ok(content) => take_receipt(work, id, &mut state, content)?,
+                Err(refused) => refused,
+            },
+            PrivateFrame::Renewal(message) => match decrypt(work, id, &state, Purpose::Renewal, message)? {
+                Ok(content) => renewal::take(work, id, &mut state, &opened.place, &content)?,
+                Err(refused) => refused,
+            },
+            _ => Verdict::Refused("it is of a kind that this version does not know".to_owned()),
+        };
+        if verdict == Verdict::Genuine {
+            renewal::heard_in(work, id, &mut state, opened.place.epoch.epoch)?;
+            state.write(work, id)?;
+        } else if let Verdict::Unreadable(_) = verdict {
+            state.write(work, id)?;
+        }
+        Ok(verdict)
+    }
+
+    async fn seal(&self, work: &mut Work<'_>, message: &OutboxMessage) -> Result<()> {
+        let record = work.conversation(message.conversation)?;
+        let mut state = State::of(&record)?;
+        renewal::force_if_restored(work, &record, &mut state)?;
+        // What tells of other messages is a receipt.
+        let is_receipt = MimiContent::decode(&message.content)
+            .is_ok_and(|content| content.as_status_report().is_ok_and(|report| report.is_some()));
+        let purpose = if is_receipt { Purpose::Receipt } else { Purpose::Message };
+        let sealed = encrypt(work, record.conversation, &state, purpose, &message.content)?;
+        let frame = if is_receipt { PrivateFrame::Receipt(sealed) } else { PrivateFrame::Content(sealed) };
+        work.post_frame::<Self>(&record, &frame, Some(message.id))?;
+        state.write(work, record.conversation)
+    }
+
+    async fn do_what_is_due(&self, client: &Client, conversation: ConversationId, now: i64) -> Result<()> {
+        renewal::do_what_is_due(client, conversation, now).await
+    }
+}
+
+/// Begins a conversation with this device as this sender, in its first epoch.
+pub(super) fn begin(
+    work: &mut Work<'_>,
+    id: ConversationId,
+    creation_secret: Zeroizing<[u8; 32]>,
+    own_sender: u32,
+    peer: DeviceAddress,
+) -> Result<()> {
+    enter(work, id, 0, &creation_secret, own_sender)?;
+    let state = State::new(peer, own_sender, work.now);
+    let record = EnvelopedRecord {
+        conversation: id,
+        conversation_type: PrivateV1::DESCRIPTOR.id.number(),
+        creation_secret,
+        listening: true,
+        carriers: Vec::new(),
+        state: state.encode(),
+        due_at: state.due_at(),
+    };
+    work.write(move |w| w.put_enveloped(&record))
+}
+
+/// Accepts an invitation: its first message is read with the key that it was written for, and a receipt tells the other.
+pub(super) fn accept(work: &mut Work<'_>, id: ConversationId, invitation: &Invitation) -> Result<()> {
+    let InvitesTo::Private { creation_secret, message } = &invitation.invites_to else {
+        return Err(Error::damaged_request());
+    };
+    let bundle = &invitation.sender.bundle;
+    let peer = people::address_of(bundle, invitation.sender.device)?;
+    let context = Context { conversation: id, purpose: Purpose::Message };
+    let ratchet = work.ratchet()?;
+    ratchet.decrypt(context, &peer, message)?;
+    // The session is with the device that has signed the invitation.
+    let device = bundle.content().devices.get(invitation.sender.device);
+    let expected = device.map(|device| (device.signature_key, device.ratchet_key));
+    if ratchet.keys_of(&peer)? != expected {
+        return Err(RatchetError::KeysChanged.into());
+    }
+    begin(work, id, creation_secret.clone(), ACCEPTER, peer.clone())?;
+    let ratchet = work.ratchet()?;
+    let accepted = ratchet.encrypt(Context { conversation: id, purpose: Purpose::Receipt }, &peer, b"")?;
+    let record = EnvelopedRecord {
+        conversation: id,
+        conversation_type: PrivateV1::DESCRIPTOR.id.number(),
+        creation_secret: creation_secret.clone(),
+        listening: true,
+        carriers: Vec::new(),
+        state: Zeroizing::default(),
+        due_at: None,
+    };
+    work.post_frame::<PrivateV1>(&record, &PrivateFrame::Receipt(accepted), None)?;
+    let user = people::user_of(bundle);
+    people::keep_bundle(work, user, bundle, invitation.sender.device)?;
+    people::connected(work, user, id)
+}
+
+/// Notes that the invitation of this home was accepted, of which the other's own request tells.
+pub(super) fn set_accepted(work: &mut Work<'_>, id: ConversationId) -> Result<()> {
+    let mut state = State::of(&work.conversation(id)?)?;
+    state.accepted = true;
+    state.write(work, id)
+}
+
+/// Whether a conversation of this home was accepted by both; none if there is none.
+pub(super) fn is_accepted(client: &Client, id: ConversationId) -> Result<Option<bool>> {
+    let record = client.inner().store.read(|r| r.enveloped(id))?;
+    record.map(|record| Ok(State::of(&record)?.accepted)).transpose()
+}
+
+/// Enters an epoch of a conversation, which becomes the current one.
+fn enter(
+    work: &mut Work<'_>,
+    id: ConversationId,
+    epoch: u64,
+    shared: &[u8; 32],
+    own_sender: u32,
+) -> Result<()> {
+    let epoch = epoch_of(id, epoch);
+    let secrets = EpochSecrets::derive(shared, &epoch);
+    work.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender, senders: &[other(own_sender)] })
+}
+
+const fn epoch_of(conversation: ConversationId, epoch: u64) -> EpochId {
+    EpochId { conversation, conversation_type: PrivateV1::DESCRIPTOR.id, epoch }
+}
+
+const fn other(sender: u32) -> u32 {
+    if sender == INVITER { ACCEPTER } else { INVITER }
+}
+
+/// The content of a message of the ratchet, or why there is none. A message that no session opens is by the other all the same, who has the epoch's key:
+/// the next one to them begins a new session.
+fn decrypt(
+    work: &mut Work<'_>,
+    conversation: ConversationId,
+    state: &State,
+    purpose: Purpose,
+    message: &[u8],
+) -> Result<Result<Vec<u8>, Verdict>> {
+    let ratchet = work.ratchet()?;
+    match ratchet.decrypt(Context { conversation, purpose }, &state.peer, message) {
+        Ok(decrypted) => Ok(Ok(decrypted.content)),
+        Err(error @ (RatchetError::Store(_) | RatchetError::Damaged { .. })) => Err(error.into()),
+        Err(error) if error.calls_for_renewal() => {
+            ratchet.renew(&state.peer)?;
+            Ok(Err(Verdict::Unreadable(error.to_string())))
+        }
+        Err(error) => Ok(Err(Verdict::Refused(error.to_string()))),
+    }
+}
+
+/// Encrypts with the session, or with a new one where there is none that may be used: by what the other has shown last.
+fn encrypt(
+    work: &mut Work<'_>,
+    conversation: ConversationId,
+    state: &State,
+    purpose: Purpose,
+    content: &[u8],
+) -> Result<Vec<u8>> {
+    let now = work.now_in_seconds();
+    if !work.ratchet()?.is_ready(&state.peer)? {
+        let record = work.client.inner().store.read(|r| r.bundle(state.peer.user))?;
+        let record = record.ok_or(RatchetError::NoSession)?;
+        let bundle = Bundle::decode(&record.bundle)?;
+        if bundle.is_expired(now) {
+            return Err(RatchetError::NoSession.into());
+        }
+        let index = usize::try_from(record.device).unwrap_or(usize::MAX);
+        let device = bundle.content().devices.get(index).ok_or(RatchetError::NoSession)?;
+        work.ratchet()?.begin_verified_session(&VerifiedKeys {
+            address: state.peer.clone(),
+            signature_key: device.signature_key,
+            identity_key: device.ratchet_key,
+            // A one-time key was used to begin with, if there was one.
+            key: device.fallback_key.key,
+        })?;
+    }
+    Ok(work.ratchet()?.encrypt(Context { conversation, purpose }, &state.peer, content)?)
+}
+
+/// How this side of the connection stands whose conversation this is; none if it is of another conversation by now.
+fn status(work: &Work<'_>, id: ConversationId, peer: UserId) -> Result<Option<Status>> {
+    let mine = work.client.inner().store.read(|r| r.connection(peer))?;
+    Ok(mine.filter(|mine| mine.conversation == id).map(|mine| mine.status))
+}
+
+/// The other has said something genuine: by the first of it they have accepted. Says whether it may be shown.
+fn heard(work: &mut Work<'_>, id: ConversationId, state: &mut State) -> Result<bool> {
+    let status = status(work, id, state.peer.user)?;
+    if status == Some(Status::Sent) {
+        people::connected(work, state.peer.user, id)?;
+    }
+    state.accepted = true;
+    Ok(matches!(status, Some(Status::Sent | Status::Accepted)))
+}
+
+/// Takes a content. That of who is blocked is read, so that the keys move on, and dropped.
+fn take(work: &mut Work<'_>, id: ConversationId, state: &mut State, content: Vec<u8>) -> Result<Verdict> {
+    if heard(work, id, state)? {
+        work.take_content(id, &state.peer.clone(), content)?;
+    }
+    Ok(Verdict::Genuine)
+}
+
+/// Takes a receipt. An empty one says that the invitation was accepted.
+fn take_receipt(
+    work: &mut Work<'_>,
+    id: ConversationId,
+    state: &mut State,
+    content: Vec<u8>,
+) -> Result<Verdict> {
+    let is_heard = heard(work, id, state)?;
+    if content.is_empty() || !is_heard {
+        return Ok(Verdict::Genuine);
+    }
+    let is_report = MimiContent::decode(&content)
+        .is_ok_and(|content| content.as_status_report().is_ok_and(|report| report.is_some()));
+    if !is_report {
+        return Ok(Verdict::Unreadable("a receipt tells of no messages".to_owned()));
+    }
+    work.take_content(id, &state.peer.clone(), content)?;
+    Ok(Verdict::Genuine)
+}

@@ -1,0 +1,191 @@
+//! New epochs of a private conversation: once a week, and by force when this device does not know which hints it has used. And cover traffic, which is due as they
+//! are.
+
+use super::{
+    super::{Work, intro::own_bundle, people, types::Verdict},
+    INVITER, encrypt, enter, epoch_of, other,
+    state::{OFFERED_EVERY, Offer, RENEWED_EVERY, State},
+    status,
+};
+use crate::{Client, Result};
+use tertulia_conversation::{
+    EpochSecrets,
+    hint::{EpochStart, Place},
+    inbox::Bundle,
+    types::{ConversationType as _, PrivateV1},
+    wire::PrivateFrame,
+};
+use tertulia_domain::{ConversationId, connection::Status};
+use tertulia_ratchet::{Purpose, RatchetError};
+use tertulia_store::EnvelopedRecord;
+use zeroize::Zeroizing;
+
+/// Takes a renewal that is genuine: 32 bytes that the next epoch comes from, and perhaps what the other shows of themselves now.
+pub(super) fn take(
+    work: &mut Work<'_>,
+    id: ConversationId,
+    state: &mut State,
+    place: &Place,
+    content: &[u8],
+) -> Result<Verdict> {
+    let Some((secret, bundle)) = content.split_first_chunk::<32>() else {
+        return Ok(Verdict::Unreadable("a renewal is too short".to_owned()));
+    };
+    super::heard(work, id, state)?;
+    if !bundle.is_empty() {
+        match Bundle::decode(bundle) {
+            Ok(bundle) if people::user_of(&bundle) == state.peer.user => {
+                let index = (0..bundle.content().devices.len()).find(|index| {
+                    people::address_of(&bundle, *index).is_ok_and(|address| address == state.peer)
+                });
+                if let Some(index) = index {
+                    people::keep_bundle(work, state.peer.user, &bundle, index)?;
+                }
+            }
+            _ => {
+                tracing::warn!(conversation = %id.short(), "what came with a renewal is not the other's bundle");
+            }
+        }
+    }
+    let next = place.epoch.epoch.saturating_add(1);
+    let is_forced = place.sender.is_none();
+    // Of two that are offered for one epoch that of who has invited counts. One that is forced always does: its sender has no other.
+    let is_beaten = !is_forced
+        && (next <= state.epoch
+            || state.own_sender == INVITER && state.offer.as_ref().is_some_and(|offer| offer.epoch == next));
+    if is_beaten {
+        return Ok(Verdict::Genuine);
+    }
+    enter(work, id, next, secret, state.own_sender)?;
+    (state.epoch, state.since, state.offer) = (next, work.now, None);
+    Ok(Verdict::Genuine)
+}
+
+/// Something genuine has come in this epoch: if it is the one that this device has offered, it is the current one from here on.
+pub(super) fn heard_in(work: &mut Work<'_>, id: ConversationId, state: &mut State, epoch: u64) -> Result<()> {
+    let Some(offer) = state.offer.take_if(|offer| offer.epoch == epoch) else { return Ok(()) };
+    enter(work, id, epoch, &*offer.secret()?, state.own_sender)?;
+    (state.epoch, state.since) = (epoch, work.now);
+    Ok(())
+}
+
+/// Where the store was restored or copied, nobody knows which hints and keys of the epoch were used. A new session and a new epoch begin; what tells
+/// of them has a salted hint, which uses no counter.
+pub(super) fn force_if_restored(
+    work: &mut Work<'_>,
+    record: &EnvelopedRecord,
+    state: &mut State,
+) -> Result<()> {
+    let id = record.conversation;
+    if !work.hints().must_update(&id) {
+        return Ok(());
+    }
+    let secret = Zeroizing::new(rand::random::<[u8; 32]>());
+    let message = renewal(work, id, state, &secret)?;
+    work.post_frame_salted::<PrivateV1>(record, &PrivateFrame::Renewal(message))?;
+    let next = state.epoch.saturating_add(1);
+    enter(work, id, next, &secret, state.own_sender)?;
+    (state.epoch, state.since, state.offer) = (next, work.now, None);
+    Ok(())
+}
+
+/// A renewal, encrypted: the secret, and what this home shows of itself now, by which the other could begin anew.
+fn renewal(work: &mut Work<'_>, id: ConversationId, state: &State, secret: &[u8; 32]) -> Result<Vec<u8>> {
+    let identity = work.client.identity()?;
+    let bundle = own_bundle(work, &identity, 0)?;
+    let content = Zeroizing::new([&secret[..], bundle.as_bytes()].concat());
+    encrypt(work, id, state, Purpose::Renewal, &content)
+}
+
+/// Offers a new epoch where the current one is old, or offers it again; and sends cover traffic.
+pub(super) async fn do_what_is_due(client: &Client, id: ConversationId, now: i64) -> Result<()> {
+    let mut work = Work::begin(client).await?;
+    let record = work.conversation(id)?;
+    let mut state = State::of(&record)?;
+    let is_talking = status(&work, id, state.peer.user)? == Some(Status::Accepted);
+    if !is_talking {
+        // Nothing goes to who is blocked. It is looked at again in a day.
+        state.cover_at = None;
+        state.since = state.since.max(now - RENEWED_EVERY + OFFERED_EVERY);
+        state.write(&mut work, id)?;
+        return work.finish().await.map(drop);
+    }
+    force_if_restored(&mut work, &record, &mut state)?;
+    let offered = state.offer.take();
+    let is_due = match &offered {
+        Some(offer) => now >= offer.sent_at.saturating_add(OFFERED_EVERY),
+        None => now >= state.since.saturating_add(RENEWED_EVERY),
+    };
+    state.offer = if is_due { Some(offer(&mut work, &record, &state, offered.as_ref())?) } else { offered };
+    if let Some(apart) = client.inner().cover {
+        if state.cover_at.is_some_and(|at| now >= at) {
+            work.post_frame::<PrivateV1>(&record, &PrivateFrame::Placeholder, None)?;
+            state.cover_at = None;
+        }
+        state.cover_at.get_or_insert_with(|| now.saturating_add(random_time(apart)));
+    } else {
+        state.cover_at = None;
+    }
+    state.write(&mut work, id)?;
+    work.finish().await.map(drop)
+}
+
+/// Sends what the next epoch comes from, and reads in it from now on; what is sent stays in the current one until the other has written in it.
+fn offer(
+    work: &mut Work<'_>,
+    record: &EnvelopedRecord,
+    state: &State,
+    offered: Option<&Offer>,
+) -> Result<Offer> {
+    let id = record.conversation;
+    let next = state.epoch.saturating_add(1);
+    let secret = match offered {
+        Some(offer) => offer.secret()?,
+        None => Zeroizing::new(rand::random()),
+    };
+    let message = renewal(work, id, state, &secret)?;
+    work.post_frame::<PrivateV1>(record, &PrivateFrame::Renewal(message), None)?;
+    let epoch = epoch_of(id, next);
+    let secrets = EpochSecrets::derive(&secret, &epoch);
+    let (own_sender, senders) = (state.own_sender, [other(state.own_sender)]);
+    let start = EpochStart { epoch, secrets: &secrets, own_sender, senders: &senders };
+    work.changing_hints(id).expect_epoch(&start)?;
+    Ok(Offer::new(next, &secret, work.now))
+}
+
+/// A random time with this average, in milliseconds: of the exponential distribution, so that when one has come tells nothing of when the next does.
+fn random_time(average: std::time::Duration) -> i64 {
+    let uniform: f64 = rand::random();
+    let time = average.mul_f64(-(1.0 - uniform).ln());
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Client {
+    /// Sees to private conversations that have something to do whose time nobody has set: those of a restored store, and those in which cover traffic begins.
+    pub(crate) async fn look_after_private(&self, now: i64) -> Result<()> {
+        let records = self.inner().store.read(|r| r.listening())?;
+        for record in records {
+            if record.conversation_type != PrivateV1::DESCRIPTOR.id.number() {
+                continue;
+            }
+            let id = record.conversation;
+            let state = State::of(&record)?;
+            let is_restored = {
+                let mut hints = self.inner().hints.lock().await;
+                hints.refresh(&self.inner().store)?;
+                hints.table().must_update(&id)
+            };
+            let begins_cover = self.inner().cover.is_some() && state.cover_at.is_none();
+            if state.accepted && (is_restored || begins_cover) {
+                match do_what_is_due(self, id, now).await {
+                    // Until the other shows what a new session can begin with.
+                    Err(crate::Error::Ratchet(RatchetError::NoSession)) => {
+                        tracing::info!(conversation = %id.short(), "a restored conversation waits for the other");
+                    }
+                    done => done?,
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! What a private conversation keeps: whose it is, its epoch, and what is to be done when.
+
+use super::super::Work;
+use crate::Result;
+use serde::{Deserialize, Serialize};
+use tertulia_api::Base64;
+use tertulia_domain::{ConversationId, DeviceAddress};
+use tertulia_store::{EnvelopedRecord, StoreError};
+use zeroize::Zeroizing;
+
+/// How often the keys of hints and of the outer encryption are renewed, in milliseconds: once a week.
+pub(super) const RENEWED_EVERY: i64 = 7 * 24 * 60 * 60 * 1000;
+/// After how long a renewal that had no effect is sent again, in milliseconds: a day.
+pub(super) const OFFERED_EVERY: i64 = 24 * 60 * 60 * 1000;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) peer: DeviceAddress,
+    /// This device's place among the senders.
+    pub(super) own_sender: u32,
+    /// Whether both are in it.
+    pub(super) accepted: bool,
+    /// The number of the epoch in which this device sends.
+    pub(super) epoch: u64,
+    /// When it was entered, milliseconds since 1970.
+    pub(super) since: i64,
+    /// The next epoch, which this device has offered, until the other writes in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) offer: Option<Offer>,
+    /// When the next cover traffic is due, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cover_at: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Offer {
+    pub(super) epoch: u64,
+    secret: Base64,
+    /// When it was last sent, milliseconds since 1970.
+    pub(super) sent_at: i64,
+}
+
+impl Offer {
+    pub(super) fn new(epoch: u64, secret: &[u8; 32], sent_at: i64) -> Self {
+        Self { epoch, secret: Base64(secret.to_vec()), sent_at }
+    }
+
+    pub(super) fn secret(&self) -> Result<Zeroizing<[u8; 32]>> {
+        let secret: [u8; 32] = self
+            .secret
+            .0
+            .as_slice()
+            .try_into()
+            .map_err(|_| StoreError::Damaged { what: "a conversation" })?;
+        Ok(Zeroizing::new(secret))
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret.0);
+    }
+}
+
+impl State {
+    pub(super) const fn new(peer: DeviceAddress, own_sender: u32, now: i64) -> Self {
+        let accepted = own_sender != super::INVITER;
+        Self { peer, own_sender, accepted, epoch: 0, since: now, offer: None, cover_at: None }
+    }
+
+    pub(super) fn of(record: &EnvelopedRecord) -> Result<Self> {
+        let damaged = |_| StoreError::Damaged { what: "a conversation" };
+        Ok(serde_json::from_slice(&record.state).map_err(damaged)?)
+    }
+
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(serde_json::to_vec(self).expect("numbers and texts are always JSON"))
+    }
+
+    /// When there is something to do.
+    pub(super) fn due_at(&self) -> Option<i64> {
+        let renewal = match &self.offer {
+            Some(offer) => offer.sent_at.saturating_add(OFFERED_EVERY),
+            None => self.since.saturating_add(RENEWED_EVERY),
+        };
+        let renewal = self.accepted.then_some(renewal);
+        renewal.into_iter().chain(self.cover_at).min()
+    }
+
+    pub(super) fn write(&self, work: &mut Work<'_>, id: ConversationId) -> Result<()> {
+        let (state, due_at) = (self.encode(), self.due_at());
+        work.write(move |w| w.set_enveloped_state(id, &state, due_at))
+    }
+}

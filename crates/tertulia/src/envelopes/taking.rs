@@ -1,0 +1,310 @@
+//! Taking envelopes from the topics: what is for this home is written down, and the rest passed over.
+
+use super::{
+    Early, Work,
+    early::EarlyEnvelope,
+    types::{At, Verdict, type_of},
+};
+use crate::{Client, Error, Result, SyncReport, apply::Applied};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tertulia_conversation::{
+    topic::ContentTopic,
+    wire::{EncryptedBytes, Envelope, Outcome},
+};
+use tertulia_store::StoreError;
+use tertulia_transport::{Cursor, Delivery, Page};
+
+/// How many envelopes are asked for at once.
+const PAGE: u32 = 200;
+/// Most pages of one topic that one synchronisation takes. A carrier that makes envelopes up does not keep it for ever; the next goes on.
+const MOST_PAGES: usize = 10_000;
+/// Most topics in one request.
+const TOPICS: usize = 256;
+
+/// What an envelope is to this home, at first sight.
+enum Sight {
+    /// Somebody else's, as most of what a topic has.
+    Others,
+    /// This device's own, for whose place a conversation waits.
+    Own,
+    /// First contact, perhaps for this home.
+    Knock(Envelope),
+    /// Of one of this home's conversations.
+    Ours(Envelope),
+    /// Of one of them, and from the future.
+    Unsupported,
+    /// Wrong.
+    Invalid,
+}
+
+impl Client {
+    /// Takes what all carriers have. It is enough if one of them can be reached.
+    pub(crate) async fn take_envelopes(&self, report: &mut SyncReport) -> Result<()> {
+        let (mut reached, mut failed) = (false, None);
+        for carrier in self.carriers().iter() {
+            match self.take_from(carrier, report).await {
+                Ok(()) => reached = true,
+                Err(error @ Error::Hub(_)) => {
+                    tracing::info!(
+                        carrier = carrier.id(),
+                        code = error.code(),
+                        "a carrier is left for the next time"
+                    );
+                    failed = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match failed {
+            Some(error) if !reached => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes what one carrier has in this home's topics, also in those that are this home's by what was taken.
+    async fn take_from(&self, carrier: &Arc<dyn Delivery>, report: &mut SyncReport) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        loop {
+            let places = self.places(&**carrier)?;
+            let places: Vec<_> = places.into_iter().filter(|(topic, _)| seen.insert(*topic)).collect();
+            if places.is_empty() {
+                return Ok(());
+            }
+            for places in places.chunks(TOPICS) {
+                for (topic, page) in carrier.wait(places, Duration::ZERO).await? {
+                    let Some((_, since)) = places.iter().find(|(asked, _)| *asked == topic) else { continue };
+                    let more = page.more;
+                    count(report, &self.take_page_of(&**carrier, topic, since.as_ref(), page).await?);
+                    if more {
+                        self.take_rest(&**carrier, topic, report).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what a topic still has.
+    async fn take_rest(
+        &self,
+        carrier: &dyn Delivery,
+        topic: ContentTopic,
+        report: &mut SyncReport,
+    ) -> Result<()> {
+        for _ in 0..MOST_PAGES {
+            let since = self.cursor_of(carrier, topic)?;
+            let page = carrier.fetch(&topic, since.as_ref(), PAGE).await?;
+            let more = page.more && !page.envelopes.is_empty();
+            count(report, &self.take_page_of(carrier, topic, since.as_ref(), page).await?);
+            if !more {
+                return Ok(());
+            }
+        }
+        tracing::warn!(carrier = carrier.id(), "a topic has so much that the rest is left for the next time");
+        Ok(())
+    }
+
+    /// The topics of this home at a carrier, each with the cursor.
+    pub(crate) fn places(&self, carrier: &dyn Delivery) -> Result<Vec<(ContentTopic, Option<Cursor>)>> {
+        let mut topics: BTreeSet<ContentTopic> = self.inner().inbox.iter().map(|inbox| inbox.topic).collect();
+        for conversation in self.inner().store.read(|r| r.listening())? {
+            if self.carriers().ids_of(&conversation).iter().any(|id| id == carrier.id()) {
+                topics.insert(ContentTopic::of_conversation(&conversation.conversation));
+            }
+        }
+        topics.into_iter().map(|topic| Ok((topic, self.cursor_of(carrier, topic)?))).collect()
+    }
+
+    pub(crate) fn cursor_of(&self, carrier: &dyn Delivery, topic: ContentTopic) -> Result<Option<Cursor>> {
+        let stored = self.inner().store.read(|r| r.topic_cursor(carrier.id(), &topic.to_string()))?;
+        stored
+            .map(|text| text.parse().map_err(|_| StoreError::Damaged { what: "a cursor" }.into()))
+            .transpose()
+    }
+
+    /// Writes a page down: each envelope of this home in a transaction of its own, and then the cursor. What is interrupted between the two
+    /// is taken again and found to have been taken, for its hint is used up.
+    ///
+    /// However much of others is in the page costs one look each, and no transaction.
+    pub(crate) async fn take_page_of(
+        &self,
+        carrier: &dyn Delivery,
+        topic: ContentTopic,
+        since: Option<&Cursor>,
+        page: Page,
+    ) -> Result<Applied> {
+        let Page { envelopes, cursor, missed, .. } = page;
+        if missed {
+            tracing::warn!(
+                carrier = carrier.id(),
+                "a carrier does not have any more all that it was asked for"
+            );
+            self.tell_of_gap(carrier, topic).await?;
+        }
+        let mut applied = Applied::default();
+        self.inner().hints.lock().await.refresh(&self.inner().store)?;
+        let awaits_own = self.inner().store.read(|r| r.awaits_echoes())?;
+        let is_second = self.carriers().iter().next().is_some_and(|first| first.id() != carrier.id());
+        for (position, bytes) in envelopes {
+            let at = At { carrier, position, again: false };
+            match self.sight(&bytes, awaits_own).await? {
+                Sight::Others => {
+                    applied.others += 1;
+                    if is_second {
+                        let carrier = carrier.id().to_owned();
+                        self.early().keep(EarlyEnvelope { carrier, position, bytes });
+                    }
+                }
+                Sight::Own => applied.add(self.take_own(&bytes, at).await?),
+                Sight::Knock(envelope) => applied.add(self.take_knock(&envelope).await?),
+                Sight::Ours(envelope) => applied.add(self.take_envelope(&envelope, at).await?),
+                Sight::Unsupported => {
+                    let mut work = Work::begin(self).await?;
+                    let now = work.now;
+                    work.write(move |w| w.keep_unsupported(&bytes, now))?;
+                    applied.add(work.finish().await?);
+                }
+                Sight::Invalid => applied.invalid += 1,
+            }
+        }
+        if applied.epochs > 0 {
+            applied.add(self.take_early().await?);
+        }
+        if since != Some(&cursor) {
+            let (id, name) = (carrier.id().to_owned(), topic.to_string());
+            let since = since.map(|since| since.as_str().to_owned());
+            let mut tx = self.inner().session.new_transaction().await?;
+            // Another process may be further.
+            if self.inner().store.read(|r| r.topic_cursor(&id, &name))? == since {
+                tx.store_write(move |w| w.set_topic_cursor(&id, &name, cursor.as_str()))?;
+            }
+            tx.finish().await?;
+        }
+        Ok(applied)
+    }
+
+    fn early(&self) -> MutexGuard<'_, Early> {
+        // Nothing that can panic happens half-way through a change of it.
+        self.inner().early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks again at what could not be recognised before this home entered an epoch.
+    async fn take_early(&self) -> Result<Applied> {
+        let mut applied = Applied::default();
+        let kept = self.early().take();
+        for EarlyEnvelope { carrier, position, bytes } in kept {
+            let Some(from) = self.carriers().get(&carrier).cloned() else { continue };
+            match self.sight(&bytes, false).await? {
+                Sight::Ours(envelope) => {
+                    let at = At { carrier: &*from, position, again: true };
+                    applied.add(self.take_envelope(&envelope, at).await?);
+                }
+                Sight::Others => self.early().keep(EarlyEnvelope { carrier, position, bytes }),
+                _ => {}
+            }
+        }
+        Ok(applied)
+    }
+
+    async fn sight(&self, bytes: &[u8], awaits_own: bool) -> Result<Sight> {
+        let envelope = match Envelope::decode(bytes) {
+            Outcome::Decoded(envelope) => envelope,
+            Outcome::NotForUs | Outcome::Unsupported(_) => return Ok(Sight::Others),
+            Outcome::Invalid(_) => return Ok(Sight::Invalid),
+        };
+        if matches!(envelope.body, EncryptedBytes::Hpke { .. }) {
+            return Ok(Sight::Knock(envelope));
+        }
+        if awaits_own && self.inner().store.read(|r| r.echo(bytes))?.is_some() {
+            return Ok(Sight::Own);
+        }
+        let hints = self.inner().hints.lock().await;
+        Ok(match hints.table().open(&envelope) {
+            Outcome::Decoded(_) => Sight::Ours(envelope),
+            Outcome::NotForUs => Sight::Others,
+            Outcome::Unsupported(_) => Sight::Unsupported,
+            Outcome::Invalid(_) => Sight::Invalid,
+        })
+    }
+
+    /// Takes an envelope of one of this home's conversations.
+    async fn take_envelope(&self, envelope: &Envelope, at: At<'_>) -> Result<Applied> {
+        let mut work = Work::begin(self).await?;
+        // Another process may have taken it meanwhile.
+        let Outcome::Decoded(opened) = work.hints().open(envelope) else { return Ok(Applied::default()) };
+        let place = opened.place;
+        let conversation = place.epoch.conversation;
+        let Some(of_type) = type_of(place.epoch.conversation_type) else { return Ok(Applied::default()) };
+        match of_type.receive(&mut work, &opened, at).await? {
+            Verdict::Genuine => {
+                work.changing_hints(conversation).received(&place);
+                work.applied.events += 1;
+                work.finish().await
+            }
+            Verdict::Later => Ok(Applied { others: 1, ..Applied::default() }),
+            Verdict::Unreadable(reason) => {
+                tracing::warn!(conversation = %conversation.short(), reason, "an envelope cannot be read");
+                work.changing_hints(conversation).received(&place);
+                work.applied.undecryptable += 1;
+                work.finish().await
+            }
+            Verdict::Refused(reason) => {
+                tracing::warn!(conversation = %conversation.short(), reason, "an envelope was refused");
+                Ok(Applied { undecryptable: 1, ..Applied::default() })
+            }
+        }
+    }
+
+    /// Takes what a carrier has in a topic, to its end.
+    pub(super) async fn read_topic(&self, carrier: &Arc<dyn Delivery>, topic: ContentTopic) -> Result<()> {
+        self.take_rest(&**carrier, topic, &mut SyncReport::default()).await
+    }
+
+    /// Tells the conversations of a topic that a carrier does not have any more all that was not read.
+    async fn tell_of_gap(&self, carrier: &dyn Delivery, topic: ContentTopic) -> Result<()> {
+        let mut work = Work::begin(self).await?;
+        for record in self.inner().store.read(|r| r.listening())? {
+            let id = record.conversation;
+            let is_there = ContentTopic::of_conversation(&id) == topic;
+            if let Some(of_type) = type_of(number(&record)).filter(|_| is_there) {
+                of_type.missed(&mut work, id, carrier.id()).await?;
+            }
+        }
+        work.finish().await.map(drop)
+    }
+
+    /// Takes note of the place of an own envelope.
+    async fn take_own(&self, bytes: &[u8], at: At<'_>) -> Result<Applied> {
+        let mut work = Work::begin(self).await?;
+        let Some(conversation) = self.inner().store.read(|r| r.echo(bytes))? else {
+            return Ok(Applied::default());
+        };
+        let record = work.conversation(conversation)?;
+        let is_over = match type_of(number(&record)) {
+            Some(of_type) => of_type.see_own(&mut work, conversation, at).await?,
+            None => true,
+        };
+        if !is_over {
+            return Ok(Applied::default());
+        }
+        let own = bytes.to_vec();
+        work.write(move |w| w.echoed(&own))?;
+        work.finish().await
+    }
+}
+
+/// The number of a conversation's type.
+pub(crate) const fn number(record: &tertulia_store::EnvelopedRecord) -> tertulia_conversation::types::TypeId {
+    tertulia_conversation::types::TypeId::new(record.conversation_type)
+}
+
+fn count(report: &mut SyncReport, applied: &Applied) {
+    report.events += applied.events;
+    report.messages += applied.new_messages.len() as u64;
+    report.undecryptable += applied.undecryptable;
+    report.others += applied.others;
+    report.invalid += applied.invalid;
+}

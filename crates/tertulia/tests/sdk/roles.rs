@@ -1,0 +1,97 @@
+//! Roles that are given with an addition, and the role of the last admin, in groups on MLS and pairwise alike.
+
+use crate::support::{Hub, handle, read};
+use tertulia::{Action, Client, ConversationId, GroupOptions, Protocol, RoleName};
+
+const ALL: [Action; 10] = [
+    Action::AddMember,
+    Action::RemoveMember,
+    Action::ModifyName,
+    Action::ModifyMessageTimer,
+    Action::ModifyReceiptMode,
+    Action::ModifyAccess,
+    Action::ModifyOtherMember,
+    Action::ModifyAddPermission,
+    Action::Leave,
+    Action::Delete,
+];
+
+/// A team of these, which defines a role with all actions and one that adds and changes roles.
+async fn team(hub: &Hub) -> [Client; 4] {
+    let people = [
+        hub.sign_up("alice").await,
+        hub.sign_up("bob").await,
+        hub.sign_up("carol").await,
+        hub.sign_up("dave").await,
+    ];
+    let [alice, mates @ ..] = &people;
+    alice.create_team(&"Table".parse().expect("a name")).await.expect("makes a team");
+    for mate in mates {
+        let invitation = alice.invite_to_team(None).await.expect("invites");
+        mate.join_team(&invitation.code).await.expect("joins");
+    }
+    let steward = [Action::AddMember, Action::ModifyOtherMember, Action::Leave];
+    for (name, actions) in [("chair", &ALL[..]), ("steward", &steward[..])] {
+        let name: RoleName = name.parse().expect("a name");
+        alice.define_role(&name, actions.iter().copied().collect()).await.expect("defines it");
+    }
+    people
+}
+
+/// Handles and roles, as this device has them.
+async fn roles(client: &Client, id: ConversationId) -> Vec<(String, String)> {
+    client.sync().await.expect("syncs");
+    let members = client.conversation(id).await.expect("there").members;
+    let name = |handle: Option<tertulia::Handle>| handle.expect("known").to_string();
+    let mut roles: Vec<_> =
+        members.into_iter().map(|member| (name(member.handle), member.role.to_string())).collect();
+    roles.sort();
+    roles
+}
+
+fn named(roles: &[(&str, &str)]) -> Vec<(String, String)> {
+    roles.iter().map(|(handle, role)| ((*handle).to_owned(), (*role).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn who_is_added_has_the_role_from_the_beginning_and_the_last_admin_is_followed() {
+    for protocol in [Protocol::Mls, Protocol::Pairwise] {
+        let hub = Hub::start().await;
+        let [alice, bob, carol, dave] = team(&hub).await;
+        let mut options = GroupOptions::default();
+        (options.protocol, options.team) = (protocol, true);
+        let id = alice.create_group_as("table", &[], options).await.expect("a group").id;
+        let unknown = alice.add_members_as(id, &[handle("bob")], "nobody").await.expect_err("no role");
+        assert_eq!(unknown.code(), "unknown-role", "{protocol}");
+        alice.add_members_as(id, &[handle("bob")], "chair").await.expect("adds");
+        bob.sync().await.expect("comes in");
+        bob.add_members_as(id, &[handle("carol")], "steward").await.expect("adds");
+        carol.sync().await.expect("comes in");
+        let elevated = carol.add_members_as(id, &[handle("dave")], "admin").await.expect_err("not hers");
+        assert_eq!(elevated.code(), "role-elevation", "{protocol}");
+        carol.add_members_as(id, &[handle("dave"), handle("bob")], "steward").await.expect("adds");
+        let expected = [("alice", "admin"), ("bob", "chair"), ("carol", "steward"), ("dave", "steward")];
+        for client in [&alice, &bob, &carol, &dave] {
+            assert_eq!(roles(client, id).await, named(&expected), "{protocol}");
+        }
+
+        // Nobody takes the role from the last admin without saying who follows, and nobody follows whom one may not make admin.
+        for (by, successor, code) in [
+            (&bob, None, "last-admin"),
+            (&bob, Some("bob"), "role-elevation"),
+            (&carol, Some("dave"), "role-elevation"),
+        ] {
+            let successor = successor.map(handle);
+            let refused = by.set_role_naming(id, &handle("alice"), "member", successor.as_ref()).await;
+            assert_eq!(refused.expect_err("refused").code(), code, "{protocol}");
+        }
+        bob.set_role_naming(id, &handle("alice"), "member", Some(&handle("dave"))).await.expect("both");
+        let expected = [("alice", "member"), ("bob", "chair"), ("carol", "steward"), ("dave", "admin")];
+        for client in [&alice, &bob, &carol, &dave] {
+            assert_eq!(roles(client, id).await, named(&expected), "{protocol}");
+            assert!(client.suspicions().await.expect("readable").is_empty(), "{protocol}");
+        }
+        dave.send(id, "thank you").await.expect("sends");
+        assert_eq!(read(&alice, id).await, ["thank you"], "{protocol}");
+    }
+}
