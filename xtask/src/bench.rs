@@ -1,23 +1,50 @@
-//! `cargo xtask bench`: what the engine and a hub can do on this machine.
+//! `cargo xtask bench`: what the engine, the table of hints and a hub can do on this machine.
 
 use crate::{
-    command::{Failure, Program, target_directory},
+    command::{self, Failure, Program, target_directory},
     prerequisites, say,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::fs;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
+    /// Measure this alone.
+    #[arg(value_enum)]
+    what: Option<What>,
     /// Leave out the engine, which takes some minutes.
     #[arg(long)]
     no_engine: bool,
     /// Leave out the hub under load.
     #[arg(long)]
     no_hub: bool,
-    /// Further arguments of the load program, after `--`: `-- --messages 10000 --senders 16`.
+    /// Leave out Synapse, which the hub is compared with and which comes from `PyPI`.
+    #[arg(long)]
+    no_synapse: bool,
+    /// Further arguments of the load program, after `--`: `-- --only sqlite --senders 16`.
     #[arg(last = true)]
     load: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// The MLS engine with its keystore.
+    Engine,
+    /// The table of hints by which a receiver finds the conversation of an envelope.
+    Hints,
+    /// A hub under load.
+    Hub,
+}
+
+impl Arguments {
+    fn wants(&self, what: What) -> bool {
+        let left_out = match what {
+            What::Engine => self.no_engine,
+            What::Hints => false,
+            What::Hub => self.no_hub,
+        };
+        !left_out && self.what.is_none_or(|only| only == what)
+    }
 }
 
 pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
@@ -25,20 +52,27 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
     let results = target_directory().join("bench");
     fs::create_dir_all(&results).map_err(Failure::file(&results))?;
 
-    if !arguments.no_engine {
+    if arguments.wants(What::Engine) {
         say::heading("the engine, with its keystore on disk");
         Program::cargo()
             .args("bench --package tertulia-bench --bench engine -- --json")
             .arg(results.join("engine.json"))
             .run()?;
     }
-    if !arguments.no_hub {
+    if arguments.wants(What::Hints) {
+        say::heading("the table of hints");
+        Program::cargo()
+            .args("bench --package tertulia-conversation --bench hints -- --json")
+            .arg(results.join("hints.json"))
+            .run()?;
+    }
+    if arguments.wants(What::Hub) {
         say::heading("a hub, with durable storage");
-        // As built with the benchmarks: `cargo run` would build it once more, without what only benchmarks depend on.
-        Program::cargo().args("bench --quiet --package tertulia-bench --bench engine --no-run").run()?;
-        let program = Program::new(target_directory().join("release/hub-load"))
-            .arg("--json")
-            .arg(results.join("hub.json"));
+        let built = command::build(false, "--package tertulia-bench --bins")?;
+        let mut program = Program::new(built.join("hub-load")).arg("--json").arg(results.join("hub.json"));
+        if !arguments.no_synapse {
+            program = program.arg("--synapse").arg(prerequisites::synapse()?);
+        }
         arguments.load.iter().fold(program, Program::arg).run()?;
     }
     say::note(format!("written to {}", results.display()));

@@ -1,4 +1,4 @@
-//! What is done with this repository, one command each: `cargo xtask run`, `test`, `demo`, `bench`, `audit`.
+//! What is done with this repository, one command each: `cargo xtask run`, `test`, `demo`, `bench`, `soak`, `audit`.
 //!
 //! It is built before anything else can be, so it has few dependencies and needs no C compiler. What is missing on the
 //! machine it installs by itself, or says what to install.
@@ -12,6 +12,7 @@ mod fuzz;
 mod prerequisites;
 mod run;
 mod say;
+mod soak;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -36,7 +37,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Measure the engine and a hub; prints a table and writes JSON to target/bench.
     Bench(bench::Arguments),
-    /// Write the parts of docs/errors.md that come from the source.
+    /// Kill hubs at work, restart their database, fill their disk, and see that nothing acknowledged is lost.
+    Soak(soak::Arguments),
+    /// Write the parts of docs/errors.md and docs/conversation-types.md that come from the source.
     Docs,
     /// Make up requests from the hub's OpenAPI document, and see that every answer is in it.
     Api(api::Arguments),
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::test(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Soak(arguments) => soak::soak(&arguments),
         Command::Docs => docs::docs(),
         Command::Api(arguments) => api::api(&arguments),
         Command::Fuzz(arguments) => fuzz::fuzz(&arguments),

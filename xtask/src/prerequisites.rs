@@ -64,6 +64,48 @@ pub(crate) fn schemathesis() -> Result<Program, Failure> {
     Ok(Program::new(program))
 }
 
+/// The Python that has Synapse, of the version in xtask/bench/requirements.txt, in an environment of its own.
+pub(crate) fn synapse() -> Result<PathBuf, Failure> {
+    const REQUIREMENTS: &str = "xtask/bench/requirements.txt";
+    let wanted = fs::read_to_string(REQUIREMENTS).map_err(Failure::file(Path::new(REQUIREMENTS)))?;
+    let root = target_directory().join("tools").join("synapse");
+    let python = root.join(if cfg!(windows) { "Scripts" } else { "bin" }).join("python");
+    let version = "import importlib.metadata as m; print(m.version('matrix-synapse'))";
+    let found = Program::new(&python).arg("-c").arg(version).try_read().unwrap_or_default();
+    if wanted.trim().rsplit("==").next() != Some(found.as_str()) {
+        install(&[&PYTHON])?;
+        say::note(format!("installing {} into {}", wanted.trim(), root.display()));
+        Program::new("python3").args("-m venv --clear").arg(&root).run()?;
+        Program::new(&python)
+            .args("-m pip install --quiet --disable-pip-version-check --requirement")
+            .arg(REQUIREMENTS)
+            .run()?;
+    }
+    Ok(python)
+}
+
+/// Python with what docs/spec/requirements.txt names, in an environment of its own: for the decoder beside the specification.
+pub(crate) fn spec_decoder() -> Result<Program, Failure> {
+    const REQUIREMENTS: &str = "docs/spec/requirements.txt";
+    let wanted = fs::read_to_string(REQUIREMENTS).map_err(Failure::file(Path::new(REQUIREMENTS)))?;
+    let root = target_directory().join("tools").join("spec-decoder");
+    let programs = root.join(if cfg!(windows) { "Scripts" } else { "bin" });
+    let python = programs.join("python");
+    // What is in it stands in a file of its own, written last: an installation that was cut short is begun anew.
+    let done = root.join("requirements.txt");
+    if fs::read_to_string(&done).unwrap_or_default() != wanted {
+        install(&[&PYTHON])?;
+        say::note(format!("installing the packages of {REQUIREMENTS} into {}", root.display()));
+        Program::new("python3").args("-m venv --clear").arg(&root).run()?;
+        Program::new(programs.join("pip"))
+            .args("install --quiet --disable-pip-version-check --requirement")
+            .arg(REQUIREMENTS)
+            .run()?;
+        fs::write(&done, &wanted).map_err(Failure::file(&done))?;
+    }
+    Ok(Program::new(python))
+}
+
 fn installed(tool: &Tool) -> Result<Program, Failure> {
     path(tool).map(Program::new)
 }
@@ -139,7 +181,7 @@ const SYSTEM_TOOLS: &[SystemTool] = &[
 const PYTHON: SystemTool = SystemTool {
     probe: &["python3", "-c", "import ensurepip, venv"],
     package: "python3 python3-venv",
-    purpose: "Python with venv, for the check of the API's answers",
+    purpose: "Python with venv, for the check of the API's answers and the decoder beside the specification",
 };
 
 const POSTGRES: SystemTool = SystemTool {
@@ -149,9 +191,32 @@ const POSTGRES: SystemTool = SystemTool {
     purpose: "PostgreSQL, for the tests of a hub that keeps its data there",
 };
 
+const PEBBLE: SystemTool = SystemTool {
+    probe: &["sh", "-c", "command -v pebble && command -v pebble-challtestsrv"],
+    package: "pebble",
+    purpose: "Pebble, a certificate authority for tests",
+};
+
+const NATS: SystemTool = SystemTool {
+    // Debian keeps it where only root looks.
+    probe: &["sh", "-c", "PATH=$PATH:/usr/sbin:/usr/local/sbin; command -v nats-server"],
+    package: "nats-server",
+    purpose: "NATS, for the tests of several hubs on one database",
+};
+
+/// What the tests start for themselves.
+pub(crate) fn services() -> Result<(), Failure> {
+    install(&[&POSTGRES, &NATS, &PEBBLE])
+}
+
+/// Sees to PostgreSQL.
+pub(crate) fn postgres() -> Result<(), Failure> {
+    install(&[&POSTGRES])
+}
+
 /// The program with a PostgreSQL server of its own, which is gone afterwards.
 pub(crate) fn with_postgres(program: Program) -> Result<Program, Failure> {
-    install(&[&POSTGRES])?;
+    postgres()?;
     let with = "run --quiet --locked --package tertulia-testkit --bin with-postgres --";
     let inner = program.into_inner();
     Ok(inner.get_args().fold(Program::cargo().args(with).arg(inner.get_program()), Program::arg))

@@ -3,7 +3,7 @@
 use crate::{
     api,
     command::{Failure, Program, target_directory},
-    prerequisites, say,
+    prerequisites, say, soak,
 };
 use clap::{Args, ValueEnum};
 use std::{
@@ -36,12 +36,16 @@ enum Step {
     Tests,
     /// The tests of the hub once more, with PostgreSQL.
     Postgres,
-    /// Every error code was the answer to some test's request.
+    /// Every error code was the answer to some test's request, and no answer is missing in the description of the API.
     Codes,
     /// Processes that are killed, and disks that are full, at every point of the engine where something is persisted or sent.
     Crashes,
+    /// Hubs that are killed, restarted and filled while people use them, a few times each.
+    Soak,
     /// All examples in the documentation.
     Doctests,
+    /// The test vectors of docs/spec are read by the decoder there, which shares no code with ours.
+    Spec,
     /// A minute of requests that are made up from the hub's OpenAPI document.
     Api,
 }
@@ -57,7 +61,9 @@ impl Step {
             Self::Postgres => "tests with PostgreSQL",
             Self::Codes => "error codes",
             Self::Crashes => "crashes",
+            Self::Soak => "nothing acknowledged is lost",
             Self::Doctests => "examples in the documentation",
+            Self::Spec => "test vectors of the specification",
             Self::Api => "answers of the API",
         }
     }
@@ -82,20 +88,23 @@ impl Step {
                 .run(),
             Self::Tests => {
                 // What an earlier run reached does not count.
-                let codes = target_directory().join("tmp/codes");
-                if codes.exists() {
-                    fs::remove_dir_all(&codes).map_err(Failure::file(&codes))?;
+                for noted in ["tmp/codes", "tmp/answers"].map(|name| target_directory().join(name)) {
+                    if noted.exists() {
+                        fs::remove_dir_all(&noted).map_err(Failure::file(&noted))?;
+                    }
                 }
+                prerequisites::services()?;
                 prerequisites::cargo_nextest()?.args("run --workspace --locked").run()
             }
             // Rounds of the race are fewer, for they were all run with SQLite.
-            Self::Postgres => prerequisites::with_postgres(
-                prerequisites::cargo_nextest()?.args("run --package tertulia-server --locked"),
-            )?
-            .env("ROUNDS", "25")
-            .run(),
+            Self::Postgres => {
+                prerequisites::services()?;
+                let tests = prerequisites::cargo_nextest()?
+                    .args("run --workspace --locked -E package(tertulia-server)");
+                prerequisites::with_postgres(tests)?.env("ROUNDS", "25").run()
+            }
             Self::Codes => prerequisites::cargo_nextest()?
-                .args("run --package tertulia-server --test codes --run-ignored only --locked")
+                .args("run --workspace --locked --run-ignored only -E package(tertulia-server)&binary(codes)")
                 .run(),
             Self::Crashes => prerequisites::cargo_nextest()?
                 .args(
@@ -103,7 +112,13 @@ impl Step {
                 )
                 .args("--test crashes --test rekey_fails --locked")
                 .run(),
+            Self::Soak => soak::in_tests(),
             Self::Doctests => Program::cargo().args("test --doc --workspace --locked").run(),
+            Self::Spec => {
+                let schemas = target_directory().join("spec");
+                Program::cargo().args("run --quiet --locked --example schemas --").arg(&schemas).run()?;
+                prerequisites::spec_decoder()?.arg("docs/spec/decode.py").arg(&schemas).run()
+            }
             Self::Api => api::api(&api::IN_TESTS),
         }
     }

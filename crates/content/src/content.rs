@@ -1,7 +1,7 @@
 //! The message container and the ways to make one (section 4.1).
 
 use crate::error::{ContentError, InvalidContent};
-use crate::extensions::{CONVERSATION_NAME, Extensions};
+use crate::extensions::{CONVERSATION_NAME, Extensions, REMINDER};
 use crate::id::{MessageId, Salt};
 use crate::media;
 use crate::part::{Disposition, Part, PartContent};
@@ -106,6 +106,13 @@ impl MimiContent {
         Self::new(Part::null(Disposition::UNSPECIFIED)).with_conversation_name(name)
     }
 
+    /// Tells members who may not know it the name that the conversation has. Unlike an announcement it gives it no other one.
+    pub fn name_reminder(name: &str) -> Self {
+        let mut reminder = Self::name_announcement(name);
+        reminder.extensions.insert(REMINDER, true);
+        reminder
+    }
+
     /// The same as a reply.
     #[must_use]
     pub fn reply_to(self, id: MessageId) -> Self {
@@ -179,6 +186,18 @@ impl MimiContent {
     /// The name of the conversation, when the message carries one.
     pub fn conversation_name(&self) -> Option<&str> {
         self.extensions.get_text(CONVERSATION_NAME)
+    }
+
+    /// The name that the message gives the conversation, when it is an announcement: it does that and nothing else. A text that
+    /// carries the name and a [reminder](Self::name_reminder) of it are none.
+    pub fn announced_name(&self) -> Option<&str> {
+        let Self { body, replaces, in_reply_to, extensions, .. } = self;
+        let is_announcement = body.content == PartContent::Null
+            && body.disposition == Disposition::UNSPECIFIED
+            && replaces.is_none()
+            && in_reply_to.is_none()
+            && extensions.get(REMINDER).is_none();
+        self.conversation_name().filter(|_| is_announcement)
     }
 
     /// The message in deterministic CBOR.

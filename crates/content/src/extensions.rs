@@ -15,6 +15,9 @@ pub(crate) const ROOM_URI: Key = Key::Int(2);
 /// A message that carries it and whose body is a null part announces the name; see [`MimiContent::name_announcement`](crate::MimiContent::name_announcement).
 pub const CONVERSATION_NAME: &str = "tertulia.name";
 
+/// The key of Tertulia's own extension by which a message with a name says that the conversation has that name already: true.
+pub(crate) const REMINDER: &str = "tertulia.reminder";
+
 /// The extensions of a message. Those that this crate does not know are kept as they are.
 ///
 /// Positive integer keys are IANA's; negative integers and texts are for private use.

@@ -50,6 +50,23 @@ fn a_name_travels_inside_the_message() {
 }
 
 #[test]
+fn only_what_announces_a_name_and_nothing_else_gives_it() {
+    let announcement = MimiContent::name_announcement("Friday");
+    assert_eq!(announcement.announced_name(), Some("Friday"));
+    let others = [
+        ("a text that carries it", MimiContent::markdown("hello").with_conversation_name("Friday")),
+        ("a reminder", MimiContent::name_reminder("Friday")),
+        ("a deletion", MimiContent::delete(id(1)).with_conversation_name("Friday")),
+        ("a reply", announcement.reply_to(id(1))),
+    ];
+    for (what, message) in others {
+        let received = MimiContent::decode(&message.encode().unwrap()).unwrap();
+        assert_eq!(received.conversation_name(), Some("Friday"), "{what}");
+        assert_eq!(received.announced_name(), None, "{what}");
+    }
+}
+
+#[test]
 fn the_same_text_twice_is_two_messages() {
     assert_ne!(MimiContent::plain("yes").encode().unwrap(), MimiContent::plain("yes").encode().unwrap());
 }

@@ -1,78 +1,118 @@
-//! `hub-load`: how many messages a second a hub takes, durably.
+//! `hub-load`: what a hub does under load, durably, over HTTP as any client speaks it.
 //!
-//! A hub runs in a process of its own, on a new data directory. Some members of one group send messages that they have
-//! encrypted before, each the next one when the one before was accepted, all over HTTP as any client does. At the end the
-//! hub is killed (SIGKILL) and started again, and every message that it had accepted has to be there.
+//! The hub is the shipped program in a process of its own, on new data. Devices send into one group, each the next message when
+//! the one before was accepted. At the end the hub is killed (SIGKILL) and started again, and every message that it had accepted
+//! has to be there. Further parts measure how it starts, what sockets cost, how a device catches up, what a large group costs,
+//! and what goes between two nodes; and, for comparison, the same load on another server.
 //!
 //! The data is in the directory for temporary files; set `TMPDIR` to measure another disk.
 
+mod crowd;
 mod disk;
+mod http;
 mod hub;
+mod latency;
+mod load;
+mod messages;
+mod nodes;
 mod people;
+mod process;
 mod report;
+mod sockets;
+mod starting;
+mod synapse;
 
-use clap::Parser;
-use hub::HubProcess;
-use people::{Person, make_group};
+use clap::{Parser, ValueEnum};
 use report::Report;
-use std::{error::Error, path::PathBuf, time::Instant};
+use std::{env, error::Error, path::PathBuf, time::Duration};
 
-/// Measures how many messages a second a hub takes, durably.
+/// Measures what a hub does under load.
 #[derive(Parser)]
 struct Arguments {
+    /// Measure these parts only.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
     /// Members of the group.
     #[arg(long, default_value_t = 10)]
-    members: usize,
-    /// Members who send, all at once.
+    members: u32,
+    /// Devices of the members that send, all at once.
+    #[arg(long, default_value_t = 64)]
+    senders: u32,
+    /// For how long they send, in seconds.
     #[arg(long, default_value_t = 8)]
-    senders: usize,
-    /// Messages of each sender.
-    #[arg(long, default_value_t = 3000)]
-    messages: u64,
+    seconds: u64,
     /// Length of a message before encryption, in bytes.
     #[arg(long, default_value_t = 1024)]
     bytes: usize,
+    /// Events that a device catches up with.
+    #[arg(long, default_value_t = 10_000)]
+    events: usize,
+    /// Members of the large group.
+    #[arg(long, default_value_t = 10_000)]
+    crowd: u32,
+    /// Sockets that are open at once.
+    #[arg(long, default_value_t = 5000)]
+    sockets: u32,
+    /// The hub's program; by default `tertulia` beside this one.
+    #[arg(long, value_name = "FILE")]
+    server: Option<PathBuf>,
+    /// The Python that has Synapse, to measure it too.
+    #[arg(long, value_name = "FILE")]
+    synapse: Option<PathBuf>,
     /// Write the result as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Be the hub, with this data directory.
-    #[arg(long, hide = true)]
-    serve: Option<PathBuf>,
 }
 
-/// Messages of each sender before the clock runs: connections are opened, and the hub's caches filled.
-const WARM_UP: u64 = 100;
+/// What can be measured by itself.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// How an empty hub starts.
+    Start,
+    /// Messages, with the database in a file.
+    Sqlite,
+    /// Messages, with the database on a PostgreSQL server.
+    Postgres,
+    /// What a message costs in a large group.
+    Growth,
+    /// Sockets that are open at once.
+    Sockets,
+    /// What goes from one node to another.
+    Nodes,
+    /// Another server, for comparison.
+    Synapse,
+}
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let arguments = Arguments::parse();
-    if let Some(data) = &arguments.serve {
-        return hub::serve(data).await;
-    }
-    if arguments.senders == 0 || arguments.senders > arguments.members || arguments.members < 2 {
-        return Err("there are at least two members and one sender, and no more senders than members".into());
-    }
     let place = tempfile::tempdir()?;
-    let durable_write = disk::durable_write(place.path())?;
-    let mut hub = HubProcess::start(place.path().join("hub"))?;
-    let people = make_group(&hub.url(), place.path(), arguments.members).await?;
-
-    let text = vec![b'x'; arguments.bytes];
-    let mut loads = Vec::new();
-    for person in &people[..arguments.senders] {
-        loads.push((person.clone(), person.encrypt(&text, WARM_UP + arguments.messages).await?));
+    let (place, wants) = (place.path(), |part| arguments.only.is_empty() || arguments.only.contains(&part));
+    let mut report = Report::new(&arguments, disk::durable_write(place)?);
+    if wants(Part::Start) {
+        report.start = Some(starting::measure(&arguments, place).await?);
     }
-    let report = Report::new(&arguments, durable_write, load(loads).await?);
-
-    hub.kill()?;
-    hub.start_again()?;
-    let reader = people.last().expect("there are at least two");
-    let kept = reader.at(&hub.url())?.count_messages().await?;
-    let accepted = (WARM_UP + arguments.messages) * arguments.senders as u64;
-    if kept != accepted {
-        return Err(format!("the hub accepted {accepted} messages, and after a SIGKILL it has {kept}").into());
+    if wants(Part::Sqlite) {
+        report.sqlite = Some(messages::on_sqlite(&arguments, place).await?);
+    }
+    if wants(Part::Postgres) {
+        report.postgres = Some(messages::on_postgres(&arguments, place).await?);
+    }
+    if wants(Part::Growth) {
+        report.growth = Some(messages::growth(&arguments, place).await?);
+    }
+    if wants(Part::Sockets) {
+        report.sockets = Some(sockets::measure(&arguments, place).await?);
+    }
+    if wants(Part::Nodes) {
+        report.nodes = nodes::measure(&arguments, place).await?;
+    }
+    if wants(Part::Synapse)
+        && let Some(python) = &arguments.synapse
+    {
+        report.synapse = Some(synapse::measure(&arguments, python, place).await?);
     }
     report.print();
     if let Some(file) = &arguments.json {
@@ -81,38 +121,15 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// What one sender has measured, in microseconds.
-struct Sent {
-    begun: Instant,
-    ended: Instant,
-    latencies: Vec<u64>,
-}
+impl Arguments {
+    fn server(&self) -> Outcome<PathBuf> {
+        match &self.server {
+            Some(server) => Ok(server.clone()),
+            None => Ok(env::current_exe()?.with_file_name("tertulia")),
+        }
+    }
 
-/// Sends everybody's messages at once.
-async fn load(loads: Vec<(Person, Vec<Vec<u8>>)>) -> Outcome<Vec<Sent>> {
-    let start = std::sync::Arc::new(tokio::sync::Barrier::new(loads.len()));
-    let mut senders = tokio::task::JoinSet::new();
-    for (person, messages) in loads {
-        let start = start.clone();
-        senders.spawn(async move {
-            let mut messages = messages.into_iter();
-            for message in messages.by_ref().take(usize::try_from(WARM_UP)?) {
-                person.send(message).await?;
-            }
-            start.wait().await;
-            let begun = Instant::now();
-            let mut latencies = Vec::with_capacity(messages.len());
-            for message in messages {
-                let sent = Instant::now();
-                person.send(message).await?;
-                latencies.push(u64::try_from(sent.elapsed().as_micros())?);
-            }
-            Outcome::Ok(Sent { begun, ended: Instant::now(), latencies })
-        });
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds.max(2))
     }
-    let mut all = Vec::new();
-    while let Some(sent) = senders.join_next().await {
-        all.push(sent??);
-    }
-    Ok(all)
 }

@@ -1,68 +1,133 @@
-//! The members of the group: real accounts and devices, real keys.
+//! The members of the group: real accounts with real devices in a real MLS group, and the messages that they send.
 
 use crate::Outcome;
 use std::{path::Path, sync::Arc};
 use tertulia_api::{
-    Base64,
-    account::NewDevice,
+    account::{NewDevice, Session as Opened},
     conversation::NewConversation,
-    event::{EventBody, EventQuery},
+    policy::encode,
 };
 use tertulia_domain::{
-    AccountKind, ConversationId, DeviceAddress, DeviceId, Domain, Handle, Handshake, Protocol, UserId,
-    connection::Status,
+    AccountKind, ConversationId, ConversationType, DeviceAddress, DeviceId, Domain, Handle, Handshake,
+    Protocol, Role, UserId, connection::Status, policy::Policy,
 };
 use tertulia_mls::{
-    Ciphersuite, ClientId, CommitOutcome, Credential, CredentialRef, KeyPackage, MlsCommitBundle,
-    MlsConversationConfiguration, MlsTransport, RejectReason, Session, SessionConfig,
+    Ciphersuite, ClientId, CommitOptions, CommitOutcome, Credential, CredentialRef, KeyPackage,
+    MlsCommitBundle, MlsConversationConfiguration, MlsTransport, RejectReason, Session, SessionConfig,
 };
 use tertulia_store::{KeySource, Store};
 use tertulia_transport::{Hub, Token};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// A member with one device.
+/// As many as a hub allows a user by default.
+const DEVICES: u32 = 8;
+
+/// A group with all devices of its members in it.
 #[derive(Clone)]
-pub(crate) struct Person {
+pub(crate) struct Group {
+    pub(crate) conversation: ConversationId,
+    /// The sessions' tokens of its devices, at least one of each member.
+    pub(crate) tokens: Vec<String>,
+    /// Length of a message that was encrypted by a member.
+    length: usize,
+}
+
+/// A member's device.
+struct Device {
+    hub: Hub,
     user: UserId,
     handle: Handle,
     token: String,
-    hub: Hub,
-    session: Session,
     credential: CredentialRef,
-    conversation: ConversationId,
 }
 
-/// Signs so many people up, connects the first with all others, and makes a group of them.
-pub(crate) async fn make_group(url: &str, place: &Path, members: usize) -> Outcome<Vec<Person>> {
-    let conversation = ConversationId::random();
-    let mut people = Vec::with_capacity(members);
-    for number in 0..members {
-        people.push(Person::new(url, place, &format!("member-{number}"), conversation).await?);
-    }
-    let (creator, others) = people.split_first().expect("there are members");
-    for other in others {
-        creator.hub.connect(&other.handle).await?;
-        other.hub.update_connection(creator.user, Status::Accepted).await?;
-    }
-    creator.create_group(others).await?;
-    for other in others {
-        other.join().await?;
-    }
-    Ok(people)
-}
-
-impl Person {
-    async fn new(url: &str, place: &Path, name: &str, conversation: ConversationId) -> Outcome<Self> {
+impl Group {
+    /// Signs so many people up with so many devices altogether, connects the first with all others, and makes a group of them.
+    /// `bytes` is the length of a message before encryption.
+    pub(crate) async fn make(
+        url: &str,
+        place: &Path,
+        (members, devices): (u32, u32),
+        bytes: usize,
+    ) -> Outcome<Self> {
+        if members < 2 || devices < members || devices > members * DEVICES - (DEVICES - 1) {
+            return Err(format!("{members} members cannot have {devices} devices to send from").into());
+        }
         let hub = Hub::new(url)?;
-        let account = hub.sign_up(name, PASSWORD, AccountKind::default()).await?;
-        let hub = hub.with_token(Token::from(account.token.clone()));
+        let store = Store::create(&place.join("keys"), &KeySource::File)?;
+        let creator = account(&hub, 0).await?;
+        let commits = Commits(hub.with_token(Token::from(creator.token.clone())));
+        // One engine for the devices of all, of which only the first has the group: what the others send, nobody decrypts.
+        let session = Session::open(store, Arc::new(commits), SessionConfig::default())?;
+        let creator = Device::register(&hub, &session, creator).await?;
+        let mut others = Vec::new();
+        for number in 1..devices {
+            let person = (number - 1) % (members - 1) + 1;
+            let first = number < members;
+            let opened = if first {
+                account(&hub, person).await?
+            } else {
+                hub.log_in(&name(person), PASSWORD).await?
+            };
+            let device = Device::register(&hub, &session, opened).await?;
+            if first {
+                creator.hub.connect(&device.handle).await?;
+                device.hub.update_connection(creator.user, Status::Accepted).await?;
+            }
+            others.push(device);
+        }
+        let users = others.iter().take(members as usize - 1).map(|device| device.user).collect();
+        let (conversation, length) = create_group(&session, &creator, users, bytes).await?;
+        let tokens = [creator].into_iter().chain(others).map(|device| device.token).collect();
+        Ok(Self { conversation, tokens, length })
+    }
 
-        let store = Store::create(&place.join(name), &KeySource::File)?;
-        let session = Session::open(store, Arc::new(Commits(hub.clone())), SessionConfig::default())?;
+    /// Another message: of the form and length of one that a member has encrypted, with content of its own. A hub cannot read
+    /// more of it than this.
+    pub(crate) fn message(&self) -> Vec<u8> {
+        let group_id = self.conversation.as_bytes();
+        let mut message = Vec::with_capacity(self.length);
+        message.extend([0, 1, 0, 2]); // MLS 1.0, a PrivateMessage (RFC 9420 section 6)
+        message.push(u8::try_from(group_id.len()).expect("16 bytes"));
+        message.extend(group_id);
+        message.extend(1_u64.to_be_bytes()); // the epoch
+        message.extend([1, 0]); // application data, nothing authenticated besides
+        message.push(SENDER_DATA);
+        message.extend(rand::random::<[u8; SENDER_DATA as usize]>());
+        let ciphertext = self.length - message.len() - 2;
+        let length = u16::try_from(ciphertext).expect("a message of some kilobytes") | 0x4000;
+        message.extend(length.to_be_bytes());
+        let begin = message.len();
+        message.resize(self.length, 0);
+        rand::fill(&mut message[begin..]);
+        message
+    }
+
+    /// The path that messages are posted to.
+    pub(crate) fn path(&self) -> String {
+        format!("/v1/conversations/{}/messages", self.conversation)
+    }
+}
+
+/// Length of the encrypted sender data: two numbers of 4 bytes, 4 bytes of a reuse guard, and the tag.
+const SENDER_DATA: u8 = 28;
+
+fn name(person: u32) -> String {
+    format!("member-{person}")
+}
+
+async fn account(hub: &Hub, person: u32) -> Outcome<Opened> {
+    Ok(hub.sign_up(&name(person), PASSWORD, AccountKind::default()).await?)
+}
+
+impl Device {
+    /// A device of the session's user, with a key package for the group.
+    async fn register(hub: &Hub, session: &Session, opened: Opened) -> Outcome<Self> {
+        let hub = hub.with_token(Token::from(opened.token.clone()));
         let device = DeviceId::random();
-        let domain: Domain = account.domain.parse()?;
-        let identity = DeviceAddress { user: account.user, device, domain }.to_identity();
+        let domain: Domain = opened.domain.parse()?;
+        let identity = DeviceAddress { user: opened.user, device, domain }.to_identity();
         let mut tx = session.new_transaction().await?;
         let credential =
             tx.add_credential(Credential::basic(ClientId::from(identity), Ciphersuite::default())?)?;
@@ -70,100 +135,54 @@ impl Person {
         tx.finish().await?;
         hub.register_device(&NewDevice {
             device,
-            label: name.to_owned(),
+            label: "a device".to_owned(),
             signature_key: credential.public_key().to_vec().into(),
-            key_packages: key_packages
-                .into_iter()
-                .map(|key_package| key_package.into_bytes().into())
-                .collect(),
+            key_packages: key_packages.into_iter().map(|one| one.into_bytes().into()).collect(),
             last_resort: None,
         })
         .await?;
-        let handle = account.handle.parse()?;
-        Ok(Self { user: account.user, handle, token: account.token, hub, session, credential, conversation })
+        Ok(Self { hub, user: opened.user, handle: opened.handle.parse()?, token: opened.token, credential })
     }
+}
 
-    async fn create_group(&self, others: &[Self]) -> Outcome<()> {
-        let new = NewConversation {
-            conversation: self.conversation,
-            protocol: Protocol::Mls,
-            handshake: Handshake::default(),
-            team: false,
-            parent: None,
-        };
-        self.hub.create_conversation(&new).await?;
-        let claimed = self.hub.claim_key_packages(others.iter().map(|other| other.user).collect()).await?;
-        let key_packages = claimed
-            .key_packages
-            .iter()
-            .map(|claimed| KeyPackage::from_bytes(claimed.key_package.as_ref()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut configuration = MlsConversationConfiguration::default();
-        configuration.set_raw_external_senders([self.hub.keys().await?.external_sender])?;
-        let mut tx = self.session.new_transaction().await?;
-        tx.new_conversation(&self.group(), &self.credential, configuration)?;
-        tx.conversation(&self.group()).await?.add_members(key_packages).await?;
-        tx.finish().await?;
-        Ok(())
-    }
-
-    /// Joins by the Welcome among the device's events.
-    async fn join(&self) -> Outcome<()> {
-        let page = self.hub.events(&EventQuery::default()).await?;
-        let welcome = page.events.into_iter().find_map(|event| match event.body {
-            EventBody::Commit { welcome, .. } => welcome,
-            _ => None,
-        });
-        let Base64(welcome) = welcome.ok_or("there is no Welcome among the first events")?;
-        let mut tx = self.session.new_transaction().await?;
-        tx.process_welcome(&welcome)?;
-        tx.finish().await?;
-        Ok(())
-    }
-
-    /// Encrypts the same text so many times.
-    pub(crate) async fn encrypt(&self, text: &[u8], count: u64) -> Outcome<Vec<Vec<u8>>> {
-        let mut tx = self.session.new_transaction().await?;
-        let group = self.group();
-        let mut conversation = tx.conversation(&group).await?;
-        let messages = (0..count).map(|_| conversation.encrypt_message(text)).collect::<Result<_, _>>()?;
-        tx.finish().await?;
-        Ok(messages)
-    }
-
-    /// Sends an encrypted message, and waits until it is accepted.
-    pub(crate) async fn send(&self, message: Vec<u8>) -> Outcome<()> {
-        self.hub.send_message(self.conversation, message).await?;
-        Ok(())
-    }
-
-    /// The same person, at another address of the hub.
-    pub(crate) fn at(&self, url: &str) -> Outcome<Self> {
-        let hub = Hub::new(url)?.with_token(Token::from(self.token.clone()));
-        Ok(Self { hub, ..self.clone() })
-    }
-
-    /// Reads all events of the device, and counts the messages of the group among them.
-    pub(crate) async fn count_messages(&self) -> Outcome<u64> {
-        let mut query = EventQuery { limit: Some(1000), ..EventQuery::default() };
-        let mut messages = 0;
-        loop {
-            let page = self.hub.events(&query).await?;
-            messages += page
-                .events
-                .iter()
-                .map(|event| u64::from(matches!(event.body, EventBody::Message { .. })))
-                .sum::<u64>();
-            if !page.more {
-                return Ok(messages);
-            }
-            query.since = Some(page.cursor);
-        }
-    }
-
-    fn group(&self) -> tertulia_mls::ConversationId {
-        self.conversation.as_bytes().into()
-    }
+/// Makes the group of all devices of these users. Also the length of a message of so many bytes in it.
+async fn create_group(
+    session: &Session,
+    creator: &Device,
+    users: Vec<UserId>,
+    bytes: usize,
+) -> Outcome<(ConversationId, usize)> {
+    let conversation = ConversationId::random();
+    let new = NewConversation {
+        conversation,
+        protocol: Protocol::Mls,
+        handshake: Handshake::default(),
+        team: false,
+        parent: None,
+    };
+    creator.hub.create_conversation(&new).await?;
+    let claimed = creator.hub.claim_key_packages(users.clone()).await?.key_packages;
+    let key_packages = claimed
+        .iter()
+        .map(|claimed| KeyPackage::from_bytes(claimed.key_package.as_ref()))
+        .collect::<Result<_, _>>()?;
+    let mut configuration = MlsConversationConfiguration::default();
+    configuration.set_raw_external_senders([creator.hub.keys().await?.external_sender])?;
+    let policy = Policy::new(conversation, ConversationType::Group, creator.user)?;
+    configuration.group_data = Some(encode(&policy));
+    let policy = policy.with_members(users, &Role::MEMBER);
+    let options = CommitOptions::default().with_group_data(encode(&policy));
+    let group: tertulia_mls::ConversationId = conversation.as_bytes().into();
+    let mut tx = session.new_transaction().await?;
+    tx.new_conversation(&group, &creator.credential, configuration)?;
+    tx.conversation(&group).await?.change_members(key_packages, &[], options).await?;
+    tx.finish().await?;
+    let mut tx = session.new_transaction().await?;
+    let message = tx.conversation(&group).await?.encrypt_message(vec![b'x'; bytes])?;
+    tx.finish().await?;
+    let length = message.len();
+    creator.hub.send_message(conversation, message).await?;
+    Ok((conversation, length))
 }
 
 /// The engine's way to the hub.
