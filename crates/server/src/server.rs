@@ -21,7 +21,7 @@ use crate::{
     wake::Wake,
 };
 use axum::Router;
-use axum_server::{Handle, tls_rustls::RustlsAcceptor};
+use axum_server::{Handle, accept::NoDelayAcceptor, tls_rustls::RustlsAcceptor};
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto::Builder,
@@ -391,18 +391,21 @@ impl Serving {
         let Self { listener, beside, tls, app, header_timeout, trigger, stopping, closed } = self;
         let handle = Handle::new();
         for (listener, app) in beside {
-            let mut server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
+            let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
+            let mut server = server.acceptor(NoDelayAcceptor::new());
             *server.http_builder() = http1(header_timeout);
             // It ends with the rest, which shares its handle.
             tokio::spawn(server.handle(handle.clone()).serve(app.into_make_service()));
         }
         let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
-        let mut server = server.handle(handle.clone());
+        // An event that is ready goes out at once: by Nagle's algorithm it would wait until the event before it is
+        // acknowledged, which the other side does after 40 ms if it has nothing to say.
+        let mut server = server.handle(handle.clone()).acceptor(NoDelayAcceptor::new());
         *server.http_builder() = http1(header_timeout);
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let mut serving: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match tls {
             Some(tls) => {
-                let acceptor = RustlsAcceptor::new(tls.config());
+                let acceptor = RustlsAcceptor::new(tls.config()).acceptor(NoDelayAcceptor::new());
                 tokio::spawn(tls.keep_current(stopping));
                 Box::pin(server.acceptor(acceptor).serve(app))
             }

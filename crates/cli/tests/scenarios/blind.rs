@@ -82,7 +82,7 @@ fn requests_are_ignored_blocked_and_refused_by_code() {
     assert_eq!(bruno.run(&["send", &format!("@{from}"), "no"]).code(), "not-connected");
     assert_eq!(ana.run(&["connections"]).one()["status"], "sent", "she does not learn of it");
 
-    assert_eq!(ana.run(&["search", "b"]).code(), "no-account");
+    assert_eq!(ana.run(&["search", "br"]).code(), "no-account");
     assert_eq!(ana.run(&["meet", "hello"]).code(), "invalid-bundle");
     let own = text(&ana.run(&["intro"]).one(), "bundle");
     assert_eq!(ana.run(&["meet", &own]).code(), "own-bundle");
