@@ -12,6 +12,7 @@ mod link;
 mod relay;
 mod role;
 mod serve;
+mod serving;
 mod setting;
 mod team;
 
@@ -30,7 +31,8 @@ pub(crate) use intro::{InitArgs, IntroArgs, MeetArgs};
 pub(crate) use link::{AccessArgs, JoinArgs, JoinTarget, LinkCommand, LinkPasswordArgs};
 pub(crate) use relay::{HubRelayArgs, RelayArgs, Switch};
 pub(crate) use role::RoleCommand;
-pub(crate) use serve::{LogFormat, ServeArgs};
+pub(crate) use serve::ServeArgs;
+pub(crate) use serving::{LogFormat, ServingArgs, StartArgs};
 pub(crate) use setting::{ListArgs, OwnSettingArgs};
 pub(crate) use team::{TeamCommand, team_role};
 

@@ -15,7 +15,7 @@ use clap::{
 };
 
 pub(crate) use self::print::print;
-use crate::args::{Cli, Command as Asked, RelayArgs, ServeArgs};
+use crate::args::{Cli, Command as Asked, RelayArgs, ServeArgs, StartArgs};
 
 /// What has settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +34,11 @@ impl Program {
         }
     }
 
-    /// Which one is to run, with its file of settings, and where it is noted what comes from where.
-    fn of(command: &mut Asked) -> Option<(Self, Option<&PathBuf>, &mut Origins)> {
+    /// Which one is to run, with where its settings are.
+    fn of(command: &mut Asked) -> Option<(Self, &mut StartArgs)> {
         match command {
-            Asked::Serve(serve) => Some((Self::Serve, serve.config.as_ref(), &mut serve.origins)),
-            Asked::Relay(relay) => Some((Self::Relay, relay.config.as_ref(), &mut relay.origins)),
+            Asked::Serve(serve) => Some((Self::Serve, &mut serve.start)),
+            Asked::Relay(relay) => Some((Self::Relay, &mut relay.start)),
             _ => None,
         }
     }
@@ -131,9 +131,9 @@ const NEEDED: [(&str, &str); 6] = [
 pub(crate) fn read(command: &Command, arguments: &[OsString]) -> (Cli, Result<(), ConfigError>) {
     let given = matches(command, arguments);
     let mut cli = parsed(&given);
-    let Some((program, config, _)) = Program::of(&mut cli.command) else { return (cli, Ok(())) };
+    let Some((program, start)) = Program::of(&mut cli.command) else { return (cli, Ok(())) };
     let Some(own) = given.subcommand_matches(program.name()) else { return (cli, Ok(())) };
-    let from_file = match config {
+    let from_file = match &start.config {
         None => Vec::new(),
         Some(path) => match file::settings(program, path) {
             Ok(entries) => entries.into_iter().filter(|entry| !is_given(own, &entry.key)).collect(),
@@ -143,10 +143,10 @@ pub(crate) fn read(command: &Command, arguments: &[OsString]) -> (Cli, Result<()
     let added = from_file.iter().map(|entry| entry.argument().into());
     let all = matches(command, &arguments.iter().cloned().chain(added).collect::<Vec<_>>());
     let mut cli = parsed(&all);
-    if let (Some((_, _, noted)), Some(own)) =
+    if let (Some((_, start)), Some(own)) =
         (Program::of(&mut cli.command), all.subcommand_matches(program.name()))
     {
-        *noted = origins(program, own, &from_file);
+        start.origins = origins(program, own, &from_file);
         let has = |key: &str| program.settings().any(|setting| setting == key);
         for (key, needed) in NEEDED.into_iter().filter(|(key, _)| has(key)) {
             let set = |key: &str| own.contains_id(&id(key));

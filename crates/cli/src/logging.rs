@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 pub(crate) use self::traces::TelemetryError;
 use self::traces::Traces;
-use crate::args::{Cli, Command, LogFormat};
+use crate::args::{Cli, Command, LogFormat, RelayArgs, ServeArgs};
 
 /// What has to be ended before the process does.
 pub(crate) struct Telemetry(Option<Traces>);
@@ -33,8 +33,9 @@ impl Telemetry {
 pub(crate) fn start(cli: &Cli, runtime: &Handle) -> Result<Telemetry, TelemetryError> {
     // `tertulia` also stands for every crate whose name begins with it.
     let (format, level) = match (&cli.command, cli.global.verbose) {
-        (Command::Serve(serve), verbose) => (serve.log_format, louder(&serve.log_filter, verbose)),
-        (Command::Relay(relay), verbose) => (relay.log_format, louder(&relay.log_filter, verbose)),
+        (Command::Serve(ServeArgs { common, .. }) | Command::Relay(RelayArgs { common, .. }), verbose) => {
+            (common.log_format, louder(&common.log_filter, verbose))
+        }
         (_, 0) => return Ok(Telemetry(None)),
         (_, 1) => (LogFormat::Text, "warn,tertulia=debug".to_owned()),
         (_, _) => (LogFormat::Text, "info,tertulia=trace".to_owned()),

@@ -1,16 +1,12 @@
 //! The arguments of `tertulia relay`, and those of a hub's relay.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser, value_parser};
+use clap::{Args, ValueEnum, value_parser};
 use tertulia_server::{Rate, RelayLimits};
 
-use super::{
-    link::span,
-    serve::{AcmeArgs, LogFormat, port_or_address, rate},
-};
-use crate::configuration::Origins;
+use super::{ServingArgs, StartArgs, link::span, serve::rate};
 
 /// Whether something is on.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -182,17 +178,8 @@ relay_limits!(
 #[derive(Args)]
 #[command(after_help = super::help::RELAY)]
 pub(crate) struct RelayArgs {
-    /// File with settings, TOML; its keys are the names of the flags
-    #[arg(long, value_name = "FILE", env = "TERTULIA_CONFIG", hide_env_values = true, value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Print all settings with where each comes from, as a file for --config, and start nothing
-    #[arg(long)]
-    pub(crate) print_config: bool,
-
-    /// Where each setting comes from.
-    #[arg(skip)]
-    pub(crate) origins: Origins,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
 
     /// Address and port to listen on; port 0 takes a free one
     ///
@@ -207,77 +194,8 @@ pub(crate) struct RelayArgs {
     )]
     pub(crate) listen: SocketAddr,
 
-    /// Directory of the relay's data [default: the platform's data directory]
-    #[arg(long, value_name = "DIR", env = "TERTULIA_DATA", hide_env_values = true, value_hint = ValueHint::DirPath)]
-    pub(crate) data: Option<PathBuf>,
-
-    /// Certificate chain for HTTPS, PEM
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TERTULIA_TLS_CERT",
-        hide_env_values = true,
-        value_hint = ValueHint::FilePath
-    )]
-    pub(crate) tls_cert: Option<PathBuf>,
-
-    /// Private key of the certificate, PEM
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TERTULIA_TLS_KEY",
-        hide_env_values = true,
-        value_hint = ValueHint::FilePath
-    )]
-    pub(crate) tls_key: Option<PathBuf>,
-
     #[command(flatten)]
-    pub(crate) acme: AcmeArgs,
-
-    /// A proxy in front of the relay does TLS: serve plain HTTP on any address
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        env = "TERTULIA_BEHIND_PROXY",
-        hide_env_values = true,
-        hide_default_value = true,
-        hide_possible_values = true,
-        action = clap::ArgAction::Set,
-        value_parser = FalseyValueParser::new()
-    )]
-    pub(crate) behind_proxy: bool,
-
-    /// Address and port to serve numbers for Prometheus on, at /metrics; a port alone is on loopback [default: nowhere]
-    ///
-    /// The numbers tell when people write, and how much: keep the address from others.
-    #[arg(long, value_name = "[ADDR:]PORT", value_parser = port_or_address, env = "TERTULIA_METRICS", hide_env_values = true)]
-    pub(crate) metrics: Option<SocketAddr>,
-
-    /// Form of the log on standard error
-    #[arg(
-        long,
-        value_name = "FORM",
-        value_enum,
-        default_value_t,
-        env = "TERTULIA_LOG_FORMAT",
-        hide_env_values = true
-    )]
-    pub(crate) log_format: LogFormat,
-
-    /// What is logged, such as `warn,tertulia_server::relay=debug`
-    #[arg(
-        long,
-        value_name = "DIRECTIVES",
-        default_value = "info",
-        value_parser = crate::logging::directives,
-        env = "TERTULIA_LOG_FILTER",
-        hide_env_values = true
-    )]
-    pub(crate) log_filter: String,
+    pub(crate) common: ServingArgs,
 
     #[command(flatten)]
     pub(crate) limits: RelayLimitArgs,

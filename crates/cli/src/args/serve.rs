@@ -1,23 +1,18 @@
 //! The arguments of `tertulia serve`.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser, value_parser};
+use clap::{Args, value_parser};
 use tertulia::Domain;
-use tertulia_server::{Acme, DatabaseUrl, Limits, NatsUrl, Rate};
+use tertulia_server::{DatabaseUrl, Limits, NatsUrl, Rate};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::{
-    HubRelayArgs, Switch,
+    HubRelayArgs, ServingArgs, StartArgs, Switch,
     link::{short_span, span},
 };
-use crate::configuration::Origins;
 
 /// `serve`.
 ///
@@ -26,17 +21,8 @@ use crate::configuration::Origins;
 #[derive(Args)]
 #[command(after_help = super::help::SERVE)]
 pub(crate) struct ServeArgs {
-    /// File with settings, TOML; its keys are the names of the flags
-    #[arg(long, value_name = "FILE", env = "TERTULIA_CONFIG", hide_env_values = true, value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Print all settings with where each comes from, as a file for --config, and start nothing
-    #[arg(long)]
-    pub(crate) print_config: bool,
-
-    /// Where each setting comes from.
-    #[arg(skip)]
-    pub(crate) origins: Origins,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
 
     /// Address and port to listen on; port 0 takes a free one
     ///
@@ -50,10 +36,6 @@ pub(crate) struct ServeArgs {
         hide_env_values = true
     )]
     pub(crate) listen: SocketAddr,
-
-    /// Directory of the hub's data [default: the platform's data directory]
-    #[arg(long, value_name = "DIR", env = "TERTULIA_DATA", hide_env_values = true, value_hint = ValueHint::DirPath)]
-    pub(crate) data: Option<PathBuf>,
 
     /// Address of a PostgreSQL database that keeps the hub's data [default: a file in the data directory]
     ///
@@ -75,51 +57,14 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DOMAIN", env = "TERTULIA_DOMAIN", hide_env_values = true)]
     pub(crate) domain: Option<Domain>,
 
-    /// Certificate chain for HTTPS, PEM
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TERTULIA_TLS_CERT",
-        hide_env_values = true,
-        value_hint = ValueHint::FilePath
-    )]
-    pub(crate) tls_cert: Option<PathBuf>,
-
-    /// Private key of the certificate, PEM
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TERTULIA_TLS_KEY",
-        hide_env_values = true,
-        value_hint = ValueHint::FilePath
-    )]
-    pub(crate) tls_key: Option<PathBuf>,
-
     #[command(flatten)]
-    pub(crate) acme: AcmeArgs,
+    pub(crate) common: ServingArgs,
 
     /// Address and port, such as `0.0.0.0:80`, where plain HTTP leads people to HTTPS [default: nowhere]
     ///
     /// Only what a browser asks for is led there. Programs are told to use HTTPS from the beginning.
     #[arg(long, value_name = "ADDR:PORT", env = "TERTULIA_REDIRECT_HTTP", hide_env_values = true)]
     pub(crate) redirect_http: Option<SocketAddr>,
-
-    /// A proxy in front of the hub does TLS: serve plain HTTP on any address
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        env = "TERTULIA_BEHIND_PROXY",
-        hide_env_values = true,
-        hide_default_value = true,
-        hide_possible_values = true,
-        action = clap::ArgAction::Set,
-        value_parser = FalseyValueParser::new()
-    )]
-    pub(crate) behind_proxy: bool,
 
     /// Largest database, such as 20GiB; when it is full, the hub refuses what would have to be stored [default: the disk]
     #[arg(long, value_name = "SIZE", env = "TERTULIA_MAX_STORAGE", hide_env_values = true)]
@@ -160,38 +105,6 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) link_longest: Duration,
 
-    /// Address and port to serve numbers for Prometheus on, at /metrics; a port alone is on loopback [default: nowhere]
-    ///
-    /// The numbers tell when people write, and how much: keep the address from others.
-    #[arg(long, value_name = "[ADDR:]PORT", value_parser = port_or_address, env = "TERTULIA_METRICS", hide_env_values = true)]
-    pub(crate) metrics: Option<SocketAddr>,
-
-    /// Form of the log on standard error
-    #[arg(
-        long,
-        visible_alias = "log",
-        value_name = "FORM",
-        value_enum,
-        default_value_t,
-        env = "TERTULIA_LOG_FORMAT",
-        hide_env_values = true
-    )]
-    pub(crate) log_format: LogFormat,
-
-    /// What is logged, such as `warn,tertulia_server::http=debug`
-    ///
-    /// A level for everything, and levels for modules. Libraries never log more than is told at level `info`: what they say
-    /// beyond that has content in it.
-    #[arg(
-        long,
-        value_name = "DIRECTIVES",
-        default_value = "info",
-        value_parser = crate::logging::directives,
-        env = "TERTULIA_LOG_FILTER",
-        hide_env_values = true
-    )]
-    pub(crate) log_filter: String,
-
     /// Collector to send traces to over OTLP (HTTP, Protobuf), such as `http://127.0.0.1:4318` [default: none]
     #[arg(long, value_name = "URL", env = "TERTULIA_OTLP_ENDPOINT", hide_env_values = true)]
     pub(crate) otlp_endpoint: Option<Url>,
@@ -222,76 +135,6 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) relay_limits: HubRelayArgs,
-}
-
-/// Certificates from an authority.
-#[derive(Args)]
-pub(crate) struct AcmeArgs {
-    /// Names to have a certificate issued for, such as `chat.example.org`, by an authority that speaks ACME
-    ///
-    /// It is Let's Encrypt unless --acme-directory says otherwise; you agree to its terms. It asks the hub itself, as port 443 of
-    /// each name. The certificate is renewed in time, and kept in the data directory.
-    #[arg(
-        long = "acme-names",
-        id = "acme_names",
-        value_name = "NAME[,NAME…]",
-        conflicts_with_all = ["tls_cert", "tls_key", "behind_proxy"],
-        value_parser = names,
-        env = "TERTULIA_ACME_NAMES",
-        hide_env_values = true
-    )]
-    names: Option<Names>,
-
-    /// Address of mail that the certificate authority may write to
-    #[arg(
-        long = "acme-contact",
-        id = "acme_contact",
-        value_name = "MAIL",
-        env = "TERTULIA_ACME_CONTACT",
-        hide_env_values = true,
-        hide_short_help = true
-    )]
-    contact: Option<String>,
-
-    /// Address of the directory of another certificate authority
-    #[arg(
-        long = "acme-directory",
-        id = "acme_directory",
-        value_name = "URL",
-        env = "TERTULIA_ACME_DIRECTORY",
-        hide_env_values = true,
-        hide_short_help = true
-    )]
-    directory: Option<Url>,
-
-    /// Root certificate of a certificate authority of one's own, PEM
-    #[arg(
-        long = "acme-root",
-        id = "acme_root",
-        value_name = "FILE",
-        env = "TERTULIA_ACME_ROOT",
-        hide_env_values = true,
-        hide_short_help = true,
-        value_hint = ValueHint::FilePath
-    )]
-    root: Option<PathBuf>,
-}
-
-/// One or more names of a hub.
-#[derive(Clone)]
-struct Names(Vec<Domain>);
-
-impl AcmeArgs {
-    /// The authority, if there is to be one.
-    pub(crate) fn authority(&self) -> Option<Acme> {
-        let mut acme = Acme::new(self.names.clone()?.0);
-        acme.contact.clone_from(&self.contact);
-        acme.root.clone_from(&self.root);
-        if let Some(directory) = &self.directory {
-            acme.directory = directory.to_string();
-        }
-        Some(acme)
-    }
 }
 
 /// What the hub allows.
@@ -567,35 +410,6 @@ pub(crate) struct SecretHeader {
     pub(crate) value: Zeroizing<String>,
 }
 
-/// How log lines are written.
-#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people
-    #[default]
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
-/// A port, which is on loopback, or an address with one.
-pub(super) fn port_or_address(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.parse::<u16>() {
-        return Ok((Ipv4Addr::LOCALHOST, port).into());
-    }
-    text.parse().map_err(|_| "write it like 9464 or 10.0.0.5:9464".to_owned())
-}
-
-/// Names with commas between them.
-fn names(text: &str) -> Result<Names, String> {
-    let wrong =
-        |name: &str| format!("`{name}` is no name of a host; write it like chat.example.org,example.org");
-    let name = |name: &str| match name.trim().parse::<Domain>() {
-        Ok(domain) if name.contains('.') && !name.contains(':') => Ok(domain),
-        _ => Err(wrong(name)),
-    };
-    text.split(',').map(name).collect::<Result<_, _>>().map(Names)
-}
-
 /// A time, or one that never comes.
 fn span_or_forever(text: &str) -> Result<Duration, String> {
     if text == "forever" { Ok(Duration::MAX) } else { span(text) }
@@ -648,13 +462,5 @@ mod tests {
         for wrong in ["", "60", "60/", "/1s", "0/1s", "-1/1s", "60/0s", "60/1", "many/1s"] {
             assert!(rate(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_port_alone_is_on_loopback() {
-        assert_eq!(port_or_address("9464"), Ok(([127, 0, 0, 1], 9464).into()));
-        assert_eq!(port_or_address("[::1]:0"), Ok("[::1]:0".parse().unwrap()));
-        assert!(port_or_address("70000").is_err());
-        assert!(port_or_address("localhost:1").is_err());
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{fmt::Write as _, io, net::SocketAddr, path::Path};
 
-use tertulia_server::{RelayConfig, RelayServer, Tls, TlsFiles};
+use tertulia_server::{RelayConfig, RelayServer};
 
-use super::{data_directory, serve::until_asked};
+use super::serve::{data_of, print_configuration, until_asked};
 use crate::{
     args::RelayArgs,
-    configuration::{self, Program},
+    configuration::Program,
     error::CliError,
     output::{self, Output},
     shutdown::{HangUp, Shutdown},
@@ -15,26 +15,20 @@ use crate::{
 
 /// Runs a relay until it is asked to stop; asked once more while it finishes, it stops at once.
 pub(super) async fn relay(args: &RelayArgs, output: Output) -> Result<(), CliError> {
-    let data = match &args.data {
-        Some(data) => data.clone(),
-        None => data_directory()?.join("relay"),
-    };
-    if args.print_config {
-        let mut origins = args.origins.clone();
-        origins.by_default("data", data.display().to_string());
-        return output::print_exactly(configuration::print(Program::Relay, &origins, output).as_bytes());
+    let data = data_of(&args.common, "relay")?;
+    if args.start.print_config {
+        return print_configuration(Program::Relay, &args.start, &data, output);
     }
     // From here on a signal ends the relay in good order, also one that comes before it is ready.
     let mut shutdown = Shutdown::listen().map_err(CliError::Process)?;
 
-    let files = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles::new(cert, key));
-    let tls = files.map(Tls::from).or_else(|| args.acme.authority().map(Tls::from));
+    let tls = args.common.tls();
     let mut hang_up = HangUp::listen(tls.is_some()).map_err(CliError::Process)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut config = RelayConfig::new(args.listen, &data);
     config.tls = tls;
-    config.behind_proxy = args.behind_proxy;
-    config.metrics = args.metrics;
+    config.behind_proxy = args.common.behind_proxy;
+    config.metrics = args.common.metrics;
     config.limits = args.limits.limits();
     let server = RelayServer::bind(config).await?;
 

@@ -4,16 +4,16 @@ use std::{
     fmt::Write as _,
     io::{self, IsTerminal as _},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use tertulia::Domain;
-use tertulia_server::{Server, ServerConfig, ServerError, Tls, TlsFiles};
+use tertulia_server::{Server, ServerConfig, ServerError};
 
 use super::data_directory;
 use crate::{
-    args::{ServeArgs, Switch},
+    args::{ServeArgs, ServingArgs, StartArgs, Switch},
     configuration::{self, Program},
     error::CliError,
     output::{self, Output},
@@ -22,20 +22,14 @@ use crate::{
 
 /// Runs a hub until it is asked to stop; asked once more while it finishes, it stops at once.
 pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliError> {
-    let data = match &args.data {
-        Some(data) => data.clone(),
-        None => data_directory()?.join("hub"),
-    };
-    if args.print_config {
-        let mut origins = args.origins.clone();
-        origins.by_default("data", data.display().to_string());
-        return output::print_exactly(configuration::print(Program::Serve, &origins, output).as_bytes());
+    let data = data_of(&args.common, "hub")?;
+    if args.start.print_config {
+        return print_configuration(Program::Serve, &args.start, &data, output);
     }
     // From here on a signal ends the hub in good order, also one that comes before it is ready.
     let mut shutdown = Shutdown::listen().map_err(CliError::Process)?;
 
-    let files = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles::new(cert, key));
-    let tls = files.map(Tls::from).or_else(|| args.acme.authority().map(Tls::from));
+    let tls = args.common.tls();
     let mut hang_up = HangUp::listen(tls.is_some()).map_err(CliError::Process)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut config = ServerConfig::new(args.listen, &data);
@@ -44,8 +38,8 @@ pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliErr
     config.domain.clone_from(&args.domain);
     config.tls = tls;
     config.redirect_http = args.redirect_http;
-    config.behind_proxy = args.behind_proxy;
-    config.metrics = args.metrics;
+    config.behind_proxy = args.common.behind_proxy;
+    config.metrics = args.common.metrics;
     config.limits = args.limits.limits();
     config.limits.database_bytes = args.max_storage.map(|size| size.as_u64());
     config.guest_lifetime = (args.guest_hours > 0).then(|| Duration::from_hours(args.guest_hours));
@@ -65,6 +59,26 @@ pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliErr
         let _ = stopped.await;
     }));
     until_asked(running, stop, &mut shutdown, &mut hang_up, || reload.now()).await
+}
+
+/// Where the data of a server of this name are to be.
+pub(super) fn data_of(args: &ServingArgs, name: &str) -> Result<PathBuf, CliError> {
+    match &args.data {
+        Some(data) => Ok(data.clone()),
+        None => Ok(data_directory()?.join(name)),
+    }
+}
+
+/// Prints all settings of a server whose data are there.
+pub(super) fn print_configuration(
+    program: Program,
+    start: &StartArgs,
+    data: &Path,
+    output: Output,
+) -> Result<(), CliError> {
+    let mut origins = start.origins.clone();
+    origins.by_default("data", data.display().to_string());
+    output::print_exactly(configuration::print(program, &origins, output).as_bytes())
 }
 
 /// Lets a server run until somebody asks it to stop, and then until it has ended in good order, or is asked once more.
