@@ -89,3 +89,6 @@ impl Client {
         Ok(tx.finish().await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,9 @@ use super::{
     people::{free_name, keep_bundle, set_status, user_of},
 };
 use crate::{
-    Accepted, Client, Connection, Error, ErrorKind, Request, RequestKind, Result,
+    Accepted, Client, Connection, Error, ErrorKind, Request, RequestKind, Result, SyncReport,
     envelopes::inbox::{MOST_GROUPS_OF_ONE, MOST_REQUEST_BYTES, MOST_REQUESTS},
+    sync::{may_talk, tolerate},
 };
 use serde::{Deserialize, Serialize};
 use tertulia_api::Base64;
@@ -113,8 +114,7 @@ impl Client {
             return Err(error);
         }
         // What was said in it since.
-        let catching_up = self.catch_up(&mut crate::SyncReport::default()).await;
-        crate::sync::tolerate(catching_up)?;
+        tolerate(self.catch_up(&mut SyncReport::default()).await)?;
         let mut groups = Vec::new();
         for id in entered {
             groups.push(self.conversation(id).await?);
@@ -172,6 +172,26 @@ impl Client {
         work.write(move |w| w.remove_invitation(id))?;
         work.finish().await?;
         self.is_enveloped(id)
+    }
+
+    /// Enters the groups into which somebody has asked with whom this home is connected by now: whoever asks and is accepted may hear of the group first.
+    pub(crate) async fn enter_waiting_groups(&self) -> Result<()> {
+        let waiting = self.inner().store.read(|r| {
+            let mut waiting = Vec::new();
+            for record in r.invitations()?.into_iter().filter(is_to_group) {
+                let mine = r.connection(record.user)?;
+                if mine.is_some_and(|mine| may_talk(mine.status))
+                    && let Some(from) = r.handle(record.user)?
+                {
+                    waiting.push((record, from));
+                }
+            }
+            Ok::<_, Error>(waiting)
+        })?;
+        for (record, from) in waiting {
+            tolerate(self.enter_by_request(&record, &from).await)?;
+        }
+        Ok(())
     }
 
     /// Forgets requests that have expired without an answer, and keys of which no bundle is valid any more.

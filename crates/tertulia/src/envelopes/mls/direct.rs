@@ -11,6 +11,8 @@
 mod entering;
 mod receiving;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use super::{State, epochs, invitations::id_of};
 use crate::{
