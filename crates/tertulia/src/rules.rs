@@ -42,7 +42,7 @@ pub(crate) enum Refusal {
     #[error("user {} does not belong in this conversation", .0.short())]
     ThirdParty(UserId),
     /// A user has more devices in a 1:1 than a person has.
-    #[error("user {} has more than {MOST_DEVICES} devices in this conversation", .0.short())]
+    #[error("user {} has more than {} devices in this conversation", .0.short(), MOST_DEVICES)]
     TooManyDevices(UserId),
     /// The group is not that of a conversation, or of another one than its policy says.
     #[error("the group is not that of the conversation")]

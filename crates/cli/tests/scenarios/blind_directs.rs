@@ -35,7 +35,10 @@ fn two_people_go_on_over_mls_with_the_command_of_a_hub_and_keep_their_conversati
     assert_eq!(before["protocol"], "pairwise");
     ana.run(&["send", "--offline", "@bruno", "Waits"]).done();
     let going = ana.run(&["direct", "migrate", "@bruno"]).one();
-    assert_eq!((&going["conversation"], &going["protocol"]), (&before["conversation"], &Value::from("mixed")));
+    assert_eq!(
+        (&going["conversation"], &going["protocol"]),
+        (&before["conversation"], &Value::from("mixed"))
+    );
     // He is away yet, and the relay is started anew.
     ana.run(&["send", "@bruno", "While he is away"]).done();
     relay.restart();
@@ -64,7 +67,10 @@ fn two_people_go_on_over_mls_with_the_command_of_a_hub_and_keep_their_conversati
     ana.run(&["sync"]).done();
     let messages = ana.run(&["read", "@bruno"]).lines();
     let last = messages.last().expect("several");
-    assert_eq!((&last["text"], &last["receipts"][0]["handle"]), (&Value::from("Read this"), &Value::from("bruno")));
+    assert_eq!(
+        (&last["text"], &last["receipts"][0]["handle"]),
+        (&Value::from("Read this"), &Value::from("bruno"))
+    );
 }
 
 #[test]
@@ -75,7 +81,10 @@ fn both_can_begin_and_one_command_answers_who_asks_into_a_group() {
     ana.run(&["direct", "migrate", "@bruno"]).done();
     bruno.run(&["direct", "migrate", "@ana"]).done();
     ana.run(&["sync"]).done();
-    assert_eq!((listed(&ana)["protocol"].clone(), listed(&bruno)["protocol"].clone()), ("mls".into(), "mls".into()));
+    assert_eq!(
+        (listed(&ana)["protocol"].clone(), listed(&bruno)["protocol"].clone()),
+        ("mls".into(), "mls".into())
+    );
 
     // Carla takes her request back, of which Ana does not hear, who accepts it and asks her into a group.
     let bundle = text(&ana.run(&["intro"]).one(), "bundle");
@@ -90,7 +99,10 @@ fn both_can_begin_and_one_command_answers_who_asks_into_a_group() {
     assert_eq!((&ignored["handle"], &ignored["status"]), (&Value::from("ana"), &Value::from("ignored")));
     assert!(carla.run(&["requests"]).lines().is_empty());
     let entered = carla.run(&["accept", "ana"]).one();
-    assert_eq!((&entered["conversation"], &entered["name"]), (&request["conversation"], &Value::from("Tertulia")));
+    assert_eq!(
+        (&entered["conversation"], &entered["name"]),
+        (&request["conversation"], &Value::from("Tertulia"))
+    );
     carla.run(&["send", "Tertulia", "Here I am"]).done();
     assert_eq!(bruno.texts("Tertulia"), ["Here I am"]);
     ana.run(&["group", "create", "Another", &from]).done();

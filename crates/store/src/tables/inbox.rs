@@ -3,7 +3,7 @@
 use super::{all, execute, first, stored, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use std::fmt;
-use tertulia_domain::{ConversationId, UserId};
+use tertulia_domain::{ConversationId, UserId, connection::Status};
 use zeroize::Zeroizing;
 
 /// Who the user is, and which invitations have come.
@@ -135,6 +135,15 @@ impl ReadTx<'_> {
     pub fn invitations_of(&self, user: UserId) -> Result<Vec<InvitationRecord>, StoreError> {
         let sql = format!("{INVITATION} WHERE user = ?1 ORDER BY received_at, conversation");
         all(&self.tx, &sql, [user.as_uuid()], invitation)
+    }
+
+    /// The invitations that were not answered yet of those with whom this home is connected, the oldest first.
+    pub fn invitations_of_connected(&self) -> Result<Vec<InvitationRecord>, StoreError> {
+        let sql = format!(
+            "{INVITATION} WHERE user IN (SELECT user FROM connections WHERE status = ?1) \
+             ORDER BY received_at, conversation"
+        );
+        all(&self.tx, &sql, [Status::Accepted.as_str()], invitation)
     }
 
     /// How many invitations were not answered yet.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Accepted, Client, Connection, Error, ErrorKind, Request, RequestKind, Result, SyncReport,
     envelopes::inbox::{MOST_GROUPS_OF_ONE, MOST_REQUEST_BYTES, MOST_REQUESTS},
-    sync::{may_talk, tolerate},
+    sync::tolerate,
 };
 use serde::{Deserialize, Serialize};
 use tertulia_api::Base64;
@@ -178,13 +178,8 @@ impl Client {
     pub(crate) async fn enter_waiting_groups(&self) -> Result<()> {
         let waiting = self.inner().store.read(|r| {
             let mut waiting = Vec::new();
-            for record in r.invitations()?.into_iter().filter(is_to_group) {
-                let mine = r.connection(record.user)?;
-                if mine.is_some_and(|mine| may_talk(mine.status))
-                    && let Some(from) = r.handle(record.user)?
-                {
-                    waiting.push((record, from));
-                }
+            for record in r.invitations_of_connected()?.into_iter().filter(is_to_group) {
+                waiting.extend(r.handle(record.user)?.map(|from| (record, from)));
             }
             Ok::<_, Error>(waiting)
         })?;

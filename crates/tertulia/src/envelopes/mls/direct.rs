@@ -231,8 +231,8 @@ pub(super) fn give_up(work: &mut Work<'_>, mut direct: Direct) -> Result<()> {
 }
 
 /// Does what was to be done by now for one that continues another.
-pub(super) async fn do_what_is_due(client: &Client, direct: Direct, now: i64) -> Result<()> {
-    let Direct { record, state, of_two } = &direct;
+pub(super) async fn do_what_is_due(client: &Client, direct: &Direct, now: i64) -> Result<()> {
+    let Direct { record, state, of_two } = direct;
     let id = record.conversation;
     if of_two.retired_at.is_some_and(|at| at.saturating_add(READ_ON) <= now) {
         return client.forget_direct(id).await;
@@ -244,7 +244,7 @@ pub(super) async fn do_what_is_due(client: &Client, direct: Direct, now: i64) ->
     if of_two.retired_at.is_some() {
         return Ok(());
     }
-    client.bring_in(&direct).await?;
+    client.bring_in(direct).await?;
     let Some(shown) = record.continues else { return Ok(()) };
     let has_asked = state.asked_at.is_some_and(|at| at.saturating_add(super::outside::PATIENCE) > now);
     if !state.missed || has_asked {

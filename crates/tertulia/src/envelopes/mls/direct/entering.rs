@@ -79,6 +79,8 @@ pub(in crate::envelopes::mls) async fn take_invitation(
         private::set_accepted(work, shown)?;
         people::connected(work, peer, shown)?;
     }
+    // What is newer can be used for longer.
+    people::keep_bundle(work, peer, &invitation.sender.bundle, invitation.sender.device)?;
     put(work, &record, joined.epoch)?;
     let topic = ContentTopic::of_conversation(&id).to_string();
     work.write(move |w| {
