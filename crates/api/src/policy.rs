@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use tertulia_domain::{
-    ConversationId, ConversationType, RoleName, UserId,
-    policy::{AddPermission, Entrance, Policy, PolicyError},
+    ConversationId, ConversationType, ReceiptMode, RoleName, UserId,
+    policy::{AddPermission, Entrance, Pair, Policy, PolicyError},
     role::ActionSet,
 };
 
@@ -23,6 +23,8 @@ const CLOSED: u16 = 1;
 const WITH_ENTRANCE: u16 = 2;
 /// The version with carriers, for what no hub carries.
 const WITH_CARRIERS: u16 = 3;
+/// The version with what is set for what no hub carries, and with what two people's conversation goes on with.
+const WITH_SETTINGS: u16 = 4;
 /// Most carriers.
 const MOST_CARRIERS: usize = 8;
 /// The longest name of one, in bytes.
@@ -65,6 +67,19 @@ struct Wire {
     entrance: Option<WireEntrance>,
     #[n(7)]
     carriers: Option<Vec<String>>,
+    #[n(8)]
+    pair: Option<WirePair>,
+    #[n(9)]
+    receipt_mode: Option<String>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct WirePair {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    continues: [u8; 16],
+    #[n(1)]
+    times: u32,
 }
 
 #[derive(Encode, Decode)]
@@ -110,8 +125,10 @@ struct WireRole {
 pub fn encode(policy: &Policy) -> Vec<u8> {
     let entrance = policy.entrance();
     let is_closed = *entrance == Entrance::default();
+    let is_plain = policy.pair().is_none() && policy.receipt_mode() == ReceiptMode::default();
     let wire = Wire {
         version: match (policy.carriers(), is_closed) {
+            _ if !is_plain => WITH_SETTINGS,
             ([], true) => CLOSED,
             ([], false) => WITH_ENTRANCE,
             _ => WITH_CARRIERS,
@@ -138,6 +155,12 @@ pub fn encode(policy: &Policy) -> Vec<u8> {
                 .collect(),
         }),
         carriers: Some(policy.carriers().to_vec()).filter(|carriers| !carriers.is_empty()),
+        pair: policy
+            .pair()
+            .map(|Pair { continues, times }| WirePair { continues: *continues.as_bytes(), times }),
+        receipt_mode: Some(policy.receipt_mode())
+            .filter(|mode| *mode != ReceiptMode::default())
+            .map(|mode| mode.to_string()),
     };
     minicbor::to_vec(&wire).expect("writing to memory cannot fail")
 }
@@ -151,7 +174,7 @@ pub fn decode(bytes: Option<&[u8]>) -> Result<Policy, PolicyFormatError> {
     let bytes = bytes.ok_or(PolicyFormatError::Missing)?;
     let mut version = minicbor::Decoder::new(bytes);
     match version.array().and_then(|_| version.u16()) {
-        Ok(CLOSED | WITH_ENTRANCE | WITH_CARRIERS) => {}
+        Ok(CLOSED | WITH_ENTRANCE | WITH_CARRIERS | WITH_SETTINGS) => {}
         Ok(other) => return Err(PolicyFormatError::Version(other)),
         Err(_) => return Err(PolicyFormatError::Malformed),
     }
@@ -181,8 +204,18 @@ fn read(bytes: &[u8]) -> Result<Policy, PolicyFormatError> {
     if carriers.len() > MOST_CARRIERS || carriers.iter().any(|name| name.len() > LONGEST_CARRIER) {
         return Err(malformed);
     }
-    let policy = Policy::of(conversation, conversation_type, add_permission, members, roles)?;
-    let policy = policy.with_carriers(carriers);
+    let policy = match wire.pair {
+        // Whatever else it says is not written again, and so no policy.
+        Some(WirePair { continues, times }) => {
+            let users = members.into_iter().map(|(user, _)| user).collect::<Vec<_>>();
+            let users = users.try_into().map_err(|_| malformed.clone())?;
+            let continues = ConversationId::from_bytes(continues);
+            Policy::of_two(conversation, Pair { continues, times }, users)?
+        }
+        None => Policy::of(conversation, conversation_type, add_permission, members, roles)?,
+    };
+    let receipt_mode = wire.receipt_mode.map(|mode| mode.parse()).transpose().map_err(|_| malformed)?;
+    let policy = policy.with_carriers(carriers).with_receipt_mode(receipt_mode.unwrap_or_default());
     let Some(WireEntrance { link, open, admitted }) = wire.entrance else { return Ok(policy) };
     let admitted =
         admitted.into_iter().map(|WireAdmitted { user, proof }| (UserId::from_bytes(user), proof)).collect();
@@ -221,6 +254,32 @@ mod tests {
         assert_eq!(decode(Some(&bytes)), Ok(carried));
         let too_many = policy().with_carriers(vec!["https://relay.example/".to_owned(); MOST_CARRIERS + 1]);
         assert_eq!(decode(Some(&encode(&too_many))), Err(PolicyFormatError::Malformed));
+    }
+
+    #[test]
+    fn the_form_with_settings_and_of_two_is_the_released_one() {
+        let [ana, bruno] = [1, 2].map(|byte| UserId::from_bytes([byte; 16]));
+        let carriers = vec!["https://relay.example/".to_owned()];
+        let pair = Pair { continues: ConversationId::from_bytes([8; 16]), times: 2 };
+        let of_two = Policy::of_two(ConversationId::from_bytes([9; 16]), pair, [ana, bruno]).unwrap();
+        let policies = [
+            of_two.with_carriers(carriers.clone()),
+            policy().with_carriers(carriers).with_receipt_mode(ReceiptMode::On),
+        ];
+        for policy in &policies {
+            assert_eq!(decode(Some(&encode(policy))).as_ref(), Ok(policy));
+        }
+        insta::assert_snapshot!(policies.clone().map(|policy| hex::encode(encode(&policy))).join("\n"));
+        // Of two there are two, with nothing else to be said of them.
+        let malformed = Err(PolicyFormatError::Malformed);
+        let mut wire: Wire = minicbor::decode(&encode(&policies[0])).unwrap();
+        wire.conversation_type = "group".to_owned();
+        assert_eq!(decode(Some(&minicbor::to_vec(&wire).unwrap())), malformed);
+        let mut wire: Wire = minicbor::decode(&encode(&policies[0])).unwrap();
+        wire.members[0].role = "member".to_owned();
+        assert_eq!(decode(Some(&minicbor::to_vec(&wire).unwrap())), malformed);
+        wire.members.pop();
+        assert_eq!(decode(Some(&minicbor::to_vec(&wire).unwrap())), malformed);
     }
 
     #[test]
@@ -272,8 +331,8 @@ mod tests {
             }
         }
         let mut later = bytes.clone();
-        later[1] = 4;
-        assert_eq!(decode(Some(&later)), Err(PolicyFormatError::Version(4)));
+        later[1] = 5;
+        assert_eq!(decode(Some(&later)), Err(PolicyFormatError::Version(5)));
     }
 
     #[test]

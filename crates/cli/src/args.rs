@@ -162,11 +162,14 @@ pub(crate) enum Command {
     /// Ask somebody to talk, by what their `tertulia intro` has printed
     #[command(after_help = help::INTRO)]
     Meet(MeetArgs),
-    /// List the requests of others that wait for your answer
+    /// List the requests of others that wait for your answer: to talk, or to come into a group
+    ///
+    /// For homes without an account. An answer is to a person, and goes for all that they have asked. You are not asked into groups by people whom
+    /// you are connected with.
     Requests(OfflineArg),
     /// Ask somebody for a connection
     Connect(ConnectionArgs),
-    /// Accept somebody's request: from then on you can talk
+    /// Accept somebody's request: from then on you can talk, or are in the group
     Accept(ConnectionArgs),
     /// Leave somebody's request unanswered; they are not told
     Ignore(ConnectionArgs),

@@ -91,6 +91,10 @@ impl Output {
         self.all(requests, |requests| human::requests(requests, &Page::stdout()))
     }
 
+    pub(crate) fn ignored(self, ignored: &view::Ignored) -> Result<(), CliError> {
+        self.one(ignored, human::ignored)
+    }
+
     pub(crate) fn connection(self, connection: &view::Connection) -> Result<(), CliError> {
         self.one(connection, human::connection)
     }

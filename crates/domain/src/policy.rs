@@ -14,8 +14,12 @@
 //! | a device joins by external commit | a device of a member, and nothing else changes |
 //! | a member's role | [`Action::ModifyOtherMember`](crate::role::Action::ModifyOtherMember), never one's own |
 //! | who may add | [`Action::ModifyAddPermission`](crate::role::Action::ModifyAddPermission) |
+//! | whether members tell what they have read, where no hub carries it | [`Action::ModifyReceiptMode`](crate::role::Action::ModifyReceiptMode) |
 //! | the join link, and whether it is open | [`Action::ModifyAccess`](crate::role::Action::ModifyAccess) |
 //! | a user is added with the role `member` who proves to have the join link, or while the conversation is open | every member |
+//!
+//! Two people's conversation that no hub carries has a policy too, with a [`Pair`]: it never changes, each of the two adds and removes devices of
+//! their own, and who begins it brings the other in.
 //!
 //! Whether somebody has the join link is a matter of signatures, and so of the callers: [`Change::by_link`].
 //!
@@ -38,6 +42,7 @@ use crate::{
     conversation::ConversationType,
     ids::{ConversationId, UserId},
     role::{ActionSet, Role, RoleName},
+    settings::ReceiptMode,
     text::named,
 };
 
@@ -70,6 +75,19 @@ pub struct Policy {
     entrance: Entrance,
     /// Where no hub carries it: by whose names it travels, for good. The first orders the commits.
     carriers: Vec<String>,
+    /// Where no hub carries it: whether members tell each other what they have read.
+    receipt_mode: ReceiptMode,
+    /// Of two people's conversation that no hub carries, what it goes on with.
+    pair: Option<Pair>,
+}
+
+/// What two people's conversation goes on with that no hub carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// The conversation of the two in which they met. What is said is shown there.
+    pub continues: ConversationId,
+    /// How often the two have begun to go on with it, this time counted.
+    pub times: u32,
 }
 
 /// How people come into a conversation whom nobody invites.
@@ -153,6 +171,30 @@ impl Policy {
             roles,
             entrance: Entrance::default(),
             carriers: Vec::new(),
+            receipt_mode: ReceiptMode::default(),
+            pair: None,
+        })
+    }
+
+    /// The policy of two people's conversation that no hub carries, for good.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::MemberTwice`].
+    pub fn of_two(conversation: ConversationId, pair: Pair, users: [UserId; 2]) -> Result<Self, PolicyError> {
+        if users[0] == users[1] {
+            return Err(PolicyError::MemberTwice);
+        }
+        Ok(Self {
+            conversation,
+            conversation_type: ConversationType::OneToOne,
+            add_permission: AddPermission::default(),
+            members: users.into_iter().map(|user| (user, RoleName::ADMIN)).collect(),
+            roles: BTreeMap::new(),
+            entrance: Entrance::default(),
+            carriers: Vec::new(),
+            receipt_mode: ReceiptMode::default(),
+            pair: Some(pair),
         })
     }
 
@@ -189,6 +231,16 @@ impl Policy {
     /// The names of the carriers that it travels by, where no hub carries it. The first orders the commits.
     pub fn carriers(&self) -> &[String] {
         &self.carriers
+    }
+
+    /// Whether members tell each other what they have read, where no hub carries it.
+    pub const fn receipt_mode(&self) -> ReceiptMode {
+        self.receipt_mode
+    }
+
+    /// Of two people's conversation that no hub carries, what it goes on with.
+    pub const fn pair(&self) -> Option<Pair> {
+        self.pair
     }
 
     /// Whether the user is a member.

@@ -72,5 +72,5 @@ pub use tables::{
     IdentityRecord, InboxKeyRecord, InvitationRecord, JoinRecord, JournalEntry, KeyPackageRecord,
     MemberRecord, MessageRow, NewEnvelope, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage,
     OwnSettingRow, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, ReceiptRow, RecordKey,
-    ResetRow, Setting, SuspicionRecord,
+    ResetRow, Setting, SuspicionRecord, UnsupportedEnvelope,
 };

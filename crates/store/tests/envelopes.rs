@@ -7,7 +7,7 @@ use support::new_store;
 use tertulia_domain::{ConversationId, Sequence, UserId};
 use tertulia_store::{
     EnvelopedRecord, IdentityRecord, InboxKeyRecord, InvitationRecord, NewEnvelope, NewOutboxMessage,
-    OutboxKind, Store, StoreError, WriteTx,
+    OutboxKind, Store, StoreError, UnsupportedEnvelope, WriteTx,
 };
 use zeroize::Zeroizing;
 
@@ -114,6 +114,7 @@ async fn a_conversation_is_what_was_written_and_due_when_it_was_said() {
         carriers: vec!["https://relay.example/".to_owned()],
         state: Zeroizing::new(b"state".to_vec()),
         due_at: Some(100),
+        continues: None,
     };
     let written = record.clone();
     write(&store, |w| w.put_enveloped(&written)).await;
@@ -165,7 +166,6 @@ async fn cursors_echoes_and_invitations_are_what_was_written() {
     write(&store, |w| {
         w.set_topic_cursor("a", "topic", "1-2")?;
         w.await_echo(b"own", ONE)?;
-        w.keep_unsupported(b"from the future", 1)?;
         w.put_invitation(&written)
     })
     .await;
@@ -175,7 +175,6 @@ async fn cursors_echoes_and_invitations_are_what_was_written() {
             assert_eq!(r.topic_cursor("b", "topic")?, None);
             assert_eq!((r.echo(b"own")?, r.echo(b"other")?), (Some(ONE), None));
             assert!(r.awaits_echoes()?);
-            assert_eq!(r.unsupported_envelopes()?, [b"from the future"]);
             assert_eq!(r.invitations()?, [invitation]);
             Ok::<_, StoreError>(())
         })
@@ -187,4 +186,82 @@ async fn cursors_echoes_and_invitations_are_what_was_written() {
     .await;
     assert_eq!(store.read(|r| r.invitation_count()).expect("readable"), 0);
     assert!(!store.read(|r| r.awaits_echoes()).expect("readable"));
+}
+
+#[tokio::test]
+async fn of_what_a_later_version_can_read_the_newest_is_kept_within_bounds_and_the_rest_counted() {
+    let (_dir, store) = new_store();
+    let of = |conversation, number: u32, size: usize| {
+        let mut bytes = number.to_be_bytes().to_vec();
+        bytes.resize(size, 0);
+        UnsupportedEnvelope { bytes, conversation: Some(conversation) }
+    };
+    // More than one conversation may have leaves those of another alone.
+    write(&store, |w| {
+        w.keep_unsupported(&of(TWO, 1_000_000, 10), 1, 0)?;
+        (0..150).try_for_each(|number| w.keep_unsupported(&of(ONE, number, 10), 1, i64::from(number)))
+    })
+    .await;
+    assert_eq!(store.read(|r| r.unsupported_envelopes()).expect("readable"), (101, 50));
+    assert!(
+        store.read(|r| r.unread_before(1)).expect("readable").is_empty(),
+        "this version has looked at them"
+    );
+    let kept = store.read(|r| r.unread_before(2)).expect("readable");
+    assert_eq!(kept[0], of(TWO, 1_000_000, 10));
+    assert_eq!((kept[1].clone(), kept.len()), (of(ONE, 50, 10), 101));
+    // The same once more is no other one; a later version notes that it cannot read it either.
+    write(&store, |w| w.keep_unsupported(&of(ONE, 149, 10), 2, 200)).await;
+    assert_eq!(store.read(|r| r.unread_before(2)).expect("readable").len(), 100);
+    // Bytes count too: two of these are more than one conversation may have.
+    write(&store, |w| {
+        w.keep_unsupported(&of(TWO, 1, 3 << 20), 1, 300)?;
+        w.keep_unsupported(&of(TWO, 2, 3 << 20), 1, 301)
+    })
+    .await;
+    let kept = store.read(|r| r.unread_before(9)).expect("readable");
+    let of_two: Vec<_> = kept.iter().filter(|kept| kept.conversation == Some(TWO)).collect();
+    assert_eq!((of_two.len(), of_two[0].bytes[3]), (1, 2), "the newest");
+    assert_eq!(store.read(|r| r.unsupported_envelopes()).expect("readable"), (101, 52));
+    write(&store, |w| w.remove_unsupported(&of(TWO, 2, 3 << 20).bytes)).await;
+    assert_eq!(store.read(|r| r.unsupported_envelopes()).expect("readable"), (100, 52));
+}
+
+#[tokio::test]
+async fn a_conversation_that_continues_another_is_shown_as_that() {
+    let (_dir, store) = new_store();
+    let record = |conversation, continues| EnvelopedRecord {
+        conversation,
+        conversation_type: 3,
+        creation_secret: Zeroizing::new([9; 32]),
+        listening: true,
+        carriers: Vec::new(),
+        state: Zeroizing::new(Vec::new()),
+        due_at: None,
+        continues,
+    };
+    write(&store, |w| {
+        for id in [ONE, TWO] {
+            w.put_conversation(&tertulia_store::ConversationRecord {
+                id,
+                kind: tertulia_domain::ConversationType::OneToOne,
+                epoch: 0,
+                protocol: tertulia_domain::Protocol::Mls,
+                created_at: 1,
+            })?;
+        }
+        w.put_enveloped(&record(ONE, None))?;
+        w.put_enveloped(&record(TWO, Some(ONE)))
+    })
+    .await;
+    store
+        .read(|r| {
+            assert_eq!((r.shown_as(TWO)?, r.shown_as(ONE)?), (ONE, ONE));
+            assert_eq!(r.continuing(ONE)?, [record(TWO, Some(ONE))]);
+            assert!(r.continuing(TWO)?.is_empty());
+            let listed: Vec<_> = r.conversations()?.into_iter().map(|row| row.record.id).collect();
+            assert_eq!(listed, [ONE]);
+            Ok::<_, StoreError>(())
+        })
+        .expect("readable");
 }

@@ -64,6 +64,10 @@ pub(crate) struct Applied {
     pub(crate) others: u64,
     /// What was no envelope, or was damaged.
     pub(crate) invalid: u64,
+    /// Envelopes that only a later version can read.
+    pub(crate) unsupported: u64,
+    /// Groups to which somebody has invited with whom this home is not connected.
+    pub(crate) invited: Vec<ConversationId>,
     pub(crate) todo: Todo,
 }
 
@@ -84,6 +88,8 @@ impl Applied {
         self.epochs += other.epochs;
         self.others += other.others;
         self.invalid += other.invalid;
+        self.unsupported += other.unsupported;
+        self.invited.extend(other.invited);
         self.todo = other.todo; // it is stored already; whoever asks looks there
     }
 }

@@ -6,6 +6,7 @@
 
 mod carriers;
 mod early;
+mod future;
 pub(crate) mod home;
 mod inbox;
 mod intro;
@@ -13,6 +14,7 @@ mod mls;
 mod people;
 mod posting;
 mod private;
+mod requests;
 mod table;
 mod taking;
 pub(crate) mod types;

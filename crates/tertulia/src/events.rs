@@ -1,8 +1,9 @@
 //! The live stream of what happens.
 
 use crate::{
-    Client, ClientEvent, Connection, Error, Message, Result, apply::Applied, client::now,
-    connections::from_hub, envelopes::Waiting, reading::message, suspicion::noticed, typing::TypingNow,
+    Client, ClientEvent, Connection, Error, Message, Request, RequestKind, Result, apply::Applied,
+    client::now, connections::from_hub, envelopes::Waiting, reading::message, suspicion::noticed,
+    typing::TypingNow,
 };
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, stream};
@@ -174,10 +175,12 @@ impl Events {
     /// Takes what the carriers have, or waits until one of them has something.
     async fn advance_by_envelopes(&mut self) -> Result<()> {
         let Some(waiting) = &mut self.waiting else {
-            let connections = self.client.connections().await?;
+            let (connections, requests) = (self.client.connections().await?, self.client.requests().await?);
             self.client.sync().await?;
             self.tell_messages()?;
             self.tell_changed_connections(&connections).await?;
+            let known = |request: &Request| requests.contains(request);
+            self.tell_invitations(|request| !known(request)).await?;
             self.waiting = Some(Waiting::default());
             self.delays = delays();
             self.ready.push_back(ClientEvent::CaughtUp);
@@ -185,7 +188,18 @@ impl Events {
         };
         let applied = waiting.next(&self.client).await?;
         self.tell(&applied)?;
+        if !applied.invited.is_empty() {
+            self.tell_invitations(|request| applied.invited.contains(&request.conversation)).await?;
+        }
         self.tell_messages()
+    }
+
+    /// Tells of these invitations to groups.
+    async fn tell_invitations(&mut self, are_meant: impl Fn(&Request) -> bool) -> Result<()> {
+        let requests = self.client.requests().await?;
+        let of_groups = |request: &Request| request.kind == RequestKind::Group && are_meant(request);
+        self.ready.extend(requests.into_iter().filter(of_groups).map(ClientEvent::Invited));
+        Ok(())
     }
 
     /// Tells of the connections that are not as they were before.

@@ -26,7 +26,7 @@ use tertulia_api::{
 };
 use tertulia_content::MimiContent;
 use tertulia_domain::{
-    ConversationId, ConversationName, DeviceAddress, Role, UserId,
+    ConversationId, ConversationName, DeviceAddress, ReceiptMode, Role, UserId,
     policy::{AddPermission, JoinProof, LinkKey, Policy},
 };
 use tertulia_mls::{CommitOptions, CommitSummary, EngineError, RejectReason, TransactionContext};
@@ -59,6 +59,8 @@ pub(crate) enum PolicyChange {
     Link(Option<LinkKey>),
     /// Whether it is open to everybody who asks.
     Open(bool),
+    /// Whether members tell each other what they have read, where no hub carries it.
+    ReceiptMode(ReceiptMode),
     /// What proves that the users who are added have the join link.
     Admit(UserId, JoinProof),
 }
@@ -74,6 +76,7 @@ impl PolicyChange {
             Self::AddPermission(permission) => policy.with_add_permission(*permission),
             Self::Link(link) => policy.with_link(*link),
             Self::Open(open) => policy.with_open(*open),
+            Self::ReceiptMode(mode) => policy.with_receipt_mode(*mode),
             Self::Admit(user, proof) => policy.with_admitted([(*user, *proof)]),
         }
     }

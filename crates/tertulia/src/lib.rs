@@ -74,9 +74,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use joining::{JoinRequest, Joined, LinkPreview};
 pub use membership::GroupOptions;
 pub use model::{
-    Channel, ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message, MessageQuery,
-    OwnDeviceMessage, OwnFlag, Profile, Receipt, Request, SharedHistory, SubMember, SyncReport, Team,
-    TeamMember,
+    Accepted, Channel, ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message,
+    MessageQuery, OwnDeviceMessage, OwnFlag, Profile, Receipt, Request, RequestKind, SharedHistory,
+    SubMember, SyncReport, Team, TeamMember,
 };
 pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};

@@ -122,14 +122,38 @@ pub struct Connection {
     pub updated_at: i64,
 }
 
-/// Somebody's request to talk, by an invitation.
+/// What somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestKind {
+    /// To talk, the two.
+    Private,
+    /// That the user come into a group, of somebody with whom the user is not connected.
+    Group,
+}
+
+/// What somebody has got who was [accepted](crate::Client::accept_request).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The connection with them, if they have asked to talk.
+    pub connection: Option<Connection>,
+    /// The groups that the user has entered at their invitation.
+    pub groups: Vec<Conversation>,
+}
+
+/// Somebody's request, by an invitation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
-    /// What they are called here. [`Client::accept`](crate::Client::accept) takes it.
+    /// What they are called here. [`Client::accept_request`](crate::Client::accept_request) takes it.
     pub from: Handle,
     /// Who.
     pub user: UserId,
+    /// What they ask.
+    pub kind: RequestKind,
+    /// The conversation that they ask this user into. Its name is known once the user is in it.
+    pub conversation: ConversationId,
     /// When it came, milliseconds since 1970.
     pub received_at: i64,
     /// Until when it can be accepted, milliseconds since 1970.
@@ -308,6 +332,8 @@ pub struct SyncReport {
     pub others: u64,
     /// What stood there and was no envelope, or was damaged.
     pub invalid: u64,
+    /// Envelopes of the user's conversations that only a later version of this program can read. They are kept for it, within bounds.
+    pub unsupported: u64,
 }
 
 /// A device in a subconversation.
@@ -352,6 +378,8 @@ pub enum ClientEvent {
     FromOwnDevice(OwnDeviceMessage),
     /// The user's side of a connection changed.
     Connection(Connection),
+    /// Somebody with whom the user is not connected asks the user into a group.
+    Invited(Request),
     /// A conversation is carried by a new MLS group, with the same members as far as the hub says. What identified the old
     /// group (verified devices, say) is to be looked at again: only the hub vouches that somebody had the right to ask.
     GroupReset {

@@ -103,6 +103,7 @@ impl Client {
     ///
     /// [`Error::NotAMember`] when this device is not in the group.
     pub async fn epoch(&self, id: ConversationId) -> Result<u64> {
+        let id = self.carried_by(id)?.map_or(id, |carried| carried.conversation);
         let group = self.group_of(id)?;
         if !self.inner().session.conversation_exists(&group)? {
             return Err(Error::NotAMember { conversation: id });

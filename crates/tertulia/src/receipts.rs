@@ -87,6 +87,12 @@ impl Client {
     }
 }
 
+/// Whether a message tells of others, and of nothing else.
+pub(crate) fn is_report(content: &[u8]) -> bool {
+    MimiContent::decode(content)
+        .is_ok_and(|content| content.as_status_report().is_ok_and(|report| report.is_some()))
+}
+
 /// MIMI ids of messages, each with what a member says of it.
 pub(crate) type Reported = Vec<([u8; 32], ReceiptRow)>;
 

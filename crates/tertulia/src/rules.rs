@@ -9,7 +9,7 @@ use crate::{
     Client, Me,
     link::{conversation_of, group_id},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tertulia_api::{
     join_link::by_link,
     policy::{PolicyFormatError, decode, encode},
@@ -21,6 +21,9 @@ use tertulia_domain::{
 };
 use tertulia_mls::{ClientId, GroupChange, GroupRules, JoinedGroup, RuleViolation, Wish};
 use tertulia_store::{Store, StoreError};
+
+/// Most devices of one user in two people's conversation that no hub carries.
+const MOST_DEVICES: usize = 8;
 
 /// Why a commit is refused, or a group not joined.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,9 @@ pub(crate) enum Refusal {
     /// Somebody is in a 1:1, or among a user's own devices, who cannot be.
     #[error("user {} does not belong in this conversation", .0.short())]
     ThirdParty(UserId),
+    /// A user has more devices in a 1:1 than a person has.
+    #[error("user {} has more than {} devices in this conversation", .0.short(), MOST_DEVICES)]
+    TooManyDevices(UserId),
     /// The group is not that of a conversation, or of another one than its policy says.
     #[error("the group is not that of the conversation")]
     WrongGroup,
@@ -133,6 +139,9 @@ impl ConversationRules {
             (before, after) => {
                 let before = policy_of(&change.conversation, before.as_deref())?;
                 let after = decode(after.as_deref())?;
+                if before.pair().is_some() {
+                    self.check_pair_without_hub(&clients_after(change))?;
+                }
                 let added = users.added.iter().map(|(user, _)| *user);
                 let by_link = by_link(&before, &after, added, &self.domain);
                 Ok(policy::check(&before, &after, &Change { by_link, ..users })?)
@@ -147,10 +156,30 @@ impl ConversationRules {
             return self.check_pair(&group.conversation, present);
         }
         let policy = policy_of(&group.conversation, group.data.as_deref())?;
+        if policy.pair().is_some() {
+            self.check_pair_without_hub(&group.members)?;
+        }
         match policy.stranger(&present) {
             Some(user) => Err(Violation::Unaccounted { user }.into()),
             None => Ok(()),
         }
+    }
+
+    /// Two people's conversation with a policy: no hub carries it, and neither has more devices in it than a person has.
+    fn check_pair_without_hub(&self, members: &[ClientId]) -> Result<(), Refusal> {
+        if self.domain.as_str() != KEY_DOMAIN {
+            return Err(Refusal::WrongGroup);
+        }
+        let mut devices: BTreeMap<UserId, usize> = BTreeMap::new();
+        for client in members {
+            let user = self.user(client)?;
+            let count = devices.entry(user).or_default();
+            *count += 1;
+            if *count > MOST_DEVICES {
+                return Err(Refusal::TooManyDevices(user));
+            }
+        }
+        Ok(())
     }
 
     /// Whose devices can be in a conversation without a policy.
@@ -232,6 +261,13 @@ impl ConversationRules {
             _ => Err(Refusal::Stranger(client.clone())),
         }
     }
+}
+
+/// Who is in the group after a change, one by device.
+fn clients_after(change: &GroupChange) -> Vec<ClientId> {
+    let gone: BTreeSet<&ClientId> = change.removed.iter().map(|(client, _)| client).collect();
+    let kept = change.members.iter().filter(|client| !gone.contains(client)).cloned();
+    kept.chain(change.added.iter().map(|(client, _)| client.clone())).collect()
 }
 
 /// The policy of this group, which says so itself.

@@ -72,7 +72,8 @@ impl Client {
         }
         let row = self.inner().store.read(|r| r.conversation(id))?;
         let Some(row) = row else { return Err(self.nothing_to_send_to(id)?) };
-        let max = if row.record.protocol.sends_pairwise() { pairwise::MAX_TEXT } else { MAX_TEXT };
+        let is_pairwise = row.record.protocol.sends_pairwise() || self.is_private(id)?;
+        let max = if is_pairwise { pairwise::MAX_TEXT } else { MAX_TEXT };
         if text.len() > max {
             return Err(Error::TextTooLong { size: text.len(), max });
         }

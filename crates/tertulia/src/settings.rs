@@ -1,6 +1,9 @@
 //! What is set for all members of a conversation.
 
-use crate::{Client, Conversation, Result};
+use crate::{
+    Client, Conversation, Result,
+    groups::{Change, PolicyChange},
+};
 use std::time::Duration;
 use tertulia_api::setting::Setting;
 use tertulia_domain::{ConversationId, MessageTimer, ReceiptMode};
@@ -25,10 +28,26 @@ impl Client {
 
     /// Sets whether the members of a group tell each other what they have read.
     ///
+    /// Without an account it stands in the group's signed context, and who may set it is checked by all members. Of two people without an account each says for
+    /// themselves whether the other is told what they have read; the other does not learn what was set.
+    ///
     /// # Errors
     ///
-    /// [`Error::NotAGroup`](crate::Error::NotAGroup), and what the hub refuses: `action-denied`.
+    /// [`Error::NotAGroup`](crate::Error::NotAGroup) for two people at a hub, [`Error::NotAllowed`](crate::Error::NotAllowed), and what the hub refuses:
+    /// `action-denied`.
     pub async fn set_receipt_mode(&self, id: ConversationId, mode: ReceiptMode) -> Result<Conversation> {
+        if self.is_private(id)? {
+            let mut tx = self.inner().session.new_transaction().await?;
+            tx.store_write(move |w| w.set_receipt_mode(id, mode))?;
+            tx.finish().await?;
+            return self.conversation(id).await;
+        }
+        if self.is_enveloped(id)? {
+            self.check_group(id)?;
+            let policy = Some(PolicyChange::ReceiptMode(mode));
+            self.change(id, &Change { policy, ..Change::default() }).await?;
+            return self.caught_up(id).await;
+        }
         self.set(id, Setting::ReceiptMode(mode)).await
     }
 

@@ -189,7 +189,8 @@ Examples:
   tertulia direct migrate @bob
 
 A conversation of two is on MLS unless one of you chooses otherwise before
-anything is said. Either may, and either takes it to MLS later, for good.";
+anything is said. Either may, and either takes it to MLS later, for good.
+Without an account it is pairwise until one of you takes it to MLS.";
 
 pub(super) const SUB: &str = "\
 Examples:

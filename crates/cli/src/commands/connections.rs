@@ -1,6 +1,8 @@
 //! `connect`, `accept`, `ignore`, `block`, `unblock`, `cancel`, `connections`.
 
 use super::Session;
+use tertulia::ConnectionStatus;
+
 use crate::{
     args::{ConnectionArgs, OfflineArg},
     error::CliError,
@@ -12,8 +14,6 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(super) enum Change {
     Connect,
-    Accept,
-    Ignore,
     Block,
     Unblock,
     Cancel,
@@ -29,8 +29,6 @@ pub(super) async fn change(
     let changing = async {
         match change {
             Change::Connect => client.connect(other).await,
-            Change::Accept => client.accept(other).await,
-            Change::Ignore => client.ignore(other).await,
             Change::Block => client.block(other).await,
             Change::Unblock => client.unblock(other).await,
             Change::Cancel => client.cancel(other).await,
@@ -38,6 +36,28 @@ pub(super) async fn change(
     };
     let connection = watched("Telling the hub", changing).await?;
     session.output.connection(&connection.into())
+}
+
+/// `accept`: all that somebody has asked, which may be to come into groups.
+pub(super) async fn accept(session: &mut Session<'_>, args: &ConnectionArgs) -> Result<(), CliError> {
+    let client = session.open_current(false).await?;
+    let accepted = watched("Accepting", client.accept_request(&args.handle)).await?;
+    if let Some(connection) = accepted.connection {
+        return session.output.connection(&connection.into());
+    }
+    accepted.groups.into_iter().try_for_each(|group| session.output.conversation(&group.into()))
+}
+
+/// `ignore`: all that somebody has asked.
+pub(super) async fn ignore(session: &mut Session<'_>, args: &ConnectionArgs) -> Result<(), CliError> {
+    let client = session.open_current(false).await?;
+    match watched("Ignoring", client.ignore_request(&args.handle)).await? {
+        Some(connection) => session.output.connection(&connection.into()),
+        None => {
+            let (handle, status) = (args.handle.clone(), ConnectionStatus::Ignored);
+            session.output.ignored(&view::Ignored { handle, status })
+        }
+    }
 }
 
 pub(super) async fn list(session: &mut Session<'_>, args: &OfflineArg) -> Result<(), CliError> {

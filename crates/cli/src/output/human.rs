@@ -15,9 +15,9 @@ use tertulia_conversation::types::Descriptor;
 use super::{
     text,
     view::{
-        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Intro,
-        Invitation, Joining, Key, Link, Me, Member, Message, Moment, Profile, Rekeyed, RemovedDevice, Report,
-        Request, Role, Secret, SubConversation, Team, TeamMember, Warning, Who,
+        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported,
+        Ignored, Intro, Invitation, Joining, Key, Link, Me, Member, Message, Moment, Profile, Rekeyed,
+        RemovedDevice, Report, Request, Role, Secret, SubConversation, Team, TeamMember, Warning, Who,
     },
 };
 
@@ -205,11 +205,12 @@ pub(crate) fn requests(requests: &[Request], page: &Page) -> String {
     let rows = requests.iter().map(|request| {
         vec![
             Cell::new(format_args!("@{}", request.from)),
+            Cell::new(request.kind),
             Cell::new(minute(request.received_at, page)),
             Cell::new(minute(request.expires_at, page)),
         ]
     });
-    table(["FROM", "SINCE", "UNTIL"], &[0], rows, page)
+    table(["FROM", "KIND", "SINCE", "UNTIL"], &[0], rows, page)
 }
 
 /// What one's own action led to.
@@ -225,6 +226,11 @@ pub(crate) fn connection(connection: &Connection) -> String {
         ConnectionStatus::Blocked => format!("@{handle} is blocked. They are not told.\n"),
         ConnectionStatus::Cancelled => format!("Your request to @{handle} is taken back.\n"),
     }
+}
+
+/// Of who has asked the user into groups alone.
+pub(crate) fn ignored(ignored: &Ignored) -> String {
+    format!("The request of @{} is ignored. They are not told.\n", ignored.handle)
 }
 
 /// `has_any` says whether there are others that were not asked for.
@@ -441,6 +447,10 @@ pub(crate) fn report(report: &Report) -> String {
     }
     if report.undecryptable > 0 {
         let _ = write!(out, ", {} that this device cannot read", report.undecryptable);
+    }
+    if report.unsupported > 0 {
+        let kept = count(report.unsupported, "message");
+        let _ = write!(out, ", {kept} kept for a later version of this program");
     }
     if report.suspicious > 0 {
         let warnings = count(report.suspicious, "warning");

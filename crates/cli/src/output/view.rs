@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use tertulia::{
     AccessMode, AccessRole, AccountKind, ActionSet, AddPermission, ConnectionStatus, ConversationId,
     ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle, History, Locale, MessageTimer,
-    Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, TeamRole, UserId,
+    Protocol, ReceiptMode, ReceiptStatus, RequestKind, RoleName, TeamId, TeamRole, UserId,
 };
 use url::Url;
 use zeroize::Zeroizing;
@@ -220,9 +220,12 @@ impl Intro {
 /// A line of `requests`.
 #[derive(Serialize)]
 pub(crate) struct Request {
-    /// What `accept` takes.
+    /// What `accept` takes, and once a connection is accepted `send` with an @ before it.
     pub(crate) from: Handle,
     pub(crate) user: UserId,
+    /// `private`, or `group` of somebody with whom the user is not connected.
+    pub(crate) kind: &'static str,
+    pub(crate) conversation: ConversationId,
     pub(crate) received_at: Moment,
     pub(crate) expires_at: Moment,
 }
@@ -232,10 +235,22 @@ impl From<tertulia::Request> for Request {
         Self {
             from: request.from,
             user: request.user,
+            kind: match request.kind {
+                RequestKind::Group => "group",
+                _ => "private",
+            },
+            conversation: request.conversation,
             received_at: Moment::from_millis(request.received_at),
             expires_at: Moment::from_millis(request.expires_at),
         }
     }
+}
+
+/// What `ignore` answers for who has asked the user into groups alone.
+#[derive(Serialize)]
+pub(crate) struct Ignored {
+    pub(crate) handle: Handle,
+    pub(crate) status: ConnectionStatus,
 }
 
 impl From<tertulia::Connection> for Connection {
@@ -611,6 +626,8 @@ pub(crate) struct Report {
     pub(crate) undecryptable: u64,
     pub(crate) resets: u64,
     pub(crate) suspicious: u64,
+    /// Kept for a later version of this program.
+    pub(crate) unsupported: u64,
 }
 
 /// A line of `warnings`.
@@ -648,6 +665,7 @@ impl From<tertulia::SyncReport> for Report {
             undecryptable: report.undecryptable,
             resets: report.resets,
             suspicious: report.suspicious,
+            unsupported: report.unsupported,
         }
     }
 }

@@ -11,6 +11,13 @@ fn text(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_else(|| panic!("{field} in {value}")).to_owned()
 }
 
+/// The names of what an object has, sorted.
+fn fields(value: &Value) -> Vec<String> {
+    let mut fields: Vec<_> = value.as_object().expect("an object").keys().cloned().collect();
+    fields.sort();
+    fields
+}
+
 /// One meets the other, who accepts. What each calls the other.
 fn meet(a: &Device, b: &Device) -> (String, String) {
     let bundle = text(&b.run(&["intro"]).one(), "bundle");
@@ -50,6 +57,34 @@ fn two_people_without_accounts_talk_through_a_relay_with_the_commands_of_a_hub()
     ana.run(&["sync"]).done();
     assert_eq!(bruno.texts(&to_ana).last().map(String::as_str), Some("first"));
     assert_eq!(bruno.texts(&to_ana).len(), 3);
+}
+
+#[test]
+fn what_programs_read_of_homes_without_an_account_is_what_other_commands_take() {
+    let relay = Hub::relay(&EASY);
+    let ana = relay.device("ana");
+    let made = ana.run(&["init", "--relay", &relay.url(), "--label", "laptop"]).one();
+    assert_eq!(fields(&made), ["device", "domain", "handle", "kind", "relays", "user"]);
+    assert_eq!((&made["domain"], &made["kind"]), (&Value::from("key.invalid"), &Value::from("person")));
+    assert_eq!(made["relays"], Value::from(vec![relay.url()]));
+    assert_eq!(ana.run(&["whoami"]).one(), made);
+    let bruno = relay.init("bruno", &[&relay]);
+
+    let intro = bruno.run(&["intro"]).one();
+    assert_eq!(fields(&intro), ["bundle", "expires_at"]);
+    let asked = ana.run(&["meet", &text(&intro, "bundle")]).one();
+    let request = bruno.run(&["requests"]).one();
+    assert_eq!(fields(&request), ["conversation", "expires_at", "from", "kind", "received_at", "user"]);
+    assert_eq!((&request["kind"], &request["user"]), (&Value::from("private"), &made["user"]));
+    assert_eq!(request["conversation"], asked["conversation"]);
+    // As it is, and as people write it.
+    let from = text(&request, "from");
+    let accepted = bruno.run(&["accept", &format!("@{from}")]).one();
+    assert_eq!((text(&accepted, "handle"), &accepted["status"]), (from.clone(), &Value::from("accepted")));
+    ana.run(&["sync"]).done();
+    let sent = bruno.run(&["send", &format!("@{from}"), "Hello"]).one();
+    assert_eq!(sent["conversation"], request["conversation"]);
+    assert_eq!(ana.texts(&format!("@{}", text(&asked, "handle"))), ["Hello"]);
 }
 
 #[test]

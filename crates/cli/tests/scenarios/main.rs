@@ -8,6 +8,7 @@ mod accounts;
 mod admin;
 mod backups;
 mod blind;
+mod blind_directs;
 mod blind_groups;
 mod channels;
 mod concurrency;

@@ -271,6 +271,14 @@ impl HintTable {
         })
     }
 
+    /// The conversation that a hint is of, whatever is under it: who has seen the hint before may have put it there.
+    pub fn conversation_of(&self, hint: &Hint, salt: Salt) -> Option<ConversationId> {
+        if salt == Salt::NONE {
+            return self.look_up(hint).map(|place| place.epoch.conversation);
+        }
+        self.conversations.keys().find(|id| Hint::salted(id, salt) == *hint).copied()
+    }
+
     /// Opens an envelope. Nothing is changed: [`received`](Self::received) does that, once what was inside has proved to be genuine.
     ///
     /// An envelope with a salted hint is compared with each conversation, which costs by their number.

@@ -102,8 +102,8 @@ pub enum Violation {
         /// The user.
         user: UserId,
     },
-    /// What no commit changes was changed: the conversation, its type, its carriers, the order of its members; or anything at all by who
-    /// joins from outside.
+    /// What no commit changes was changed: the conversation, its type, its carriers, the order of its members, what two people's conversation goes on
+    /// with; or anything at all by who joins from outside.
     #[error("the policy was changed in a way that no commit may")]
     Tampered,
 }
@@ -112,6 +112,9 @@ impl Policy {
     /// Whether the wish of `by` that a device of `user` be added can be carried out: by a commit of whomever. It can for a user who is
     /// a member, and for another if a commit of `by` could add them.
     pub fn grants_wish(&self, by: UserId, user: UserId) -> bool {
+        if self.pair.is_some() {
+            return by == user && self.has(user);
+        }
         let by_anybody = self.add_permission == AddPermission::Everyone || self.entrance.open;
         self.role_of(by).is_some_and(|own| self.has(user) || by_anybody || own.allows(Action::AddMember))
     }
@@ -124,7 +127,7 @@ impl Policy {
 /// The first rule that is broken: see [`Violation`].
 pub fn check(before: &Policy, after: &Policy, change: &Change) -> Result<(), Violation> {
     if (before.conversation, before.conversation_type) != (after.conversation, after.conversation_type)
-        || before.carriers != after.carriers
+        || (&before.carriers, before.pair) != (&after.carriers, after.pair)
     {
         return Err(Violation::Tampered);
     }
@@ -132,6 +135,9 @@ pub fn check(before: &Policy, after: &Policy, change: &Change) -> Result<(), Vio
         Committer::Joiner(user) => return check_join(before, after, change, user),
         Committer::Member(user) => user,
     };
+    if before.pair.is_some() {
+        return check_of_two(before, after, change, committer);
+    }
     let own = acting(before, committer)?;
     let present = change.present();
     let before = &*without_returning(before, change);
@@ -142,8 +148,46 @@ pub fn check(before: &Policy, after: &Policy, change: &Change) -> Result<(), Vio
     if before.add_permission != after.add_permission {
         allowed(committer, &own, Action::ModifyAddPermission)?;
     }
+    if before.receipt_mode != after.receipt_mode {
+        // A hub keeps it by itself, and it is never in two places.
+        if before.carriers.is_empty() {
+            return Err(Violation::Tampered);
+        }
+        allowed(committer, &own, Action::ModifyReceiptMode)?;
+    }
     check_entrance(before, after, change, (committer, &own))?;
     check_present(after, &present)
+}
+
+/// Two people's conversation: the policy stays, each adds and removes devices of their own, and who begins it brings the other in.
+fn check_of_two(
+    before: &Policy,
+    after: &Policy,
+    change: &Change,
+    committer: UserId,
+) -> Result<(), Violation> {
+    acting(before, committer)?;
+    if before != after {
+        return Err(Violation::Tampered);
+    }
+    for &(user, proposer) in &change.added {
+        let begins = proposer == Proposer::User(committer)
+            && !change.kept.contains(&user)
+            && change.removed.iter().all(|(removed, _)| *removed != user);
+        if !before.has(user) || !begins && proposer != Proposer::User(user) {
+            return Err(Violation::Unaccounted { user });
+        }
+    }
+    for &(user, proposer) in &change.removed {
+        match proposer {
+            Proposer::User(by) if by == user => {}
+            Proposer::User(by) => {
+                return Err(Violation::ActionDenied { user: by, action: Action::RemoveMember });
+            }
+            Proposer::Hub => return Err(Violation::Unaccounted { user }),
+        }
+    }
+    check_present(after, &change.present())
 }
 
 /// An external commit brings a device of a member in, in the place of its earlier leaf or not, and changes nothing else.
@@ -296,5 +340,99 @@ fn grant(user: UserId, own: &Role, granted: &Role) -> Result<(), Violation> {
         Ok(())
     } else {
         Err(Violation::RoleElevation { user, granted: granted.name().clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{ids::ConversationId, policy::Pair, settings::ReceiptMode};
+
+    const ANA: UserId = UserId::from_bytes([1; 16]);
+    const BRUNO: UserId = UserId::from_bytes([2; 16]);
+    const CARLA: UserId = UserId::from_bytes([3; 16]);
+
+    fn of_two() -> Policy {
+        let pair = Pair { continues: ConversationId::from_bytes([8; 16]), times: 1 };
+        let policy = Policy::of_two(ConversationId::from_bytes([9; 16]), pair, [ANA, BRUNO]).unwrap();
+        policy.with_carriers(vec!["relay".to_owned()])
+    }
+
+    fn change(by: UserId, added: &[UserId], removed: &[UserId], kept: &[UserId]) -> Change {
+        let of = |users: &[UserId]| users.iter().map(|user| (*user, Proposer::User(by))).collect();
+        Change {
+            committer: Committer::Member(by),
+            added: of(added),
+            removed: of(removed),
+            kept: kept.iter().copied().collect(),
+            by_link: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn in_a_conversation_of_two_each_has_their_own_devices_and_nobody_else_comes_in() {
+        let policy = of_two();
+        let both: &[UserId] = &[ANA, BRUNO];
+        let unaccounted = |user| Err(Violation::Unaccounted { user });
+        let denied = Err(Violation::ActionDenied { user: BRUNO, action: Action::RemoveMember });
+        let table = [
+            ("who begins it brings the other in", change(ANA, &[BRUNO], &[], &[ANA]), Ok(())),
+            ("new keys", change(BRUNO, &[], &[], both), Ok(())),
+            ("a further device of one's own", change(BRUNO, &[BRUNO], &[], both), Ok(())),
+            ("a device of one's own goes", change(BRUNO, &[], &[BRUNO], both), Ok(())),
+            ("a further device of the other", change(BRUNO, &[ANA], &[], both), unaccounted(ANA)),
+            ("somebody else", change(BRUNO, &[CARLA], &[], both), unaccounted(CARLA)),
+            (
+                "somebody else begins",
+                change(CARLA, &[], &[], both),
+                Err(Violation::NotAMember { user: CARLA }),
+            ),
+            ("the other's device goes", change(BRUNO, &[], &[ANA], both), denied.clone()),
+            ("the other is put out", change(BRUNO, &[], &[ANA], &[BRUNO]), denied),
+            ("the other's device is exchanged", change(BRUNO, &[ANA], &[ANA], &[BRUNO]), unaccounted(ANA)),
+        ];
+        for (what, change, expected) in table {
+            assert_eq!(check(&policy, &policy, &change), expected, "{what}");
+        }
+        let mut by_hub = change(BRUNO, &[], &[ANA], both);
+        by_hub.removed[0].1 = Proposer::Hub;
+        assert_eq!(check(&policy, &policy, &by_hub), unaccounted(ANA));
+        // What the two have agreed on stays as it is, whoever commits.
+        let pair = Pair { continues: ConversationId::from_bytes([7; 16]), times: 1 };
+        let other = Policy::of_two(policy.conversation(), pair, [ANA, BRUNO]).unwrap();
+        for after in [
+            policy.clone().with_carriers(vec!["another".to_owned()]),
+            policy.clone().with_members([CARLA], &Role::MEMBER),
+            policy.clone().with_role(ANA, &Role::MEMBER),
+            policy.clone().with_open(true),
+            policy.clone().with_add_permission(AddPermission::Everyone),
+            policy.clone().with_receipt_mode(ReceiptMode::On),
+            other.with_carriers(policy.carriers().to_vec()),
+        ] {
+            let tampered = Err(Violation::Tampered);
+            assert_eq!(check(&policy, &after, &change(BRUNO, &[], &[], both)), tampered, "{after:?}");
+        }
+        assert!(policy.grants_wish(ANA, ANA));
+        assert!(!policy.grants_wish(ANA, BRUNO) && !policy.grants_wish(CARLA, CARLA));
+        assert_eq!(
+            Policy::of_two(policy.conversation(), pair, [ANA, ANA]),
+            Err(crate::policy::PolicyError::MemberTwice)
+        );
+    }
+
+    #[test]
+    fn receipts_are_the_admins_to_set_where_no_hub_keeps_it() {
+        let id = ConversationId::from_bytes([9; 16]);
+        let hubs = Policy::new(id, crate::ConversationType::Group, ANA)
+            .unwrap()
+            .with_members([BRUNO], &Role::MEMBER);
+        let carried = hubs.clone().with_carriers(vec!["relay".to_owned()]);
+        let by = |user| change(user, &[], &[], &[ANA, BRUNO]);
+        let on = |policy: &Policy| policy.clone().with_receipt_mode(ReceiptMode::On);
+        assert_eq!(check(&carried, &on(&carried), &by(ANA)), Ok(()));
+        let denied = Violation::ActionDenied { user: BRUNO, action: Action::ModifyReceiptMode };
+        assert_eq!(check(&carried, &on(&carried), &by(BRUNO)), Err(denied));
+        assert_eq!(check(&hubs, &on(&hubs), &by(ANA)), Err(Violation::Tampered));
     }
 }

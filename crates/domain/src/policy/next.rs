@@ -6,6 +6,7 @@ use super::{AddPermission, Change, Entrance, JoinProof, LinkKey, Policy, Propose
 use crate::{
     ids::UserId,
     role::{Role, RoleName},
+    settings::ReceiptMode,
 };
 
 impl Policy {
@@ -13,6 +14,9 @@ impl Policy {
     /// more. Of a user whose devices the hub removes, only `is_member` can tell: they left, or lost their devices.
     #[must_use]
     pub fn after(mut self, change: &Change, is_member: impl Fn(UserId) -> bool) -> Self {
+        if self.pair.is_some() {
+            return self; // two people's conversation stays theirs
+        }
         // Proofs are those of who comes in with this change; earlier ones have done what they were for.
         let members = &self.members;
         let arrives = |user: &UserId| {
@@ -101,6 +105,12 @@ impl Policy {
     #[must_use]
     pub fn with_carriers(self, carriers: Vec<String>) -> Self {
         Self { carriers, ..self }
+    }
+
+    /// With members telling each other what they have read, or not.
+    #[must_use]
+    pub fn with_receipt_mode(self, receipt_mode: ReceiptMode) -> Self {
+        Self { receipt_mode, ..self }
     }
 
     /// With this entrance.

@@ -21,7 +21,7 @@ impl ReadTx<'_> {
     /// What is set in a conversation; as by default for one that is not here.
     pub fn conversation_settings(&self, id: ConversationId) -> Result<ConversationSettings, StoreError> {
         let sql = "SELECT message_timer, receipt_mode, add_permission, history FROM conversations \
-                   WHERE id = ?1 AND kind IN ('group', 'channel')";
+                   WHERE id = ?1 AND (kind IN ('group', 'channel') OR id IN (SELECT conversation FROM enveloped))";
         let settings = first(&self.tx, sql, [id.as_uuid()], |row| {
             let millis: Option<i64> = row.get(0)?;
             Ok(ConversationSettings {

@@ -111,9 +111,14 @@ impl ReadTx<'_> {
         first(&self.tx, &format!("{CONVERSATION} WHERE c.id = ?1"), [id.as_uuid()], conversation)
     }
 
-    /// All conversations, the oldest first.
+    /// All conversations, the oldest first, save those whose messages another shows.
     pub fn conversations(&self) -> Result<Vec<ConversationRow>, StoreError> {
-        all(&self.tx, &format!("{CONVERSATION} ORDER BY c.created_at, c.id"), [], conversation)
+        let sql = format!(
+            "{CONVERSATION} WHERE NOT EXISTS \
+             (SELECT 1 FROM enveloped e WHERE e.conversation = c.id AND e.continues IS NOT NULL) \
+             ORDER BY c.created_at, c.id"
+        );
+        all(&self.tx, &sql, [], conversation)
     }
 
     /// The conversations that have a group, with the user as a member, without this device in it.

@@ -24,6 +24,8 @@ pub struct EnvelopedRecord {
     pub state: Zeroizing<Vec<u8>>,
     /// When its type has something to do, milliseconds since 1970.
     pub due_at: Option<i64>,
+    /// The conversation that shows what is said in this one, which goes on with it.
+    pub continues: Option<ConversationId>,
 }
 
 impl fmt::Debug for EnvelopedRecord {
@@ -52,8 +54,7 @@ impl fmt::Debug for HintsRecord {
     }
 }
 
-const ENVELOPED: &str =
-    "SELECT conversation, type, creation_secret, listening, carriers, state, due_at FROM enveloped";
+const ENVELOPED: &str = "SELECT conversation, type, creation_secret, listening, carriers, state, due_at, continues FROM enveloped";
 
 fn enveloped(row: &Row<'_>) -> rusqlite::Result<EnvelopedRecord> {
     let carriers: String = row.get(4)?;
@@ -67,6 +68,7 @@ fn enveloped(row: &Row<'_>) -> rusqlite::Result<EnvelopedRecord> {
         })?,
         state: Zeroizing::new(row.get(5)?),
         due_at: row.get(6)?,
+        continues: row.get::<_, Option<uuid::Uuid>>(7)?.map(Into::into),
     })
 }
 
@@ -74,6 +76,18 @@ impl ReadTx<'_> {
     /// A conversation that travels in envelopes; none for one that a hub carries.
     pub fn enveloped(&self, id: ConversationId) -> Result<Option<EnvelopedRecord>, StoreError> {
         first(&self.tx, &format!("{ENVELOPED} WHERE conversation = ?1"), [id.as_uuid()], enveloped)
+    }
+
+    /// The conversations that go on with this one.
+    pub fn continuing(&self, id: ConversationId) -> Result<Vec<EnvelopedRecord>, StoreError> {
+        let sql = format!("{ENVELOPED} WHERE continues = ?1 ORDER BY conversation");
+        all(&self.tx, &sql, [id.as_uuid()], enveloped)
+    }
+
+    /// The conversation that shows what is said in this one; itself, unless it goes on with another.
+    pub fn shown_as(&self, id: ConversationId) -> Result<ConversationId, StoreError> {
+        let sql = "SELECT continues FROM enveloped WHERE conversation = ?1 AND continues IS NOT NULL";
+        Ok(first(&self.tx, sql, [id.as_uuid()], |row| uuid(row, 0))?.unwrap_or(id))
     }
 
     /// The conversations whose topics are read, each with the names of its carriers.
@@ -118,8 +132,8 @@ impl ReadTx<'_> {
 impl WriteTx<'_> {
     /// Writes a conversation that travels in envelopes.
     pub fn put_enveloped(&mut self, record: &EnvelopedRecord) -> Result<(), StoreError> {
-        let sql = "INSERT INTO enveloped (conversation, type, creation_secret, listening, carriers, state, due_at) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET listening = excluded.listening, \
+        let sql = "INSERT INTO enveloped (conversation, type, creation_secret, listening, carriers, state, due_at, continues) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET listening = excluded.listening, \
                    carriers = excluded.carriers, state = excluded.state, due_at = excluded.due_at";
         let EnvelopedRecord {
             conversation,
@@ -129,10 +143,21 @@ impl WriteTx<'_> {
             carriers,
             state,
             due_at,
+            continues,
         } = record;
         let carriers = serde_json::to_string(carriers).expect("texts are always JSON");
         let (secret, state) = (creation_secret.as_slice(), state.as_slice());
-        let params = (conversation.as_uuid(), conversation_type, secret, listening, carriers, state, due_at);
+        let continues = continues.map(|id| id.as_uuid());
+        let params = (
+            conversation.as_uuid(),
+            conversation_type,
+            secret,
+            listening,
+            carriers,
+            state,
+            due_at,
+            continues,
+        );
         execute(&self.tx, sql, params).map(drop)
     }
 

@@ -1,14 +1,16 @@
 //! Envelopes on their way out and in: what each carrier has not taken yet, and how far topics were read.
 
-use super::{all, execute, first, uuid};
+use super::{all, execute, first, number, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use rusqlite::Row;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use tertulia_domain::ConversationId;
 
-/// Most envelopes that are kept for a later version to read.
-const MOST_UNSUPPORTED: u32 = 1000;
+/// Most envelopes that are kept for a later version to read, and most bytes of them.
+const MOST_UNSUPPORTED: (u32, u32) = (1000, 16 << 20);
+/// Most of one conversation, so that one does not push out those of all others.
+const MOST_OF_ONE: (u32, u32) = (100, 4 << 20);
 
 /// An envelope that is to be sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,6 +55,21 @@ pub struct EnvelopeRow {
 impl fmt::Debug for EnvelopeRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EnvelopeRow").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// An envelope that is kept for a later version to read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UnsupportedEnvelope {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The conversation that it is of, by its hint, if that was noted.
+    pub conversation: Option<ConversationId>,
+}
+
+impl fmt::Debug for UnsupportedEnvelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnsupportedEnvelope").field("bytes", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
@@ -121,10 +138,21 @@ impl ReadTx<'_> {
         Ok(first(&self.tx, "SELECT 1 FROM echoes LIMIT 1", [], |_| Ok(()))?.is_some())
     }
 
-    /// The envelopes that are kept for a later version.
-    pub fn unsupported_envelopes(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        let sql = "SELECT bytes FROM unsupported_envelopes ORDER BY received_at";
-        all(&self.tx, sql, [], |row| row.get(0))
+    /// The envelopes that no version up to before this one could read, as they came.
+    pub fn unread_before(&self, version: u32) -> Result<Vec<UnsupportedEnvelope>, StoreError> {
+        let sql =
+            "SELECT bytes, conversation FROM unsupported_envelopes WHERE unread_by < ?1 ORDER BY received_at";
+        all(&self.tx, sql, [version], |row| {
+            let conversation = row.get::<_, Option<uuid::Uuid>>(1)?.map(Into::into);
+            Ok(UnsupportedEnvelope { bytes: row.get(0)?, conversation })
+        })
+    }
+
+    /// How many envelopes are kept for a later version, and how many were dropped because others came.
+    pub fn unsupported_envelopes(&self) -> Result<(u64, u64), StoreError> {
+        let kept = first(&self.tx, "SELECT count(*) FROM unsupported_envelopes", [], |row| number(row, 0))?;
+        let dropped = first(&self.tx, "SELECT count FROM unsupported_dropped", [], |row| number(row, 0))?;
+        Ok((kept.unwrap_or_default(), dropped.unwrap_or_default()))
     }
 }
 
@@ -216,14 +244,41 @@ impl WriteTx<'_> {
         execute(&self.tx, "DELETE FROM echoes WHERE digest = ?1", [digest(bytes)]).map(drop)
     }
 
-    /// Keeps an envelope for a later version to read, and of those the newest thousand.
-    pub fn keep_unsupported(&mut self, bytes: &[u8], received_at: i64) -> Result<(), StoreError> {
-        let sql =
-            "INSERT OR IGNORE INTO unsupported_envelopes (digest, bytes, received_at) VALUES (?1, ?2, ?3)";
-        execute(&self.tx, sql, (digest(bytes), bytes, received_at))?;
-        let sql = "DELETE FROM unsupported_envelopes WHERE digest NOT IN \
-                   (SELECT digest FROM unsupported_envelopes ORDER BY received_at DESC LIMIT ?1)";
-        execute(&self.tx, sql, [MOST_UNSUPPORTED]).map(drop)
+    /// Keeps an envelope for a version after this one to read. Of what is kept the oldest go, and are counted, where there is too much of a conversation or in all.
+    pub fn keep_unsupported(
+        &mut self,
+        envelope: &UnsupportedEnvelope,
+        unread_by: u32,
+        received_at: i64,
+    ) -> Result<(), StoreError> {
+        let UnsupportedEnvelope { bytes, conversation } = envelope;
+        let sql = "INSERT INTO unsupported_envelopes (digest, bytes, received_at, conversation, unread_by) \
+                   VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET unread_by = excluded.unread_by";
+        let conversation = conversation.map(|id| id.as_uuid());
+        execute(&self.tx, sql, (digest(bytes), bytes, received_at, conversation, unread_by))?;
+        let mut dropped = 0;
+        for (part, (most, most_bytes)) in [("PARTITION BY conversation", MOST_OF_ONE), ("", MOST_UNSUPPORTED)]
+        {
+            let sql = format!(
+                "DELETE FROM unsupported_envelopes WHERE digest IN (SELECT digest FROM \
+                 (SELECT digest, row_number() OVER newest AS place, sum(length(bytes)) OVER newest AS total \
+                 FROM unsupported_envelopes \
+                 WINDOW newest AS ({part} ORDER BY received_at DESC, digest ROWS UNBOUNDED PRECEDING)) \
+                 WHERE place > ?1 OR total > ?2)"
+            );
+            dropped += execute(&self.tx, &sql, (most, most_bytes))?;
+        }
+        if dropped > 0 {
+            let sql = "INSERT INTO unsupported_dropped (id, count) VALUES (1, ?1) \
+                       ON CONFLICT DO UPDATE SET count = count + excluded.count";
+            execute(&self.tx, sql, [u32::try_from(dropped).unwrap_or(u32::MAX)])?;
+        }
+        Ok(())
+    }
+
+    /// Forgets an envelope that was kept for this version to read.
+    pub fn remove_unsupported(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        execute(&self.tx, "DELETE FROM unsupported_envelopes WHERE digest = ?1", [digest(bytes)]).map(drop)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{all, execute, first, stored, uuid};
 use crate::{ReadTx, StoreError, WriteTx};
 use std::fmt;
-use tertulia_domain::{ConversationId, UserId};
+use tertulia_domain::{ConversationId, UserId, connection::Status};
 use zeroize::Zeroizing;
 
 /// Who the user is, and which invitations have come.
@@ -131,9 +131,30 @@ impl ReadTx<'_> {
         first(&self.tx, &format!("{INVITATION} WHERE conversation = ?1"), [id.as_uuid()], invitation)
     }
 
+    /// The invitations of somebody that were not answered yet, the oldest first.
+    pub fn invitations_of(&self, user: UserId) -> Result<Vec<InvitationRecord>, StoreError> {
+        let sql = format!("{INVITATION} WHERE user = ?1 ORDER BY received_at, conversation");
+        all(&self.tx, &sql, [user.as_uuid()], invitation)
+    }
+
+    /// The invitations that were not answered yet of those with whom this home is connected, the oldest first.
+    pub fn invitations_of_connected(&self) -> Result<Vec<InvitationRecord>, StoreError> {
+        let sql = format!(
+            "{INVITATION} WHERE user IN (SELECT user FROM connections WHERE status = ?1) \
+             ORDER BY received_at, conversation"
+        );
+        all(&self.tx, &sql, [Status::Accepted.as_str()], invitation)
+    }
+
     /// How many invitations were not answered yet.
     pub fn invitation_count(&self) -> Result<u32, StoreError> {
         Ok(first(&self.tx, "SELECT count(*) FROM invitations", [], |row| row.get(0))?.unwrap_or_default())
+    }
+
+    /// How many bytes they have.
+    pub fn invitation_bytes(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce(sum(length(content)), 0) FROM invitations";
+        Ok(first(&self.tx, sql, [], |row| super::number(row, 0))?.unwrap_or_default())
     }
 }
 

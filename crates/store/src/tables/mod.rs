@@ -21,7 +21,7 @@ mod suspicions;
 pub use conversation_settings::ConversationSettings;
 pub use conversations::{ConversationRecord, ConversationRow, MemberRecord, ResetRow};
 pub use enveloped::{EnvelopedRecord, HintsRecord};
-pub use envelopes::{EnvelopeRow, NewEnvelope};
+pub use envelopes::{EnvelopeRow, NewEnvelope, UnsupportedEnvelope};
 pub use expiry::Expiry;
 pub use history::HistoryMark;
 pub use inbox::{BundleRecord, IdentityRecord, InboxKeyRecord, InvitationRecord};

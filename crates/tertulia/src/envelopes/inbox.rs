@@ -1,6 +1,10 @@
 //! First contact on its way in: what knocks at the inbox, and what becomes of it.
 
-use super::{Work, mls::take_group_invitation, people, private};
+use super::{
+    Work,
+    mls::{forget_continuing, take_group_invitation},
+    people, private, requests,
+};
 use crate::{Client, Error, Result, apply::Applied};
 use tertulia_conversation::{
     conversation_id,
@@ -14,6 +18,10 @@ use tertulia_store::StoreError;
 
 /// Most requests that wait for an answer. Beyond that new ones are passed over until some are answered or have expired.
 pub(crate) const MOST_REQUESTS: u32 = 1000;
+/// Most bytes that they take in all.
+pub(crate) const MOST_REQUEST_BYTES: u64 = 32 << 20;
+/// Most groups into which one person can ask before they are answered.
+pub(crate) const MOST_GROUPS_OF_ONE: usize = 8;
 
 impl Client {
     /// Takes an envelope that may be an invitation for this home. What is not costs one hash.
@@ -90,6 +98,7 @@ impl Client {
             }
             Some((Status::Sent, own)) => {
                 if Self::enter_invited(work, id, invitation)? {
+                    forget_continuing(work, own)?;
                     work.forget_conversation(own)?;
                     work.write(move |w| w.remove_or_end(own))?;
                 }
@@ -98,18 +107,19 @@ impl Client {
             // They have lost what they had, and begin anew.
             Some((Status::Accepted, old)) => {
                 if Self::enter_invited(work, id, invitation)? {
+                    forget_continuing(work, old)?;
                     work.forget_conversation(old)?;
                     work.write(move |w| w.remove_or_end(old))?;
                 }
                 Ok(())
             }
             known => {
-                if known.is_none() && self.inner().store.read(|r| r.invitation_count())? >= MOST_REQUESTS {
+                if known.is_none() && !requests::has_room(work, 0)? {
                     tracing::warn!("a request is passed over, for too many wait for an answer");
                     work.applied.invalid += 1;
                     return Ok(());
                 }
-                people::note_request(work, user, id, invitation)
+                requests::note_request(work, user, id, invitation)
             }
         }
     }

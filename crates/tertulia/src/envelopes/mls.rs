@@ -1,4 +1,4 @@
-//! `GroupV1`: MLS through carriers that know nothing, one of which orders the commits.
+//! `GroupV1` and `DirectV1`: MLS through carriers that know nothing, one of which orders the commits.
 //!
 //! | step of a commit | where it stands |
 //! |---|---|
@@ -12,6 +12,7 @@
 
 mod begin;
 mod commits;
+mod direct;
 mod epochs;
 mod invitations;
 mod outside;
@@ -22,21 +23,22 @@ use super::{
     Work,
     types::{At, EnvelopeType, Verdict},
 };
-use crate::{Client, Result, groups::Upkeep, sync::tolerate};
+use crate::{Client, Result, groups::Upkeep, receipts::is_report, sync::tolerate};
 use async_trait::async_trait;
 pub(crate) use commits::send_commit;
+pub(crate) use direct::forget_all as forget_continuing;
 pub(crate) use epochs::upkeep_options;
-pub(crate) use invitations::take_group_invitation;
+pub(crate) use invitations::{enter_group, take_group_invitation};
 use state::State;
 use std::marker::PhantomData;
 use tertulia_conversation::{
     hint::Opened,
-    types::{ConversationType, GroupV1, TypeId},
-    wire::GroupFrame,
+    types::{ConversationType, DirectV1, GroupV1, TypeId},
+    wire::{DirectFrame, GroupFrame},
 };
 use tertulia_domain::ConversationId;
 use tertulia_mls::EngineError;
-use tertulia_store::OutboxMessage;
+use tertulia_store::{EnvelopedRecord, OutboxMessage};
 
 /// Most members that one commit adds where each Welcome has to fit into an envelope: a quarter of the most that a group can have.
 pub(crate) const ADDS_PER_COMMIT: usize = 250;
@@ -45,6 +47,10 @@ pub(crate) const ADDS_PER_COMMIT: usize = 250;
 pub(crate) trait OnMls: ConversationType<Frame: Send + Sync> + Send + Sync {
     /// The frame with an application message.
     fn content(message: Vec<u8>) -> Self::Frame;
+    /// The frame with an application message that tells of others.
+    fn receipt(message: Vec<u8>) -> Self::Frame {
+        Self::content(message)
+    }
     /// The frame with a proposal or a commit.
     fn handshake(message: Vec<u8>) -> Self::Frame;
     /// What a frame is to MLS.
@@ -55,6 +61,8 @@ pub(crate) trait OnMls: ConversationType<Frame: Send + Sync> + Send + Sync {
 pub(crate) enum Part {
     /// An application message.
     Content(Vec<u8>),
+    /// An application message that tells of others, or of nothing.
+    Receipt(Vec<u8>),
     /// A proposal or a commit.
     Handshake(Vec<u8>),
     /// Something that this version does nothing with.
@@ -79,15 +87,40 @@ impl OnMls for GroupV1 {
     }
 }
 
+impl OnMls for DirectV1 {
+    fn content(message: Vec<u8>) -> DirectFrame {
+        DirectFrame::Content(message)
+    }
+
+    fn receipt(message: Vec<u8>) -> DirectFrame {
+        DirectFrame::Receipt(message)
+    }
+
+    fn handshake(message: Vec<u8>) -> DirectFrame {
+        DirectFrame::Handshake(message)
+    }
+
+    fn part(frame: DirectFrame) -> Part {
+        match frame {
+            DirectFrame::Content(message) => Part::Content(message),
+            DirectFrame::Receipt(message) => Part::Receipt(message),
+            DirectFrame::Handshake(message) => Part::Handshake(message),
+            _ => Part::Other,
+        }
+    }
+}
+
 /// What types on MLS have in common.
 pub(crate) struct OverMls<T>(PhantomData<fn() -> T>);
 
 const GROUP: &OverMls<GroupV1> = &OverMls(PhantomData);
+const DIRECT: &OverMls<DirectV1> = &OverMls(PhantomData);
 
 /// The type with this number, if it is on MLS.
 pub(crate) fn on_mls(number: TypeId) -> Option<&'static dyn EnvelopeType> {
     match number {
         number if number == GroupV1::DESCRIPTOR.id => Some(GROUP),
+        number if number == DirectV1::DESCRIPTOR.id => Some(DIRECT),
         _ => None,
     }
 }
@@ -102,13 +135,19 @@ impl<T: OnMls> EnvelopeType for OverMls<T> {
         client.ready(conversation).await
     }
 
-    async fn seal(&self, work: &mut Work<'_>, message: &OutboxMessage) -> Result<()> {
-        let id = message.conversation;
-        let (record, group) = (work.conversation(id)?, work.client.group_of(id)?);
+    async fn seal(
+        &self,
+        work: &mut Work<'_>,
+        record: &EnvelopedRecord,
+        message: &OutboxMessage,
+    ) -> Result<()> {
+        let group = work.client.group_of(record.conversation)?;
         let encrypted = work.tx.conversation(&group).await?.encrypt_message(&message.content);
         match encrypted {
             Ok(encrypted) => {
-                work.post_frame::<T>(&record, &T::content(encrypted), Some(message.id)).map(drop)
+                let is_report = is_report(&message.content);
+                let frame = if is_report { T::receipt(encrypted) } else { T::content(encrypted) };
+                work.post_frame::<T>(record, &frame, Some(message.id)).map(drop)
             }
             // Something came in between; the next round prepares for it.
             Err(
@@ -129,6 +168,10 @@ impl<T: OnMls> EnvelopeType for OverMls<T> {
     }
 
     async fn do_what_is_due(&self, client: &Client, id: ConversationId, now: i64) -> Result<()> {
+        let Some(record) = client.inner().store.read(|r| r.enveloped(id))? else { return Ok(()) };
+        if record.continues.is_some() {
+            return direct::do_what_is_due(client, &direct::Direct::of(record)?, now).await;
+        }
         // First, for what follows changes the group if it can.
         tolerate(client.ask_to_come_back(id, now).await)?;
         let Some(record) = client.inner().store.read(|r| r.enveloped(id))? else { return Ok(()) };

@@ -2,13 +2,12 @@
 //!
 //! Each side has its own row, and hears of the other's only by what comes: there is nobody who could tell that one is ignored or blocked.
 
-use super::{Work, home::name_by_key, intro::own_bundle, private};
-use crate::{Client, Connection, Error, Request, Result, SyncReport, sync::tolerate};
-use serde::{Deserialize, Serialize};
-use tertulia_api::{Base64, connection::Connection as Told};
+use super::{Work, home::name_by_key, intro::own_bundle, mls::forget_continuing, private, requests};
+use crate::{Client, Connection, Error, Result, SyncReport, sync::tolerate};
+use tertulia_api::connection::Connection as Told;
 use tertulia_conversation::{
     conversation_id,
-    inbox::{Bundle, Contact, Invitation, InvitesTo, NewInvitation, device_address, invite, user_id},
+    inbox::{Bundle, InvitesTo, NewInvitation, device_address, invite, user_id},
     topic::ContentTopic,
     types::{ConversationType as _, PrivateV1},
 };
@@ -16,20 +15,8 @@ use tertulia_domain::{
     ConversationId, ConversationType, DeviceAddress, Handle, Protocol, RoleName, UserId, connection::Status,
 };
 use tertulia_ratchet::{Context, Purpose, VerifiedKeys};
-use tertulia_store::{
-    BundleRecord, ConnectionRecord, ConversationRecord, InvitationRecord, MemberRecord, ReadTx,
-};
+use tertulia_store::{BundleRecord, ConnectionRecord, ConversationRecord, MemberRecord, ReadTx};
 use zeroize::Zeroizing;
-
-/// An invitation that waits for an answer, as it is stored.
-#[derive(Serialize, Deserialize)]
-struct Waiting {
-    expires: u64,
-    bundle: Base64,
-    device: usize,
-    creation_secret: Base64,
-    message: Base64,
-}
 
 impl Client {
     /// Asks somebody to talk, by what they have [shown](Self::intro). From then on they are called `name` here, or by their key. If they have asked before, this
@@ -71,33 +58,6 @@ impl Client {
         self.connection_with(user)
     }
 
-    /// The requests of others that wait for an answer, the oldest first. Those that were [ignored](Self::ignore) are not among them.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    #[allow(clippy::unused_async)] // like its neighbours
-    pub async fn requests(&self) -> Result<Vec<Request>> {
-        let now = crate::client::now();
-        self.inner().store.read(|r| {
-            let mut requests = Vec::new();
-            for record in r.invitations()? {
-                let Ok(waiting) = waiting(&record) else { continue };
-                let expires_at = i64::try_from(waiting.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
-                let is_pending =
-                    r.connection(record.user)?.is_some_and(|mine| mine.status == Status::Pending);
-                if let Some(from) = r.handle(record.user)?
-                    && is_pending
-                    && expires_at > now
-                {
-                    let (user, received_at) = (record.user, record.received_at);
-                    requests.push(Request { from, user, received_at, expires_at });
-                }
-            }
-            Ok(requests)
-        })
-    }
-
     /// Takes a block back in a home without an account. What is not blocked stays as it is.
     pub(crate) async fn unblock_by_key(&self, handle: &Handle) -> Result<Connection> {
         let known = self.inner().store.read(|r| match r.user_by_handle(handle)? {
@@ -118,7 +78,12 @@ impl Client {
             None => Ok(None),
         })?;
         let not_connected = || Error::NotConnected { handle: handle.clone() };
-        let mine = known.ok_or_else(not_connected)?;
+        let mine = match known {
+            Some(mine) => mine,
+            // Of who has asked into a group alone there is no row yet.
+            None if to == Status::Blocked => requests::row_of_inviter(&work, handle)?,
+            None => return Err(not_connected()),
+        };
         let (user, id) = (mine.user, mine.conversation);
         match (mine.status, to) {
             (from, to) if from == to => return self.connection_with(user),
@@ -130,6 +95,7 @@ impl Client {
             (Status::Pending, Status::Ignored) => set_status(&mut work, handle, &mine, Status::Ignored)?,
             (_, Status::Blocked) => {
                 set_status(&mut work, handle, &mine, Status::Blocked)?;
+                requests::drop_group_requests(&mut work, user)?;
                 work.write(move |w| w.set_active(id, false))?;
             }
             // As before the block: where nothing was accepted, what was asked is asked still.
@@ -146,6 +112,7 @@ impl Client {
             }
             (Status::Sent, Status::Cancelled) => {
                 set_status(&mut work, handle, &mine, Status::Cancelled)?;
+                forget_continuing(&mut work, id)?;
                 work.forget_conversation(id)?;
                 work.write(move |w| w.remove_or_end(id))?;
             }
@@ -163,22 +130,10 @@ impl Client {
         let id = mine.ok_or_else(|| Error::NotConnected { handle: handle.clone() })?.conversation;
         let record = self.inner().store.read(|r| r.invitation(id))?;
         let expired = || Error::RequestExpired { handle: handle.clone() };
-        let waiting = waiting(&record.ok_or_else(expired)?)?;
-        if waiting.expires <= work.now_in_seconds() {
+        let (invitation, expires) = requests::invitation_of(&record.ok_or_else(expired)?)?;
+        if expires <= work.now_in_seconds() {
             return Err(expired());
         }
-        let creation_secret = waiting.creation_secret.0.try_into().map_err(|_| Error::damaged_request())?;
-        let invitation = Invitation {
-            sender: Contact {
-                bundle: Bundle::decode(&waiting.bundle.0).map_err(|_| Error::damaged_request())?,
-                device: waiting.device,
-            },
-            expires: waiting.expires,
-            invites_to: InvitesTo::Private {
-                creation_secret: Zeroizing::new(creation_secret),
-                message: waiting.message.0,
-            },
-        };
         private::accept(work, id, &invitation)?;
         work.write(move |w| w.remove_invitation(id))
     }
@@ -263,7 +218,7 @@ impl Client {
         })
     }
 
-    fn connection_with(&self, user: UserId) -> Result<Connection> {
+    pub(super) fn connection_with(&self, user: UserId) -> Result<Connection> {
         self.inner().store.read(|r| match (r.connection(user)?, r.handle(user)?) {
             (Some(record), Some(handle)) => Ok(crate::connections::from_store(&record, handle)),
             _ => Err(Error::UnknownTarget { target: user.to_string() }),
@@ -276,37 +231,8 @@ impl Client {
     }
 
     /// Posts what was just put into line. What cannot be reached now is for the next time.
-    async fn post_what_waits(&self) -> Result<()> {
+    pub(super) async fn post_what_waits(&self) -> Result<()> {
         tolerate(self.flush_envelopes(&mut SyncReport::default()).await).map(drop)
-    }
-
-    /// Forgets requests that have expired without an answer, and keys of which no bundle is valid any more.
-    pub(crate) async fn tidy_inbox(&self) -> Result<()> {
-        let now = crate::client::now();
-        let seconds = u64::try_from(now / 1000).unwrap_or_default();
-        let expired: Vec<InvitationRecord> = self.inner().store.read(|r| {
-            let all = r.invitations()?;
-            Ok::<_, Error>(
-                all.into_iter().filter(|one| waiting(one).map_or(true, |w| w.expires <= seconds)).collect(),
-            )
-        })?;
-        let old_keys = self.inner().store.read(|r| r.inbox_keys())?;
-        let has_old_keys = old_keys.iter().skip(1).any(|key| key.until <= seconds);
-        if expired.is_empty() && !has_old_keys {
-            return Ok(());
-        }
-        let mut work = Work::begin(self).await?;
-        for record in expired {
-            let mine = self.inner().store.read(|r| r.connection(record.user))?;
-            let is_unanswered =
-                mine.is_some_and(|mine| matches!(mine.status, Status::Pending | Status::Ignored));
-            work.write(move |w| {
-                w.remove_invitation(record.conversation)?;
-                if is_unanswered { w.remove_connection(record.user) } else { Ok(()) }
-            })?;
-        }
-        work.write(move |w| w.delete_old_inbox_keys(seconds).map(drop))?;
-        work.finish().await.map(drop)
     }
 }
 
@@ -328,43 +254,6 @@ pub(crate) fn keep_bundle(work: &mut Work<'_>, user: UserId, bundle: &Bundle, de
     let device = u32::try_from(device).unwrap_or_default();
     let record = BundleRecord { user, bundle: bundle.as_bytes().to_vec(), device };
     work.write(move |w| w.put_bundle(&record))
-}
-
-/// Writes a request of somebody else's down, which waits for an answer from now on.
-pub(crate) fn note_request(
-    work: &mut Work<'_>,
-    user: UserId,
-    id: ConversationId,
-    invitation: &Invitation,
-) -> Result<()> {
-    let InvitesTo::Private { creation_secret, message } = &invitation.invites_to else { return Ok(()) };
-    let bundle = &invitation.sender.bundle;
-    let kept = Waiting {
-        expires: invitation.expires,
-        bundle: Base64(bundle.as_bytes().to_vec()),
-        device: invitation.sender.device,
-        creation_secret: Base64(creation_secret.to_vec()),
-        message: Base64(message.clone()),
-    };
-    let content = Zeroizing::new(serde_json::to_vec(&kept).expect("numbers and bytes are always JSON"));
-    let store = &work.client.inner().store;
-    let handle = store.read(|r| match r.handle(user)? {
-        Some(known) => Ok::<_, Error>(known),
-        None => free_name(r, &bundle.content().identity_key),
-    })?;
-    // One request of each person waits: the newest.
-    let before = store.read(|r| r.connection(user))?.map(|mine| mine.conversation);
-    let record = InvitationRecord { conversation: id, user, received_at: work.now, content };
-    let named = handle.clone();
-    work.write(move |w| {
-        w.put_user(user, &named)?;
-        if let Some(before) = before {
-            w.remove_invitation(before)?;
-        }
-        w.put_invitation(&record)
-    })?;
-    let mine = ConnectionRecord { user, status: Status::Pending, conversation: id, updated_at: work.now };
-    set_status(work, &handle, &mine, Status::Pending)
 }
 
 /// Writes down that two are connected, by this conversation.
@@ -389,7 +278,12 @@ pub(crate) fn connected(work: &mut Work<'_>, user: UserId, id: ConversationId) -
     set_status(work, &handle, &mine, Status::Accepted)
 }
 
-fn set_status(work: &mut Work<'_>, handle: &Handle, mine: &ConnectionRecord, status: Status) -> Result<()> {
+pub(super) fn set_status(
+    work: &mut Work<'_>,
+    handle: &Handle,
+    mine: &ConnectionRecord,
+    status: Status,
+) -> Result<()> {
     let record = ConnectionRecord { status, updated_at: work.now, ..*mine };
     let ConnectionRecord { user, conversation, updated_at, .. } = record;
     work.applied.connections.push(Told {
@@ -403,7 +297,7 @@ fn set_status(work: &mut Work<'_>, handle: &Handle, mine: &ConnectionRecord, sta
 }
 
 /// A name by the key that nobody has here.
-fn free_name(r: &ReadTx<'_>, identity_key: &[u8; 32]) -> Result<Handle> {
+pub(super) fn free_name(r: &ReadTx<'_>, identity_key: &[u8; 32]) -> Result<Handle> {
     for digits in [8, 12, 16, 20, 24] {
         let name = name_by_key(identity_key, digits);
         if r.user_by_handle(&name)?.is_none() {
@@ -411,8 +305,4 @@ fn free_name(r: &ReadTx<'_>, identity_key: &[u8; 32]) -> Result<Handle> {
         }
     }
     Ok(name_by_key(identity_key, 28))
-}
-
-fn waiting(record: &InvitationRecord) -> Result<Waiting> {
-    serde_json::from_slice(&record.content).map_err(|_| Error::damaged_request())
 }

@@ -29,18 +29,20 @@ impl Client {
             }
             let store = &self.inner().store;
             let Some(message) = store.read(|r| r.outbox_message(outbox))? else { return Ok(None) };
-            if let Some(record) = store.read(|r| r.enveloped(message.conversation))?
+            if let Some(record) = self.carried_by(message.conversation)?
                 && let Some(of_type) = type_of(number(&record))
             {
-                of_type.prepare(self, message.conversation).await?;
+                of_type.prepare(self, record.conversation).await?;
             }
             let mut work = Work::begin(self).await?;
             let Some(message) = store.read(|r| r.outbox_message(outbox))? else { return Ok(None) };
             // Another process may have sealed it meanwhile.
             if store.read(|r| r.envelope_of(outbox))?.is_none() {
-                let record = work.conversation(message.conversation)?;
+                let record = self.carried_by(message.conversation)?;
+                let record = record
+                    .ok_or_else(|| Error::UnknownTarget { target: message.conversation.to_string() })?;
                 let unknown = || Error::UnknownType { number: record.conversation_type };
-                type_of(number(&record)).ok_or_else(unknown)?.seal(&mut work, &message).await?;
+                type_of(number(&record)).ok_or_else(unknown)?.seal(&mut work, &record, &message).await?;
                 work.finish().await?;
             }
         }

@@ -7,10 +7,9 @@ use super::{
     Work, people,
     types::{At, EnvelopeType, Verdict},
 };
-use crate::{Client, Error, Result};
+use crate::{Client, Error, Result, receipts::is_report};
 use async_trait::async_trait;
 use state::State;
-use tertulia_content::MimiContent;
 use tertulia_conversation::{
     EpochId, EpochSecrets,
     hint::{EpochStart, Opened},
@@ -39,7 +38,7 @@ impl EnvelopeType for PrivateV1 {
         let frame = match opened.frame::<PrivateV1>() {
             Outcome::Decoded(frame) => frame,
             Outcome::Invalid(error) => return Ok(Verdict::Refused(error.to_string())),
-            Outcome::Unsupported(unsupported) => return Ok(Verdict::Refused(unsupported.to_string())),
+            Outcome::Unsupported(_) => return Ok(Verdict::Unsupported),
             Outcome::NotForUs => return Ok(Verdict::Refused("it is of another conversation".to_owned())),
         };
         let verdict = match &frame {
@@ -68,17 +67,19 @@ impl EnvelopeType for PrivateV1 {
         Ok(verdict)
     }
 
-    async fn seal(&self, work: &mut Work<'_>, message: &OutboxMessage) -> Result<()> {
-        let record = work.conversation(message.conversation)?;
-        let mut state = State::of(&record)?;
-        renewal::force_if_restored(work, &record, &mut state)?;
-        // What tells of other messages is a receipt.
-        let is_receipt = MimiContent::decode(&message.content)
-            .is_ok_and(|content| content.as_status_report().is_ok_and(|report| report.is_some()));
+    async fn seal(
+        &self,
+        work: &mut Work<'_>,
+        record: &EnvelopedRecord,
+        message: &OutboxMessage,
+    ) -> Result<()> {
+        let mut state = State::of(record)?;
+        renewal::force_if_restored(work, record, &mut state)?;
+        let is_receipt = is_report(&message.content);
         let purpose = if is_receipt { Purpose::Receipt } else { Purpose::Message };
         let sealed = encrypt(work, record.conversation, &state, purpose, &message.content)?;
         let frame = if is_receipt { PrivateFrame::Receipt(sealed) } else { PrivateFrame::Content(sealed) };
-        work.post_frame::<Self>(&record, &frame, Some(message.id))?;
+        work.post_frame::<Self>(record, &frame, Some(message.id))?;
         state.write(work, record.conversation)
     }
 
@@ -105,6 +106,7 @@ pub(super) fn begin(
         carriers: Vec::new(),
         state: state.encode(),
         due_at: state.due_at(),
+        continues: None,
     };
     work.write(move |w| w.put_enveloped(&record))
 }
@@ -136,6 +138,7 @@ pub(super) fn accept(work: &mut Work<'_>, id: ConversationId, invitation: &Invit
         carriers: Vec::new(),
         state: Zeroizing::default(),
         due_at: None,
+        continues: None,
     };
     work.post_frame::<PrivateV1>(&record, &PrivateFrame::Receipt(accepted), None)?;
     let user = people::user_of(bundle);
@@ -262,9 +265,7 @@ fn take_receipt(
     if content.is_empty() || !is_heard {
         return Ok(Verdict::Genuine);
     }
-    let is_report = MimiContent::decode(&content)
-        .is_ok_and(|content| content.as_status_report().is_ok_and(|report| report.is_some()));
-    if !is_report {
+    if !is_report(&content) {
         return Ok(Verdict::Unreadable("a receipt tells of no messages".to_owned()));
     }
     work.take_content(id, &state.peer.clone(), content)?;

@@ -15,6 +15,7 @@ use tertulia_conversation::{
     topic::ContentTopic,
     wire::{EncryptedBytes, Envelope, Outcome},
 };
+use tertulia_domain::ConversationId;
 use tertulia_store::StoreError;
 use tertulia_transport::{Cursor, Delivery, Page};
 
@@ -26,7 +27,7 @@ const MOST_PAGES: usize = 10_000;
 const TOPICS: usize = 256;
 
 /// What an envelope is to this home, at first sight.
-enum Sight {
+pub(super) enum Sight {
     /// Somebody else's, as most of what a topic has.
     Others,
     /// This device's own, for whose place a conversation waits.
@@ -36,7 +37,7 @@ enum Sight {
     /// Of one of this home's conversations.
     Ours(Envelope),
     /// Of one of them, and from the future.
-    Unsupported,
+    Unsupported(ConversationId),
     /// Wrong.
     Invalid,
 }
@@ -44,6 +45,7 @@ enum Sight {
 impl Client {
     /// Takes what all carriers have. It is enough if one of them can be reached.
     pub(crate) async fn take_envelopes(&self, report: &mut SyncReport) -> Result<()> {
+        self.take_kept(report).await?;
         let (mut reached, mut failed) = (false, None);
         for carrier in self.carriers().iter() {
             match self.take_from(carrier, report).await {
@@ -161,12 +163,7 @@ impl Client {
                 Sight::Own => applied.add(self.take_own(&bytes, at).await?),
                 Sight::Knock(envelope) => applied.add(self.take_knock(&envelope).await?),
                 Sight::Ours(envelope) => applied.add(self.take_envelope(&envelope, at).await?),
-                Sight::Unsupported => {
-                    let mut work = Work::begin(self).await?;
-                    let now = work.now;
-                    work.write(move |w| w.keep_unsupported(&bytes, now))?;
-                    applied.add(work.finish().await?);
-                }
+                Sight::Unsupported(conversation) => applied.add(self.keep(bytes, conversation).await?),
                 Sight::Invalid => applied.invalid += 1,
             }
         }
@@ -209,10 +206,11 @@ impl Client {
         Ok(applied)
     }
 
-    async fn sight(&self, bytes: &[u8], awaits_own: bool) -> Result<Sight> {
+    pub(super) async fn sight(&self, bytes: &[u8], awaits_own: bool) -> Result<Sight> {
         let envelope = match Envelope::decode(bytes) {
             Outcome::Decoded(envelope) => envelope,
-            Outcome::NotForUs | Outcome::Unsupported(_) => return Ok(Sight::Others),
+            Outcome::NotForUs => return Ok(Sight::Others),
+            Outcome::Unsupported(_) => return Ok(self.sight_of_future(bytes).await),
             Outcome::Invalid(_) => return Ok(Sight::Invalid),
         };
         if matches!(envelope.body, EncryptedBytes::Hpke { .. }) {
@@ -225,13 +223,16 @@ impl Client {
         Ok(match hints.table().open(&envelope) {
             Outcome::Decoded(_) => Sight::Ours(envelope),
             Outcome::NotForUs => Sight::Others,
-            Outcome::Unsupported(_) => Sight::Unsupported,
+            Outcome::Unsupported(_) => match hints.table().conversation_of(&envelope.hint, envelope.salt) {
+                Some(conversation) => Sight::Unsupported(conversation),
+                None => Sight::Others,
+            },
             Outcome::Invalid(_) => Sight::Invalid,
         })
     }
 
     /// Takes an envelope of one of this home's conversations.
-    async fn take_envelope(&self, envelope: &Envelope, at: At<'_>) -> Result<Applied> {
+    pub(super) async fn take_envelope(&self, envelope: &Envelope, at: At<'_>) -> Result<Applied> {
         let mut work = Work::begin(self).await?;
         // Another process may have taken it meanwhile.
         let Outcome::Decoded(opened) = work.hints().open(envelope) else { return Ok(Applied::default()) };
@@ -245,6 +246,10 @@ impl Client {
                 work.finish().await
             }
             Verdict::Later => Ok(Applied { others: 1, ..Applied::default() }),
+            Verdict::Unsupported => {
+                drop(work);
+                self.keep(envelope.encode(), conversation).await
+            }
             Verdict::Unreadable(reason) => {
                 tracing::warn!(conversation = %conversation.short(), reason, "an envelope cannot be read");
                 work.changing_hints(conversation).received(&place);
@@ -301,10 +306,11 @@ pub(crate) const fn number(record: &tertulia_store::EnvelopedRecord) -> tertulia
     tertulia_conversation::types::TypeId::new(record.conversation_type)
 }
 
-fn count(report: &mut SyncReport, applied: &Applied) {
+pub(super) fn count(report: &mut SyncReport, applied: &Applied) {
     report.events += applied.events;
     report.messages += applied.new_messages.len() as u64;
     report.undecryptable += applied.undecryptable;
     report.others += applied.others;
     report.invalid += applied.invalid;
+    report.unsupported += applied.unsupported;
 }

@@ -8,7 +8,7 @@ use tertulia_conversation::{
     types::{ConversationType as _, PrivateV1, TypeId},
 };
 use tertulia_domain::ConversationId;
-use tertulia_store::OutboxMessage;
+use tertulia_store::{EnvelopedRecord, OutboxMessage};
 use tertulia_transport::{Delivery, Position};
 
 /// A type of conversations that travel in envelopes.
@@ -26,9 +26,14 @@ pub(crate) trait EnvelopeType: Send + Sync {
         Ok(())
     }
 
-    /// Encrypts a message of the outbox and [posts](Work::post_frame) it as that message's envelope, in the transaction that is given. Where that cannot be done yet,
-    /// it does what has to be done first, and is called again.
-    async fn seal(&self, work: &mut Work<'_>, message: &OutboxMessage) -> Result<()>;
+    /// Encrypts a message of the outbox for a conversation of this type, its own or one that continues that, and [posts](Work::post_frame) it as that message's
+    /// envelope, in the transaction that is given. Where that cannot be done yet, it does what has to be done first, and is called again.
+    async fn seal(
+        &self,
+        work: &mut Work<'_>,
+        conversation: &EnvelopedRecord,
+        message: &OutboxMessage,
+    ) -> Result<()>;
 
     /// Takes note of the place of an own envelope for which it has [waited](Work::await_echo). Says whether it waits for it no longer.
     async fn see_own(&self, work: &mut Work<'_>, conversation: ConversationId, at: At<'_>) -> Result<bool> {
@@ -68,6 +73,8 @@ pub(crate) enum Verdict {
     Refused(String),
     /// It counts only where it stands at the carrier that orders.
     Later,
+    /// A later version may be able to read it. It is kept.
+    Unsupported,
 }
 
 /// The type with this number.

@@ -25,6 +25,7 @@ impl Client {
         }
         self.take_envelopes(report).await?;
         self.tidy_inbox().await?;
+        self.enter_waiting_groups().await?;
         self.do_what_is_due().await?;
         if self.inner().hub.is_none() {
             Box::pin(self.settle_pending_commits(report)).await?;
@@ -115,6 +116,9 @@ impl Waiting {
                 tracing::info!(carrier = carrier.id(), code = error.code(), "a carrier cannot be reached");
             }
             News::Again => client.do_what_is_due().await?,
+        }
+        if !applied.connections.is_empty() {
+            client.enter_waiting_groups().await?;
         }
         let mut report = SyncReport::default();
         client.flush_outbox(&mut report).await?;

@@ -3,7 +3,7 @@
 use crate::{Client, Conversation, Error, Result, SyncReport, groups::Change};
 use std::collections::BTreeSet;
 use tertulia_api::Code;
-use tertulia_domain::{ConversationId, ConversationType, Protocol, UserId};
+use tertulia_domain::{ConversationId, ConversationType, Protocol, UserId, protocol::InvalidTransition};
 use tertulia_transport::TransportError;
 
 /// How many steps are made in one call. There are three; the rest are for others who do the same at the same time.
@@ -18,6 +18,16 @@ impl Client {
     /// [`Error::NotAOneToOne`], and what the hub refuses: `invalid-protocol-transition` once the 1:1 is on MLS with something
     /// in it, `not-connected`.
     pub async fn choose_pairwise(&self, id: ConversationId) -> Result<Conversation> {
+        if self.is_private(id)? {
+            return match self.protocol(id)? {
+                Protocol::Pairwise => self.conversation(id).await,
+                from => {
+                    let refused = InvalidTransition { from, to: Protocol::Pairwise };
+                    let code = Code::InvalidProtocolTransition.as_str().to_owned();
+                    Err(Error::Refused { code, detail: refused.to_string() })
+                }
+            };
+        }
         self.know_one_to_one(id).await?;
         match self.inner().store.read(|r| r.conversation(id))? {
             None => return Err(Error::UnknownTarget { target: id.to_string() }),
@@ -34,11 +44,18 @@ impl Client {
     /// pairwise. Once all are in it, the protocol is `mls` for good. Each step can be interrupted; calling this again goes on where
     /// it stands. For a conversation that is on MLS already there is nothing to do.
     ///
+    /// Without an account, two people who have met go on over MLS in the conversation that they have: its id, its name and its messages stay. It is `mixed` until the
+    /// other's device has come in.
+    ///
     /// # Errors
     ///
-    /// [`Error::DevicesOutside`] when devices cannot be added now, and what the hub refuses: `action-denied`.
+    /// [`Error::DevicesOutside`] when devices cannot be added now, and what the hub refuses: `action-denied`. Without an account [`Error::NotConnected`],
+    /// [`Error::NoDevices`] when what the other has shown has expired, [`Error::NoOrder`].
     pub async fn migrate(&self, id: ConversationId) -> Result<Conversation> {
         self.check_migrates(id)?;
+        if self.is_enveloped(id)? {
+            return Box::pin(self.migrate_by_envelopes(id)).await;
+        }
         self.go_to_mls(id).await?;
         self.conversation(id).await
     }

@@ -38,7 +38,7 @@ fn handles(names: &[&str]) -> Vec<Handle> {
 }
 
 /// Synchronises all, until what one has put into line has reached the others.
-async fn settle(clients: &[&Client]) {
+pub(crate) async fn settle(clients: &[&Client]) {
     for _ in 0..3 {
         for client in clients {
             client.sync().await.expect("syncs");
@@ -422,7 +422,7 @@ async fn who_was_away_for_longer_than_the_relay_keeps_says_so_and_is_let_in_agai
     assert_eq!(bruno.conversation(id).await.expect("known").members.len(), 3);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
     for entry in std::fs::read_dir(from).expect("a home") {
         let entry = entry.expect("an entry");

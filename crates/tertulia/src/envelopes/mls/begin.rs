@@ -23,7 +23,7 @@ impl Client {
         }
         check_count(members.len() + 1)?;
         let secret = Zeroizing::new(rand::random::<[u8; 32]>());
-        let id = id_of(&secret);
+        let id = id_of(GroupV1::DESCRIPTOR.id, &secret);
         self.begin_group(id, secret, &name).await?;
         if !members.is_empty() {
             let change = Change { add: members, ..Change::default() };
@@ -61,6 +61,7 @@ impl Client {
             carriers: carriers.clone(),
             state: State::default().encode(),
             due_at: None,
+            continues: None,
         };
         if self.carriers().ordering(&record).is_none() {
             return Err(Error::NoOrder);

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use tertulia_api::Base64;
 use tertulia_conversation::{
     topic::ContentTopic,
-    types::{ConversationType as _, GroupV1},
+    types::{ConversationType as _, DirectV1, GroupV1},
 };
-use tertulia_domain::ConversationId;
+use tertulia_domain::{ConversationId, Protocol};
 use tertulia_mls::{CommitIntent, CommitOutcome, EngineError, MlsCommitBundle, Outcome, RejectReason};
 use tertulia_store::EnvelopedRecord;
 use tertulia_transport::Delivery;
@@ -41,6 +41,7 @@ async fn leave(client: &Client, id: ConversationId, bundle: MlsCommitBundle) -> 
     let carrier = client.carriers().ordering(&record).cloned().ok_or(Error::NoOrder)?;
     let sealed = match record.conversation_type {
         number if number == GroupV1::DESCRIPTOR.id.number() => seal::<GroupV1>(client, id, bundle).await?,
+        number if number == DirectV1::DESCRIPTOR.id.number() => seal::<DirectV1>(client, id, bundle).await?,
         number => return Err(Error::UnknownType { number }),
     };
     let Some(posted) = sealed else {
@@ -59,7 +60,8 @@ async fn leave(client: &Client, id: ConversationId, bundle: MlsCommitBundle) -> 
     client.read_topic(&carrier, topic).await?;
     if is_waiting(client, id, &posted.commit.0)? {
         // The carrier has taken it, and does not show it where it said that it stands.
-        client.notice(id, Suspicion::Withheld).await?;
+        let shown = client.inner().store.read(|r| r.shown_as(id))?;
+        client.notice(shown, Suspicion::Withheld).await?;
         return Ok(CommitOutcome::Unknown {
             detail: "the relay has taken it and does not show it".to_owned(),
         });
@@ -188,6 +190,12 @@ pub(super) async fn see_own<T: OnMls>(work: &mut Work<'_>, id: ConversationId, a
         state.let_in.retain(|user| !posted.invited.contains(user));
         if let Some(message) = posted.message {
             work.post_frame::<T>(&record, &T::content(message.0), None)?;
+        }
+        if let (Some(of_two), Some(shown)) = (&mut state.of_two, record.continues) {
+            of_two.invited |= posted.invited.contains(&of_two.peer);
+            if of_two.invited {
+                work.write(move |w| w.advance_protocol(shown, Protocol::Mixed).map(drop))?;
+            }
         }
         if let Some(welcome) = posted.welcome {
             for user in posted.invited {

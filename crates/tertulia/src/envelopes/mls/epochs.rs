@@ -36,10 +36,14 @@ pub(super) async fn enter(work: &mut Work<'_>, record: &EnvelopedRecord) -> Resu
     let policy = policy_of(work, id).await?;
     let members = policy.iter().flat_map(Policy::members);
     let members: Vec<_> = members.map(|(user, role)| MemberRecord { user, role: role.clone() }).collect();
-    work.applied.changed.push(id);
+    work.applied.changed.push(record.continues.unwrap_or(id));
     work.applied.epochs += 1;
+    let receipt_mode = policy.as_ref().map(Policy::receipt_mode);
     work.write(move |w| {
         w.set_epoch(id, number)?;
+        if let Some(mode) = receipt_mode {
+            w.set_receipt_mode(id, mode)?;
+        }
         if !members.is_empty() {
             w.replace_members(id, &members)?;
         }
@@ -69,6 +73,7 @@ pub(super) async fn note_further_devices(
 
 /// Writes down what looks as if somebody did not do as they should.
 pub(super) fn suspect(work: &mut Work<'_>, id: ConversationId, suspicion: Suspicion) -> Result<()> {
+    let id = work.client.inner().store.read(|r| r.shown_as(id))?;
     tracing::warn!(conversation = %id.short(), %suspicion, "noticed");
     work.applied.suspicious += 1;
     work.write(move |w| note(w, id, &suspicion))

@@ -1,21 +1,21 @@
 //! Coming into a group: by a Welcome in an invitation of a member.
 
-use super::{State, epochs, outside};
+use super::{State, direct, epochs, outside};
 use crate::{
     Client, Error, Result, Suspicion,
-    envelopes::{Work, intro::own_bundle, people},
+    envelopes::{Work, intro::own_bundle, people, requests},
 };
 use tertulia_api::policy::decode;
 use tertulia_conversation::{
     conversation_id,
     inbox::{Bundle, Invitation, InvitesTo, NewInvitation, invite},
     topic::ContentTopic,
-    types::{ConversationType as _, GroupV1},
+    types::{ConversationType as _, DirectV1, GroupV1, TypeId},
 };
 use tertulia_domain::{
-    ConversationId, ConversationType, DeviceAddress, Protocol, UserId, connection::Status,
+    ConversationId, ConversationType, DeviceAddress, Protocol, UserId, connection::Status, policy::Policy,
 };
-use tertulia_mls::{EngineError, KeyPackage};
+use tertulia_mls::{EngineError, KeyPackage, Signer};
 use tertulia_store::{ConversationRecord, EnvelopedRecord};
 
 /// Sends a new member the Welcome.
@@ -70,11 +70,16 @@ pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invi
     let InvitesTo::Group { conversation_type, creation_secret, welcome } = &invitation.invites_to else {
         return Ok(false);
     };
-    if *conversation_type != GroupV1::DESCRIPTOR.id {
-        return Ok(false);
-    }
     let id = conversation_id(*conversation_type, creation_secret);
-    let known = work.client.inner().store.read(|r| r.enveloped(id))?;
+    match *conversation_type {
+        number if number == DirectV1::DESCRIPTOR.id => {
+            return direct::take_invitation(work, id, invitation).await;
+        }
+        number if number == GroupV1::DESCRIPTOR.id => {}
+        _ => return Ok(false),
+    }
+    let client = work.client;
+    let known = client.inner().store.read(|r| r.enveloped(id))?;
     if let Ok(key_package) = KeyPackage::from_bytes(welcome) {
         return match known {
             Some(record) => outside::take_wish(work, &record, invitation, &key_package),
@@ -82,55 +87,48 @@ pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invi
         };
     }
     let user = people::user_of(&invitation.sender.bundle);
-    let mine = work.client.inner().store.read(|r| r.connection(user))?;
-    let state = known.as_ref().map(State::of).transpose()?;
-    // Who is in it, and has not asked, does not let itself be put into another state of it.
-    let is_expected = state.is_none_or(|state| state.missed);
-    if !is_expected || mine.is_none_or(|mine| mine.status != Status::Accepted) {
+    let mine = client.inner().store.read(|r| r.connection(user))?.map(|mine| mine.status);
+    if let Some(record) = known {
+        // Who is in it, and has not asked, does not let itself be put into another state of it. A member may answer who has asked.
+        let is_member = || Ok::<_, Error>(client.policy(id)?.is_some_and(|policy| policy.has(user)));
+        let is_expected = State::of(&record)?.missed && (mine == Some(Status::Accepted) || is_member()?);
+        return if is_expected { enter_group(work, invitation).await } else { Ok(false) };
+    }
+    match mine {
+        Some(Status::Accepted) => enter_group(work, invitation).await,
+        // Nobody learns that.
+        Some(Status::Blocked) => Ok(true),
+        _ if user == client.me().user => Ok(false),
+        _ => requests::note_group_request(work, user, id, invitation),
+    }
+}
+
+/// Enters a group by an invitation. An error leaves nothing of it, if the transaction is dropped.
+pub(crate) async fn enter_group(work: &mut Work<'_>, invitation: &Invitation) -> Result<bool> {
+    let InvitesTo::Group { conversation_type, creation_secret, welcome } = &invitation.invites_to else {
         return Ok(false);
+    };
+    let id = conversation_id(*conversation_type, creation_secret);
+    let client = work.client;
+    let inviter = people::user_of(&invitation.sender.bundle);
+    let before = client.known(id)?;
+    let (joined, policy) = open_welcome(work, id, welcome, inviter).await?;
+    if policy.pair().is_some() {
+        return Err(Error::ForeignGroup);
     }
     let record = EnvelopedRecord {
         conversation: id,
         conversation_type: conversation_type.number(),
         creation_secret: creation_secret.clone(),
         listening: true,
-        carriers: Vec::new(),
-        state: State { inviter: Some(user), ..State::default() }.encode(),
+        carriers: policy.carriers().to_vec(),
+        state: State { inviter: Some(inviter), ..State::default() }.encode(),
         due_at: None,
+        continues: None,
     };
-    join(work, record, welcome, user).await
-}
-
-/// Enters a group by a Welcome. An error leaves nothing of it, if the transaction is dropped.
-async fn join(
-    work: &mut Work<'_>,
-    mut record: EnvelopedRecord,
-    welcome: &[u8],
-    inviter: UserId,
-) -> Result<bool> {
-    let id = record.conversation;
-    let client = work.client;
-    let (group, before) = (client.group_of(id)?, client.known(id)?);
-    work.tx.wipe_conversation(&group)?;
-    let joined = match work.tx.process_welcome(welcome) {
-        Ok(joined) => joined,
-        Err(EngineError::Store(error)) => return Err(error.into()),
-        Err(error) => {
-            tracing::warn!(conversation = %id.short(), %error, "a Welcome could not be used");
-            return Err(Error::Engine(error));
-        }
-    };
-    let signer = DeviceAddress::from_identity(joined.signed_by.client_id.as_bytes());
-    let is_by_inviter = signer.is_ok_and(|signer| signer.user == inviter);
-    let data = work.tx.conversation(&joined.id).await?.group_data()?;
-    let policy = decode(data.as_deref());
-    let Some(policy) = policy.ok().filter(|_| joined.id == group && is_by_inviter) else {
-        return Err(Error::ForeignGroup);
-    };
-    record.carriers = policy.carriers().to_vec();
     if client.carriers().ordering(&record).is_none() {
         // Those who are in it speak through a relay that is not this home's. Nobody goes to a server because a message says so.
-        work.tx.wipe_conversation(&group)?;
+        work.tx.wipe_conversation(&client.group_of(id)?)?;
         let relay = record.carriers.first().cloned().unwrap_or_default();
         epochs::suspect(work, id, Suspicion::UnknownRelay { relay })?;
         return Ok(true);
@@ -161,6 +159,41 @@ async fn join(
     Ok(true)
 }
 
+/// Has the engine enter the group of a conversation by a Welcome that this user has signed, and gives the group's policy.
+pub(super) async fn open_welcome(
+    work: &mut Work<'_>,
+    id: ConversationId,
+    welcome: &[u8],
+    inviter: UserId,
+) -> Result<(Joined, Policy)> {
+    let group = work.client.group_of(id)?;
+    work.tx.wipe_conversation(&group)?;
+    let joined = match work.tx.process_welcome(welcome) {
+        Ok(joined) => joined,
+        Err(EngineError::Store(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(conversation = %id.short(), %error, "a Welcome could not be used");
+            return Err(Error::Engine(error));
+        }
+    };
+    let signer = DeviceAddress::from_identity(joined.signed_by.client_id.as_bytes());
+    let is_by_inviter = signer.is_ok_and(|signer| signer.user == inviter);
+    let data = work.tx.conversation(&joined.id).await?.group_data()?;
+    match decode(data.as_deref()) {
+        Ok(policy) if joined.id == group && is_by_inviter => {
+            Ok((Joined { epoch: joined.epoch, signed_by: joined.signed_by }, policy))
+        }
+        _ => Err(Error::ForeignGroup),
+    }
+}
+
+/// A group that a Welcome was to.
+pub(super) struct Joined {
+    pub(super) epoch: u64,
+    /// Who has signed the group as it is.
+    pub(super) signed_by: Signer,
+}
+
 impl Client {
     /// The key package of somebody who is to be added, from their bundle.
     pub(crate) fn key_package_of(&self, user: UserId) -> Result<KeyPackage> {
@@ -189,6 +222,6 @@ impl Client {
 }
 
 /// The id of a conversation of this type that is begun with this secret.
-pub(super) fn id_of(secret: &[u8; 32]) -> ConversationId {
-    conversation_id(GroupV1::DESCRIPTOR.id, secret)
+pub(super) fn id_of(conversation_type: TypeId, secret: &[u8; 32]) -> ConversationId {
+    conversation_id(conversation_type, secret)
 }

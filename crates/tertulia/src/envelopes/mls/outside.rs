@@ -44,7 +44,8 @@ pub(super) fn lost(work: &mut Work<'_>, id: ConversationId, state: &mut State) {
         tracing::warn!(conversation = %id.short(), "this device may have lost the thread of a group");
         state.missed = true;
         state.asked_at = None;
-        work.applied.changed.push(id);
+        let shown = work.client.inner().store.read(|r| r.shown_as(id));
+        work.applied.changed.push(shown.unwrap_or(id));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What comes: application messages from any carrier, proposals and commits from the one that orders.
 
-use super::{OnMls, Part, State, commits, epochs, outside};
+use super::{OnMls, Part, State, commits, direct, epochs, outside};
 use crate::{
     Result, Suspicion,
     envelopes::{
@@ -21,12 +21,13 @@ pub(super) async fn receive<T: OnMls>(work: &mut Work<'_>, opened: &Opened, at: 
     let frame = match opened.frame::<T>() {
         Decoded::Decoded(frame) => frame,
         Decoded::Invalid(error) => return Ok(Verdict::Refused(error.to_string())),
-        Decoded::Unsupported(unsupported) => return Ok(Verdict::Refused(unsupported.to_string())),
+        Decoded::Unsupported(_) => return Ok(Verdict::Unsupported),
         Decoded::NotForUs => return Ok(Verdict::Refused("it is of another conversation".to_owned())),
     };
-    let (message, is_handshake) = match T::part(frame) {
-        Part::Content(message) => (message, false),
-        Part::Handshake(message) => (message, true),
+    let (message, is_handshake, is_receipt) = match T::part(frame) {
+        Part::Content(message) => (message, false, false),
+        Part::Receipt(message) => (message, false, true),
+        Part::Handshake(message) => (message, true, false),
         Part::Other => return Ok(Verdict::Refused("nothing is done with this kind of frame".to_owned())),
     };
     if is_handshake && (at.again || !commits::is_ordering(work.client, &record, at.carrier)) {
@@ -50,7 +51,7 @@ pub(super) async fn receive<T: OnMls>(work: &mut Work<'_>, opened: &Opened, at: 
         Err(error) => return Ok(Verdict::Refused(error.to_string())),
     };
     match (is_handshake, done.outcome) {
-        (false, Outcome::Application) => return content(work, id, done).await,
+        (false, Outcome::Application) => return content(work, &record, done, is_receipt).await,
         (false, Outcome::Duplicate | Outcome::StaleEpoch) => {
             return Ok(Verdict::Unreadable("its key is gone".to_owned()));
         }
@@ -105,14 +106,19 @@ pub(super) fn follow<T: OnMls>(
 /// Takes a decrypted content into the home.
 async fn content(
     work: &mut Work<'_>,
-    id: ConversationId,
+    record: &EnvelopedRecord,
     done: MlsConversationDecryptMessage,
+    is_receipt: bool,
 ) -> Result<Verdict> {
+    let id = record.conversation;
     let author = done.sender_client_id.as_ref();
     let author = author.and_then(|author| DeviceAddress::from_identity(author.as_bytes()).ok());
     let (Some(author), Some(content)) = (author, done.app_msg) else {
         return Ok(Verdict::Unreadable("it has no author or no content".to_owned()));
     };
+    if record.continues.is_some() {
+        return direct::take(work, record, &author, content, is_receipt);
+    }
     let announces = MimiContent::decode(&content).is_ok_and(|content| content.announced_name().is_some());
     let renames = announces && {
         let policy = epochs::policy_of(work, id).await?;
@@ -129,7 +135,7 @@ async fn content(
 
 /// This device is in the group no more: its keys are gone, its messages stay.
 fn removed(work: &mut Work<'_>, id: ConversationId) -> Result<()> {
-    work.applied.changed.push(id);
+    work.applied.changed.push(work.client.inner().store.read(|r| r.shown_as(id))?);
     work.forget_conversation(id)?;
     work.write(move |w| {
         w.set_joined(id, false)?;

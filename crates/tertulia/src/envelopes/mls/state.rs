@@ -1,5 +1,6 @@
 //! What a conversation on MLS keeps for itself, beside what the engine has.
 
+use super::direct::OfTwo;
 use crate::{Result, envelopes::Work};
 use serde::{Deserialize, Serialize};
 use tertulia_api::Base64;
@@ -33,6 +34,9 @@ pub(crate) struct State {
     pub(crate) let_in: Vec<UserId>,
     /// Whether this device has proposed to leave.
     pub(crate) leaving: bool,
+    /// Of a conversation of two, what it keeps beside this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) of_two: Option<OfTwo>,
 }
 
 /// A commit as it was sealed.
@@ -69,10 +73,12 @@ impl State {
 
     /// When there is something to be done.
     pub(crate) fn due_at(&self, now: i64) -> Option<i64> {
-        let asks =
-            self.missed.then(|| self.asked_at.map_or(now, |at| at.saturating_add(super::outside::PATIENCE)));
+        let is_given_up = self.of_two.as_ref().is_some_and(|of_two| of_two.retired_at.is_some());
+        let asks = (self.missed && !is_given_up)
+            .then(|| self.asked_at.map_or(now, |at| at.saturating_add(super::outside::PATIENCE)));
         let lets_in = (!self.let_in.is_empty()).then_some(now.saturating_add(AGAIN));
-        [self.commit_at, asks, lets_in].into_iter().flatten().min()
+        let of_two = self.of_two.as_ref().and_then(|of_two| of_two.due_at(now.saturating_add(AGAIN)));
+        [self.commit_at, asks, lets_in, of_two].into_iter().flatten().min()
     }
 
     /// Has it stored.
@@ -119,11 +125,22 @@ mod tests {
             inviter: Some(user),
             let_in: vec![user],
             leaving: true,
+            of_two: None,
         };
         let stored = r#"{"posted":{"commit":"AQ==","envelope":"Ag==","welcome":"Aw==","invited":["07070707-0707-0707-0707-070707070707"],"message":"BA==","restored":true,"position":5},"commit_at":6,"missed":true,"asked_at":7,"inviter":"07070707-0707-0707-0707-070707070707","let_in":["07070707-0707-0707-0707-070707070707"],"leaving":true}"#;
         assert_eq!(std::str::from_utf8(&state.encode()).unwrap(), stored);
         assert_eq!(serde_json::from_str::<State>(stored).unwrap(), state);
         assert_eq!(serde_json::from_str::<State>("{}").unwrap(), State::default());
+    }
+
+    #[test]
+    fn the_stored_form_of_two_is_the_released_one() {
+        let peer = UserId::from_bytes([7; 16]);
+        let of_two = OfTwo { peer, times: 2, invited: true, confirmed: false, retired_at: Some(8) };
+        let state = State { of_two: Some(of_two), ..State::default() };
+        let stored = r#"{"missed":false,"leaving":false,"of_two":{"peer":"07070707-0707-0707-0707-070707070707","times":2,"invited":true,"confirmed":false,"retired_at":8}}"#;
+        assert_eq!(std::str::from_utf8(&state.encode()).unwrap(), stored);
+        assert_eq!(serde_json::from_str::<State>(stored).unwrap(), state);
     }
 
     #[test]
