@@ -62,8 +62,10 @@ pub(crate) struct Applied {
     pub(crate) epochs: u64,
     /// Envelopes of others.
     pub(crate) others: u64,
-    /// What was no envelope, or was damaged.
+    /// What was no envelope, or was damaged, and frames that are wrong.
     pub(crate) invalid: u64,
+    /// What a later version may be able to read, and is kept.
+    pub(crate) unsupported: u64,
     pub(crate) todo: Todo,
 }
 
@@ -84,6 +86,7 @@ impl Applied {
         self.epochs += other.epochs;
         self.others += other.others;
         self.invalid += other.invalid;
+        self.unsupported += other.unsupported;
         self.todo = other.todo; // it is stored already; whoever asks looks there
     }
 }

@@ -216,6 +216,11 @@ impl WriteTx<'_> {
         execute(&self.tx, "DELETE FROM echoes WHERE digest = ?1", [digest(bytes)]).map(drop)
     }
 
+    /// Keeps an envelope no longer, for it was read, or never can be.
+    pub fn drop_unsupported(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        execute(&self.tx, "DELETE FROM unsupported_envelopes WHERE digest = ?1", [digest(bytes)]).map(drop)
+    }
+
     /// Keeps an envelope for a later version to read, and of those the newest thousand.
     pub fn keep_unsupported(&mut self, bytes: &[u8], received_at: i64) -> Result<(), StoreError> {
         let sql =

@@ -164,6 +164,7 @@ impl Client {
                 Sight::Unsupported => {
                     let mut work = Work::begin(self).await?;
                     let now = work.now;
+                    work.applied.unsupported += 1;
                     work.write(move |w| w.keep_unsupported(&bytes, now))?;
                     applied.add(work.finish().await?);
                 }
@@ -237,7 +238,9 @@ impl Client {
         let Outcome::Decoded(opened) = work.hints().open(envelope) else { return Ok(Applied::default()) };
         let place = opened.place;
         let conversation = place.epoch.conversation;
-        let Some(of_type) = type_of(place.epoch.conversation_type) else { return Ok(Applied::default()) };
+        let Some(of_type) = type_of(place.epoch.conversation_type) else {
+            return Ok(Applied::default());
+        };
         match of_type.receive(&mut work, &opened, at).await? {
             Verdict::Genuine => {
                 work.changing_hints(conversation).received(&place);
@@ -301,10 +304,11 @@ pub(crate) const fn number(record: &tertulia_store::EnvelopedRecord) -> tertulia
     tertulia_conversation::types::TypeId::new(record.conversation_type)
 }
 
-fn count(report: &mut SyncReport, applied: &Applied) {
+pub(super) fn count(report: &mut SyncReport, applied: &Applied) {
     report.events += applied.events;
     report.messages += applied.new_messages.len() as u64;
     report.undecryptable += applied.undecryptable;
     report.others += applied.others;
     report.invalid += applied.invalid;
+    report.unsupported += applied.unsupported;
 }

@@ -29,7 +29,7 @@ impl Homes {
         self.dir.path().join(name)
     }
 
-    fn builder(&self, home: &str, endpoint: &str) -> tertulia::ClientBuilder {
+    pub(crate) fn builder(&self, home: &str, endpoint: &str) -> tertulia::ClientBuilder {
         self.networks.iter().fold(Client::builder(self.path(home)), |builder, network| {
             builder.carrier(Arc::new(network.endpoint(endpoint)))
         })
@@ -63,7 +63,7 @@ impl Homes {
         self.database(home).query_row(sql, (), |row| row.get::<_, u32>(0)).expect("one conversation").into()
     }
 
-    fn database(&self, home: &str) -> rusqlite::Connection {
+    pub(crate) fn database(&self, home: &str) -> rusqlite::Connection {
         let key = std::fs::read_to_string(self.path(home).join("key")).expect("the home's key");
         let database = rusqlite::Connection::open(self.path(home).join("tertulia.db")).expect("opens");
         database.execute_batch(&format!("PRAGMA key = \"x'{}'\";", key.trim())).expect("opens");

@@ -1,16 +1,16 @@
 //! Coming into a group: by a Welcome in an invitation of a member.
 
-use super::{State, epochs, outside};
+use super::{State, epochs, is_as_group, outside};
 use crate::{
     Client, Error, Result, Suspicion,
     envelopes::{Work, intro::own_bundle, people},
+    own_types::own_type_of,
 };
 use tertulia_api::policy::decode;
 use tertulia_conversation::{
     conversation_id,
     inbox::{Bundle, Invitation, InvitesTo, NewInvitation, invite},
     topic::ContentTopic,
-    types::{ConversationType as _, GroupV1},
 };
 use tertulia_domain::{
     ConversationId, ConversationType, DeviceAddress, Protocol, UserId, connection::Status,
@@ -70,7 +70,7 @@ pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invi
     let InvitesTo::Group { conversation_type, creation_secret, welcome } = &invitation.invites_to else {
         return Ok(false);
     };
-    if *conversation_type != GroupV1::DESCRIPTOR.id {
+    if !is_as_group(*conversation_type) {
         return Ok(false);
     }
     let id = conversation_id(*conversation_type, creation_secret);
@@ -144,11 +144,13 @@ async fn join(
     };
     let (epoch, topic) = (joined.epoch, ContentTopic::of_conversation(&id).to_string());
     let kept = record.clone();
+    let own_type = own_type_of(&record);
     // What is left of an earlier time in it cannot be read any more.
     work.changing_hints(id).forget(&id);
     work.write(move |w| {
         w.put_conversation(&conversation)?;
         w.put_enveloped(&kept)?;
+        own_type.iter().try_for_each(|own| w.put_own_type(own))?;
         w.set_enveloped_state(id, &kept.state, None)?;
         w.set_since_epoch(id, epoch)?;
         w.set_joined(id, true)?;
@@ -186,9 +188,4 @@ impl Client {
             None => Err(Error::NoDevices { handle: handle()? }),
         }
     }
-}
-
-/// The id of a conversation of this type that is begun with this secret.
-pub(super) fn id_of(secret: &[u8; 32]) -> ConversationId {
-    conversation_id(GroupV1::DESCRIPTOR.id, secret)
 }
