@@ -7,7 +7,7 @@ use support::new_store;
 use tertulia_domain::{ConversationId, Sequence, UserId};
 use tertulia_store::{
     EnvelopedRecord, IdentityRecord, InboxKeyRecord, InvitationRecord, NewEnvelope, NewOutboxMessage,
-    OutboxKind, Store, StoreError, WriteTx,
+    OutboxKind, OwnTypeRecord, Store, StoreError, WriteTx,
 };
 use zeroize::Zeroizing;
 
@@ -166,6 +166,7 @@ async fn cursors_echoes_and_invitations_are_what_was_written() {
         w.set_topic_cursor("a", "topic", "1-2")?;
         w.await_echo(b"own", ONE)?;
         w.keep_unsupported(b"from the future", 1)?;
+        w.keep_unsupported(b"of a later application", 2)?;
         w.put_invitation(&written)
     })
     .await;
@@ -175,16 +176,34 @@ async fn cursors_echoes_and_invitations_are_what_was_written() {
             assert_eq!(r.topic_cursor("b", "topic")?, None);
             assert_eq!((r.echo(b"own")?, r.echo(b"other")?), (Some(ONE), None));
             assert!(r.awaits_echoes()?);
-            assert_eq!(r.unsupported_envelopes()?, [b"from the future"]);
+            assert_eq!(r.unsupported_envelopes()?, [&b"from the future"[..], b"of a later application"]);
             assert_eq!(r.invitations()?, [invitation]);
             Ok::<_, StoreError>(())
         })
         .expect("readable");
     write(&store, |w| {
         w.echoed(b"own")?;
+        w.drop_unsupported(b"from the future")?;
         w.remove_invitation(ONE)
     })
     .await;
+    let kept = store.read(|r| r.unsupported_envelopes()).expect("readable");
+    assert_eq!(kept, [b"of a later application"]);
     assert_eq!(store.read(|r| r.invitation_count()).expect("readable"), 0);
     assert!(!store.read(|r| r.awaits_echoes()).expect("readable"));
+}
+
+#[tokio::test]
+async fn a_conversation_is_of_one_type_for_good() {
+    let (_dir, store) = new_store();
+    let record = |conversation_type, secret| OwnTypeRecord {
+        conversation: ONE,
+        conversation_type,
+        creation_secret: Zeroizing::new([secret; 32]),
+    };
+    assert_eq!(store.read(|r| r.own_type(ONE)).expect("readable"), None);
+    write(&store, |w| w.put_own_type(&record(0x8001, 1))).await;
+    write(&store, |w| w.put_own_type(&record(0x8002, 2))).await;
+    assert_eq!(store.read(|r| r.own_type(ONE)).expect("readable"), Some(record(0x8001, 1)));
+    assert_eq!(store.read(|r| r.own_type(TWO)).expect("readable"), None);
 }

@@ -178,9 +178,9 @@ async fn people_talk_in_a_type_of_the_applications_own_with_the_same_calls_over_
         let frame = sent.frame.expect("a frame");
         assert_eq!((frame.of(), frame.as_bytes()), (TypeId::new(0x8001), &b"\x01olives"[..]));
         let arrived = loop {
-            match events.next().await.expect("goes on").expect("no failure") {
-                ClientEvent::Message(message) => break message,
-                _ => {}
+            let event = events.next().await.expect("goes on").expect("no failure");
+            if let ClientEvent::Message(message) = event {
+                break message;
             }
         };
         assert_eq!((arrived.conversation, arrived.text.as_str()), (id, ""));
@@ -230,7 +230,7 @@ async fn what_is_not_of_the_conversations_type_is_not_sent() {
         let ana = place.builder("ana").with_type::<BrokenNotes>().open().await.expect("opens");
         let error = ana.send_frame::<BrokenNotes>(id, &b"refused".to_vec()).await.expect_err("it is none");
         assert_eq!(error.code(), "invalid-frame");
-        assert_eq!(notes::<NotesV1>(&ana, id).await, []);
+        assert!(notes::<NotesV1>(&ana, id).await.is_empty());
     }
 }
 
