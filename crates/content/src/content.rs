@@ -1,7 +1,7 @@
 //! The message container and the ways to make one (section 4.1).
 
 use crate::error::{ContentError, InvalidContent};
-use crate::extensions::{CONVERSATION_NAME, Extensions, REMINDER};
+use crate::extensions::{CONVERSATION_NAME, CONVERSATION_TYPE, Extensions, REMINDER, Value};
 use crate::id::{MessageId, Salt};
 use crate::media;
 use crate::part::{Disposition, Part, PartContent};
@@ -81,6 +81,11 @@ impl MimiContent {
         Self::new(Part::plain(text))
     }
 
+    /// A frame of the conversation type of an application's own that has this number. What it says only that application knows.
+    pub fn frame(conversation_type: u16, frame: impl Into<Vec<u8>>) -> Self {
+        Self::new(Part::single(Disposition::RENDER, media::frame(conversation_type), frame))
+    }
+
     /// A reaction to a message: one emoji, of one or more Unicode characters.
     pub fn reaction(to: MessageId, emoji: impl Into<String>) -> Self {
         Self::new(Part::single(Disposition::REACTION, media::PLAIN, emoji.into())).reply_to(to)
@@ -153,6 +158,14 @@ impl MimiContent {
         self
     }
 
+    /// The same with the number of the conversation's type, and the secret that the conversation's id was made from with it.
+    #[must_use]
+    pub fn with_conversation_type(mut self, conversation_type: u16, creation_secret: &[u8; 32]) -> Self {
+        let claim = [&conversation_type.to_be_bytes()[..], creation_secret].concat();
+        self.extensions.insert(CONVERSATION_TYPE, Value::Bytes(claim));
+        self
+    }
+
     /// The same with a given salt, to make known bytes again. Two messages must never share one.
     #[must_use]
     pub fn with_salt(self, salt: Salt) -> Self {
@@ -186,6 +199,23 @@ impl MimiContent {
     /// The name of the conversation, when the message carries one.
     pub fn conversation_name(&self) -> Option<&str> {
         self.extensions.get_text(CONVERSATION_NAME)
+    }
+
+    /// The number of the conversation's type and the secret of its id, when the message carries them. A claim, which the id proves.
+    pub fn conversation_type(&self) -> Option<(u16, [u8; 32])> {
+        let Some(Value::Bytes(claim)) = self.extensions.get(CONVERSATION_TYPE) else { return None };
+        let (number, secret) = claim.split_first_chunk()?;
+        Some((u16::from_be_bytes(*number), secret.try_into().ok()?))
+    }
+
+    /// The number of the conversation type that the message is a frame of, and the frame, when it is one.
+    pub fn as_frame(&self) -> Option<(u16, &[u8])> {
+        match &self.body.content {
+            PartContent::Single { content_type, content } => {
+                media::frame_type(content_type).map(|number| (number, content.as_slice()))
+            }
+            _ => None,
+        }
     }
 
     /// The name that the message gives the conversation, when it is an announcement: it does that and nothing else. A text that

@@ -15,6 +15,10 @@ pub(crate) const ROOM_URI: Key = Key::Int(2);
 /// A message that carries it and whose body is a null part announces the name; see [`MimiContent::name_announcement`](crate::MimiContent::name_announcement).
 pub const CONVERSATION_NAME: &str = "tertulia.name";
 
+/// The key of Tertulia's own extension by which members tell each other what the type of the conversation is, where a hub carries it: the type's number in two
+/// bytes, in network order, and the 32 bytes that the conversation's id was made from with it.
+pub const CONVERSATION_TYPE: &str = "tertulia.type";
+
 /// The key of Tertulia's own extension by which a message with a name says that the conversation has that name already: true.
 pub(crate) const REMINDER: &str = "tertulia.reminder";
 

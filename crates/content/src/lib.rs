@@ -57,7 +57,7 @@ pub mod uri;
 
 pub use content::{Expiration, MimiContent};
 pub use error::{ContentError, InvalidContent, MessageIdError};
-pub use extensions::{CONVERSATION_NAME, Extensions, Float, Key, Value};
+pub use extensions::{CONVERSATION_NAME, CONVERSATION_TYPE, Extensions, Float, Key, Value};
 pub use id::{MessageId, Salt};
 pub use part::{ContentKey, Disposition, ExternalPart, Part, PartContent, PartSemantics, cid, parse_cid};
 pub use status::MessageStatus;

@@ -12,6 +12,21 @@ pub const PLAIN: &str = "text/plain;charset=utf-8";
 /// A report of what became of messages (draft-mahy-mimi-message-status-01).
 pub const MESSAGE_STATUS: &str = "application/mimi-message-status";
 
+/// A frame of a conversation type of an application's own, which a parameter names by its number: `;type=0x8001`.
+const FRAME: &str = "application/vnd.tertulia.frame";
+
+/// The media type of a frame of the conversation type with this number, in the one way in which it is written.
+pub(crate) fn frame(conversation_type: u16) -> String {
+    format!("{FRAME};type=0x{conversation_type:04x}")
+}
+
+/// The number of the conversation type that content of this media type is a frame of.
+pub(crate) fn frame_type(content_type: &str) -> Option<u16> {
+    let digits = content_type.strip_prefix(FRAME)?.strip_prefix(";type=0x")?;
+    let number = u16::from_str_radix(digits, 16).ok()?;
+    (frame(number) == content_type).then_some(number)
+}
+
 /// Whether content of this type can be shown as the UTF-8 text that it is: Markdown of any variant (showing the source is an accepted way to render it) and
 /// plain text.
 pub(crate) fn is_text(content_type: &str) -> bool {
@@ -31,6 +46,25 @@ pub(crate) fn is_text(content_type: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_type_of_a_frame_is_written_in_one_way() {
+        for number in [0, 4, 0x8001, u16::MAX] {
+            assert_eq!(frame_type(&frame(number)), Some(number));
+        }
+        for other in [
+            "",
+            "application/vnd.tertulia.frame",
+            "application/vnd.tertulia.frame;type=8001",
+            "application/vnd.tertulia.frame;type=0x+801",
+            "application/vnd.tertulia.frame;type=0x08001",
+            "application/vnd.tertulia.frame;type=0xABCD",
+            "application/vnd.tertulia.frame; type=0x8001",
+            "application/vnd.tertulia.frames;type=0x8001",
+        ] {
+            assert_eq!(frame_type(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn text_is_recognised_whatever_the_spelling_of_its_type() {

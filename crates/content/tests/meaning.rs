@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use tertulia_content::PartSemantics::{ChooseOne, ProcessAll, SingleUnit};
 use tertulia_content::{
-    CONVERSATION_NAME, ContentKey, Disposition, Expiration, ExternalPart, MessageId, MessageIdError,
-    MimiContent, Part, PartContent, PartSemantics, Salt, cid, parse_cid, rules, uri,
+    CONVERSATION_NAME, CONVERSATION_TYPE, ContentKey, Disposition, Expiration, ExternalPart, MessageId,
+    MessageIdError, MimiContent, Part, PartContent, PartSemantics, Salt, Value, cid, parse_cid, rules, uri,
 };
 
 fn id(n: u8) -> MessageId {
@@ -47,6 +47,33 @@ fn a_name_travels_inside_the_message() {
     assert_eq!(received.body.content, PartContent::Null);
     assert_eq!(received.text(), None);
     assert_eq!(received.as_delete(), None, "it replaces nothing");
+}
+
+#[test]
+fn the_stored_format_of_a_frame() {
+    let message = MimiContent::frame(0x8001, *b"e4")
+        .with_conversation_type(0x8001, &[9; 32])
+        .with_salt(Salt::from_bytes([7; 16]));
+    insta::assert_snapshot!(hex::encode(message.encode().unwrap()));
+}
+
+#[test]
+fn a_frame_and_the_type_of_its_conversation_travel_inside_the_message() {
+    let message = MimiContent::frame(0x8001, *b"\xff\x00").with_conversation_type(0x8002, &[9; 32]);
+    let received = MimiContent::decode(&message.encode().unwrap()).unwrap();
+    assert_eq!(received.as_frame(), Some((0x8001, &b"\xff\x00"[..])));
+    assert_eq!(received.conversation_type(), Some((0x8002, [9; 32])));
+    assert_eq!((received.text(), received.announced_name()), (None, None));
+    // What is not written in this way says nothing of a type, and is a message all the same.
+    for claim in
+        [Value::from("text"), Value::Bytes(Vec::new()), Value::Bytes(vec![9; 33]), Value::Bytes(vec![9; 35])]
+    {
+        let mut other = MimiContent::markdown("hello");
+        other.extensions.insert(CONVERSATION_TYPE, claim);
+        let received = MimiContent::decode(&other.encode().unwrap()).unwrap();
+        assert_eq!((received.conversation_type(), received.as_frame()), (None, None));
+        assert_eq!(received.text(), Some("hello"));
+    }
 }
 
 #[test]

@@ -65,4 +65,4 @@ pub mod wire;
 pub mod work;
 
 pub use epoch::{EpochId, EpochSecrets};
-pub use id::conversation_id;
+pub use id::{conversation_id, hub_conversation_id};

@@ -6,6 +6,7 @@
 mod builtin;
 mod descriptor;
 mod hub;
+mod own;
 mod registry;
 mod table;
 
@@ -15,6 +16,7 @@ pub use descriptor::{
     Outer, Scheme, Topics, TypeId,
 };
 pub use hub::{HUB, of_hub};
+pub use own::OWN_ON_MLS;
 pub use registry::{Registry, RegistryError};
 pub use table::markdown;
 

@@ -44,6 +44,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("schema/10.sql")),
     M::up(include_str!("schema/11.sql")),
     M::up(include_str!("schema/12.sql")),
+    M::up(include_str!("schema/13.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

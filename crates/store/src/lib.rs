@@ -71,6 +71,6 @@ pub use tables::{
     CredentialRecord, EnvelopeRow, EnvelopedRecord, Expiry, GroupStateRecord, HintsRecord, HistoryMark,
     IdentityRecord, InboxKeyRecord, InvitationRecord, JoinRecord, JournalEntry, KeyPackageRecord,
     MemberRecord, MessageRow, NewEnvelope, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage,
-    OwnSettingRow, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord, ReceiptRow, RecordKey,
-    ResetRow, Setting, SuspicionRecord, UnsupportedEnvelope,
+    OwnSettingRow, OwnTypeRecord, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord,
+    ReceiptRow, RecordKey, ResetRow, Setting, SuspicionRecord, UnsupportedEnvelope,
 };

@@ -7,7 +7,7 @@ use support::new_store;
 use tertulia_domain::{ConversationId, Sequence, UserId};
 use tertulia_store::{
     EnvelopedRecord, IdentityRecord, InboxKeyRecord, InvitationRecord, NewEnvelope, NewOutboxMessage,
-    OutboxKind, Store, StoreError, UnsupportedEnvelope, WriteTx,
+    OutboxKind, OwnTypeRecord, Store, StoreError, UnsupportedEnvelope, WriteTx,
 };
 use zeroize::Zeroizing;
 
@@ -181,9 +181,12 @@ async fn cursors_echoes_and_invitations_are_what_was_written() {
         .expect("readable");
     write(&store, |w| {
         w.echoed(b"own")?;
+        w.drop_unsupported(b"from the future")?;
         w.remove_invitation(ONE)
     })
     .await;
+    let kept = store.read(|r| r.unsupported_envelopes()).expect("readable");
+    assert_eq!(kept, [b"of a later application"]);
     assert_eq!(store.read(|r| r.invitation_count()).expect("readable"), 0);
     assert!(!store.read(|r| r.awaits_echoes()).expect("readable"));
 }
@@ -264,4 +267,19 @@ async fn a_conversation_that_continues_another_is_shown_as_that() {
             Ok::<_, StoreError>(())
         })
         .expect("readable");
+}
+
+#[tokio::test]
+async fn a_conversation_is_of_one_type_for_good() {
+    let (_dir, store) = new_store();
+    let record = |conversation_type, secret| OwnTypeRecord {
+        conversation: ONE,
+        conversation_type,
+        creation_secret: Zeroizing::new([secret; 32]),
+    };
+    assert_eq!(store.read(|r| r.own_type(ONE)).expect("readable"), None);
+    write(&store, |w| w.put_own_type(&record(0x8001, 1))).await;
+    write(&store, |w| w.put_own_type(&record(0x8002, 2))).await;
+    assert_eq!(store.read(|r| r.own_type(ONE)).expect("readable"), Some(record(0x8001, 1)));
+    assert_eq!(store.read(|r| r.own_type(TWO)).expect("readable"), None);
 }

@@ -62,9 +62,9 @@ pub(crate) struct Applied {
     pub(crate) epochs: u64,
     /// Envelopes of others.
     pub(crate) others: u64,
-    /// What was no envelope, or was damaged.
+    /// What was no envelope, or was damaged, and frames that are wrong.
     pub(crate) invalid: u64,
-    /// Envelopes that only a later version can read.
+    /// What a later version may be able to read, and is kept: envelopes, and frames of an application's own types.
     pub(crate) unsupported: u64,
     /// Groups to which somebody has invited with whom this home is not connected.
     pub(crate) invited: Vec<ConversationId>,

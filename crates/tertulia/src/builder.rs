@@ -6,11 +6,15 @@ use crate::{
     envelopes::{ADDS_PER_COMMIT, Carriers, OwnInbox, home::name_by_key},
     link::HubLink,
     model::Me,
+    own_types::{OwnTypes, TypeError},
     rules::ConversationRules,
     token::HomeKeeper,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tertulia_conversation::inbox::{IdentityKey, KEY_DOMAIN, Replays, Signer as _, device_address};
+use tertulia_conversation::{
+    inbox::{IdentityKey, KEY_DOMAIN, Replays, Signer as _, device_address},
+    types::ConversationType,
+};
 use tertulia_domain::{AccountKind, DeviceAddress, DeviceId, DisplayName, Domain, Handle, UserId};
 use tertulia_mls::{Ciphersuite, ClientId, Credential, MlsCustomConfiguration, Session, SessionConfig};
 use tertulia_store::{IdentityRecord, KeySource, Setting, Store, StoreError};
@@ -47,12 +51,21 @@ struct Options {
     key_rotation: Option<Duration>,
     carriers: Vec<Arc<dyn Delivery>>,
     cover: Option<Duration>,
+    types: OwnTypes,
+    /// The first type that was refused.
+    refused: Option<TypeError>,
 }
 
 impl ClientBuilder {
     pub(crate) fn new(home: PathBuf) -> Self {
         let label = std::env::consts::OS.to_owned();
-        let options = Options { key_rotation: Some(KEY_ROTATION), carriers: Vec::new(), cover: None };
+        let options = Options {
+            key_rotation: Some(KEY_ROTATION),
+            carriers: Vec::new(),
+            cover: None,
+            types: OwnTypes::default(),
+            refused: None,
+        };
         Self { home, key: KeySource::File, label, options }
     }
 
@@ -83,6 +96,20 @@ impl ClientBuilder {
         self
     }
 
+    /// Registers a type of conversations of the application's own: it is to be given each time the home is opened. What is wrong with it is told
+    /// then, by [`Error::Type`].
+    #[must_use]
+    pub fn with_type<T: ConversationType>(mut self) -> Self {
+        if let Err(refused) = self.options.types.register::<T>() {
+            self.options.refused.get_or_insert(refused);
+        }
+        self
+    }
+
+    fn check_types(&self) -> Result<()> {
+        self.options.refused.map_or(Ok(()), |refused| Err(refused.into()))
+    }
+
     /// Sends cover traffic in private conversations that travel in envelopes: messages that say nothing and look like others, at random times, so long
     /// apart on average. [`Client::sync`] and [`Client::events`] send what is due. None unless given; at least a second.
     #[must_use]
@@ -98,8 +125,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::HomeInUse`], [`Error::NoCarrier`] without a relay and a [carrier](Self::carrier), those of a wrong address, those of the store.
+    /// [`Error::HomeInUse`], [`Error::Type`], [`Error::NoCarrier`] without a relay and a [carrier](Self::carrier), those of a wrong address, those of the store.
     pub async fn init<R: AsRef<str>>(self, relays: &[R]) -> Result<Client> {
+        self.check_types()?;
         let mut addresses = Vec::new();
         for relay in relays {
             // As it is written from now on, and once.
@@ -148,7 +176,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::HomeInUse`], [`Error::InvalidHandle`], those of the store, and what the hub refuses: `handle-taken`,
+    /// [`Error::HomeInUse`], [`Error::Type`], [`Error::InvalidHandle`], those of the store, and what the hub refuses: `handle-taken`,
     /// `invalid-password`.
     pub async fn sign_up(self, hub: &str, handle: &str, password: &str) -> Result<Client> {
         self.enter(Entry::SignUp { handle, password, kind: AccountKind::Person }, hub).await
@@ -192,8 +220,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::NotSignedIn`], and those of the store: a missing or wrong key or passphrase, damage.
+    /// [`Error::NotSignedIn`], [`Error::Type`], and those of the store: a missing or wrong key or passphrase, damage.
     pub async fn open(self) -> Result<Client> {
+        self.check_types()?;
         let home = self.home.clone();
         let options = self.options.clone();
         let store = match self.unlock(false).await {
@@ -210,6 +239,7 @@ impl ClientBuilder {
     }
 
     async fn enter(self, entry: Entry<'_>, hub: &str) -> Result<Client> {
+        self.check_types()?;
         let handle: Option<Handle> = match entry {
             Entry::SignUp { handle, .. } | Entry::LogIn { handle, .. } => Some(handle.parse()?),
             Entry::Guest { .. } => None,
@@ -302,7 +332,7 @@ impl ClientBuilder {
     }
 
     fn client(store: Store, options: Options) -> Result<Client> {
-        let Options { key_rotation, carriers, cover } = options;
+        let Options { key_rotation, carriers, cover, types, refused: _ } = options;
         let [user, device, handle, domain] = {
             let values = store.read(|r| {
                 SETTINGS.iter().map(|setting| r.setting(*setting)).collect::<std::result::Result<Vec<_>, _>>()
@@ -347,7 +377,7 @@ impl ClientBuilder {
             config.adds_per_commit = ADDS_PER_COMMIT;
         }
         let engine = Session::open(store.clone(), Arc::clone(&link) as _, config)?;
-        let client = Client::from_inner(Inner::new(me, hub, (carriers, inbox, cover), store, engine));
+        let client = Client::from_inner(Inner::new(me, hub, (carriers, inbox, cover), types, store, engine));
         link.follow(&client);
         Ok(client)
     }

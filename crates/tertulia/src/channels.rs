@@ -19,7 +19,7 @@ impl Client {
         members: &[Handle],
         options: GroupOptions,
     ) -> Result<Conversation> {
-        self.create_managed(name, members, options, ConversationType::Channel).await
+        self.create_managed(name, members, options, (ConversationType::Channel, None)).await
     }
 
     /// All channels of the user's team, the oldest first, whether the user is in them or not.

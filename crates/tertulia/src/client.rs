@@ -3,11 +3,12 @@
 use crate::{
     ClientBuilder, Me,
     envelopes::{Carriers, Early, Hints, OwnInbox},
+    own_types::OwnTypes,
 };
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicBool},
     time::Duration,
 };
 use tertulia_domain::{ConversationId, DeviceAddress, UserId};
@@ -50,6 +51,10 @@ pub(crate) struct Inner {
     pub(crate) hints: Mutex<Hints>,
     /// Envelopes that may turn out to be of an epoch that this home enters soon.
     pub(crate) early: std::sync::Mutex<Early>,
+    /// The types of conversations of the application's own.
+    pub(crate) types: OwnTypes,
+    /// Whether the invitations that are kept were looked at again since the home was opened.
+    pub(crate) kept_was_looked_at: AtomicBool,
     /// Changes when this process begins to listen to other topics.
     pub(crate) topics: watch::Sender<u64>,
     pub(crate) store: Store,
@@ -64,6 +69,7 @@ impl Inner {
         me: Me,
         hub: Option<Hub>,
         (carriers, inbox, cover): (Carriers, Option<OwnInbox>, Option<Duration>),
+        types: OwnTypes,
         store: Store,
         session: Session,
     ) -> Self {
@@ -76,6 +82,8 @@ impl Inner {
             cover,
             hints,
             early: std::sync::Mutex::default(),
+            types,
+            kept_was_looked_at: AtomicBool::new(false),
             topics,
             store,
             session,

@@ -1,11 +1,13 @@
 //! What the SDK's calls can fail with.
 
-use crate::rules::Refusal;
+use crate::{own_types::TypeError, rules::Refusal};
 use tertulia_api::Code;
 use tertulia_content::{ContentError, InvalidContent};
 use tertulia_conversation::{
     hint::HintError,
     inbox::{BundleError, InboxError},
+    types::RegistryError,
+    wire::WireError,
 };
 use tertulia_domain::{ConversationId, Handle, policy::Violation, settings::MessageTimerError};
 use tertulia_mls::{EngineError, RejectReason};
@@ -59,8 +61,8 @@ pub enum Error {
     /// A Welcome is for another group than its invitation, or by somebody else. Drop it, as the SDK has done.
     #[error("a Welcome does not fit its invitation")]
     ForeignGroup,
-    /// A group cannot have so many members. Make several groups.
-    #[error("a group has {max} members at most, and this would make {count}")]
+    /// A conversation of this type cannot have so many members. Make several.
+    #[error("a conversation of this type has {max} members at most, and this would make {count}")]
     TooManyMembers {
         /// How many there would be.
         count: usize,
@@ -72,6 +74,36 @@ pub enum Error {
     UnknownType {
         /// The type's number.
         number: u16,
+    },
+    /// A type of the application's own cannot be used. See the error inside.
+    #[error(transparent)]
+    Type(#[from] TypeError),
+    /// The application has not registered the type with this client. Call `with_type` before the home is opened.
+    #[error("the type {title} is not registered with this client")]
+    TypeNotRegistered {
+        /// The type.
+        title: &'static str,
+    },
+    /// The conversation is of another type. Send frames of its own type in it, and texts where it is of none of an application's own.
+    #[error("the conversation is of the type {of}, and {got} is not said in it")]
+    OtherType {
+        /// The conversation.
+        conversation: ConversationId,
+        /// What it is.
+        of: String,
+        /// What was to be sent.
+        got: String,
+    },
+    /// The frame is none that its own type reads, or is too long. Correct how the type writes it.
+    #[error("the frame cannot be sent: {0}")]
+    InvalidFrame(WireError),
+    /// A conversation of this type has more members. Name more.
+    #[error("a conversation of this type has {min} members at least, and this would make {count}")]
+    TooFewMembers {
+        /// How many there would be.
+        count: usize,
+        /// The fewest.
+        min: usize,
     },
     /// It is no bundle, it was changed, or it has expired. Ask for a new one.
     #[error(transparent)]
@@ -330,6 +362,11 @@ impl Error {
             Self::ForeignGroup => "foreign-group",
             Self::TooManyMembers { .. } => "too-many-members",
             Self::UnknownType { .. } => "unknown-type",
+            Self::Type(error) => type_code(error),
+            Self::TypeNotRegistered { .. } => "type-not-registered",
+            Self::OtherType { .. } => "other-type",
+            Self::InvalidFrame(_) => "invalid-frame",
+            Self::TooFewMembers { .. } => "too-few-members",
             Self::Bundle(BundleError::Expired) => "expired-bundle",
             Self::Bundle(_) | Self::Invitation(_) => "invalid-bundle",
             Self::OwnBundle => "own-bundle",
@@ -390,6 +427,11 @@ impl Error {
             | Self::NoOrder
             | Self::TooManyMembers { .. }
             | Self::UnknownType { .. }
+            | Self::Type(_)
+            | Self::TypeNotRegistered { .. }
+            | Self::OtherType { .. }
+            | Self::InvalidFrame(_)
+            | Self::TooFewMembers { .. }
             | Self::Bundle(_)
             | Self::Invitation(_)
             | Self::OwnBundle
@@ -466,6 +508,16 @@ impl Error {
             Self::Refused { code, .. } => code.parse().ok(),
             _ => None,
         }
+    }
+}
+
+/// What an application can tell apart of the errors of types; the rest is in the text.
+const fn type_code(error: &TypeError) -> &'static str {
+    match error {
+        TypeError::Registry(RegistryError::Reserved { .. }) => "reserved-type",
+        TypeError::Registry(RegistryError::Incomplete { .. }) => "incomplete-type",
+        TypeError::Registry(_) => "type-taken",
+        TypeError::NotCarried { .. } => "type-not-carried",
     }
 }
 

@@ -419,7 +419,8 @@ impl Client {
     /// The message that tells those who may not know it the conversation's name.
     pub(crate) fn reminder(&self, conversation: ConversationId, name: &ConversationName) -> Result<Vec<u8>> {
         let (sender, room) = self.uris(self.me().user, conversation);
-        Ok(MimiContent::name_reminder(name.as_str()).with_origin(&sender, &room).encode()?)
+        let reminder = MimiContent::name_reminder(name.as_str()).with_origin(&sender, &room);
+        Ok(self.with_own_type(conversation, reminder)?.encode()?)
     }
 
     /// The message that gives the conversation a name.
@@ -429,7 +430,8 @@ impl Client {
         name: &ConversationName,
     ) -> Result<Vec<u8>> {
         let (sender, room) = self.uris(self.me().user, conversation);
-        Ok(MimiContent::name_announcement(name.as_str()).with_origin(&sender, &room).encode()?)
+        let announcement = MimiContent::name_announcement(name.as_str()).with_origin(&sender, &room);
+        Ok(self.with_own_type(conversation, announcement)?.encode()?)
     }
 }
 

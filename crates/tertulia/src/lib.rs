@@ -42,6 +42,7 @@ mod envelopes;
 mod error;
 mod events;
 mod expiry;
+mod frames;
 mod groups;
 mod history;
 mod home;
@@ -51,6 +52,7 @@ mod membership;
 mod model;
 mod own_devices;
 mod own_settings;
+mod own_types;
 mod pairwise;
 mod reading;
 mod receipts;
@@ -74,10 +76,11 @@ pub use error::{Error, ErrorKind, Result};
 pub use joining::{JoinRequest, Joined, LinkPreview};
 pub use membership::GroupOptions;
 pub use model::{
-    Accepted, Channel, ClientEvent, Connection, Conversation, Device, Invitation, Me, Member, Message,
-    MessageQuery, OwnDeviceMessage, OwnFlag, Profile, Receipt, Request, RequestKind, SharedHistory,
+    Accepted, Channel, ClientEvent, Connection, Conversation, Device, Frame, Invitation, Me, Member, Message,
+    MessageQuery, OwnDeviceMessage, OwnFlag, OwnType, Profile, Receipt, Request, RequestKind, SharedHistory,
     SubMember, SyncReport, Team, TeamMember,
 };
+pub use own_types::TypeError;
 pub use sub_conversations::{ListedSubConversation, SubConversation};
 pub use suspicion::{Noticed, Suspicion};
 pub use tertulia_api::account::OpenSession;
@@ -97,6 +100,20 @@ pub use tertulia_domain::{
 };
 pub use tertulia_store::{ExportProgress, KeySource as HomeKey};
 pub use tertulia_transport::Delivery;
+
+/// What a type of conversations of the application's own is made of. It is [registered](ClientBuilder::with_type) with the client, and then its conversations are
+/// [made](Client::create), and its frames [sent](Client::send_frame) and [read](Frame::decode), with and without a hub.
+///
+/// `examples/own_type.rs` has one from beginning to end.
+pub mod types {
+    pub use tertulia_conversation::{
+        types::{
+            Carrier, ConversationType, Descriptor, DescriptorError, Encoding, Encryption, FrameKind,
+            Guarantees, Hints, Ids, Members, OWN_ON_MLS, Outer, RegistryError, Scheme, Topics, TypeId,
+        },
+        wire::{Outcome, Unsupported, WireError},
+    };
+}
 
 /// The README's example is compiled with the tests.
 #[cfg(doctest)]

@@ -5,13 +5,18 @@ use crate::{
     groups::{Change, PolicyChange},
 };
 use tertulia_api::{Code, conversation::NewConversation, policy::decode, setting::Setting, team::NewChannel};
+use tertulia_conversation::{
+    hub_conversation_id,
+    types::{ConversationType as _, GroupV1, TypeId},
+};
 use tertulia_domain::{
     ConversationId, ConversationName, ConversationType, Handle, Handshake, Protocol, Role, RoleName, UserId,
     access::AccessMode,
     policy::{AddPermission, Policy, Violation},
     role::Action,
 };
-use tertulia_store::OutboxKind;
+use tertulia_store::{OutboxKind, OwnTypeRecord};
+use zeroize::Zeroizing;
 
 /// How a group or channel is made. What is not said is as by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,16 +86,16 @@ impl Client {
         members: &[Handle],
         options: GroupOptions,
     ) -> Result<Conversation> {
-        self.create_managed(name, members, options, ConversationType::Group).await
+        self.create_managed(name, members, options, (ConversationType::Group, None)).await
     }
 
-    /// Makes a group or channel.
+    /// Makes a group or channel, or a conversation of this type of the application's own, which is a group to the hub.
     pub(crate) async fn create_managed(
         &self,
         name: &str,
         members: &[Handle],
         options: GroupOptions,
-        kind: ConversationType,
+        (kind, own): (ConversationType, Option<TypeId>),
     ) -> Result<Conversation> {
         let name: ConversationName = name.parse()?;
         // All that can be refused is asked first, so that no empty group is left behind.
@@ -100,18 +105,28 @@ impl Client {
         }
         if self.inner().hub.is_none() {
             return match kind {
-                ConversationType::Group => self.create_group_by_envelopes(name, members, options).await,
+                ConversationType::Group => {
+                    let of = own.unwrap_or(GroupV1::DESCRIPTOR.id);
+                    self.create_group_by_envelopes(name, members, options, of).await
+                }
                 _ => Err(Error::NoAccount),
             };
         }
-        let id = ConversationId::random();
+        let secret = Zeroizing::new(rand::random::<[u8; 32]>());
+        let id = own.map_or_else(ConversationId::random, |own| hub_conversation_id(own, &secret));
+        let own = own.map(|own| OwnTypeRecord {
+            conversation: id,
+            conversation_type: own.number(),
+            creation_secret: secret,
+        });
         let made = self.create_at_hub(id, &name, options, kind).await?;
         self.check_made(&made, id, options, kind)?;
         let mut tx = self.inner().session.new_transaction().await?;
         let (fetched, known) = (made.clone(), name.clone());
         tx.store_write(move |w| {
             crate::apply::put_conversation(w, &fetched)?;
-            w.set_name(id, known.as_str(), true)
+            w.set_name(id, known.as_str(), true)?;
+            own.iter().try_for_each(|own| w.put_own_type(own))
         })?;
         tx.finish().await?;
         let announced = Some(&name).filter(|_| !made.kind.has_public_name());

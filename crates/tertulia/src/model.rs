@@ -1,6 +1,10 @@
 //! What an application sees: people, conversations, messages.
 
 use crate::Noticed;
+use tertulia_conversation::{
+    types::{ConversationType as Framed, TypeId},
+    wire::{Outcome, WireError},
+};
 use tertulia_domain::{
     AccountKind, ConversationId, ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle,
     History, Locale, MessageTimer, Protocol, ReceiptMode, ReceiptStatus, RoleName, TeamId, UserId,
@@ -205,12 +209,62 @@ pub struct Conversation {
     pub creator: Option<Handle>,
     /// The conversation that it was made under, which this user need not be in. It may be no more.
     pub parent: Option<ConversationId>,
+    /// Set if it is of a type of an application's own, in which frames of that type are said, and no texts.
+    pub own_type: Option<OwnType>,
     /// Set if this user has muted it.
     pub muted: Option<OwnFlag>,
     /// Set if this user has archived it.
     pub archived: Option<OwnFlag>,
     /// Set if this user has hidden it.
     pub hidden: Option<OwnFlag>,
+}
+
+/// A type of an application's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnType {
+    /// Its number.
+    pub id: TypeId,
+    /// Its title; none if this application has not [registered](crate::ClientBuilder::with_type) it.
+    pub title: Option<&'static str>,
+}
+
+/// What was said in a conversation of a type of an application's own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub(crate) of: TypeId,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// The type that it is a frame of.
+    pub const fn of(&self) -> TypeId {
+        self.of
+    }
+
+    /// The frame as it came.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What it says, as the type reads it. A frame of another type is [invalid](Outcome::Invalid).
+    ///
+    /// What is in the home was looked at when it came, by the application that brought it in: what was invalid then was dropped and counted
+    /// ([`SyncReport::invalid`]). What is [unsupported](Outcome::Unsupported) stays for a version of the application that reads it.
+    pub fn decode<T: Framed>(&self) -> Outcome<T::Frame> {
+        let (got, expected) = (self.of.number(), T::DESCRIPTOR.id.number());
+        if got == expected {
+            T::decode(&self.bytes)
+        } else {
+            Outcome::Invalid(WireError::WrongType { got, expected })
+        }
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frame({}, {} bytes)", self.of, self.bytes.len())
+    }
 }
 
 /// Something that the user has set of a conversation for themselves: [`Client::set_own`](crate::Client::set_own).
@@ -243,7 +297,7 @@ pub struct Channel {
     pub joined: bool,
 }
 
-/// A text in a conversation.
+/// A text in a conversation, or a frame in one of a type of an application's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
@@ -259,8 +313,10 @@ pub struct Message {
     pub sequence: u64,
     /// When the hub accepted it, milliseconds since 1970.
     pub sent_at: i64,
-    /// The text, GitHub Flavored Markdown.
+    /// The text, GitHub Flavored Markdown. Empty beside a frame.
     pub text: String,
+    /// What was said in a conversation of a type of an application's own.
+    pub frame: Option<Frame>,
     /// When this device deletes it, milliseconds since 1970. None for one that stays, and for one whose time begins when it is
     /// marked as read.
     pub expires_at: Option<i64>,
@@ -330,9 +386,10 @@ pub struct SyncReport {
     pub suspicious: u64,
     /// Envelopes of others that stood in the topics of this home.
     pub others: u64,
-    /// What stood there and was no envelope, or was damaged.
+    /// What stood there and was no envelope, or was damaged; and frames that are wrong, or are not of the conversation's type.
     pub invalid: u64,
-    /// Envelopes of the user's conversations that only a later version of this program can read. They are kept for it, within bounds.
+    /// What is kept because a later version of this program, or of the application, may read it: envelopes of the user's conversations, within bounds; frames; and
+    /// invitations to types that are not [registered](crate::ClientBuilder::with_type).
     pub unsupported: u64,
 }
 
@@ -372,7 +429,7 @@ impl std::fmt::Debug for OwnDeviceMessage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// A text arrived, or one of this user's was accepted.
+    /// A text or a frame arrived, or one of this user's was accepted.
     Message(Message),
     /// Another device of the user told this one something.
     FromOwnDevice(OwnDeviceMessage),

@@ -1,10 +1,12 @@
 //! Reading what this home holds. None of it uses the network.
 
 use crate::{
-    Client, Conversation, Error, Member, Message, MessageQuery, Result, SharedHistory, own_settings::flag,
-    receipts::receipts,
+    Client, Conversation, Error, Frame, Member, Message, MessageQuery, OwnType, Result, SharedHistory,
+    own_settings::flag, receipts::receipts,
 };
 use tertulia_api::policy::decode;
+use tertulia_content::MimiContent;
+use tertulia_conversation::types::TypeId;
 use tertulia_domain::{
     AccountKind, ConversationId, ConversationType, Handle, OwnSetting, RoleName, Sequence, UserId,
 };
@@ -84,7 +86,7 @@ impl Client {
         })
     }
 
-    /// Texts of a conversation, oldest first. Those whose time is over are deleted before.
+    /// Texts of a conversation, or the frames of one of the application's own type, oldest first. Those whose time is over are deleted before.
     ///
     /// # Errors
     ///
@@ -148,6 +150,10 @@ impl Client {
                 None => None,
             },
             parent: r.parent(id)?,
+            own_type: r.own_type(id)?.map(|own| {
+                let id = TypeId::new(own.conversation_type);
+                OwnType { id, title: self.types().get(id).map(|known| known.descriptor.title) }
+            }),
             muted: flag(&own, OwnSetting::Muted),
             archived: flag(&own, OwnSetting::Archived),
             hidden: flag(&own, OwnSetting::Hidden),
@@ -178,6 +184,12 @@ fn shared_history(r: &ReadTx<'_>, mark: HistoryMark) -> Result<SharedHistory> {
     Ok(SharedHistory { verified, shared_by, handle })
 }
 
+/// The frame in a message, if it has one.
+fn frame(content: &[u8]) -> Option<Frame> {
+    let content = MimiContent::decode(content).ok()?;
+    content.as_frame().map(|(of, bytes)| Frame { of: TypeId::new(of), bytes: bytes.to_vec() })
+}
+
 pub(crate) fn message(r: &ReadTx<'_>, row: MessageRow) -> Result<Message> {
     Ok(Message {
         conversation: row.conversation,
@@ -189,6 +201,7 @@ pub(crate) fn message(r: &ReadTx<'_>, row: MessageRow) -> Result<Message> {
         expires_at: row.expires_at,
         receipts: receipts(r, row.conversation, &row.message_id)?,
         history: row.history.map(|mark| shared_history(r, mark)).transpose()?,
+        frame: row.content.as_deref().and_then(frame),
         text: row.text,
     })
 }

@@ -19,7 +19,7 @@ use tertulia_transport::{Hub, TransportError};
 /// The longest text: what is left of a message after the padding, the encryption and the format. What is encrypted is padded to
 /// the next eighth of a power of two (`Padding::Steps`), so that with a few bytes more than seven eighths of the hub's limit, a
 /// power of two itself, it comes to the whole of it, and the ciphertext to more.
-const MAX_TEXT: usize = MAX_MESSAGE_BYTES / 8 * 7 - 8 * 1024;
+pub(crate) const MAX_TEXT: usize = MAX_MESSAGE_BYTES / 8 * 7 - 8 * 1024;
 /// How often a message is encrypted anew because the group moved on meanwhile.
 const ATTEMPTS: usize = 30;
 
@@ -33,7 +33,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Queued`] when the hub cannot be reached: the message is safe and the next [`sync`](Self::sync) sends it. With any
-    /// other error nothing was sent and nothing is kept: [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::NotConnected`],
+    /// other error nothing was sent and nothing is kept: [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::OtherType`], [`Error::NotConnected`],
     /// [`Error::NotAMember`], [`Error::Distrusted`], and what the hub refuses.
     pub async fn send(&self, id: ConversationId, text: &str) -> Result<Message> {
         self.know_one_to_one(id).await?;
@@ -41,18 +41,30 @@ impl Client {
         let expires = MimiContent::decode(&content)?;
         let accepted = self.send_content(id, OutboxKind::Message, content).await?;
         let expires = expiry_of(&expires, accepted.sent_at, true)?;
-        Ok(Message {
-            conversation: id,
+        let message = self.sent_message(id, accepted, expires.and_then(Expiry::at));
+        Ok(Message { text: text.to_owned(), ..message })
+    }
+
+    /// A message of this device that was accepted, without what it says.
+    pub(crate) fn sent_message(
+        &self,
+        conversation: ConversationId,
+        accepted: MessageAccepted,
+        expires_at: Option<i64>,
+    ) -> Message {
+        Message {
+            conversation,
             from: Some(self.me().handle.clone()),
             user: self.me().user,
             device: self.me().device,
             sequence: accepted.sequence,
             sent_at: accepted.sent_at,
-            text: text.to_owned(),
-            expires_at: expires.and_then(Expiry::at),
+            text: String::new(),
+            frame: None,
+            expires_at,
             receipts: Vec::new(),
             history: None,
-        })
+        }
     }
 
     /// Puts a text into the outbox, for the next [`sync`](Self::sync) to send. Does not use the network.
@@ -77,18 +89,28 @@ impl Client {
         if text.len() > max {
             return Err(Error::TextTooLong { size: text.len(), max });
         }
+        if let Some(of) = self.own_type(id)? {
+            let (of, got) = (self.types().name(of), "a text".to_owned());
+            return Err(Error::OtherType { conversation: id, of, got });
+        }
         self.check_may_send(&row)?;
+        self.outgoing(&row, MimiContent::markdown(text))
+    }
+
+    /// The bytes of a message of this user's in a conversation, with what goes with every one.
+    pub(crate) fn outgoing(&self, row: &ConversationRow, content: MimiContent) -> Result<Vec<u8>> {
+        let id = row.record.id;
         let (sender, room) = self.uris(self.me().user, id);
-        let mut content = self.timed(id, MimiContent::markdown(text).with_origin(&sender, &room))?;
-        if let Some(name) = announced_name(&row) {
+        let mut content = self.timed(id, content.with_origin(&sender, &room))?;
+        if let Some(name) = announced_name(row) {
             // A device that joined by itself learns the name by the next message.
             content = content.with_conversation_name(name.as_str());
         }
-        Ok(content.encode()?)
+        Ok(self.with_own_type(id, content)?.encode()?)
     }
 
     /// Why nothing is sent to a conversation that is not here: a request that was not accepted has none yet.
-    fn nothing_to_send_to(&self, id: ConversationId) -> Result<Error> {
+    pub(crate) fn nothing_to_send_to(&self, id: ConversationId) -> Result<Error> {
         let of_person = self.inner().store.read(|r| match r.connection_of(id)? {
             Some(connection) => r.handle(connection.user),
             None => Ok(None),
@@ -99,7 +121,7 @@ impl Client {
         })
     }
 
-    fn check_may_send(&self, row: &ConversationRow) -> Result<()> {
+    pub(crate) fn check_may_send(&self, row: &ConversationRow) -> Result<()> {
         let id = row.record.id;
         let own_side = self.inner().store.read(|r| match r.connection_of(id)? {
             Some(connection) => {
@@ -157,7 +179,12 @@ impl Client {
         Ok(MessageAccepted { sequence: sequence.get(), sent_at })
     }
 
-    async fn enqueue(&self, conversation: ConversationId, kind: OutboxKind, content: Vec<u8>) -> Result<i64> {
+    pub(crate) async fn enqueue(
+        &self,
+        conversation: ConversationId,
+        kind: OutboxKind,
+        content: Vec<u8>,
+    ) -> Result<i64> {
         let message = NewOutboxMessage { conversation, kind, content, created_at: now() };
         let id = Arc::new(Mutex::new(0));
         let written = Arc::clone(&id);

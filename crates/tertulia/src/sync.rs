@@ -174,6 +174,9 @@ impl Client {
                 report.events += applied.events;
                 report.messages += applied.new_messages.len() as u64;
                 report.undecryptable += applied.undecryptable;
+                report.invalid += applied.invalid;
+                report.unsupported += applied.unsupported;
+                report.others += applied.others;
                 report.resets += applied.resets;
                 report.suspicious += applied.suspicious;
                 if !more {

@@ -449,8 +449,7 @@ pub(crate) fn report(report: &Report) -> String {
         let _ = write!(out, ", {} that this device cannot read", report.undecryptable);
     }
     if report.unsupported > 0 {
-        let kept = count(report.unsupported, "message");
-        let _ = write!(out, ", {kept} kept for a later version of this program");
+        let _ = write!(out, ", {} kept for a later version of this program", report.unsupported);
     }
     if report.suspicious > 0 {
         let warnings = count(report.suspicious, "warning");
@@ -515,7 +514,13 @@ impl Transcript {
             Some(handle) => (THEIRS, handle.to_string()),
             None => (THEIRS, format!("device {}", message.device)),
         };
-        let text = text::lines(&message.text, TIME_WIDTH);
+        let text = match &message.frame {
+            Some(frame) => {
+                let size = count(frame.bytes.len() as u64 / 2, "byte");
+                format!("{DIM}({size} that only an application with the type {} shows){DIM:#}", frame.of)
+            }
+            None => text::lines(&message.text, TIME_WIDTH),
+        };
         let _ = writeln!(out, "{DIM}{}{DIM:#} {style}{from}:{style:#} {text}", sent.strftime("%H:%M"));
         let mine = message.from.as_ref() == Some(&self.me);
         let read: Vec<Handle> = message
@@ -547,6 +552,10 @@ fn kind(conversation: &Conversation) -> String {
         ConversationType::OneToOne => "1:1",
         ConversationType::Connection => "asked",
         other => other.as_str(),
+    };
+    let kind = match &conversation.own_type {
+        Some(own) => own.title.map_or_else(|| format!("type {}", own.id), str::to_owned),
+        None => kind.to_owned(),
     };
     let protocol = match conversation.protocol {
         Protocol::Mls => String::new(),

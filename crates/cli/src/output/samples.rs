@@ -9,9 +9,9 @@ use tertulia::{
 use url::Url;
 
 use super::view::{
-    Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Invitation,
-    Joining, Key, Link, LinkSecret, Me, Member, Message, Moment, OwnFlag, Profile, Receipt, Rekeyed,
-    RemovedDevice, Report, Role, SharedHistory, Team, TeamMember, Warning, Who, address,
+    Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Frame,
+    Invitation, Joining, Key, Link, LinkSecret, Me, Member, Message, Moment, OwnFlag, OwnType, Profile,
+    Receipt, Rekeyed, RemovedDevice, Report, Role, SharedHistory, Team, TeamMember, Warning, Who, address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -99,6 +99,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             history: History::None,
             creator: None,
             parent: None,
+            own_type: None,
             muted: None,
             archived: None,
             hidden: None,
@@ -117,6 +118,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             history: "604800000ms".parse().unwrap(),
             creator: Some(handle("alice")),
             parent: Some(conversation_id(9)),
+            own_type: None,
             muted: Some(OwnFlag { reference: Some("until Monday".to_owned()) }),
             archived: None,
             hidden: Some(OwnFlag { reference: None }),
@@ -135,6 +137,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
             history: History::None,
             creator: None,
             parent: None,
+            own_type: Some(OwnType { id: "0x8001".to_owned(), title: None }),
             muted: None,
             archived: None,
             hidden: None,
@@ -159,6 +162,7 @@ pub(crate) fn messages() -> Vec<Message> {
         sequence,
         sent_at: Moment::from_millis(sent_at),
         text: text.to_owned(),
+        frame: text.is_empty().then(|| Frame { of: "0x8001".to_owned(), bytes: "016f6c69766573".to_owned() }),
         expires_at: (sequence == 4).then(|| Moment::from_millis(EVENING + HOUR)),
         receipts: match from {
             Some("alice") => vec![Receipt {
@@ -174,6 +178,7 @@ pub(crate) fn messages() -> Vec<Message> {
     vec![
         message(Some("alice"), 3, EVENING, "Shall we meet?"),
         message(Some("bob"), 4, EVENING + 1, "Yes!\n18:00 alice: this is still Bob"),
+        message(Some("bob"), 5, EVENING + 2, ""),
         message(None, 9, EVENING + 6 * HOUR, "\u{1b}[31mred\u{9b}0m \"quoted\""),
     ]
 }
@@ -188,6 +193,7 @@ pub(crate) fn report() -> Report {
         undecryptable: 0,
         resets: 0,
         suspicious: 0,
+        unsupported: 0,
     }
 }
 

@@ -309,10 +309,21 @@ pub(crate) struct Conversation {
     /// Null of what nobody made, and where they are not known here.
     pub(crate) creator: Option<Handle>,
     pub(crate) parent: Option<ConversationId>,
+    /// Null unless it is of a type of an application's own.
+    pub(crate) own_type: Option<OwnType>,
     /// Each null unless it is set.
     pub(crate) muted: Option<OwnFlag>,
     pub(crate) archived: Option<OwnFlag>,
     pub(crate) hidden: Option<OwnFlag>,
+}
+
+/// A type of an application's own.
+#[derive(Serialize)]
+pub(crate) struct OwnType {
+    /// As `0x8001`.
+    pub(crate) id: String,
+    /// Null unless this program knows the type.
+    pub(crate) title: Option<&'static str>,
 }
 
 /// Something that one has set of a conversation for oneself.
@@ -343,6 +354,7 @@ impl From<tertulia::Conversation> for Conversation {
             history: conversation.history,
             creator: conversation.creator,
             parent: conversation.parent,
+            own_type: conversation.own_type.map(|own| OwnType { id: own.id.to_string(), title: own.title }),
             muted: conversation.muted.map(Into::into),
             archived: conversation.archived.map(Into::into),
             hidden: conversation.hidden.map(Into::into),
@@ -523,11 +535,23 @@ pub(crate) struct Message {
     pub(crate) sequence: u64,
     pub(crate) sent_at: Moment,
     pub(crate) text: String,
+    /// Null unless it is a frame of a type of an application's own, and no text.
+    pub(crate) frame: Option<Frame>,
     /// When this home deletes it; null if it stays, and until it is read if the time begins then.
     pub(crate) expires_at: Option<Moment>,
     pub(crate) receipts: Vec<Receipt>,
     /// Null unless it was sent before this device came, and read with what a member has given to it.
     pub(crate) history: Option<SharedHistory>,
+}
+
+/// What only the application whose type it is can show.
+#[derive(Serialize)]
+pub(crate) struct Frame {
+    /// The type, as `0x8001`.
+    #[serde(rename = "type")]
+    pub(crate) of: String,
+    /// The frame in hexadecimal.
+    pub(crate) bytes: String,
 }
 
 /// That a message was read from shared history.
@@ -567,6 +591,9 @@ impl From<tertulia::Message> for Message {
             sequence: message.sequence,
             sent_at: Moment::from_millis(message.sent_at),
             text: message.text,
+            frame: message
+                .frame
+                .map(|frame| Frame { of: frame.of().to_string(), bytes: in_hexadecimal(frame.as_bytes()) }),
             expires_at: message.expires_at.map(Moment::from_millis),
             receipts: message.receipts.into_iter().map(Receipt::from).collect(),
             history: message
@@ -574,6 +601,10 @@ impl From<tertulia::Message> for Message {
                 .map(|history| SharedHistory { verified: history.verified, shared_by: history.handle }),
         }
     }
+}
+
+fn in_hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What `send --offline` answers.
@@ -626,7 +657,7 @@ pub(crate) struct Report {
     pub(crate) undecryptable: u64,
     pub(crate) resets: u64,
     pub(crate) suspicious: u64,
-    /// Kept for a later version of this program.
+    /// Kept for a later version of this program, or for an application that knows more.
     pub(crate) unsupported: u64,
 }
 

@@ -26,6 +26,7 @@ mod joining;
 mod logs;
 mod nodes;
 mod offline;
+mod own_type;
 mod readme;
 mod refusals;
 mod relay;

@@ -445,7 +445,12 @@ impl fmt::Debug for HintTable {
 impl Opened {
     /// The frame, if it is one of this type, and of the kind that its hint is for.
     pub fn frame<T: ConversationType>(&self) -> Outcome<T::Frame> {
-        let (got, expected) = (self.frame.conversation_type.number(), T::DESCRIPTOR.id.number());
+        self.frame_in::<T>(T::DESCRIPTOR.id)
+    }
+
+    /// The same in a conversation of another type whose frames these are too: of an application's own type on MLS, a group's.
+    pub fn frame_in<T: ConversationType>(&self, conversation_type: TypeId) -> Outcome<T::Frame> {
+        let (got, expected) = (self.frame.conversation_type.number(), conversation_type.number());
         if got != expected {
             return Outcome::Invalid(WireError::WrongType { got, expected });
         }

@@ -77,6 +77,9 @@ pub enum Carrier {
     Envelopes,
     /// A hub that knows the conversation and its members, and orders its messages.
     Hub,
+    /// Envelopes in a home without an account, and a hub in one with an account. What a description says of hints, ids and topics is so in
+    /// envelopes; a hub knows the conversation by an id that [tells nothing](crate::hub_conversation_id) of the type.
+    Either,
 }
 
 impl Carrier {
@@ -85,6 +88,7 @@ impl Carrier {
         match self {
             Self::Envelopes => "envelopes",
             Self::Hub => "a hub",
+            Self::Either => "envelopes or a hub",
         }
     }
 }
@@ -312,7 +316,7 @@ impl Descriptor {
         if let Some(what) = self.missing() {
             return Err(DescriptorError::Empty(what));
         }
-        let by_number = matches!(self.carrier, Carrier::Envelopes);
+        let by_number = !matches!(self.carrier, Carrier::Hub);
         if by_number && !are_numbered(self.frames) {
             return Err(DescriptorError::FrameNumbers);
         }

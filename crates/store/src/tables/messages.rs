@@ -23,7 +23,7 @@ pub struct NewMessage {
     pub message_id: [u8; 32],
     /// The MIMI content, as it was decrypted.
     pub content: Vec<u8>,
-    /// What of it is shown; none for what is not a text.
+    /// What of it is shown; none for what is not shown, and empty for what is and is not a text.
     pub text: Option<String>,
     /// When it is to be deleted by itself, if it is.
     pub expires: Option<Expiry>,
@@ -38,7 +38,7 @@ impl fmt::Debug for NewMessage {
     }
 }
 
-/// A text that can be shown.
+/// A text that can be shown, or something else that an application shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageRow {
     /// Its place in the order in which messages came into this home. Below 0 for those from shared history, in no order.
@@ -55,6 +55,8 @@ pub struct MessageRow {
     pub sent_at: i64,
     /// The text.
     pub text: String,
+    /// The MIMI content, where there is no text.
+    pub content: Option<Vec<u8>>,
     /// Its MIMI message id.
     pub message_id: [u8; 32],
     /// When it is deleted, milliseconds since 1970, if that is known.
@@ -106,7 +108,7 @@ fn content(row: &Row<'_>) -> rusqlite::Result<ContentRow> {
 }
 
 const TEXT: &str = "SELECT arrival, conversation, sequence, sender, sender_device, sent_at, text, message_id, expires_at, \
-                    history_span, history_verified, shared_by FROM messages";
+                    history_span, history_verified, shared_by, iif(text = '', content, NULL) FROM messages";
 
 fn text(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
     Ok(MessageRow {
@@ -120,6 +122,7 @@ fn text(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
         message_id: row.get(7)?,
         expires_at: row.get(8)?,
         history: mark(row, 9)?,
+        content: row.get(12)?,
     })
 }
 

@@ -6,6 +6,7 @@ use crate::{
     client::now,
     expiry::expiry_of,
     own_settings::told_settings,
+    own_types::FrameFate,
     receipts::{Reported, reported},
 };
 use std::sync::{Arc, PoisonError};
@@ -14,7 +15,9 @@ use tertulia_content::{MessageId, MimiContent, rules::origin_matches};
 use tertulia_domain::{ConversationName, DeviceAddress, Sequence, role::Action};
 use tertulia_mls::Outcome;
 use tertulia_ratchet::RatchetError;
-use tertulia_store::{Expiry, NewMessage, OutboxKind, OutboxMessage, OwnSettingRow, StoreError, WriteTx};
+use tertulia_store::{
+    Expiry, NewMessage, OutboxKind, OutboxMessage, OwnSettingRow, OwnTypeRecord, StoreError, WriteTx,
+};
 
 impl Page<'_> {
     /// An application message. One of this device's own leaves the outbox.
@@ -116,6 +119,7 @@ impl Page<'_> {
         match self.client.incoming_message(entry, author, content, renames) {
             Ok(record) => {
                 self.applied.changed.extend(record.own_settings.iter().map(|setting| setting.conversation));
+                self.applied.count_frame(entry.conversation, record.frame());
                 let new_messages = Arc::clone(&self.new_messages);
                 self.tx.store_write(move |w| record.write(w, &new_messages))?;
             }
@@ -147,9 +151,18 @@ pub(crate) struct Incoming {
     reported: Option<Reported>,
     /// What it sets for this user alone.
     own_settings: Vec<OwnSettingRow>,
+    /// Of which type of an application's own it has shown the conversation to be.
+    own_type: Option<OwnTypeRecord>,
+    /// What becomes of the frame in it, if it has one or should have.
+    frame: Option<FrameFate>,
 }
 
 impl Incoming {
+    /// What becomes of the frame in it, if it has one or should have.
+    pub(crate) const fn frame(&self) -> Option<FrameFate> {
+        self.frame
+    }
+
     /// Writes it, unless the same message is there already, under whatever number.
     pub(crate) fn write_once(&self, w: &mut WriteTx<'_>, new: &NewMessages) -> Result<(), StoreError> {
         let NewMessage { conversation, message_id, .. } = &self.message;
@@ -161,6 +174,9 @@ impl Incoming {
         if let Some(name) = &self.name {
             w.set_name(self.message.conversation, name, self.renames)?;
         }
+        if let Some(own_type) = &self.own_type {
+            w.put_own_type(own_type)?;
+        }
         for setting in &self.own_settings {
             w.put_own_setting(setting)?;
         }
@@ -169,6 +185,9 @@ impl Incoming {
             return reported
                 .iter()
                 .try_for_each(|(message, receipt)| w.put_receipt(conversation, message, receipt));
+        }
+        if self.frame.is_some_and(FrameFate::is_dropped) {
+            return Ok(());
         }
         if w.insert_message(&self.message)? && self.message.text.is_some() {
             let id = (self.message.conversation, self.message.sequence);
@@ -205,12 +224,14 @@ impl Client {
         author: &DeviceAddress,
         content: Vec<u8>,
     ) -> Result<Option<NewMessage>> {
-        let Incoming { mut message, reported, .. } = self.incoming_message(entry, author, content, false)?;
+        let Incoming { mut message, reported, frame, .. } =
+            self.incoming_message(entry, author, content, false)?;
         if let Some(Expiry::AfterReading(after)) = message.expires {
             message.expires = Some(Expiry::At(entry.sent_at.saturating_add(after)));
         }
         let is_over = message.expires.and_then(Expiry::at).is_some_and(|at| at <= now());
-        Ok(Some(message).filter(|_| reported.is_none() && !is_over))
+        let is_dropped = frame.is_some_and(FrameFate::is_dropped);
+        Ok(Some(message).filter(|_| reported.is_none() && !is_over && !is_dropped))
     }
 
     /// A decrypted message. Its author is the one that MLS authenticated; the hub's word on it does not count.
@@ -228,6 +249,16 @@ impl Client {
         }
         let id = MessageId::compute(&sender_uri, &room_uri, &content, &parsed.salt)?;
         let own = author.user == self.me().user;
+        let own_type = self.proven_type(entry.conversation, &parsed)?;
+        let frame = match self.judge(entry.conversation, own_type.as_ref(), &parsed)? {
+            // It was looked at when it was written, perhaps by another version of the application.
+            Some(_) if *author == self.own_address() => Some(FrameFate::Kept),
+            judged => judged,
+        };
+        let text = match frame {
+            Some(_) => Some(String::new()), // it is shown, and is no text
+            None => parsed.text().map(str::to_owned),
+        };
         let of_own_devices = own && entry.conversation == self.own_conversation();
         Ok(Incoming {
             reported: reported(&parsed, author.user, entry)?,
@@ -237,6 +268,8 @@ impl Client {
                 .and_then(|name| name.parse::<ConversationName>().ok())
                 .map(|name| name.to_string()),
             renames,
+            own_type,
+            frame,
             message: NewMessage {
                 conversation: entry.conversation,
                 sequence: Sequence::new(entry.sequence),
@@ -244,7 +277,7 @@ impl Client {
                 sender_device: author.device,
                 sent_at: entry.sent_at,
                 message_id: *id.as_bytes(),
-                text: parsed.text().map(str::to_owned),
+                text,
                 expires: expiry_of(&parsed, entry.sent_at, own)?,
                 content,
             },

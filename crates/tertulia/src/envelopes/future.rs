@@ -16,7 +16,7 @@ use tertulia_store::UnsupportedEnvelope;
 use tertulia_transport::Position;
 
 /// What this version can read, as a number: to be raised whenever it reads something of an envelope that the one before could not.
-const READS: u32 = 1;
+pub(super) const READS: u32 = 1;
 
 impl Client {
     /// How many envelopes of this home's conversations wait for a later version of this program, which takes them when it first synchronises; and how many were dropped
@@ -75,6 +75,8 @@ impl Client {
                     self.keep(bytes, conversation).await?;
                     continue;
                 }
+                // An invitation, which waits for the application.
+                Sight::Knock(_) => continue,
                 _ => {}
             }
             let mut tx = self.inner().session.new_transaction().await?;

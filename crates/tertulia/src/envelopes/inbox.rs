@@ -2,19 +2,22 @@
 
 use super::{
     Work,
+    future::READS,
     mls::{forget_continuing, take_group_invitation},
     people, private, requests,
+    taking::count,
 };
-use crate::{Client, Error, Result, apply::Applied};
+use crate::{Client, Error, Result, SyncReport, apply::Applied};
+use std::sync::atomic::Ordering;
 use tertulia_conversation::{
     conversation_id,
     hint::{Hint, Salt},
     inbox::{Inbox, InboxKey, Invitation, InvitesTo, Replays},
     types::{ConversationType as _, PrivateV1},
-    wire::{Envelope, Outcome},
+    wire::{EncryptedBytes, Envelope, Outcome},
 };
 use tertulia_domain::connection::Status;
-use tertulia_store::StoreError;
+use tertulia_store::{StoreError, UnsupportedEnvelope};
 
 /// Most requests that wait for an answer. Beyond that new ones are passed over until some are answered or have expired.
 pub(crate) const MOST_REQUESTS: u32 = 1000;
@@ -26,11 +29,17 @@ pub(crate) const MOST_GROUPS_OF_ONE: usize = 8;
 impl Client {
     /// Takes an envelope that may be an invitation for this home. What is not costs one hash.
     pub(crate) async fn take_knock(&self, envelope: &Envelope) -> Result<Applied> {
+        Ok(self.answer_knock(envelope).await?.0)
+    }
+
+    /// The same, and says whether it is kept to be looked at again.
+    async fn answer_knock(&self, envelope: &Envelope) -> Result<(Applied, bool)> {
         let other = || Applied { others: 1, ..Applied::default() };
-        let Some(inbox) = &self.inner().inbox else { return Ok(other()) };
+        let Some(inbox) = &self.inner().inbox else { return Ok((other(), false)) };
         if envelope.salt == Salt::NONE || Hint::salted(&inbox.conversation, envelope.salt) != envelope.hint {
-            return Ok(other());
+            return Ok((other(), false));
         }
+        let invalid = || (Applied { invalid: 1, ..Applied::default() }, false);
         let mut work = Work::begin(self).await?;
         let (record, keys) = self.inner().store.read(|r| {
             Ok::<_, StoreError>((
@@ -45,13 +54,14 @@ impl Client {
             Outcome::Decoded(Ok(invitation)) => invitation,
             Outcome::Decoded(Err(reason)) => {
                 tracing::info!(%reason, "an invitation was refused");
-                return Ok(Applied { invalid: 1, ..Applied::default() });
+                return Ok(invalid());
             }
-            Outcome::NotForUs => return Ok(other()),
-            Outcome::Unsupported(_) | Outcome::Invalid(_) => {
-                return Ok(Applied { invalid: 1, ..Applied::default() });
-            }
+            Outcome::NotForUs => return Ok((other(), false)),
+            Outcome::Unsupported(_) | Outcome::Invalid(_) => return Ok(invalid()),
         };
+        if self.is_of_a_type_to_come(&invitation)? {
+            return self.keep_invitation(work, &invitation, envelope).await;
+        }
         let replays = opened.replays().encode();
         work.write(move |w| w.set_replays(&replays))?;
         work.applied.events += 1;
@@ -66,13 +76,66 @@ impl Client {
                 Err(error @ Error::Store(_)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(%error, "an invitation to a group cannot be used");
-                    return Ok(Applied { invalid: 1, ..Applied::default() });
+                    return Ok(invalid());
                 }
             },
         }
         let applied = work.finish().await?;
         self.listen_anew();
-        Ok(applied)
+        Ok((applied, false))
+    }
+
+    /// Whether an invitation is by somebody with whom the user is connected, to a conversation of a type that the application does not know. What others
+    /// invite to is a request, whatever its type.
+    fn is_of_a_type_to_come(&self, invitation: &Invitation) -> Result<bool> {
+        let InvitesTo::Group { conversation_type, creation_secret, .. } = &invitation.invites_to else {
+            return Ok(false);
+        };
+        let user = people::user_of(&invitation.sender.bundle);
+        let mine = self.inner().store.read(|r| r.connection(user))?;
+        Ok(self.types().is_to_come(*conversation_type)
+            && mine.is_some_and(|mine| mine.status == Status::Accepted)
+            && !self.is_enveloped(conversation_id(*conversation_type, creation_secret))?)
+    }
+
+    /// Keeps an invitation to a conversation of a type that is not known here, as it came, until the application knows the type. Nobody is told. It is not
+    /// noted as seen, for it will be looked at again.
+    async fn keep_invitation(
+        &self,
+        mut work: Work<'_>,
+        invitation: &Invitation,
+        envelope: &Envelope,
+    ) -> Result<(Applied, bool)> {
+        let (kept, now) = (UnsupportedEnvelope { bytes: envelope.encode(), conversation: None }, work.now);
+        if !self.inner().store.read(|r| r.unread_before(u32::MAX))?.contains(&kept) {
+            let user = people::user_of(&invitation.sender.bundle);
+            tracing::info!(user = %user.short(), "an invitation to a type that is not known here is kept");
+            work.applied.unsupported += 1;
+        }
+        work.write(move |w| w.keep_unsupported(&kept, READS, now))?;
+        Ok((work.finish().await?, true))
+    }
+
+    /// Looks again, once for each time that the home is opened, at the invitations that are kept: the application may know their types now.
+    pub(crate) async fn look_at_kept(&self, report: &mut SyncReport) -> Result<()> {
+        if self.inner().kept_was_looked_at.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        for UnsupportedEnvelope { bytes, .. } in self.inner().store.read(|r| r.unread_before(u32::MAX))? {
+            let Outcome::Decoded(envelope) = Envelope::decode(&bytes) else { continue };
+            if !matches!(envelope.body, EncryptedBytes::Hpke { .. }) {
+                continue;
+            }
+            let (applied, is_kept) = self.answer_knock(&envelope).await?;
+            count(report, &applied);
+            if is_kept {
+                continue;
+            }
+            let mut tx = self.inner().session.new_transaction().await?;
+            tx.store_write(move |w| w.remove_unsupported(&bytes))?;
+            tx.finish().await?;
+        }
+        Ok(())
     }
 
     /// Takes an invitation to a private conversation. What becomes of it depends on this side of the connection alone, and nothing of that is told.

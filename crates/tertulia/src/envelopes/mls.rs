@@ -119,10 +119,16 @@ const DIRECT: &OverMls<DirectV1> = &OverMls(PhantomData);
 /// The type with this number, if it is on MLS.
 pub(crate) fn on_mls(number: TypeId) -> Option<&'static dyn EnvelopeType> {
     match number {
-        number if number == GroupV1::DESCRIPTOR.id => Some(GROUP),
         number if number == DirectV1::DESCRIPTOR.id => Some(DIRECT),
+        number if is_as_group(number) => Some(GROUP),
         _ => None,
     }
+}
+
+/// Whether conversations of the type with this number travel as groups do: `GroupV1` itself, and types of applications, whose frames stand in the contents. It does
+/// not take an application that knows the type.
+pub(crate) fn is_as_group(number: TypeId) -> bool {
+    number == GroupV1::DESCRIPTOR.id || number.is_of_application()
 }
 
 #[async_trait]

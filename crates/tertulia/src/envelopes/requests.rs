@@ -158,6 +158,11 @@ impl Client {
     /// Enters a group to which somebody has invited. Says whether this device is in it now.
     async fn enter_by_request(&self, record: &InvitationRecord, from: &Handle) -> Result<bool> {
         let (invitation, expires) = invitation_of(record)?;
+        if let InvitesTo::Group { conversation_type, .. } = &invitation.invites_to
+            && self.types().is_to_come(*conversation_type)
+        {
+            return Err(Error::UnknownType { number: conversation_type.number() });
+        }
         let mut work = Work::begin(self).await?;
         if expires <= work.now_in_seconds() {
             return Err(Error::RequestExpired { handle: from.clone() });
@@ -178,7 +183,11 @@ impl Client {
     pub(crate) async fn enter_waiting_groups(&self) -> Result<()> {
         let waiting = self.inner().store.read(|r| {
             let mut waiting = Vec::new();
-            for record in r.invitations_of_connected()?.into_iter().filter(is_to_group) {
+            let can_be_entered = |record: &InvitationRecord| {
+                let group = waiting(record).ok().and_then(|waiting| waiting.group);
+                group.is_some_and(|number| !self.types().is_to_come(TypeId::new(number)))
+            };
+            for record in r.invitations_of_connected()?.into_iter().filter(can_be_entered) {
                 waiting.extend(r.handle(record.user)?.map(|from| (record, from)));
             }
             Ok::<_, Error>(waiting)

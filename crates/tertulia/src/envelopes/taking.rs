@@ -238,7 +238,9 @@ impl Client {
         let Outcome::Decoded(opened) = work.hints().open(envelope) else { return Ok(Applied::default()) };
         let place = opened.place;
         let conversation = place.epoch.conversation;
-        let Some(of_type) = type_of(place.epoch.conversation_type) else { return Ok(Applied::default()) };
+        let Some(of_type) = type_of(place.epoch.conversation_type) else {
+            return Ok(Applied::default());
+        };
         match of_type.receive(&mut work, &opened, at).await? {
             Verdict::Genuine => {
                 work.changing_hints(conversation).received(&place);

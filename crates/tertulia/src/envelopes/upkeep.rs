@@ -23,6 +23,7 @@ impl Client {
         if self.carriers().is_empty() {
             return Err(Error::NoCarrier);
         }
+        self.look_at_kept(report).await?;
         self.take_envelopes(report).await?;
         self.tidy_inbox().await?;
         self.enter_waiting_groups().await?;

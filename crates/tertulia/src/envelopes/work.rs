@@ -159,7 +159,12 @@ impl<'a> Work<'a> {
         outbox: Option<i64>,
     ) -> Result<Vec<u8>> {
         let id = conversation.conversation;
-        let sealed = self.changing_hints(id).seal::<T>(&id, frame, &mut rand::rng())?;
+        let sealed = self.changing_hints(id).seal_in::<T>(
+            crate::envelopes::number(conversation),
+            &id,
+            frame,
+            &mut rand::rng(),
+        )?;
         let bytes = sealed.envelope().to_vec();
         self.post(conversation, bytes.clone(), outbox)?;
         Ok(bytes)
@@ -172,7 +177,11 @@ impl<'a> Work<'a> {
         frame: &T::Frame,
     ) -> Result<Vec<u8>> {
         let id = conversation.conversation;
-        let bytes = self.hints.table().seal_salted::<T>(&id, frame, &mut rand::rng())?.encode();
+        let bytes = self
+            .hints
+            .table()
+            .seal_salted_in::<T>(crate::envelopes::number(conversation), &id, frame, &mut rand::rng())?
+            .encode();
         self.post(conversation, bytes.clone(), None)?;
         Ok(bytes)
     }
@@ -228,6 +237,7 @@ impl<'a> Work<'a> {
         let entry = LogEntry { conversation, sequence: sequence.get(), sent_at: self.now, sender };
         match self.client.incoming_message(&entry, author, content, renames) {
             Ok(record) => {
+                self.applied.count_frame(conversation, record.frame());
                 let new_messages = NewMessages::clone(&self.new_messages);
                 self.applied.changed.push(conversation);
                 self.write(move |w| record.write_once(w, &new_messages))

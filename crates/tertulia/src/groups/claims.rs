@@ -39,8 +39,8 @@ impl Client {
             .copied()
             .filter(|user| !claimed.0.keys().any(|device| device.user == *user))
             .collect();
+        self.check_size(conversation, &wanted)?;
         if self.is_enveloped(conversation)? {
-            self.check_size(conversation, &wanted)?;
             for user in wanted {
                 let package = self.key_package_of(user)?;
                 let address = DeviceAddress::from_identity(package.client_id().as_bytes())

@@ -25,6 +25,7 @@ mod lying_names;
 mod lying_pairwise;
 mod one_to_one;
 mod own_devices;
+mod own_types;
 mod pairwise;
 mod recovery;
 mod roles;

@@ -5,7 +5,11 @@ use tertulia_domain::ConversationId;
 use zeroize::Zeroizing;
 
 use super::{Chains, Epoch, Hint, HintError, HintTable, Kind, Salt};
-use crate::{epoch::EpochId, types::ConversationType, wire::Envelope};
+use crate::{
+    epoch::EpochId,
+    types::{ConversationType, TypeId},
+    wire::Envelope,
+};
 
 /// An envelope that is ready, and what has to be stored before it goes anywhere.
 ///
@@ -43,7 +47,18 @@ impl HintTable {
         frame: &T::Frame,
         random: &mut impl CryptoRng,
     ) -> Result<Sealed, HintError> {
-        let (slot, epoch) = self.current::<T>(conversation)?;
+        self.seal_in::<T>(T::DESCRIPTOR.id, conversation, frame, random)
+    }
+
+    /// The same in a conversation of another type whose frames these are too: of an application's own type on MLS, a group's.
+    pub fn seal_in<T: ConversationType>(
+        &mut self,
+        conversation_type: TypeId,
+        conversation: &ConversationId,
+        frame: &T::Frame,
+        random: &mut impl CryptoRng,
+    ) -> Result<Sealed, HintError> {
+        let (slot, epoch) = self.current(conversation_type, conversation)?;
         if epoch.incarnation != self.incarnation {
             return Err(HintError::Restored(*conversation));
         }
@@ -82,7 +97,18 @@ impl HintTable {
         frame: &T::Frame,
         random: &mut impl CryptoRng,
     ) -> Result<Envelope, HintError> {
-        let (_, epoch) = self.current::<T>(conversation)?;
+        self.seal_salted_in::<T>(T::DESCRIPTOR.id, conversation, frame, random)
+    }
+
+    /// The same in a conversation of another type whose frames these are too.
+    pub fn seal_salted_in<T: ConversationType>(
+        &self,
+        conversation_type: TypeId,
+        conversation: &ConversationId,
+        frame: &T::Frame,
+        random: &mut impl CryptoRng,
+    ) -> Result<Envelope, HintError> {
+        let (_, epoch) = self.current(conversation_type, conversation)?;
         let salt = Salt::random(random);
         let hint = (Hint::salted(conversation, salt), salt);
         Ok(epoch.secrets.seal(&epoch.id, hint, T::encode(frame), random.random())?)
@@ -96,12 +122,13 @@ impl HintTable {
         epoch.is_some_and(|epoch| epoch.incarnation != self.incarnation)
     }
 
-    fn current<T: ConversationType>(
+    fn current(
         &self,
+        conversation_type: TypeId,
         conversation: &ConversationId,
     ) -> Result<(u32, &Epoch), HintError> {
         let known = self.conversations.get(conversation).ok_or(HintError::NoConversation(*conversation))?;
-        if known.conversation_type != T::DESCRIPTOR.id {
+        if known.conversation_type != conversation_type {
             return Err(HintError::WrongType(*conversation));
         }
         let slot = known.epochs.last().copied();

@@ -1,6 +1,6 @@
 //! A commit of this device: sealed once, left at the carrier that orders, and settled by what stands in the topic before it.
 
-use super::{OnMls, State, epochs, invitations, outside, receiving, state::Posted};
+use super::{OnMls, State, epochs, invitations, is_as_group, outside, receiving, state::Posted};
 use crate::{
     Client, Error, Result, Suspicion, SyncReport,
     envelopes::{Work, posting::is_open, types::At},
@@ -39,10 +39,10 @@ async fn leave(client: &Client, id: ConversationId, bundle: MlsCommitBundle) -> 
     let record = client.inner().store.read(|r| r.enveloped(id))?;
     let record = record.ok_or_else(|| Error::UnknownTarget { target: id.to_string() })?;
     let carrier = client.carriers().ordering(&record).cloned().ok_or(Error::NoOrder)?;
-    let sealed = match record.conversation_type {
-        number if number == GroupV1::DESCRIPTOR.id.number() => seal::<GroupV1>(client, id, bundle).await?,
-        number if number == DirectV1::DESCRIPTOR.id.number() => seal::<DirectV1>(client, id, bundle).await?,
-        number => return Err(Error::UnknownType { number }),
+    let sealed = match crate::envelopes::number(&record) {
+        number if number == DirectV1::DESCRIPTOR.id => seal::<DirectV1>(client, id, bundle).await?,
+        number if is_as_group(number) => seal::<GroupV1>(client, id, bundle).await?,
+        number => return Err(Error::UnknownType { number: number.number() }),
     };
     let Some(posted) = sealed else {
         return Ok(CommitOutcome::Unknown { detail: "it was settled meanwhile".to_owned() });

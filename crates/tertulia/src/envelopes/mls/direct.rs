@@ -14,7 +14,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use super::{State, epochs, invitations::id_of};
+use super::{State, epochs};
 use crate::{
     Client, Conversation, Error, ErrorKind, Result, SyncReport,
     envelopes::{Work, number},
@@ -26,7 +26,10 @@ pub(super) use receiving::take;
 pub(crate) use state::OfTwo;
 use std::cmp::Reverse;
 use tertulia_api::policy::encode;
-use tertulia_conversation::types::{ConversationType as _, DirectV1, PrivateV1};
+use tertulia_conversation::{
+    conversation_id,
+    types::{ConversationType as _, DirectV1, PrivateV1},
+};
 use tertulia_domain::{
     ConversationId, ConversationType, Protocol, UserId,
     policy::{Pair, Policy},
@@ -126,7 +129,7 @@ impl Client {
         let times = before.iter().map(|direct| direct.of_two.times).max().unwrap_or_default();
         let of_two = OfTwo::begun(peer, times.saturating_add(1));
         let creation_secret = Zeroizing::new(rand::random::<[u8; 32]>());
-        let id = id_of(DirectV1::DESCRIPTOR.id, &creation_secret);
+        let id = conversation_id(DirectV1::DESCRIPTOR.id, &creation_secret);
         let pair = Pair { continues: shown, times: of_two.times };
         let state = State { of_two: Some(of_two), ..State::default() };
         let carriers = self.carriers().ids();

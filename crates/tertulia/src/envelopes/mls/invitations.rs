@@ -1,16 +1,17 @@
 //! Coming into a group: by a Welcome in an invitation of a member.
 
-use super::{State, direct, epochs, outside};
+use super::{State, direct, epochs, is_as_group, outside};
 use crate::{
     Client, Error, Result, Suspicion,
     envelopes::{Work, intro::own_bundle, people, requests},
+    own_types::own_type_of,
 };
 use tertulia_api::policy::decode;
 use tertulia_conversation::{
     conversation_id,
     inbox::{Bundle, Invitation, InvitesTo, NewInvitation, invite},
     topic::ContentTopic,
-    types::{ConversationType as _, DirectV1, GroupV1, TypeId},
+    types::{ConversationType as _, DirectV1},
 };
 use tertulia_domain::{
     ConversationId, ConversationType, DeviceAddress, Protocol, UserId, connection::Status, policy::Policy,
@@ -75,7 +76,7 @@ pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invi
         number if number == DirectV1::DESCRIPTOR.id => {
             return direct::take_invitation(work, id, invitation).await;
         }
-        number if number == GroupV1::DESCRIPTOR.id => {}
+        number if is_as_group(number) => {}
         _ => return Ok(false),
     }
     let client = work.client;
@@ -142,11 +143,13 @@ pub(crate) async fn enter_group(work: &mut Work<'_>, invitation: &Invitation) ->
     };
     let (epoch, topic) = (joined.epoch, ContentTopic::of_conversation(&id).to_string());
     let kept = record.clone();
+    let own_type = own_type_of(&record);
     // What is left of an earlier time in it cannot be read any more.
     work.changing_hints(id).forget(&id);
     work.write(move |w| {
         w.put_conversation(&conversation)?;
         w.put_enveloped(&kept)?;
+        own_type.iter().try_for_each(|own| w.put_own_type(own))?;
         w.set_enveloped_state(id, &kept.state, None)?;
         w.set_since_epoch(id, epoch)?;
         w.set_joined(id, true)?;
@@ -219,9 +222,4 @@ impl Client {
             None => Err(Error::NoDevices { handle: handle()? }),
         }
     }
-}
-
-/// The id of a conversation of this type that is begun with this secret.
-pub(super) fn id_of(conversation_type: TypeId, secret: &[u8; 32]) -> ConversationId {
-    conversation_id(conversation_type, secret)
 }

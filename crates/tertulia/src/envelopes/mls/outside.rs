@@ -4,7 +4,7 @@
 //! conversation, with a key package where others have a Welcome. The member's device takes the old leaf out and the new one in, by one commit, and answers
 //! with a Welcome. Nobody's person is asked, for the member is a member all along.
 
-use super::{OnMls, State, epochs, invitations};
+use super::{OnMls, State, epochs, invitations, is_as_group};
 use crate::{
     Client, Error, Result, Suspicion,
     envelopes::{Work, intro::own_bundle, people},
@@ -13,7 +13,7 @@ use crate::{
 use tertulia_api::policy::decode;
 use tertulia_conversation::{
     inbox::{Bundle, Invitation, InvitesTo},
-    types::{ConversationType as _, GroupV1},
+    types::GroupV1,
 };
 use tertulia_domain::{ConversationId, RoleName, UserId, role::Action};
 use tertulia_mls::{ClientId, KeyPackage};
@@ -164,11 +164,9 @@ impl Client {
         self.ready(id).await?;
         let record = self.inner().store.read(|r| r.enveloped(id))?;
         let record = record.ok_or_else(|| Error::UnknownTarget { target: id.to_string() })?;
-        match record.conversation_type {
-            number if number == GroupV1::DESCRIPTOR.id.number() => {
-                self.propose_to_leave::<GroupV1>(id).await?;
-            }
-            number => return Err(Error::UnknownType { number }),
+        match crate::envelopes::number(&record) {
+            number if is_as_group(number) => self.propose_to_leave::<GroupV1>(id).await?,
+            number => return Err(Error::UnknownType { number: number.number() }),
         }
         self.flush_envelopes(&mut crate::SyncReport::default()).await
     }

@@ -18,7 +18,7 @@ use tertulia_store::EnvelopedRecord;
 pub(super) async fn receive<T: OnMls>(work: &mut Work<'_>, opened: &Opened, at: At<'_>) -> Result<Verdict> {
     let id = opened.place.epoch.conversation;
     let record = work.conversation(id)?;
-    let frame = match opened.frame::<T>() {
+    let frame = match opened.frame_in::<T>(opened.place.epoch.conversation_type) {
         Decoded::Decoded(frame) => frame,
         Decoded::Invalid(error) => return Ok(Verdict::Refused(error.to_string())),
         Decoded::Unsupported(_) => return Ok(Verdict::Unsupported),
