@@ -13,6 +13,7 @@ mod mls;
 mod people;
 mod posting;
 mod private;
+mod scanning;
 mod table;
 mod taking;
 pub(crate) mod types;
