@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the engine, the table of hints and a hub can do on this machine.
+//! `cargo xtask bench`: what the engine, the table of hints, a hub, and a home whose inbox is flooded can do on this machine.
 
 use crate::{
     command::{self, Failure, Program, target_directory},
@@ -18,6 +18,9 @@ pub(crate) struct Arguments {
     /// Leave out the hub under load.
     #[arg(long)]
     no_hub: bool,
+    /// Leave out the flood at an inbox.
+    #[arg(long)]
+    no_flood: bool,
     /// Leave out Synapse, which the hub is compared with and which comes from `PyPI`.
     #[arg(long)]
     no_synapse: bool,
@@ -34,6 +37,8 @@ enum What {
     Hints,
     /// A hub under load.
     Hub,
+    /// An inbox that is flooded, and how soon its owner sees an invitation.
+    Flood,
 }
 
 impl Arguments {
@@ -42,6 +47,7 @@ impl Arguments {
             What::Engine => self.no_engine,
             What::Hints => false,
             What::Hub => self.no_hub,
+            What::Flood => self.no_flood,
         };
         !left_out && self.what.is_none_or(|only| only == what)
     }
@@ -74,6 +80,11 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
             program = program.arg("--synapse").arg(prerequisites::synapse()?);
         }
         arguments.load.iter().fold(program, Program::arg).run()?;
+    }
+    if arguments.wants(What::Flood) {
+        say::heading("a flood at an inbox");
+        let built = command::build(false, "--package tertulia-bench --bins")?;
+        Program::new(built.join("flood")).arg("--json").arg(results.join("flood.json")).run()?;
     }
     say::note(format!("written to {}", results.display()));
     Ok(())

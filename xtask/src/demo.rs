@@ -1,8 +1,10 @@
 //! `cargo xtask demo`: three people on four devices talk through a real hub, with the shipped binary.
 //!
 //! Every command is a process of its own, and the hub is killed in the middle of it all. At the end comes the other side:
-//! what the hub has stored, and a search of it for everything that was said.
+//! what the hub has stored, and a search of it for everything that was said. With `--blind` it is three people without accounts,
+//! and a relay.
 
+mod blind;
 mod search;
 mod stage;
 
@@ -14,13 +16,16 @@ use clap::Args;
 use search::{Finding, search};
 use stage::Device;
 pub(crate) use stage::Hub;
-use std::fs;
+use std::{fs, path::PathBuf};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Build with the development profile: sooner built, slower.
     #[arg(long)]
-    dev: bool,
+    pub(crate) dev: bool,
+    /// Three people without accounts and a relay that knows nobody, and all that it sees.
+    #[arg(long)]
+    pub(crate) blind: bool,
 }
 
 const GROUP: &str = "The garden";
@@ -36,16 +41,14 @@ const SECRET: &str = "The surprise for Carol is a telescope.";
 const SAID: &[&str] = &[HELLO, ANSWER, INVITATION, CAROL, CHAIRS, LAPTOP, SECRET, GROUP];
 
 pub(crate) fn demo(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.blind {
+        return blind::demo(arguments.dev);
+    }
     say::heading("building");
     crate::prerequisites::system_tools()?;
     let binaries = command::build(arguments.dev, "--package tertulia-bench --bin tertulia --bin hub-log")?;
 
-    let place = command::target_directory().join("demo");
-    if place.exists() {
-        fs::remove_dir_all(&place).map_err(Failure::file(&place))?;
-    }
-    fs::create_dir_all(&place).map_err(Failure::file(&place))?;
-
+    let place = fresh_place("demo")?;
     let mut hub = Hub::start(&binaries, &place)?;
     let device = |person, name| Device::new(&binaries, &place, person, name, hub.url());
     let alice = device("alice", "alice");
@@ -107,13 +110,23 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<(), Failure> {
     look_for_what_was_said(&hub)
 }
 
+/// An empty directory of this name among what is built.
+fn fresh_place(name: &str) -> Result<PathBuf, Failure> {
+    let place = command::target_directory().join(name);
+    if place.exists() {
+        fs::remove_dir_all(&place).map_err(Failure::file(&place))?;
+    }
+    fs::create_dir_all(&place).map_err(Failure::file(&place))?;
+    Ok(place)
+}
+
 fn look_for_what_was_said(hub: &Hub) -> Result<(), Failure> {
     // The hub knows who its users are: finding a handle shows that the search finds what is there.
-    let control = search(hub.data(), "alice")?;
+    let control = search(hub.data(), b"alice")?;
     say::line(format!("{:<44}{control}", "a handle, which the hub knows: \"alice\""));
     let mut found = !matches!(control, Finding::In(_));
     for text in SAID {
-        let finding = search(hub.data(), text)?;
+        let finding = search(hub.data(), text.as_bytes())?;
         found |= matches!(finding, Finding::In(_));
         say::line(format!("{:<44}{finding}", format!("{text:?}")));
     }

@@ -3,7 +3,7 @@
 use crate::{
     api,
     command::{Failure, Program, target_directory},
-    prerequisites, say, soak,
+    demo, prerequisites, say, soak,
 };
 use clap::{Args, ValueEnum};
 use std::{
@@ -42,6 +42,8 @@ enum Step {
     Crashes,
     /// Hubs that are killed, restarted and filled while people use them, a few times each.
     Soak,
+    /// Both demonstrations, from the first command to the search for what must not be there.
+    Demos,
     /// All examples in the documentation.
     Doctests,
     /// The test vectors of docs/spec are read by the decoder there, which shares no code with ours.
@@ -62,6 +64,7 @@ impl Step {
             Self::Codes => "error codes",
             Self::Crashes => "crashes",
             Self::Soak => "nothing acknowledged is lost",
+            Self::Demos => "demonstrations",
             Self::Doctests => "examples in the documentation",
             Self::Spec => "test vectors of the specification",
             Self::Api => "answers of the API",
@@ -113,6 +116,9 @@ impl Step {
                 .args("--test crashes --test rekey_fails --locked")
                 .run(),
             Self::Soak => soak::in_tests(),
+            Self::Demos => [false, true]
+                .into_iter()
+                .try_for_each(|blind| demo::demo(&demo::Arguments { dev: true, blind })),
             Self::Doctests => Program::cargo().args("test --doc --workspace --locked").run(),
             Self::Spec => {
                 let schemas = target_directory().join("spec");

@@ -2,7 +2,8 @@
 //!
 //! This crate **owns** groups of any size to measure the engine with ([`EngineGroup`]) and the same groups on the MLS library
 //! alone ([`RawGroup`]), the benchmark that compares them (`benches/engine`), a program that weighs a loaded group
-//! (`engine-memory`), one that loads a hub (`hub-load`) and one that shows what a hub has stored (`hub-log`). It **leaves to
+//! (`engine-memory`), one that loads a hub (`hub-load`), one that floods an inbox (`flood`), and two that show what a hub and a relay have
+//! stored (`hub-log`, `relay-log`). It **leaves to
 //! others** what is measured, and to `cargo xtask bench` the running.
 //!
 //! ```

@@ -163,6 +163,57 @@ fn after_a_restart_everything_goes_on_where_it_was_stored() {
 }
 
 #[test]
+fn what_a_loaded_table_leaves_for_later_is_found_and_forgotten_like_the_rest() {
+    let random = &mut seeded();
+    let of_an_epoch = 2 * usize::try_from(APPLICATION_WINDOW + HANDSHAKE_WINDOW).unwrap();
+    // With the hints of past epochs computed before anything else happens, and after it.
+    for first in [true, false] {
+        let mut group = Conversation::new::<GroupV1>(3, random);
+        let mut of_epochs = Vec::new();
+        for _ in 0..3 {
+            of_epochs.push([(); 2].map(|()| group.send::<GroupV1>(0, &content("of its epoch"), random)));
+            group.advance(random);
+            (0..3).for_each(|member| group.enter(member));
+        }
+        let before = group.members[1].record(&group.id).unwrap();
+        group.members[1] = HintTable::new(0).load([&*before]).unwrap();
+        assert_eq!(group.members[1].len(), 4 * of_an_epoch);
+        let unknown = Conversation::new::<GroupV1>(2, random).send::<GroupV1>(0, &content("other"), random);
+        if first {
+            assert!(matches!(open(&group.members[1], &unknown), Outcome::NotForUs));
+            assert_eq!(group.members[1].len(), 4 * of_an_epoch);
+        }
+        let current = group.send::<GroupV1>(0, &content("now"), random);
+        assert!(receive::<GroupV1>(&mut group.members[1], &current).is_some());
+        // A further epoch: the oldest is forgotten, and the one that was current is found as before.
+        let late = group.send::<GroupV1>(2, &content("late"), random);
+        group.advance(random);
+        (0..3).for_each(|member| group.enter(member));
+        assert_eq!(group.members[1].len(), 4 * of_an_epoch);
+        assert!(receive::<GroupV1>(&mut group.members[1], &late).is_some());
+        let table = &mut group.members[1];
+        assert!(matches!(open(table, &of_epochs[0][0]), Outcome::NotForUs));
+        for [one, two] in &of_epochs[1..] {
+            for envelope in [two, one] {
+                assert!(receive::<GroupV1>(table, envelope).is_some());
+                assert!(matches!(open(table, envelope), Outcome::NotForUs), "it is found once");
+            }
+        }
+        assert_eq!(table.len(), 4 * of_an_epoch);
+        let record = table.record(&group.id).unwrap();
+        let again = HintTable::new(0).load([&*record]).unwrap();
+        assert!(of_epochs.iter().flatten().all(|one| matches!(open(&again, one), Outcome::NotForUs)));
+        group.members[1].forget(&group.id);
+        assert!(group.members[1].is_empty());
+        // Forgotten before it was looked for, it is not found later.
+        let mut loaded = HintTable::new(0).load([&*before]).unwrap();
+        loaded.forget(&group.id);
+        assert!(matches!(open(&loaded, &of_epochs[2][0]), Outcome::NotForUs));
+        assert!(loaded.is_empty());
+    }
+}
+
+#[test]
 fn a_hint_that_could_not_be_stored_is_free_again_and_one_that_was_is_not() {
     let random = &mut seeded();
     let mut group = Conversation::new::<GroupV1>(2, random);

@@ -124,7 +124,7 @@ impl Default for RelayLimits {
             places: 2048,
             places_per_address: 128,
             posts: Rate { burst: 300, period: Duration::from_millis(200) },
-            reads: Rate { burst: 300, period: Duration::from_millis(100) },
+            reads: Rate { burst: 1000, period: Duration::from_millis(100) },
             body_timeout: Duration::from_secs(10),
             reader_timeout: Duration::from_secs(30),
         }

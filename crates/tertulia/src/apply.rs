@@ -72,6 +72,11 @@ pub(crate) struct Applied {
 }
 
 impl Applied {
+    /// Whether nothing of it was for this home.
+    pub(crate) const fn is_of_others(&self) -> bool {
+        self.events == 0 && self.undecryptable == 0 && self.epochs == 0
+    }
+
     /// Counts what another part of the page came to.
     pub(crate) fn add(&mut self, other: Self) {
         self.events += other.events;

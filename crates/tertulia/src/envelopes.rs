@@ -15,6 +15,7 @@ mod people;
 mod posting;
 mod private;
 mod requests;
+mod scanning;
 mod table;
 mod taking;
 pub(crate) mod types;

@@ -33,11 +33,16 @@ pub struct Faults {
     pub delay: u64,
 }
 
+impl Faults {
+    /// Nothing goes wrong.
+    pub const NONE: Self = Self { loss: 0.0, duplication: 0.0, delay: 0 };
+}
+
 /// A network that exists in this process. Cheap to clone.
 #[derive(Clone)]
 pub struct MemoryNetwork {
     name: Arc<str>,
-    faults: Option<Faults>,
+    is_ordered: bool,
     state: Arc<Mutex<State>>,
     /// Changes with every change of an endpoint.
     news: watch::Sender<u64>,
@@ -53,6 +58,7 @@ pub struct Memory {
 
 struct State {
     random: StdRng,
+    faults: Faults,
     /// How many operations there were.
     clock: u64,
     /// All that was ever published, for endpoints that come later.
@@ -72,19 +78,26 @@ struct Endpoint {
 impl MemoryNetwork {
     /// A network in which all see the same envelopes in the same order, as at a relay.
     pub fn ordered(name: &str) -> Self {
-        Self::new(name, 0, None)
+        Self::new(name, true, 0, Faults::NONE)
     }
 
     /// A network without order, with these faults, which are the same for the same seed and the same operations.
     pub fn with_faults(name: &str, seed: u64, faults: Faults) -> Self {
-        Self::new(name, seed, Some(faults))
+        Self::new(name, false, seed, faults)
     }
 
-    fn new(name: &str, seed: u64, faults: Option<Faults>) -> Self {
+    fn new(name: &str, is_ordered: bool, seed: u64, faults: Faults) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        let state = State { random, clock: 0, all: BTreeMap::new(), endpoints: HashMap::new() };
+        let state = State { random, faults, clock: 0, all: BTreeMap::new(), endpoints: HashMap::new() };
         let state = Arc::new(Mutex::new(state));
-        Self { name: name.into(), faults, state, news: watch::Sender::new(0) }
+        Self { name: name.into(), is_ordered, state, news: watch::Sender::new(0) }
+    }
+
+    /// Changes what goes wrong from now on. What is under way stays so; where there is an order nothing ever goes wrong.
+    pub fn set_faults(&self, faults: Faults) {
+        if !self.is_ordered {
+            self.state().faults = faults;
+        }
     }
 
     /// The endpoint of this name. A new one has all that was published before.
@@ -123,6 +136,13 @@ impl MemoryNetwork {
     /// All that was published in a topic, in that order.
     pub fn published(&self, topic: &ContentTopic) -> Vec<Vec<u8>> {
         self.state().all.get(topic).cloned().unwrap_or_default()
+    }
+
+    /// What has reached an endpoint in a topic, as often and in the order in which it came.
+    pub fn arrived(&self, endpoint: &str, topic: &ContentTopic) -> Vec<Vec<u8>> {
+        let state = self.state();
+        let arrived = state.endpoints.get(endpoint).and_then(|endpoint| endpoint.arrived.get(topic));
+        arrived.cloned().unwrap_or_default()
     }
 
     /// The topics in which something was published.
@@ -168,7 +188,8 @@ impl State {
         self.arrive(self.clock);
     }
 
-    fn publish(&mut self, faults: Option<Faults>, by: &str, topic: ContentTopic, envelope: &[u8]) -> u64 {
+    fn publish(&mut self, by: &str, topic: ContentTopic, envelope: &[u8]) -> u64 {
+        let Faults { loss, duplication, delay } = self.faults;
         let all = self.all.entry(topic).or_default();
         if let Some(at) = all.iter().position(|other| other == envelope) {
             return at as u64 + 1;
@@ -180,10 +201,10 @@ impl State {
         names.sort_unstable();
         for name in names {
             let Some(endpoint) = self.endpoints.get_mut(&name) else { continue };
-            let Some(Faults { loss, duplication, delay }) = faults.filter(|_| *name != *by) else {
+            if *name == *by || self.faults == Faults::NONE {
                 endpoint.arrived.entry(topic).or_default().push(envelope.to_vec());
                 continue;
-            };
+            }
             if self.random.random_bool(loss) {
                 continue;
             }
@@ -218,14 +239,14 @@ impl Delivery for Memory {
     }
 
     fn is_ordered(&self) -> bool {
-        self.network.faults.is_none()
+        self.network.is_ordered
     }
 
     async fn publish(&self, topic: &ContentTopic, envelope: &[u8]) -> Result<Position, TransportError> {
         let mut state = self.network.state();
         self.check(&state)?;
         state.tick();
-        let position = state.publish(self.network.faults, &self.endpoint, *topic, envelope);
+        let position = state.publish(&self.endpoint, *topic, envelope);
         let lost = state.endpoints.get_mut(&self.endpoint).is_some_and(|endpoint| {
             let lost = endpoint.lost_answers > 0;
             endpoint.lost_answers = endpoint.lost_answers.saturating_sub(1);

@@ -2,6 +2,7 @@
 
 use crate::command::Failure;
 use std::{
+    collections::HashSet,
     fmt, fs,
     path::{Path, PathBuf},
 };
@@ -26,7 +27,17 @@ impl fmt::Display for Finding {
 }
 
 /// Searches the bytes of every file under `directory`.
-pub(super) fn search(directory: &Path, text: &str) -> Result<Finding, Failure> {
+pub(super) fn search(directory: &Path, what: &[u8]) -> Result<Finding, Failure> {
+    search_by(directory, |bytes| bytes.windows(what.len()).any(|window| window == what))
+}
+
+/// Searches every file under `directory` for any `length` bytes in a row of `what`.
+pub(super) fn search_pieces(directory: &Path, what: &[u8], length: usize) -> Result<Finding, Failure> {
+    let pieces: HashSet<&[u8]> = what.windows(length).collect();
+    search_by(directory, |bytes| bytes.windows(length).any(|window| pieces.contains(window)))
+}
+
+fn search_by(directory: &Path, is_in: impl Fn(&[u8]) -> bool) -> Result<Finding, Failure> {
     let mut directories = vec![directory.to_owned()];
     let mut files = 0;
     while let Some(directory) = directories.pop() {
@@ -41,7 +52,7 @@ pub(super) fn search(directory: &Path, text: &str) -> Result<Finding, Failure> {
             }
             let bytes = fs::read(&path).map_err(Failure::file(&path))?;
             files += 1;
-            if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+            if is_in(&bytes) {
                 return Ok(Finding::In(path));
             }
         }

@@ -128,7 +128,7 @@ macro_rules! relay_limits {
                 long = concat!($rate, "reads"),
                 id = concat!($rate_id, "reads"),
                 value_name = "RATE",
-                default_value = "300/100ms",
+                default_value = "1000/100ms",
                 value_parser = rate,
                 env = "TERTULIA_RATE_RELAY_READS",
                 hide_env_values = true,

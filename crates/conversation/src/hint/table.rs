@@ -6,12 +6,19 @@
 //!
 //! The table does not hold the hints. An entry is three bytes of a hint, of which one is said by where it is, and four that say whose it is; the
 //! hint itself is computed again when the three bytes match. That makes it small, and keeps it exact.
+//!
+//! A table that is loaded has the hints of the current epochs, which nearly all that comes is of. Those of past epochs, three quarters of all, are
+//! computed when something comes that is of no current one.
 
 mod index;
 mod own;
 mod slots;
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{PoisonError, RwLock, RwLockReadGuard},
+};
 
 use rayon::iter::ParallelIterator as _;
 use subtle::ConstantTimeEq as _;
@@ -19,7 +26,7 @@ use tertulia_domain::ConversationId;
 use zeroize::Zeroizing;
 
 use super::{
-    Hint, HintError, Salt,
+    APPLICATION_WINDOW, HANDSHAKE_WINDOW, Hint, HintError, Salt,
     lane::Lane,
     ratcheted::{ChainKeys, Chains, Kind},
     record::{EpochRecord, Record, SenderRecord},
@@ -34,6 +41,8 @@ use slots::Slots;
 
 pub use own::Sealed;
 
+/// How many hints of a sender are expected, save those that are late.
+const HINTS: usize = (APPLICATION_WINDOW + HANDSHAKE_WINDOW) as usize;
 /// Most senders in one epoch.
 const MAX_SENDERS: usize = 100_000;
 
@@ -44,10 +53,18 @@ const MAX_SENDERS: usize = 100_000;
 pub struct HintTable {
     past_epochs: usize,
     incarnation: u64,
-    index: Index,
+    index: RwLock<Hints>,
     conversations: HashMap<ConversationId, Conversation>,
     epochs: Slots<Epoch>,
     senders: Slots<Sender>,
+}
+
+/// The hints that are found at once, and whether there are others.
+#[derive(Default)]
+struct Hints {
+    index: Index,
+    /// Whether those of the epochs that are [left for later](Epoch::later) are not in the index yet.
+    lacks_past: bool,
 }
 
 /// What begins with an epoch.
@@ -109,6 +126,8 @@ struct Epoch {
     next: [u32; 2],
     /// Slots of the senders.
     senders: Box<[u32]>,
+    /// It was loaded as a past one: its hints come into the index when [the table lacks them](Hints::lacks_past) no longer.
+    later: bool,
 }
 
 struct Sender {
@@ -129,7 +148,7 @@ impl HintTable {
         Self {
             past_epochs: Self::PAST_EPOCHS,
             incarnation,
-            index: Index::default(),
+            index: RwLock::default(),
             conversations: HashMap::new(),
             epochs: Slots::default(),
             senders: Slots::default(),
@@ -146,33 +165,70 @@ impl HintTable {
     pub fn load<R: AsRef<[u8]>>(mut self, records: impl IntoIterator<Item = R>) -> Result<Self, HintError> {
         let records: Vec<_> =
             records.into_iter().map(|record| Record::decode(record.as_ref())).collect::<Result<_, _>>()?;
+        let mut lacks_past = false;
         for record in records {
             let Record { conversation, conversation_type, epochs } = record;
-            for epoch in epochs {
+            let last = epochs.len().saturating_sub(1);
+            for (at, epoch) in epochs.into_iter().enumerate() {
                 let id = EpochId { conversation, conversation_type, epoch: epoch.epoch };
-                self.place(id, epoch)?;
+                let slot = self.place(id, epoch)?;
+                if let Some(epoch) = self.epochs.get_mut(slot) {
+                    epoch.later = at < last;
+                    lacks_past |= epoch.later;
+                }
             }
         }
-        self.index_all();
+        self.index_current(lacks_past);
         Ok(self)
     }
 
-    /// Computes the keys and hints of all senders anew. Hashing is nearly all of the work, and all cores share it.
-    fn index_all(&mut self) {
-        let Self { epochs, senders, .. } = self;
+    /// Computes the keys of all senders, and the hints of those of current epochs. Hashing is nearly all of the work, and all cores share it.
+    fn index_current(&mut self, lacks_past: bool) {
+        let Self { epochs, senders, conversations, .. } = self;
+        let last = conversations.values().filter_map(|conversation| epochs.get(*conversation.epochs.last()?));
+        let current: usize = last.map(|epoch| epoch.senders.len()).sum();
         // What is late comes on top, and is rare.
-        let hints = Kind::BOTH.iter().map(|kind| kind.window() as usize).sum::<usize>();
-        let building = Building::new(senders.len().saturating_mul(hints));
+        let building = Building::of(Index::default(), current.saturating_mul(HINTS));
         senders.par_chunks_mut().for_each_init(Batch::default, |batch, (first, chunk)| {
             for (slot, sender) in (first..).zip(chunk) {
                 let Some(sender) = sender else { continue };
                 let Some(epoch) = epochs.get(sender.epoch) else { continue };
                 Chains::of(&epoch.secrets).write_keys(sender.at, &mut sender.keys);
+                if !epoch.later {
+                    sender.hints(slot, |hint, entry| batch.add(&hint, entry));
+                }
+            }
+            building.insert(batch);
+        });
+        self.index = RwLock::new(Hints { index: building.done(), lacks_past });
+    }
+
+    /// Computes the hints of the epochs that were left for later. All cores share that, too.
+    fn index_past(&self) {
+        let mut hints = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have done it meanwhile.
+        if !std::mem::take(&mut hints.lacks_past) {
+            return;
+        }
+        let Self { epochs, senders, .. } = self;
+        let is_later = |sender: &Sender| epochs.get(sender.epoch).is_some_and(|epoch| epoch.later);
+        let new =
+            senders.par_chunks().map(|(_, chunk)| chunk.iter().flatten().filter(|s| is_later(s)).count());
+        let building =
+            Building::of(std::mem::take(&mut hints.index), new.sum::<usize>().saturating_mul(HINTS));
+        senders.par_chunks().for_each_init(Batch::default, |batch, (first, chunk)| {
+            for (slot, sender) in (first..).zip(chunk) {
+                let Some(sender) = sender.as_ref().filter(|sender| is_later(sender)) else { continue };
                 sender.hints(slot, |hint, entry| batch.add(&hint, entry));
             }
             building.insert(batch);
         });
-        self.index = building.done();
+        hints.index = building.done();
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Hints> {
+        // Nothing that can panic happens while it is changed.
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a conversation's record in the place of what the table has of it, as when another process of this device has written it.
@@ -255,9 +311,21 @@ impl HintTable {
         }
     }
 
-    /// Where an envelope with this ratcheted hint belongs. Constant time, whatever the number of conversations.
+    /// Where an envelope with this ratcheted hint belongs. Constant time, whatever the number of conversations; but the first hint that is of no current epoch
+    /// waits until those of past ones are computed, which [`load`](Self::load) has left for later.
     pub fn look_up(&self, hint: &Hint) -> Option<Place> {
-        self.index.find(hint, |entry| {
+        let hints = self.read();
+        let found = self.find(&hints.index, hint);
+        if found.is_some() || !hints.lacks_past {
+            return found;
+        }
+        drop(hints);
+        self.index_past();
+        self.find(&self.read().index, hint)
+    }
+
+    fn find(&self, index: &Index, hint: &Hint) -> Option<Place> {
+        index.find(hint, |entry| {
             let sender = self.senders.get(entry.sender())?;
             // Read now, so that it is fetched from memory while the hash is computed.
             let epoch = self.epochs.get(sender.epoch)?.id;
@@ -312,10 +380,11 @@ impl HintTable {
     /// conversation's [record](Self::record) has changed then. False if it was noted before, or the epoch is gone.
     pub fn received(&mut self, place: &Place) -> bool {
         let Some(SenderPlace { sender, kind, generation, slot }) = place.sender else { return false };
-        if self.epochs.get(place.slot).is_none_or(|epoch| epoch.id != place.epoch) {
+        let Self { index, epochs, senders, .. } = self;
+        let Some(epoch) = epochs.get(place.slot).filter(|epoch| epoch.id == place.epoch) else {
             return false;
-        }
-        let Some(state) = self.senders.get_mut(slot) else { return false };
+        };
+        let Some(state) = senders.get_mut(slot) else { return false };
         let lane = &mut state.lanes[kind.index()];
         let is_current = state.epoch == place.slot && state.at == sender;
         if !is_current || !lane.expects(generation, kind.window()) {
@@ -324,14 +393,15 @@ impl HintTable {
         let chain = state.keys.chain(kind);
         let moved = lane.received(generation, kind.window());
         *lane = moved.lane;
-        self.index.remove(&chain.hint(generation), Entry::new(slot, kind, generation));
+        let Some(index) = index_of(index, epoch) else { return true };
+        index.remove(&chain.hint(generation), Entry::new(slot, kind, generation));
         for bit in (0..u64::BITS).filter(|bit| moved.given_up & (1 << bit) != 0) {
             if let Some(given_up) = moved.lane.next.checked_sub(bit + 1) {
-                self.index.remove(&chain.hint(given_up), Entry::new(slot, kind, given_up));
+                index.remove(&chain.hint(given_up), Entry::new(slot, kind, given_up));
             }
         }
         for generation in moved.new {
-            self.index.insert(&chain.hint(generation), Entry::new(slot, kind, generation));
+            index.insert(&chain.hint(generation), Entry::new(slot, kind, generation));
         }
         true
     }
@@ -361,9 +431,21 @@ impl HintTable {
         Some(record.encode())
     }
 
-    /// How many hints are expected.
+    /// How many hints are expected, those of past epochs among them.
     pub fn len(&self) -> usize {
-        self.index.len()
+        let hints = self.read();
+        if !hints.lacks_past {
+            return hints.index.len();
+        }
+        let of_sender = |sender: &Sender| -> usize {
+            if self.epochs.get(sender.epoch).is_none_or(|epoch| !epoch.later) {
+                return 0;
+            }
+            Kind::BOTH.iter().map(|kind| sender.lanes[kind.index()].expected(kind.window()).count()).sum()
+        };
+        let of_chunk =
+            |(_, chunk): (u32, &Vec<Option<Sender>>)| chunk.iter().flatten().map(of_sender).sum::<usize>();
+        hints.index.len() + self.senders.par_chunks().map(of_chunk).sum::<usize>()
     }
 
     /// Whether none is.
@@ -376,6 +458,7 @@ impl HintTable {
         let slot = self.place(id, record)?;
         let Self { index, epochs, senders, .. } = self;
         let Some(epoch) = epochs.get(slot) else { return Ok(()) };
+        let Some(index) = index_of(index, epoch) else { return Ok(()) };
         let chains = Chains::of(&epoch.secrets);
         for of_sender in &epoch.senders {
             let Some(sender) = senders.get_mut(*of_sender) else { continue };
@@ -391,7 +474,8 @@ impl HintTable {
         if self.senders.len().saturating_add(senders.len()) > Entry::MAX_SENDERS {
             return Err(HintError::Full);
         }
-        let epoch = Epoch { id, secrets, incarnation, own_sender, next, senders: Box::default() };
+        let epoch =
+            Epoch { id, secrets, incarnation, own_sender, next, senders: Box::default(), later: false };
         let slot = self.epochs.insert(epoch);
         let senders = senders.into_iter().map(|SenderRecord { sender, lanes }| {
             self.senders.insert(Sender { epoch: slot, at: sender, lanes, keys: ChainKeys::default() })
@@ -415,13 +499,22 @@ impl HintTable {
     fn drop_epoch(&mut self, slot: u32) {
         let Self { index, epochs, senders, .. } = self;
         let Some(epoch) = epochs.get(slot) else { return };
+        let mut index = index_of(index, epoch);
         for of_sender in &epoch.senders {
             let Some(sender) = senders.get(*of_sender) else { continue };
-            sender.hints(*of_sender, |hint, entry| index.remove(&hint, entry));
+            if let Some(index) = &mut index {
+                sender.hints(*of_sender, |hint, entry| index.remove(&hint, entry));
+            }
             senders.remove(*of_sender);
         }
         epochs.remove(slot);
     }
+}
+
+/// The index, if it has the hints of this epoch.
+fn index_of<'a>(hints: &'a mut RwLock<Hints>, epoch: &Epoch) -> Option<&'a mut Index> {
+    let Hints { index, lacks_past } = hints.get_mut().unwrap_or_else(PoisonError::into_inner);
+    (!epoch.later || !*lacks_past).then_some(index)
 }
 
 impl Sender {

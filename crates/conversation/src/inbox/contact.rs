@@ -196,18 +196,29 @@ impl Inbox {
     /// What is not for this inbox costs one hash. An invitation is noted, so that it is not taken again. One that is genuine and comes too late, or again, is an
     /// `Err` inside what was decoded.
     pub fn open(&mut self, envelope: &Envelope, now: u64) -> Outcome<Result<Invitation, InboxError>> {
-        let EncryptedBytes::Hpke { encapsulated_key, ciphertext } = &envelope.body else {
+        let read = self.read(envelope, now);
+        read.map(|read| {
+            let (id, invitation) = read?;
+            // Only what is genuine is remembered: nobody else can fill the memory.
+            self.replays.note(invitation.expires, id, now);
+            Ok(invitation)
+        })
+    }
+
+    /// The same, and notes nothing: so several threads can look at what somebody floods an inbox with.
+    pub fn look_at(&self, envelope: &Envelope, now: u64) -> Outcome<Result<Invitation, InboxError>> {
+        self.read(envelope, now).map(|read| read.map(|(_, invitation)| invitation))
+    }
+
+    /// The invitation with its id.
+    fn read(&self, envelope: &Envelope, now: u64) -> Outcome<Result<([u8; 16], Invitation), InboxError>> {
+        let EncryptedBytes::Hpke { encapsulated_key, .. } = &envelope.body else {
             return Outcome::NotForUs;
         };
-        let Envelope { hint, salt, .. } = *envelope;
-        if salt == Salt::NONE || Hint::salted(&self.address.conversation_id(), salt) != hint {
+        if !self.is_aimed_at(envelope) {
             return Outcome::NotForUs;
         }
-        let opened = self.keys.iter().find_map(|key| {
-            let padded = decrypt(key, &self.address, encapsulated_key, ciphertext, &bound(hint, salt))?;
-            Some((key.public, padded))
-        });
-        let Some((inbox_key, padded)) = opened else {
+        let Some((inbox_key, padded)) = self.decrypt(envelope) else {
             // It may be for another device of the same person.
             return Outcome::Invalid(WireError::Undecryptable);
         };
@@ -222,13 +233,26 @@ impl Inbox {
         })
     }
 
+    fn is_aimed_at(&self, Envelope { hint, salt, .. }: &Envelope) -> bool {
+        *salt != Salt::NONE && Hint::salted(&self.address.conversation_id(), *salt) == *hint
+    }
+
+    /// What is in an envelope, and the public half of the key that has opened it.
+    fn decrypt(&self, envelope: &Envelope) -> Option<([u8; 32], Zeroizing<Vec<u8>>)> {
+        let EncryptedBytes::Hpke { encapsulated_key, ciphertext } = &envelope.body else { return None };
+        let bound = bound(envelope.hint, envelope.salt);
+        self.keys.iter().find_map(|key| {
+            Some((key.public, decrypt(key, &self.address, encapsulated_key, ciphertext, &bound)?))
+        })
+    }
+
     fn admit(
-        &mut self,
+        &self,
         content: InvitationContent,
         signed: &[u8],
         signature: &[u8; 64],
         now: u64,
-    ) -> Result<Invitation, InboxError> {
+    ) -> Result<([u8; 16], Invitation), InboxError> {
         let InvitationContent { id, expires, sender_bundle, sender_device, invites_to } = content;
         in_time(expires, now)?;
         self.replays.check(expires, id)?;
@@ -241,9 +265,7 @@ impl Inbox {
         if !verifies(&device.signature_key, SIGNATURE_LABEL, signed, signature) {
             return Err(InboxError::Signature);
         }
-        // Only what is genuine is remembered: nobody else can fill the memory.
-        self.replays.note(expires, id, now);
-        Ok(Invitation { sender: Contact { bundle, device: index }, expires, invites_to })
+        Ok((id, Invitation { sender: Contact { bundle, device: index }, expires, invites_to }))
     }
 }
 

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{Client, Result, SyncReport, apply::Applied};
 use std::collections::BTreeSet;
-use tertulia_conversation::{topic::ContentTopic, wire::Envelope};
+use tertulia_conversation::{
+    topic::ContentTopic,
+    wire::{EncryptedBytes, Envelope, Outcome},
+};
 use tertulia_domain::ConversationId;
 use tertulia_store::UnsupportedEnvelope;
 use tertulia_transport::Position;
@@ -30,14 +33,10 @@ impl Client {
         Ok(self.inner().store.read(|r| r.unsupported_envelopes())?)
     }
 
-    /// What an envelope is whose outer shape this version does not know.
-    pub(super) async fn sight_of_future(&self, bytes: &[u8]) -> Sight {
-        let Some((hint, salt)) = Envelope::hint_of_unsupported(bytes) else { return Sight::Others };
-        let hints = self.inner().hints.lock().await;
-        match hints.table().conversation_of(&hint, salt) {
-            Some(conversation) => Sight::Unsupported(conversation),
-            None => Sight::Others,
-        }
+    /// The conversation of this home that an envelope is of, by its hint, whose outer shape this version does not know.
+    pub(super) async fn conversation_of_future(&self, bytes: &[u8]) -> Option<ConversationId> {
+        let (hint, salt) = Envelope::hint_of_unsupported(bytes)?;
+        self.inner().hints.lock().await.table().conversation_of(&hint, salt)
     }
 
     /// Keeps an envelope for a later version.
@@ -61,23 +60,28 @@ impl Client {
         let mut conversations = BTreeSet::new();
         for UnsupportedEnvelope { bytes, conversation } in kept {
             conversations.extend(conversation);
-            match self.sight(&bytes, false).await? {
-                Sight::Ours(envelope) => {
-                    let at = At { carrier: &*carrier, position: Position(0), again: true };
-                    let applied = self.take_envelope(&envelope, at).await?;
-                    let is_kept = applied.unsupported > 0;
-                    count(report, &applied);
-                    if is_kept {
-                        continue;
+            let still = match Envelope::decode(&bytes) {
+                // An invitation, which waits for the application and not for this program.
+                Outcome::Decoded(Envelope { body: EncryptedBytes::Hpke { .. }, .. }) => continue,
+                Outcome::Decoded(envelope) => match self.sight(&bytes, &envelope, false).await? {
+                    Sight::Ours => {
+                        let at = At { carrier: &*carrier, position: Position(0), again: true };
+                        let applied = self.take_envelope(&envelope, at).await?;
+                        count(report, &applied);
+                        if applied.unsupported > 0 {
+                            continue; // it was noted that this version cannot read it either
+                        }
+                        None
                     }
-                }
-                Sight::Unsupported(conversation) => {
-                    self.keep(bytes, conversation).await?;
-                    continue;
-                }
-                // An invitation, which waits for the application.
-                Sight::Knock(_) => continue,
-                _ => {}
+                    Sight::Unsupported(conversation) => Some(conversation),
+                    _ => None,
+                },
+                Outcome::Unsupported(_) => self.conversation_of_future(&bytes).await,
+                Outcome::NotForUs | Outcome::Invalid(_) => None,
+            };
+            if let Some(conversation) = still {
+                self.keep(bytes, conversation).await?;
+                continue;
             }
             let mut tx = self.inner().session.new_transaction().await?;
             tx.store_write(move |w| w.remove_unsupported(&bytes))?;

@@ -11,7 +11,6 @@ use crate::{Client, Error, Result, SyncReport, apply::Applied};
 use std::sync::atomic::Ordering;
 use tertulia_conversation::{
     conversation_id,
-    hint::{Hint, Salt},
     inbox::{Inbox, InboxKey, Invitation, InvitesTo, Replays},
     types::{ConversationType as _, PrivateV1},
     wire::{EncryptedBytes, Envelope, Outcome},
@@ -27,7 +26,7 @@ pub(crate) const MOST_REQUEST_BYTES: u64 = 32 << 20;
 pub(crate) const MOST_GROUPS_OF_ONE: usize = 8;
 
 impl Client {
-    /// Takes an envelope that may be an invitation for this home. What is not costs one hash.
+    /// Takes an envelope that a key of this home's inbox opens, and that may be an invitation.
     pub(crate) async fn take_knock(&self, envelope: &Envelope) -> Result<Applied> {
         Ok(self.answer_knock(envelope).await?.0)
     }
@@ -36,9 +35,6 @@ impl Client {
     async fn answer_knock(&self, envelope: &Envelope) -> Result<(Applied, bool)> {
         let other = || Applied { others: 1, ..Applied::default() };
         let Some(inbox) = &self.inner().inbox else { return Ok((other(), false)) };
-        if envelope.salt == Salt::NONE || Hint::salted(&inbox.conversation, envelope.salt) != envelope.hint {
-            return Ok((other(), false));
-        }
         let invalid = || (Applied { invalid: 1, ..Applied::default() }, false);
         let mut work = Work::begin(self).await?;
         let (record, keys) = self.inner().store.read(|r| {

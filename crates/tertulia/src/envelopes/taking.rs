@@ -3,6 +3,7 @@
 use super::{
     Early, Work,
     early::EarlyEnvelope,
+    scanning::{First, Scanned},
     types::{At, Verdict, type_of},
 };
 use crate::{Client, Error, Result, SyncReport, apply::Applied};
@@ -13,29 +14,29 @@ use std::{
 };
 use tertulia_conversation::{
     topic::ContentTopic,
-    wire::{EncryptedBytes, Envelope, Outcome},
+    wire::{Envelope, Outcome},
 };
 use tertulia_domain::ConversationId;
 use tertulia_store::StoreError;
 use tertulia_transport::{Cursor, Delivery, Page};
 
-/// How many envelopes are asked for at once.
-const PAGE: u32 = 200;
+/// How many envelopes are asked for at once: as many as a relay gives.
+const PAGE: u32 = tertulia_api::relay::MAX_PAGE;
+/// After so many pages in a row that have nothing for this home it is noted how far they go. Who is interrupted looks at as many once more.
+const PAGES_OF_OTHERS: usize = 16;
 /// Most pages of one topic that one synchronisation takes. A carrier that makes envelopes up does not keep it for ever; the next goes on.
 const MOST_PAGES: usize = 10_000;
 /// Most topics in one request.
 const TOPICS: usize = 256;
 
-/// What an envelope is to this home, at first sight.
+/// What an envelope of a conversation is to this home.
 pub(super) enum Sight {
     /// Somebody else's, as most of what a topic has.
     Others,
     /// This device's own, for whose place a conversation waits.
     Own,
-    /// First contact, perhaps for this home.
-    Knock(Envelope),
     /// Of one of this home's conversations.
-    Ours(Envelope),
+    Ours,
     /// Of one of them, and from the future.
     Unsupported(ConversationId),
     /// Wrong.
@@ -89,20 +90,38 @@ impl Client {
         }
     }
 
-    /// Takes what a topic still has.
+    /// Takes what a topic still has. While a page is looked at, the next one is on its way.
     async fn take_rest(
         &self,
         carrier: &dyn Delivery,
         topic: ContentTopic,
         report: &mut SyncReport,
     ) -> Result<()> {
+        let mut stored = self.cursor_of(carrier, topic)?;
+        let mut page = carrier.fetch(&topic, stored.as_ref(), PAGE).await?;
+        let mut of_others = 0_usize;
         for _ in 0..MOST_PAGES {
-            let since = self.cursor_of(carrier, topic)?;
-            let page = carrier.fetch(&topic, since.as_ref(), PAGE).await?;
             let more = page.more && !page.envelopes.is_empty();
-            count(report, &self.take_page_of(carrier, topic, since.as_ref(), page).await?);
-            if !more {
-                return Ok(());
+            let cursor = page.cursor.clone();
+            let fetching = async {
+                if more { carrier.fetch(&topic, Some(&cursor), PAGE).await.map(Some) } else { Ok(None) }
+            };
+            let (next, applied) = tokio::join!(fetching, self.take_envelopes_of(carrier, topic, page));
+            let applied = applied?;
+            of_others = if applied.is_of_others() { of_others + 1 } else { 0 };
+            count(report, &applied);
+            if of_others.is_multiple_of(PAGES_OF_OTHERS) || !matches!(next, Ok(Some(_))) {
+                if !self.move_cursor(carrier, topic, stored.as_ref(), &cursor).await? {
+                    // Another process has moved it: what it has taken need not be looked at.
+                    stored = self.cursor_of(carrier, topic)?;
+                    page = carrier.fetch(&topic, stored.as_ref(), PAGE).await?;
+                    continue;
+                }
+                stored = Some(cursor);
+            }
+            match next? {
+                Some(next) => page = next,
+                None => return Ok(()),
             }
         }
         tracing::warn!(carrier = carrier.id(), "a topic has so much that the rest is left for the next time");
@@ -127,10 +146,7 @@ impl Client {
             .transpose()
     }
 
-    /// Writes a page down: each envelope of this home in a transaction of its own, and then the cursor. What is interrupted between the two
-    /// is taken again and found to have been taken, for its hint is used up.
-    ///
-    /// However much of others is in the page costs one look each, and no transaction.
+    /// Writes a page down, and then how far it goes.
     pub(crate) async fn take_page_of(
         &self,
         carrier: &dyn Delivery,
@@ -138,7 +154,23 @@ impl Client {
         since: Option<&Cursor>,
         page: Page,
     ) -> Result<Applied> {
-        let Page { envelopes, cursor, missed, .. } = page;
+        let cursor = page.cursor.clone();
+        let applied = self.take_envelopes_of(carrier, topic, page).await?;
+        self.move_cursor(carrier, topic, since, &cursor).await?;
+        Ok(applied)
+    }
+
+    /// Writes a page down: each envelope of this home in a transaction of its own. What is interrupted before the cursor is written
+    /// is taken again and found to have been taken, for its hint is used up.
+    ///
+    /// However much of others is in the page costs one look each, and no transaction.
+    async fn take_envelopes_of(
+        &self,
+        carrier: &dyn Delivery,
+        topic: ContentTopic,
+        page: Page,
+    ) -> Result<Applied> {
+        let Page { envelopes, missed, .. } = page;
         if missed {
             tracing::warn!(
                 carrier = carrier.id(),
@@ -147,12 +179,35 @@ impl Client {
             self.tell_of_gap(carrier, topic).await?;
         }
         let mut applied = Applied::default();
+        let scanned = self.scan(envelopes).await?;
         self.inner().hints.lock().await.refresh(&self.inner().store)?;
         let awaits_own = self.inner().store.read(|r| r.awaits_echoes())?;
         let is_second = self.carriers().iter().next().is_some_and(|first| first.id() != carrier.id());
-        for (position, bytes) in envelopes {
+        for Scanned { position, bytes, first } in scanned {
             let at = At { carrier, position, again: false };
-            match self.sight(&bytes, awaits_own).await? {
+            let envelope = match first {
+                First::Sealed(envelope) => envelope,
+                First::Knock(envelope) => {
+                    applied.add(self.take_knock(&envelope).await?);
+                    continue;
+                }
+                First::Others => {
+                    applied.others += 1;
+                    continue;
+                }
+                First::Future => {
+                    match self.conversation_of_future(&bytes).await {
+                        Some(conversation) => applied.add(self.keep(bytes, conversation).await?),
+                        None => applied.others += 1,
+                    }
+                    continue;
+                }
+                First::Invalid => {
+                    applied.invalid += 1;
+                    continue;
+                }
+            };
+            match self.sight(&bytes, &envelope, awaits_own).await? {
                 Sight::Others => {
                     applied.others += 1;
                     if is_second {
@@ -161,8 +216,7 @@ impl Client {
                     }
                 }
                 Sight::Own => applied.add(self.take_own(&bytes, at).await?),
-                Sight::Knock(envelope) => applied.add(self.take_knock(&envelope).await?),
-                Sight::Ours(envelope) => applied.add(self.take_envelope(&envelope, at).await?),
+                Sight::Ours => applied.add(self.take_envelope(&envelope, at).await?),
                 Sight::Unsupported(conversation) => applied.add(self.keep(bytes, conversation).await?),
                 Sight::Invalid => applied.invalid += 1,
             }
@@ -170,17 +224,30 @@ impl Client {
         if applied.epochs > 0 {
             applied.add(self.take_early().await?);
         }
-        if since != Some(&cursor) {
-            let (id, name) = (carrier.id().to_owned(), topic.to_string());
-            let since = since.map(|since| since.as_str().to_owned());
-            let mut tx = self.inner().session.new_transaction().await?;
-            // Another process may be further.
-            if self.inner().store.read(|r| r.topic_cursor(&id, &name))? == since {
-                tx.store_write(move |w| w.set_topic_cursor(&id, &name, cursor.as_str()))?;
-            }
-            tx.finish().await?;
-        }
         Ok(applied)
+    }
+
+    /// Notes how far a topic was read, unless another process has moved the cursor meanwhile. Says whether it has not.
+    async fn move_cursor(
+        &self,
+        carrier: &dyn Delivery,
+        topic: ContentTopic,
+        since: Option<&Cursor>,
+        cursor: &Cursor,
+    ) -> Result<bool> {
+        if since == Some(cursor) {
+            return Ok(true);
+        }
+        let (id, name) = (carrier.id().to_owned(), topic.to_string());
+        let mut tx = self.inner().session.new_transaction().await?;
+        let is_there = self.inner().store.read(|r| r.topic_cursor(&id, &name))?;
+        let is_unmoved = is_there.as_deref() == since.map(Cursor::as_str);
+        if is_unmoved {
+            let cursor = cursor.as_str().to_owned();
+            tx.store_write(move |w| w.set_topic_cursor(&id, &name, &cursor))?;
+        }
+        tx.finish().await?;
+        Ok(is_unmoved)
     }
 
     fn early(&self) -> MutexGuard<'_, Early> {
@@ -194,8 +261,9 @@ impl Client {
         let kept = self.early().take();
         for EarlyEnvelope { carrier, position, bytes } in kept {
             let Some(from) = self.carriers().get(&carrier).cloned() else { continue };
-            match self.sight(&bytes, false).await? {
-                Sight::Ours(envelope) => {
+            let Outcome::Decoded(envelope) = Envelope::decode(&bytes) else { continue };
+            match self.sight(&bytes, &envelope, false).await? {
+                Sight::Ours => {
                     let at = At { carrier: &*from, position, again: true };
                     applied.add(self.take_envelope(&envelope, at).await?);
                 }
@@ -206,22 +274,13 @@ impl Client {
         Ok(applied)
     }
 
-    pub(super) async fn sight(&self, bytes: &[u8], awaits_own: bool) -> Result<Sight> {
-        let envelope = match Envelope::decode(bytes) {
-            Outcome::Decoded(envelope) => envelope,
-            Outcome::NotForUs => return Ok(Sight::Others),
-            Outcome::Unsupported(_) => return Ok(self.sight_of_future(bytes).await),
-            Outcome::Invalid(_) => return Ok(Sight::Invalid),
-        };
-        if matches!(envelope.body, EncryptedBytes::Hpke { .. }) {
-            return Ok(Sight::Knock(envelope));
-        }
+    pub(super) async fn sight(&self, bytes: &[u8], envelope: &Envelope, awaits_own: bool) -> Result<Sight> {
         if awaits_own && self.inner().store.read(|r| r.echo(bytes))?.is_some() {
             return Ok(Sight::Own);
         }
         let hints = self.inner().hints.lock().await;
-        Ok(match hints.table().open(&envelope) {
-            Outcome::Decoded(_) => Sight::Ours(envelope),
+        Ok(match hints.table().open(envelope) {
+            Outcome::Decoded(_) => Sight::Ours,
             Outcome::NotForUs => Sight::Others,
             Outcome::Unsupported(_) => match hints.table().conversation_of(&envelope.hint, envelope.salt) {
                 Some(conversation) => Sight::Unsupported(conversation),

@@ -100,10 +100,13 @@ impl Index {
 }
 
 impl Building {
-    /// With room for about so many entries. Hints are random, so each part gets about as many.
-    pub(super) fn new(entries: usize) -> Self {
-        let part = || Mutex::new(HashTable::with_capacity(entries / PARTS));
-        Self((0..PARTS).map(|_| part()).collect())
+    /// An index that gets about so many entries more. Hints are random, so each part gets about as many.
+    pub(super) fn of(index: Index, more: usize) -> Self {
+        let parts = index.parts.into_iter().map(|mut part| {
+            part.reserve(more / PARTS, |slot| spread(slot.mark));
+            Mutex::new(part)
+        });
+        Self(parts.collect())
     }
 
     /// Takes what is in the batch, which is empty afterwards.

@@ -1,7 +1,7 @@
 //! Values that are named by small numbers.
 
 use rayon::{
-    iter::{IndexedParallelIterator as _, ParallelIterator},
+    iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator},
     slice::ParallelSliceMut as _,
 };
 
@@ -76,6 +76,16 @@ impl<T> Slots<T> {
         })
     }
 
+    /// All values for several threads to read: pieces of them, each with the slot of its first one.
+    pub(super) fn par_chunks(&self) -> impl ParallelIterator<Item = (u32, &Vec<Option<T>>)>
+    where
+        T: Sync,
+    {
+        // No more than there are slots, which `insert` has numbered.
+        let first = |number: usize| u32::try_from(number * CHUNK).unwrap_or(u32::MAX);
+        self.chunks.par_iter().enumerate().map(move |(number, chunk)| (first(number), chunk))
+    }
+
     fn place(&mut self, slot: u32) -> Option<&mut Option<T>> {
         let (chunk, at) = parts(slot);
         self.chunks.get_mut(chunk)?.get_mut(at)
@@ -121,6 +131,10 @@ mod tests {
             for (first, chunk) in each {
                 seen.extend((first..).zip(chunk).filter_map(|(slot, value)| Some((slot, value?))));
             }
+            prop_assert_eq!(&seen, &model);
+            let each = slots.par_chunks().map(|(first, chunk)| (first, chunk.clone())).collect::<Vec<_>>();
+            let each = each.into_iter().flat_map(|(first, chunk)| (first..).zip(chunk));
+            let seen: BTreeMap<_, _> = each.filter_map(|(slot, value)| Some((slot, value?))).collect();
             prop_assert_eq!(seen, model);
         }
     }
