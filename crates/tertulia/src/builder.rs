@@ -12,8 +12,13 @@ use crate::{
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tertulia_conversation::{
+<<<<<<< HEAD
     inbox::{IdentityKey, KEY_DOMAIN, Replays, Signer as _, device_address},
     types::ConversationType,
+=======
+    hint::APPLICATION_WINDOW,
+    inbox::{IdentityKey, KEY_DOMAIN, Replays, Signer as _, device_address},
+>>>>>>> seeds
 };
 use tertulia_domain::{AccountKind, DeviceAddress, DeviceId, DisplayName, Domain, Handle, UserId};
 use tertulia_mls::{Ciphersuite, ClientId, Credential, MlsCustomConfiguration, Session, SessionConfig};
@@ -370,7 +375,11 @@ impl ClientBuilder {
         if let Some(hub) = &hub {
             link.set(hub.clone());
         }
-        let joined = MlsCustomConfiguration { key_rotation_span: key_rotation, ..Default::default() };
+        let mut joined = MlsCustomConfiguration { key_rotation_span: key_rotation, ..Default::default() };
+        if hub.is_none() {
+            // Carriers overtake each other, and some lose what another brings later: whatever a hint still recognises can be read.
+            joined.out_of_order_tolerance = APPLICATION_WINDOW;
+        }
         let rules = ConversationRules::of(&me, &store);
         let mut config = SessionConfig { joined, group_rules: Some(Arc::new(rules)), ..Default::default() };
         if hub.is_none() {

@@ -181,18 +181,18 @@ impl Client {
 
     /// Enters the groups into which somebody has asked with whom this home is connected by now: whoever asks and is accepted may hear of the group first.
     pub(crate) async fn enter_waiting_groups(&self) -> Result<()> {
-        let waiting = self.inner().store.read(|r| {
-            let mut waiting = Vec::new();
-            let can_be_entered = |record: &InvitationRecord| {
-                let group = waiting(record).ok().and_then(|waiting| waiting.group);
-                group.is_some_and(|number| !self.types().is_to_come(TypeId::new(number)))
-            };
+        let can_be_entered = |record: &InvitationRecord| {
+            let group = waiting(record).ok().and_then(|waiting| waiting.group);
+            group.is_some_and(|number| !self.types().is_to_come(TypeId::new(number)))
+        };
+        let to_enter = self.inner().store.read(|r| {
+            let mut to_enter = Vec::new();
             for record in r.invitations_of_connected()?.into_iter().filter(can_be_entered) {
-                waiting.extend(r.handle(record.user)?.map(|from| (record, from)));
+                to_enter.extend(r.handle(record.user)?.map(|from| (record, from)));
             }
-            Ok::<_, Error>(waiting)
+            Ok::<_, Error>(to_enter)
         })?;
-        for (record, from) in waiting {
+        for (record, from) in to_enter {
             tolerate(self.enter_by_request(&record, &from).await)?;
         }
         Ok(())

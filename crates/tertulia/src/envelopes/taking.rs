@@ -197,7 +197,7 @@ impl Client {
                 }
                 First::Future => {
                     match self.conversation_of_future(&bytes).await {
-                        Some(conversation) => applied.add(self.keep(bytes, conversation).await?),
+                        Some(conversation) => applied.add(self.keep_for_later(bytes, conversation).await?),
                         None => applied.others += 1,
                     }
                     continue;
@@ -217,7 +217,9 @@ impl Client {
                 }
                 Sight::Own => applied.add(self.take_own(&bytes, at).await?),
                 Sight::Ours => applied.add(self.take_envelope(&envelope, at).await?),
-                Sight::Unsupported(conversation) => applied.add(self.keep(bytes, conversation).await?),
+                Sight::Unsupported(conversation) => {
+                    applied.add(self.keep_for_later(bytes, conversation).await?)
+                }
                 Sight::Invalid => applied.invalid += 1,
             }
         }
@@ -309,7 +311,7 @@ impl Client {
             Verdict::Later => Ok(Applied { others: 1, ..Applied::default() }),
             Verdict::Unsupported => {
                 drop(work);
-                self.keep(envelope.encode(), conversation).await
+                self.keep_for_later(envelope.encode(), conversation).await
             }
             Verdict::Unreadable(reason) => {
                 tracing::warn!(conversation = %conversation.short(), reason, "an envelope cannot be read");

@@ -14,7 +14,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tertulia::{AddPermission, Client, ConversationId, Error, ErrorKind, Message, SyncReport};
-use tertulia_conversation::{topic::ContentTopic, wire::Envelope};
+use tertulia_conversation::{hint::HintTable, topic::ContentTopic, wire::Envelope};
 use tertulia_transport::{Faults, MemoryNetwork};
 
 const STORM: Faults = Faults { loss: 0.3, duplication: 0.2, delay: 15 };
@@ -31,8 +31,12 @@ pub(super) struct World {
     posted: BTreeMap<(usize, ContentTopic), Vec<Vec<u8>>>,
     /// How much of each topic is in `posted`, or older.
     seen: BTreeMap<ContentTopic, usize>,
-    /// Whether the relay comes and goes, and the group changes.
-    changes: bool,
+    /// Who cannot reach the stormy network.
+    cut_off: BTreeSet<&'static str>,
+    /// Whether the relay comes and goes.
+    relay_wavers: bool,
+    /// How often the group may still change: no more often than there are past epochs, of which messages are read.
+    changes: usize,
 }
 
 struct Person {
@@ -40,7 +44,7 @@ struct Person {
     client: Option<Client>,
     /// Something that they were saying when it was given up: it was said, or not.
     doubtful: Option<(usize, String)>,
-    /// Whether a call was given up, so that nobody knows what it would have reported.
+    /// Whether a call was given up or failed half-way, so that nobody knows what it would have reported.
     interrupted: bool,
     total: SyncReport,
     /// How much had reached them in each topic before the storm.
@@ -123,7 +127,9 @@ impl World {
             said: BTreeMap::new(),
             posted: BTreeMap::new(),
             seen: BTreeMap::new(),
-            changes: false,
+            cut_off: BTreeSet::new(),
+            relay_wavers: false,
+            changes: 0,
         }
     }
 
@@ -168,7 +174,7 @@ impl World {
 
     /// From now on the relay comes and goes, and the group changes.
     pub(super) const fn change_meanwhile(&mut self) {
-        self.changes = true;
+        (self.relay_wavers, self.changes) = (true, HintTable::PAST_EPOCHS);
     }
 
     /// Takes the relay from everybody, or gives it back.
@@ -177,7 +183,7 @@ impl World {
     }
 
     pub(super) async fn storm(&mut self) {
-        for _ in 0..self.random.random_range(25..45) {
+        for _ in 0..self.random.random_range(20..36) {
             let who = self.random.random_range(0..self.people.len());
             match self.random.random_range(0..100) {
                 0..42 => self.say(who, None).await,
@@ -192,21 +198,22 @@ impl World {
                 }
                 83..90 => self.restart(who).await,
                 90..95 => {
-                    let cut_off: Vec<_> =
-                        NAMES.into_iter().filter(|_| self.random.random_bool(0.4)).collect();
+                    self.cut_off = NAMES.into_iter().filter(|_| self.random.random_bool(0.4)).collect();
+                    let cut_off: Vec<_> = self.cut_off.iter().copied().collect();
                     self.peers().cut_off(&cut_off);
                 }
                 95..98 => {
                     let answers = self.random.random_range(1..3);
                     self.peers().lose_answers(self.people[who].name, answers);
                 }
-                _ if self.changes => {
+                _ if self.relay_wavers => {
                     let away = self.random.random_bool(0.5);
                     self.relay_is_away(away);
                 }
                 _ => self.sync(who, None).await,
             }
-            if self.changes && self.random.random_bool(0.15) {
+            if self.changes > 0 && self.random.random_bool(0.15) {
+                self.changes -= 1;
                 self.change().await;
             }
             self.note_posted(who);
@@ -274,8 +281,12 @@ impl World {
                 assert_eq!(report.refused, 0);
                 self.settle_doubt(who).await;
             }
-            // It is cut off, or an answer was lost.
-            Some(Err(error)) => assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}"),
+            Some(Err(error)) => {
+                assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
+                // An answer was lost, after something was taken perhaps.
+                let name = self.people[who].name;
+                self.people[who].interrupted |= !self.cut_off.contains(name);
+            }
             None => {
                 self.people[who].interrupted = true;
                 self.restart(who).await;
@@ -333,6 +344,7 @@ impl World {
     pub(super) async fn calm(&mut self) {
         let peers = self.peers().clone();
         peers.cut_off(&[]);
+        self.cut_off.clear();
         peers.set_faults(Faults::NONE);
         peers.settle();
         for name in NAMES {
@@ -342,8 +354,9 @@ impl World {
         assert!(self.people.iter().all(|person| person.doubtful.is_none()), "nothing is left waiting");
     }
 
+    /// All synchronise: once to say what waits, and once to hear it.
     async fn settle(&mut self) {
-        for _ in 0..3 {
+        for _ in 0..2 {
             for who in 0..self.people.len() {
                 self.sync(who, None).await;
                 self.note_posted(who);
