@@ -12,13 +12,9 @@ use crate::{
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tertulia_conversation::{
-<<<<<<< HEAD
-    inbox::{IdentityKey, KEY_DOMAIN, Replays, Signer as _, device_address},
-    types::ConversationType,
-=======
     hint::APPLICATION_WINDOW,
     inbox::{IdentityKey, KEY_DOMAIN, Replays, Signer as _, device_address},
->>>>>>> seeds
+    types::ConversationType,
 };
 use tertulia_domain::{AccountKind, DeviceAddress, DeviceId, DisplayName, Domain, Handle, UserId};
 use tertulia_mls::{Ciphersuite, ClientId, Credential, MlsCustomConfiguration, Session, SessionConfig};
