@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 pub(crate) use self::traces::TelemetryError;
 use self::traces::Traces;
-use crate::args::{Cli, Command, LogFormat, RelayArgs, ServeArgs};
+use crate::args::{Cli, Command, LogFormat, ServingArgs};
 
 /// What has to be ended before the process does.
 pub(crate) struct Telemetry(Option<Traces>);
@@ -33,9 +33,8 @@ impl Telemetry {
 pub(crate) fn start(cli: &Cli, runtime: &Handle) -> Result<Telemetry, TelemetryError> {
     // `tertulia` also stands for every crate whose name begins with it.
     let (format, level) = match (&cli.command, cli.global.verbose) {
-        (Command::Serve(ServeArgs { common, .. }) | Command::Relay(RelayArgs { common, .. }), verbose) => {
-            (common.log_format, louder(&common.log_filter, verbose))
-        }
+        (Command::Serve(serve), verbose) => told(&serve.common, verbose),
+        (Command::Relay(relay), verbose) => told(&relay.common, verbose),
         (_, 0) => return Ok(Telemetry(None)),
         (_, 1) => (LogFormat::Text, "warn,tertulia=debug".to_owned()),
         (_, _) => (LogFormat::Text, "info,tertulia=trace".to_owned()),
@@ -64,6 +63,11 @@ pub(crate) fn start(cli: &Cli, runtime: &Handle) -> Result<Telemetry, TelemetryE
     // The layer for traces is nearest to the registry, whose type it names.
     tracing_subscriber::registry().with(layer).with(lines).init();
     Ok(Telemetry(traces))
+}
+
+/// How a server logs, and what.
+fn told(args: &ServingArgs, verbose: u8) -> (LogFormat, String) {
+    (args.log_format, louder(&args.log_filter, verbose))
 }
 
 /// What a server logs, with what `-v` adds.
