@@ -9,8 +9,7 @@ use std::{
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio, id},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -130,8 +129,8 @@ impl Server {
 
     /// A new database.
     pub fn create_database(&self) -> Result<Database, Error> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("t{}_{}", id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        // The numbers of processes come again while the server of a long run still has the databases of earlier ones.
+        let name = format!("t{:032x}", rand::random::<u128>());
         self.admin()?.batch_execute(&format!("CREATE DATABASE {name}"))?;
         let socket = self.socket().display().to_string().replace('/', "%2F");
         // The socket is named after the port.
