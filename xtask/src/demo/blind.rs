@@ -70,6 +70,7 @@ fn play(people: &[Device; 3], relay: &mut Hub) -> Result<(), Failure> {
     meet((beatriz, NAMES[0]), (domingo, NAMES[1]))?;
     beatriz.refused(&["send", "@leonora", "Can you read this?"])?;
     meet((beatriz, NAMES[0]), (leonora, NAMES[2]))?;
+    meet((domingo, NAMES[1]), (leonora, NAMES[2]))?;
 
     say::heading("two people talk");
     beatriz.does(&["send", "@domingo", HELLO])?;

@@ -183,7 +183,7 @@ impl World {
     }
 
     pub(super) async fn storm(&mut self) {
-        for _ in 0..self.random.random_range(20..36) {
+        for _ in 0..self.random.random_range(16..28) {
             let who = self.random.random_range(0..self.people.len());
             match self.random.random_range(0..100) {
                 0..42 => self.say(who, None).await,
