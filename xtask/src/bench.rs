@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use std::fs;
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Arguments {
     /// Measure this alone.
     #[arg(value_enum)]

@@ -131,7 +131,7 @@ async fn soak(arguments: &Arguments) -> Outcome<bool> {
                     // What they send has to fit.
                     plan.senders = plan.senders.min(3);
                     let storage = Storage::SmallDisk(disk);
-                    weather(plan, storage, &mut report, async |storm| storm.fill_disk(arguments.full).await)
+                    weather(plan, storage, &mut report, async |storm| Box::pin(storm.fill_disk(arguments.full)).await)
                         .await?;
                 }
                 None => report.left_out.push(

@@ -181,12 +181,9 @@ async fn cursors_echoes_and_invitations_are_what_was_written() {
         .expect("readable");
     write(&store, |w| {
         w.echoed(b"own")?;
-        w.drop_unsupported(b"from the future")?;
         w.remove_invitation(ONE)
     })
     .await;
-    let kept = store.read(|r| r.unsupported_envelopes()).expect("readable");
-    assert_eq!(kept, [b"of a later application"]);
     assert_eq!(store.read(|r| r.invitation_count()).expect("readable"), 0);
     assert!(!store.read(|r| r.awaits_echoes()).expect("readable"));
 }

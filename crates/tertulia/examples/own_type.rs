@@ -6,6 +6,7 @@
 //! $ cargo run --example own_type -- hub http://127.0.0.1:8440
 //! ```
 
+#![allow(clippy::print_stdout)] // that is what it is for
 use std::{collections::BTreeMap, env, error::Error, path::Path};
 use tertulia::{
     Client, ConversationId, MessageQuery,

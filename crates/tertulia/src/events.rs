@@ -89,7 +89,7 @@ impl Events {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(event);
             }
-            if let Err(error) = self.advance().await {
+            if let Err(error) = Box::pin(self.advance()).await {
                 self.live = None;
                 self.waiting = None;
                 self.ready.extend(self.typing.all_gone());

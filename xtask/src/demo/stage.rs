@@ -167,15 +167,15 @@ impl Device {
 
     /// Runs a command that has to succeed, and gives what it prints.
     pub(super) fn says(&self, args: &[&str]) -> Result<String, Failure> {
-        self.succeeds(args, self.run(args)?)
+        self.succeeds(args, &self.run(args)?)
     }
 
     /// The same without showing it.
     pub(super) fn tells(&self, args: &[&str]) -> Result<String, Failure> {
-        self.succeeds(args, self.command(args)?)
+        self.succeeds(args, &self.command(args)?)
     }
 
-    fn succeeds(&self, args: &[&str], output: Output) -> Result<String, Failure> {
+    fn succeeds(&self, args: &[&str], output: &Output) -> Result<String, Failure> {
         match output.status.code() {
             Some(0) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
             _ => Err(Failure::message(format!("{}: {args:?} ended with {}", self.name, output.status))),

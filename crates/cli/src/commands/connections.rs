@@ -51,13 +51,11 @@ pub(super) async fn accept(session: &mut Session<'_>, args: &ConnectionArgs) -> 
 /// `ignore`: all that somebody has asked.
 pub(super) async fn ignore(session: &mut Session<'_>, args: &ConnectionArgs) -> Result<(), CliError> {
     let client = session.open_current(false).await?;
-    match watched("Ignoring", client.ignore_request(&args.handle)).await? {
-        Some(connection) => session.output.connection(&connection.into()),
-        None => {
-            let (handle, status) = (args.handle.clone(), ConnectionStatus::Ignored);
-            session.output.ignored(&view::Ignored { handle, status })
-        }
+    if let Some(connection) = watched("Ignoring", client.ignore_request(&args.handle)).await? {
+        return session.output.connection(&connection.into());
     }
+    let (handle, status) = (args.handle.clone(), ConnectionStatus::Ignored);
+    session.output.ignored(&view::Ignored { handle, status })
 }
 
 pub(super) async fn list(session: &mut Session<'_>, args: &OfflineArg) -> Result<(), CliError> {

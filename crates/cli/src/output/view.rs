@@ -593,7 +593,7 @@ impl From<tertulia::Message> for Message {
             text: message.text,
             frame: message
                 .frame
-                .map(|frame| Frame { of: frame.of().to_string(), bytes: in_hexadecimal(frame.as_bytes()) }),
+                .map(|frame| Frame { of: frame.of().to_string(), bytes: hex::encode(frame.as_bytes()) }),
             expires_at: message.expires_at.map(Moment::from_millis),
             receipts: message.receipts.into_iter().map(Receipt::from).collect(),
             history: message
@@ -601,10 +601,6 @@ impl From<tertulia::Message> for Message {
                 .map(|history| SharedHistory { verified: history.verified, shared_by: history.handle }),
         }
     }
-}
-
-fn in_hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What `send --offline` answers.

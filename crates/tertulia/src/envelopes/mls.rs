@@ -176,7 +176,8 @@ impl<T: OnMls> EnvelopeType for OverMls<T> {
     async fn do_what_is_due(&self, client: &Client, id: ConversationId, now: i64) -> Result<()> {
         let Some(record) = client.inner().store.read(|r| r.enveloped(id))? else { return Ok(()) };
         if record.continues.is_some() {
-            return direct::do_what_is_due(client, &direct::Direct::of(record)?, now).await;
+            let direct = direct::Direct::of(record)?;
+            return Box::pin(direct::do_what_is_due(client, &direct, now)).await;
         }
         // First, for what follows changes the group if it can.
         tolerate(client.ask_to_come_back(id, now).await)?;

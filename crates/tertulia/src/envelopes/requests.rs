@@ -58,12 +58,11 @@ impl Client {
             for record in r.invitations()? {
                 let Ok(waiting) = waiting(&record) else { continue };
                 let expires_at = i64::try_from(waiting.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
-                let (kind, is_pending) = match waiting.group {
-                    Some(_) => (RequestKind::Group, !waiting.ignored),
-                    None => {
-                        let mine = r.connection(record.user)?;
-                        (RequestKind::Private, mine.is_some_and(|mine| mine.status == Status::Pending))
-                    }
+                let (kind, is_pending) = if waiting.group.is_some() {
+                    (RequestKind::Group, !waiting.ignored)
+                } else {
+                    let mine = r.connection(record.user)?;
+                    (RequestKind::Private, mine.is_some_and(|mine| mine.status == Status::Pending))
                 };
                 if let Some(from) = r.handle(record.user)?
                     && is_pending

@@ -218,7 +218,7 @@ impl Client {
                 Sight::Own => applied.add(self.take_own(&bytes, at).await?),
                 Sight::Ours => applied.add(self.take_envelope(&envelope, at).await?),
                 Sight::Unsupported(conversation) => {
-                    applied.add(self.keep_for_later(bytes, conversation).await?)
+                    applied.add(self.keep_for_later(bytes, conversation).await?);
                 }
                 Sight::Invalid => applied.invalid += 1,
             }

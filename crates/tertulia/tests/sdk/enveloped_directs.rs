@@ -33,7 +33,7 @@ struct Odd {
 }
 
 impl Odd {
-    fn hides(&self, topic: &ContentTopic) -> bool {
+    fn hides(&self, topic: ContentTopic) -> bool {
         self.hides_inboxes.load(Ordering::SeqCst) && topic.to_string().contains("/inbox-")
     }
 }
@@ -76,7 +76,7 @@ impl Delivery for Odd {
         topics: &[(ContentTopic, Option<Cursor>)],
         at_most: Duration,
     ) -> Result<Vec<(ContentTopic, Page)>, TransportError> {
-        let shown: Vec<_> = topics.iter().filter(|(topic, _)| !self.hides(topic)).cloned().collect();
+        let shown: Vec<_> = topics.iter().filter(|(topic, _)| !self.hides(*topic)).cloned().collect();
         let mut pages = self.inner.wait(&shown, at_most).await?;
         for (_, page) in &mut pages {
             page.missed = self.forgets.load(Ordering::SeqCst);

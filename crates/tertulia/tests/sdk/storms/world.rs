@@ -235,7 +235,7 @@ impl World {
     async fn say_in(&mut self, who: usize, room: usize, polls: Option<u32>) {
         let number: usize = self.said.values().map(Vec::len).sum();
         let text = format!("storm {number} by {}", self.people[who].name);
-        let sending = self.client(who).send(self.rooms[room].id, &text);
+        let sending = Box::pin(self.client(who).send(self.rooms[room].id, &text));
         let outcome = match polls {
             None => Some(sending.await),
             Some(polls) => interrupt(sending, polls).await,
@@ -244,16 +244,13 @@ impl World {
             Ok(_) => true,
             Err(error) => error.code() == "queued",
         };
-        match outcome {
-            Some(sent) => {
-                assert!(is_queued(&sent), "{sent:?}");
-                self.said.entry((who, self.rooms[room].topic)).or_default().push((room, text));
-            }
-            None => {
-                self.people[who].doubtful = Some((room, text));
-                self.people[who].interrupted = true;
-                self.restart(who).await;
-            }
+        if let Some(sent) = outcome {
+            assert!(is_queued(&sent), "{sent:?}");
+            self.said.entry((who, self.rooms[room].topic)).or_default().push((room, text));
+        } else {
+            self.people[who].doubtful = Some((room, text));
+            self.people[who].interrupted = true;
+            self.restart(who).await;
         }
     }
 
@@ -315,7 +312,7 @@ impl World {
         let room = self.rooms.last().expect("the group").id;
         let to = *[AddPermission::Admins, AddPermission::Everyone].choose(&mut self.random).expect("two");
         let polls = self.random.random_bool(0.3).then(|| self.random.random_range(1..15));
-        let changing = self.client(0).set_add_permission(room, to);
+        let changing = Box::pin(self.client(0).set_add_permission(room, to));
         let outcome = match polls {
             None => Some(changing.await),
             Some(polls) => interrupt(changing, polls).await,
