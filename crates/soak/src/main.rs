@@ -131,8 +131,10 @@ async fn soak(arguments: &Arguments) -> Outcome<bool> {
                     // What they send has to fit.
                     plan.senders = plan.senders.min(3);
                     let storage = Storage::SmallDisk(disk);
-                    weather(plan, storage, &mut report, async |storm| Box::pin(storm.fill_disk(arguments.full)).await)
-                        .await?;
+                    weather(plan, storage, &mut report, async |storm| {
+                        Box::pin(storm.fill_disk(arguments.full)).await
+                    })
+                    .await?;
                 }
                 None => report.left_out.push(
                     "the full disk: this machine lets us mount nothing, and has no small /dev/shm".to_owned(),

@@ -61,7 +61,7 @@ async fn one(seed: u64) {
             world.assert_all_read().await;
         }
         3 => {
-            let mut world = World::of_a_group(seed).await;
+            let mut world = Box::pin(World::of_a_group(seed)).await;
             world.relay_is_away(true);
             world.storm().await;
             world.calm().await;
@@ -71,7 +71,7 @@ async fn one(seed: u64) {
             world.assert_all_read().await;
         }
         _ => {
-            let mut world = World::of_a_group(seed).await;
+            let mut world = Box::pin(World::of_a_group(seed)).await;
             world.change_meanwhile();
             world.storm().await;
             world.calm().await;

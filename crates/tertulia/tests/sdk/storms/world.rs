@@ -517,8 +517,8 @@ impl World {
     pub(super) async fn assert_one_epoch(&self) {
         let group = self.rooms.last().expect("the group").id;
         let expected = self.client(0).epoch(group).await.expect("a member");
-        for who in 1..self.people.len() {
-            assert_eq!(self.client(who).epoch(group).await.expect("a member"), expected, "{}", NAMES[who]);
+        for (who, name) in NAMES.iter().enumerate().take(self.people.len()).skip(1) {
+            assert_eq!(self.client(who).epoch(group).await.expect("a member"), expected, "{name}");
         }
     }
 }
