@@ -41,7 +41,11 @@ impl Client {
     }
 
     /// Keeps an envelope for a later version.
-    pub(super) async fn keep(&self, bytes: Vec<u8>, conversation: ConversationId) -> Result<Applied> {
+    pub(super) async fn keep_for_later(
+        &self,
+        bytes: Vec<u8>,
+        conversation: ConversationId,
+    ) -> Result<Applied> {
         tracing::info!(conversation = %conversation.short(), "an envelope is kept for a later version of this program");
         let mut work = Work::begin(self).await?;
         let now = work.now;
@@ -72,7 +76,7 @@ impl Client {
                     }
                 }
                 Sight::Unsupported(conversation) => {
-                    self.keep(bytes, conversation).await?;
+                    self.keep_for_later(bytes, conversation).await?;
                     continue;
                 }
                 _ => {}

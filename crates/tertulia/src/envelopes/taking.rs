@@ -163,7 +163,9 @@ impl Client {
                 Sight::Own => applied.add(self.take_own(&bytes, at).await?),
                 Sight::Knock(envelope) => applied.add(self.take_knock(&envelope).await?),
                 Sight::Ours(envelope) => applied.add(self.take_envelope(&envelope, at).await?),
-                Sight::Unsupported(conversation) => applied.add(self.keep(bytes, conversation).await?),
+                Sight::Unsupported(conversation) => {
+                    applied.add(self.keep_for_later(bytes, conversation).await?)
+                }
                 Sight::Invalid => applied.invalid += 1,
             }
         }
@@ -248,7 +250,7 @@ impl Client {
             Verdict::Later => Ok(Applied { others: 1, ..Applied::default() }),
             Verdict::Unsupported => {
                 drop(work);
-                self.keep(envelope.encode(), conversation).await
+                self.keep_for_later(envelope.encode(), conversation).await
             }
             Verdict::Unreadable(reason) => {
                 tracing::warn!(conversation = %conversation.short(), reason, "an envelope cannot be read");
