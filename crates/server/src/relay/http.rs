@@ -61,6 +61,8 @@ pub(crate) fn long() -> OpenApiRouter<RelayState> {
 #[utoipa::path(
     get, path = "/v1/relay", tag = "relay", security(()),
     responses((status = 200, description = "The terms.", body = RelayTerms)),
+    // Of a hub that is no relay, as for all of these operations.
+    extensions(("x-problems" = json!(["not-found"]))),
 )]
 async fn terms(
     State(relay): State<RelayState>,
@@ -83,7 +85,7 @@ async fn terms(
     request_body(content = [u8], content_type = "application/octet-stream"),
     responses((status = 201, description = "Where it stands in its topic.", body = EnvelopeTaken)),
     extensions(("x-problems" = json!([
-        "unknown-topic", "not-an-envelope", "stale-stamp", "too-little-work", "relay-full"
+        "not-found", "unknown-topic", "not-an-envelope", "stale-stamp", "too-little-work", "relay-full"
     ]))),
 )]
 async fn post(
@@ -210,7 +212,7 @@ fn look(
     post, path = "/v1/relay/read", tag = "relay", security(()),
     request_body = RelayRead,
     responses((status = 200, description = "What there is.", body = RelayPages)),
-    extensions(("x-problems" = json!(["unknown-topic"]))),
+    extensions(("x-problems" = json!(["not-found", "unknown-topic"]))),
 )]
 async fn read(
     State(relay): State<RelayState>,

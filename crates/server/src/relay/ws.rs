@@ -60,7 +60,7 @@ pub(super) fn router() -> OpenApiRouter<RelayState> {
 #[utoipa::path(
     get, path = "/v1/relay/stream", tag = "relay", security(()),
     responses((status = 101, description = "The WebSocket is open. It is closed with a reason if what the client says cannot be done.")),
-    extensions(("x-problems" = json!(["bad-request"]))),
+    extensions(("x-problems" = json!(["bad-request", "not-found"]))),
 )]
 async fn stream(
     State(relay): State<RelayState>,
