@@ -104,10 +104,14 @@ pub(crate) fn target_directory() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository_root().join("target"), PathBuf::from)
 }
 
-/// Builds the shipped binary and `more` with the release profile, or with the development one, and returns the directory
-/// that they are in.
+/// Builds the shipped binary and `more` with the release profile, or all binaries with the development one, and returns the
+/// directory that they are in. With the development profile it is the whole workspace that is built, as for the tests: of fewer
+/// packages the dependencies would have other features, and be built once more.
 pub(crate) fn build(dev: bool, more: &str) -> Result<PathBuf, Failure> {
-    let profile = if dev { "dev" } else { "release" };
-    Program::cargo().args("build --package tertulia-cli --profile").arg(profile).args(more).run()?;
-    Ok(target_directory().join(if dev { "debug" } else { "release" }))
+    if dev {
+        Program::cargo().args("build --workspace --bins").run()?;
+        return Ok(target_directory().join("debug"));
+    }
+    Program::cargo().args("build --package tertulia-cli --profile release").args(more).run()?;
+    Ok(target_directory().join("release"))
 }

@@ -122,7 +122,8 @@ impl Step {
             Self::Doctests => Program::cargo().args("test --doc --workspace --locked").run(),
             Self::Spec => {
                 let schemas = target_directory().join("spec");
-                Program::cargo().args("run --quiet --locked --example schemas --").arg(&schemas).run()?;
+                Program::cargo().args("build --workspace --locked --example schemas").run()?;
+                Program::new(target_directory().join("debug/examples/schemas")).arg(&schemas).run()?;
                 prerequisites::spec_decoder()?.arg("docs/spec/decode.py").arg(&schemas).run()
             }
             Self::Api => api::api(&api::IN_TESTS),

@@ -13,6 +13,18 @@ use tertulia_transport::Hub;
 /// Events on a page.
 const PAGE: u32 = 1000;
 
+/// Where the events of a device end.
+pub(crate) async fn end_of_events(hub: &Hub) -> Outcome<String> {
+    let mut query = EventQuery { since: None, limit: Some(PAGE), wait: None };
+    loop {
+        let page = patiently(hub, &query).await?;
+        if !page.more {
+            return Ok(page.cursor);
+        }
+        query.since = Some(page.cursor);
+    }
+}
+
 /// The log as it was read so far.
 pub(crate) struct Audit {
     member: Member,
@@ -27,11 +39,6 @@ impl Audit {
 
     pub(crate) fn log(&self) -> &[Logged] {
         &self.log
-    }
-
-    /// Where the log as it was read so far ends.
-    pub(crate) fn cursor(&self) -> Option<&str> {
-        self.cursor.as_deref()
     }
 
     /// Reads on at this node, and says what is not as was promised before.

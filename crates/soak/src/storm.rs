@@ -2,7 +2,7 @@
 
 use crate::{
     Outcome,
-    audit::Audit,
+    audit::{self, Audit},
     disk::SmallDisk,
     hub::{Nodes, Settings},
     ledger::Logged,
@@ -360,9 +360,10 @@ impl Storm {
     /// A stream of events that begins where the log ends, with an acknowledgement that there may be no room for.
     async fn open_stream(&self) -> Outcome<EventSocket> {
         let hub = self.listener.hub_at(&self.nodes.url_of(0)?)?;
-        let cursor = self.audit.cursor().ok_or("the log was read")?;
-        let mut stream = hub.event_socket(Some(cursor)).await?;
-        stream.acknowledge(cursor).await?;
+        // A cursor is good for the device alone that it was given to.
+        let cursor = audit::end_of_events(&hub).await?;
+        let mut stream = hub.event_socket(Some(&cursor)).await?;
+        stream.acknowledge(&cursor).await?;
         Ok(stream)
     }
 
