@@ -131,6 +131,7 @@ async fn two_people_go_on_over_mls_in_the_conversation_that_they_have() {
     let homes = Homes::on(&["relay"]);
     let (ana, bruno, id) = homes.friends().await;
     ana.send(id, "before").await.expect("sends");
+    bruno.sync().await.expect("reads it");
     bruno.send(id, "before too").await.expect("sends");
     settle(&[&ana, &bruno]).await;
     assert_eq!(protocol(&ana, id).await, Protocol::Pairwise);
@@ -318,6 +319,7 @@ async fn who_has_lost_the_thread_begins_anew_and_nothing_is_lost() {
     settle(&[&bruno, &ana]).await;
     drop(bruno);
     let (bruno, odd) = open_behind(&homes, "bruno").await;
+    ana.send(id, "There was more before this").await.expect("sends");
     odd.forgets.store(true, Ordering::SeqCst);
     bruno.sync().await.expect("syncs");
     odd.forgets.store(false, Ordering::SeqCst);
@@ -330,7 +332,7 @@ async fn who_has_lost_the_thread_begins_anew_and_nothing_is_lost() {
     assert_on_mls(id, &ana, &bruno).await;
     assert_talk(id, &ana, &bruno, "anew").await;
     for client in [&ana, &bruno] {
-        assert_eq!(texts(client, id).await.len(), 4, "{:?}", texts(client, id).await);
+        assert_eq!(texts(client, id).await.len(), 5, "{:?}", texts(client, id).await);
     }
 }
 

@@ -21,7 +21,7 @@ use tertulia_domain::{
 };
 use tertulia_mls::{
     Ciphersuite, ClientId, CommitOptions, CommitOutcome, Credential, KeyPackage, MlsCommitBundle,
-    MlsConversationConfiguration, MlsTransport, MlsWirePolicy, Session, SessionConfig,
+    MlsConversationConfiguration, MlsTransport, MlsWirePolicy, RejectReason, Session, SessionConfig,
 };
 use tertulia_store::{KeySource, Store};
 use tertulia_transport::MemoryNetwork;
@@ -45,7 +45,9 @@ impl MlsTransport for Capture {
         bundle: MlsCommitBundle,
     ) -> CommitOutcome {
         *self.0.lock().expect("no panic") = Some(bundle);
-        CommitOutcome::Unknown { detail: "it goes nowhere".to_owned() }
+        // So nothing of it is left with who has made it.
+        let (code, detail) = ("nowhere".to_owned(), "it goes nowhere".to_owned());
+        CommitOutcome::Rejected(RejectReason::Refused { code, detail })
     }
 }
 
@@ -204,7 +206,7 @@ async fn a_group_that_is_not_of_the_two_or_does_not_continue_their_conversation_
     let Setting { dir, network, ana, bruno, id } = &setting;
     let carla = init(dir, network, "carla").await;
     let [of_ana, of_bruno, of_carla] = [ana, bruno, &carla].map(|client| client.me().user);
-    let relay = || vec!["relay".to_owned()];
+    let relay = || bruno.carriers().ids();
     let of_two = |direct, continues, users| {
         Policy::of_two(direct, Pair { continues, times: 1 }, users).expect("two").with_carriers(relay())
     };
