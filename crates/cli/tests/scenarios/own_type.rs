@@ -2,7 +2,6 @@
 
 use crate::support::{Device, Hub, Needle, PASSWORD, tertulia};
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -14,21 +13,16 @@ use tokio::runtime::Runtime;
 
 const EXAMPLE: &str = "../tertulia/examples/own_type.rs";
 
-/// The example, built as everything else was that these tests run.
+/// The example, which is built with all tests of the workspace.
 fn example() -> PathBuf {
     let shipped = PathBuf::from(tertulia().get_program());
-    let profile = shipped.parent().unwrap();
-    let name = profile.file_name().unwrap().to_str().unwrap();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--locked", "--workspace", "--example", "own_type"])
-        .args(["--profile", if name == "debug" { "dev" } else { name }])
-        .arg("--target-dir")
-        .arg(profile.parent().unwrap())
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    profile.join("examples/own_type")
+    let name = format!("own_type{}", std::env::consts::EXE_SUFFIX);
+    let example = shipped.with_file_name("examples").join(name);
+    assert!(
+        example.is_file(),
+        "it is built by `cargo build --workspace --all-targets`, as by a test of everything"
+    );
+    example
 }
 
 /// What the example prints.
