@@ -47,7 +47,7 @@ const ACCOUNTS: (&[&str], &str) = (
 
 const CONVERSATIONS: (&[&str], &str) = (
     &["conversation", "type", "epoch", "members now"],
-    "SELECT id, type, epoch, coalesce((SELECT group_concat(handle, ', ') FROM members JOIN users ON users.id = members.user
+    "SELECT id, type, epoch, coalesce((SELECT group_concat(handle, ', ') FROM members JOIN users ON users.id = members.user_id
          WHERE members.conversation = conversations.id AND left_position IS NULL), '')
      FROM conversations ORDER BY created_at",
 );
