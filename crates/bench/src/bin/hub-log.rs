@@ -54,7 +54,7 @@ const CONVERSATIONS: (&[&str], &str) = (
 
 const LOG: (&[&str], &str) = (
     &["position", "conversation", "kind", "epoch", "from", "time (UTC)", "bytes", "…their end"],
-    "SELECT position, conversation, kind, epoch, handle, strftime('%H:%M:%S', sent_at / 1000, 'unixepoch'), body
+    "SELECT position, conversation, log.kind, epoch, handle, strftime('%H:%M:%S', sent_at / 1000, 'unixepoch'), body
      FROM log LEFT JOIN users ON users.id = log.sender_user ORDER BY position",
 );
 
