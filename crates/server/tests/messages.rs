@@ -6,7 +6,7 @@ mod support;
 use reqwest::Method;
 use support::{
     hub::{Hub, Person, connect, one_to_one, types},
-    mls::{commit, decrypt, encrypt},
+    mls::{commit, decrypt, encrypt, leaf_of},
 };
 use tertulia_api::{Code, conversation::MessageAccepted, event::EventBody};
 use tertulia_domain::ConversationId;
@@ -112,6 +112,38 @@ async fn messages_of_the_last_two_epochs_are_taken_and_no_others() {
     alice.sent(conversation, early).await;
     let problem = bob.send(conversation, late[1].clone()).await.refused(Code::StaleEpoch);
     assert_eq!(problem.current_epoch, Some(4));
+}
+
+#[tokio::test]
+async fn of_who_comes_again_nothing_is_taken_that_they_encrypted_before() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    connect(&alice, &bob).await;
+    let (conversation, mut at_alice) = alice.new_group().await;
+    let bundle = alice.add(conversation, &mut at_alice, &[bob.user]).await;
+    let mut at_bob = bob.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
+    let late: Vec<_> = (0..2).map(|n| encrypt(&mut at_bob, &format!("of before, number {n}"))).collect();
+    let of_alice = encrypt(&mut at_alice, "of before, by who was there all along");
+
+    let bobs_leaf = leaf_of(&at_alice, &bob.mls);
+    let bundle = commit(&mut at_alice, &[], &[bobs_leaf]);
+    alice.committed(conversation, &mut at_alice, &bundle).await;
+    bob.send(conversation, late[0].clone()).await.refused(Code::NoConversation);
+    let bundle = alice.add(conversation, &mut at_alice, &[bob.user]).await;
+    let problem = bob.send(conversation, late[1].clone()).await.refused(Code::StaleEpoch);
+    assert_eq!(problem.current_epoch, Some(3));
+    alice.sent(conversation, of_alice).await;
+    // With the keys that he has now he is heard, also when the others have moved on.
+    let mut at_bob = bob.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
+    let anew = encrypt(&mut at_bob, "anew");
+    let bundle = commit(&mut at_alice, &[], &[]);
+    alice.committed(conversation, &mut at_alice, &bundle).await;
+    let sent = bob.sent(conversation, anew).await;
+    let heard = alice.events().await.into_iter().find_map(|event| match event.body {
+        EventBody::Message { entry, message } if entry.sequence == sent.sequence => Some(message.0),
+        _ => None,
+    });
+    assert_eq!(decrypt(&mut at_alice, &heard.unwrap()), "anew");
 }
 
 #[tokio::test]

@@ -172,6 +172,11 @@ fn check(tx: &WriteTx<'_>, sent: &Sent, facts: Facts) -> Result<Option<MessageAc
     {
         return Err(ApiError::stale_epoch(access.epoch));
     }
+    // Who was removed and has come again: the others gave up the keys that this was encrypted with.
+    let commits_since = access.epoch - sent.message.epoch;
+    if commits_since > 0 && log::was_added_lately(tx, conversation, sender, commits_since)? {
+        return Err(ApiError::stale_epoch(access.epoch));
+    }
     Ok(None)
 }
 

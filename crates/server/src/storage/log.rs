@@ -134,6 +134,28 @@ pub(crate) fn proposals_of_members(
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
+/// Whether one of the last so many commits of a group has added a device.
+pub(crate) fn was_added_lately(
+    connection: &Connection,
+    conversation: ConversationId,
+    device: UserDevice,
+    commits: u64,
+) -> Result<bool, ApiError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT extra FROM log WHERE conversation = ?1 AND kind IN ('commit', 'proposal') AND kind = 'commit'
+         ORDER BY position DESC LIMIT ?2",
+    )?;
+    let commits = i64::try_from(commits).unwrap_or(i64::MAX);
+    let mut found = statement.query_map(params![Sql(conversation), commits], |row| row.get(0))?;
+    found.try_fold(false, |was_added, extra| {
+        let extra: String = extra?;
+        match serde_json::from_str(&extra) {
+            Ok(Extra::Commit { added }) => Ok(was_added || added.contains(&device)),
+            _ => Err(StorageError::Damaged("an entry of the log cannot be read").into()),
+        }
+    })
+}
+
 /// What an entry says beyond its MLS messages.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
