@@ -9,7 +9,7 @@ mod protocol;
 mod rows;
 mod suspicions;
 
-use self::rows::{put_public_name, put_setting, put_user_of};
+use self::rows::{put_description, put_public_name, put_setting, put_user_of};
 pub(crate) use self::{
     carried::note_policy,
     rows::{put_connection, put_conversation, put_subconversation},
@@ -38,6 +38,8 @@ use tertulia_store::{ConnectionRecord, MemberRecord};
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     pub(crate) conversations: HashMap<ConversationId, Conversation>,
+    /// Those that the user comes back to: nobody was told meanwhile what became of them.
+    pub(crate) returned_to: HashMap<ConversationId, Conversation>,
     /// After somebody joined or left the user's team.
     pub(crate) people: Option<People>,
 }
@@ -210,12 +212,17 @@ impl Page<'_> {
                 if left.contains(&me) {
                     self.forget(conversation)?;
                 }
+                let mut described = None;
                 if joined.iter().any(|member| member.user == me) {
                     self.let_in(conversation)?;
+                    described = self.prepared.returned_to.get(&conversation).cloned();
                 }
                 let users = joined.iter().map(|member| member.user).chain(left.iter().copied());
                 self.asking_is_over(conversation, &users.collect())?;
                 Ok(self.tx.store_write(move |w| {
+                    if let Some(described) = described {
+                        put_description(w, &described)?;
+                    }
                     for member in &joined {
                         put_user_of(w, member)?;
                         w.put_member(

@@ -236,8 +236,14 @@ impl Client {
 
     /// Fetches what the events do not carry, before any lock is taken.
     async fn prepare(&self, events: &[Event]) -> Result<Prepared> {
-        let mut wanted = BTreeSet::new();
+        let me = self.me().user;
+        let (mut wanted, mut returned_to) = (BTreeSet::new(), BTreeSet::new());
         for event in events {
+            if let EventBody::Members { entry, joined, .. } = &event.body
+                && joined.iter().any(|member| member.user == me)
+            {
+                returned_to.insert(entry.conversation);
+            }
             match &event.body {
                 EventBody::ConversationJoined { entry } => {
                     wanted.insert(entry.conversation);
@@ -261,7 +267,7 @@ impl Client {
         if events.iter().any(of_the_team) {
             prepared.people = Some(self.fetch_people().await?);
         }
-        for id in wanted {
+        for &id in wanted.union(&returned_to) {
             match self.hub()?.conversation(id).await {
                 Ok(conversation) => {
                     let group = GroupId::from_bytes(conversation.group_id.as_ref());
@@ -270,7 +276,12 @@ impl Client {
                             what: "a conversation's group has another id",
                         });
                     }
-                    prepared.conversations.insert(id, conversation);
+                    if returned_to.contains(&id) {
+                        prepared.returned_to.insert(id, conversation.clone());
+                    }
+                    if wanted.contains(&id) {
+                        prepared.conversations.insert(id, conversation);
+                    }
                 }
                 // Left again since: the events that say so follow.
                 Err(error) if error.hub_code() == Some(Code::NoConversation) => {}

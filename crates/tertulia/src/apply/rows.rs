@@ -32,6 +32,11 @@ pub(crate) fn put_conversation(w: &mut WriteTx<'_>, conversation: &Conversation)
         put_group(w, conversation)?;
         w.set_epoch(conversation.conversation, conversation.epoch)?;
     }
+    put_description(w, conversation)
+}
+
+/// Writes what is told to members of a conversation as it changes, as it is now: its name, what is set, who is in it.
+pub(super) fn put_description(w: &mut WriteTx<'_>, conversation: &Conversation) -> Result<(), StoreError> {
     put_public_name(w, conversation.conversation, conversation.name.as_deref())?;
     let Settings { message_timer, receipt_mode, add_permission, history } = conversation.settings;
     let settings = ConversationSettings { message_timer, receipt_mode, add_permission, history };

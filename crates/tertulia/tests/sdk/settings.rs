@@ -72,6 +72,32 @@ async fn a_message_is_deleted_for_good_a_while_after_it_was_read() {
 }
 
 #[tokio::test]
+async fn who_comes_back_knows_who_came_and_what_was_set_meanwhile() {
+    let hub = Hub::start().await;
+    let ([alice, bob, _], table) = table(&hub).await;
+    let dave = hub.sign_up("dave").await;
+    connect(&alice, &dave).await;
+    assert_eq!(described(&bob, table).await.members.len(), 3);
+
+    alice.remove_members(table, &[handle("bob")]).await.expect("removes");
+    // Bob has never heard of Dave, and is not told of either.
+    alice.add_members(table, &[handle("dave")]).await.expect("adds");
+    alice.set_message_timer(table, Some(MINUTE)).await.expect("sets it");
+    assert!(!described(&bob, table).await.active);
+    alice.add_members(table, &[handle("bob")]).await.expect("adds");
+
+    let (described, wanted) = (described(&bob, table).await, described(&alice, table).await);
+    assert!(described.active);
+    assert_eq!(described.members, wanted.members);
+    assert_eq!(described.message_timer, wanted.message_timer);
+    dave.sync().await.expect("syncs");
+    dave.send(table, "hello, Bob").await.expect("sends");
+    bob.sync().await.expect("syncs");
+    let messages = bob.messages(table, MessageQuery::default()).await.expect("readable");
+    assert_eq!(messages.last().expect("Dave's").from, Some(handle("dave")));
+}
+
+#[tokio::test]
 async fn each_message_keeps_the_time_that_it_says_whatever_is_set_later() {
     let hub = Hub::start().await;
     let ([alice, bob, _], table) = table(&hub).await;
