@@ -12,7 +12,7 @@ use tertulia_conversation::{
     wire::{EncryptedFrame, Envelope, GroupFrame, Outcome, PrivateFrame},
 };
 
-use crate::script;
+use crate::{invitation, script};
 
 /// A group of two, and an inbox.
 struct World {
@@ -144,7 +144,7 @@ pub fn conversation_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         conversation_type: GroupV1::DESCRIPTOR.id,
         frame: GroupFrame::Content(vec![1]).encode(),
     };
-    vec![
+    let mut seeds = vec![
         ("envelope", "raw", [&[0][..], &genuine].concat()),
         ("envelope", "whole", script::unchanged(0)),
         ("frame", "content", GroupFrame::Content(vec![1, 2, 3]).encode()),
@@ -154,5 +154,7 @@ pub fn conversation_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("bundle", "bytes", bundle.as_bytes().to_vec()),
         ("bundle", "text", text.as_bytes().to_vec()),
         ("bundle", "topic", b"/tertulia/1/inbox-7/proto".to_vec()),
-    ]
+    ];
+    seeds.extend(invitation::seeds().map(|(name, bytes)| ("invitation", name, bytes)));
+    seeds
 }

@@ -19,6 +19,7 @@ mod device;
 mod entry;
 mod history;
 mod hub;
+mod invitation;
 mod life;
 mod pki;
 mod portable;
@@ -33,6 +34,7 @@ pub use self::{
     conversation::{bundle, conversation_seeds, envelope, frame},
     entry::{decrypt, group_info, key_package, welcome},
     history::history,
+    invitation::invitation,
     life::life,
     portable::portable,
     sender::external_sender,
@@ -55,6 +57,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frame", frame),
     ("group_info", group_info),
     ("history", history),
+    ("invitation", invitation),
     ("key_package", key_package),
     ("life", life),
     ("portable", portable),

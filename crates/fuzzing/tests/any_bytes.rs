@@ -76,6 +76,11 @@ fn random_envelopes_frames_and_bundles_are_refused_and_genuine_ones_are_read() {
 }
 
 #[test]
+fn random_damage_to_invitations_is_refused_and_genuine_ones_are_taken_once() {
+    random("invitation", 3000);
+}
+
+#[test]
 fn random_lives_end_in_one_state() {
     random("life", 60);
 }
