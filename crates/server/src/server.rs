@@ -351,6 +351,7 @@ impl Server {
         let redirects = redirects.map(|listener| (listener, http::redirect::router(port)));
         let beside = numbers.into_iter().chain(redirects).collect();
         let (stopping, header_timeout) = (state.shutdown.clone(), state.limits.header_timeout);
+        let metrics = Arc::clone(&state.metrics);
         // It ends when the hub is to stop, or this function does.
         tokio::spawn(guests::see_out(state.clone()));
         tokio::spawn(retention::see_to(state.clone()));
@@ -358,7 +359,8 @@ impl Server {
             tokio::spawn(relay::keep::see_to(relay));
         }
         tokio::spawn(removals::see_to(state));
-        let serving = Serving { listener, beside, tls, app, header_timeout, trigger, stopping, closed };
+        let serving =
+            Serving { listener, beside, tls, app, metrics, header_timeout, trigger, stopping, closed };
         serving.until(shutdown).await?;
         // Resolves as soon as nothing more can be told, and was sent.
         if let Some(told) = told
@@ -378,6 +380,8 @@ pub(crate) struct Serving {
     pub(crate) beside: Vec<(Listener, Router)>,
     pub(crate) tls: Option<Certificate>,
     pub(crate) app: Router,
+    /// Where all that is served is measured.
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) header_timeout: Duration,
     pub(crate) trigger: Trigger,
     pub(crate) stopping: Shutdown,
@@ -388,8 +392,9 @@ pub(crate) struct Serving {
 impl Serving {
     /// Serves until `shutdown` resolves, and ends in good order.
     pub(crate) async fn until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { listener, beside, tls, app, header_timeout, trigger, stopping, closed } = self;
+        let Self { listener, beside, tls, app, metrics, header_timeout, trigger, stopping, closed } = self;
         let handle = Handle::new();
+        tokio::spawn(metrics.see_to(stopping.clone()));
         for (listener, app) in beside {
             let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
             let mut server = server.acceptor(NoDelayAcceptor::new());
@@ -546,5 +551,34 @@ pub(crate) fn lock(data: &Path) -> Result<File, ServerError> {
         }
         Err(TryLockError::WouldBlock) => Err(ServerError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(source)) => Err(ServerError::File { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{config::RelayConfig, relay::RelayServer};
+
+    /// Nobody asks for the numbers, so it is for the server itself to see that nothing piles up.
+    async fn adds_up(metrics: &Metrics) {
+        metrics.request("GET", "/measured", 200, Duration::from_millis(7_654_321));
+        assert!(!metrics.has_added_up(7654.321));
+        while !metrics.has_added_up(7654.321) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_measured_does_not_pile_up_where_nobody_asks_for_the_numbers() {
+        let data = tempfile::tempdir().unwrap();
+        let hub = Server::bind(ServerConfig::new(([127, 0, 0, 1], 0).into(), &data)).await.unwrap();
+        let metrics = Arc::clone(&hub.state.metrics);
+        hub.run(adds_up(&metrics)).await.unwrap();
+
+        let data = tempfile::tempdir().unwrap();
+        let relay = RelayServer::bind(RelayConfig::new(([127, 0, 0, 1], 0).into(), &data)).await.unwrap();
+        let metrics = relay.metrics();
+        relay.run(adds_up(&metrics)).await.unwrap();
     }
 }
