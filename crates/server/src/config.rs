@@ -261,6 +261,8 @@ pub struct Limits {
     pub longest_link_validity: Duration,
     /// Requests of one session.
     pub requests: Rate,
+    /// Requests from one address with tokens that are nobody's. Who has sent a good one within a minute is not kept out by them.
+    pub unknown_tokens: Rate,
     /// Searches of one user.
     pub searches: Rate,
     /// Notices of one device that its user is typing, or no longer.
@@ -339,6 +341,7 @@ impl Default for Limits {
             link_validity: Duration::from_hours(7 * 24),
             longest_link_validity: Duration::from_hours(365 * 24),
             requests: Rate { burst: 2000, period: Duration::from_millis(1) },
+            unknown_tokens: Rate { burst: 100, period: Duration::from_millis(100) },
             searches: Rate { burst: 60, period: Duration::from_secs(1) },
             typing: Rate { burst: 20, period: Duration::from_secs(1) },
             sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },

@@ -1,4 +1,4 @@
-//! Rates: sign-ups by address, log-ins by address and by handle and address, requests by session.
+//! Rates: sign-ups by address, log-ins by address and by handle and address, requests by session, unknown tokens by address.
 
 use crate::{
     config::{Limits, Rate},
@@ -31,6 +31,8 @@ const CELLS: u64 = 1 << 15;
 pub(crate) struct Limiters {
     /// Requests by the hash of the session's token.
     pub(crate) requests: Limiter<[u8; 32]>,
+    /// Look-ups of tokens that are nobody's, by address: those can be invented without end.
+    unknown_tokens: Limiter<IpAddr>,
     /// Searches by user.
     pub(crate) searches: Limiter<UserId>,
     /// Notices of typing by device.
@@ -52,6 +54,7 @@ impl Limiters {
     pub(crate) fn new(limits: &Limits, metrics: &Metrics) -> Self {
         Self {
             requests: Limiter::new(limits.requests, metrics.refused("requests")),
+            unknown_tokens: Limiter::new(limits.unknown_tokens, metrics.refused("unknown_tokens")),
             searches: Limiter::new(limits.searches, metrics.refused("searches")),
             typing: Limiter::new(limits.typing, metrics.refused("typing")),
             sign_ups: Limiter::new(limits.sign_ups, metrics.refused("sign_ups")),
@@ -63,6 +66,16 @@ impl Limiters {
             adds: Limiter::new(limits.adds, metrics.refused("adds")),
             joins: Limiter::new(limits.joins, metrics.refused("joins")),
         }
+    }
+
+    /// Whether a token may be looked up for an address, or `rate-limited`: too many of those that came from there were nobody's.
+    pub(crate) fn look_up(&self, address: IpAddr) -> Result<(), ApiError> {
+        self.unknown_tokens.ask(&address)
+    }
+
+    /// Counts a token that was nobody's. Who sent it has the answer; what is over the limit is refused with the next look-up.
+    pub(crate) fn was_unknown(&self, address: IpAddr) {
+        self.unknown_tokens.count_noted(&address);
     }
 
     /// Counts a log-in to a handle from an address, or answers `rate-limited`.
@@ -109,12 +122,18 @@ impl<K: Hash> Limiter<K> {
 
     /// The same, and notes until when there is none left, for [`ask`](Self::ask).
     pub(crate) fn take_noted(&self, key: &K) -> Result<(), ApiError> {
-        let Some(wait) = self.count(key, NonZeroU32::MIN)? else { return Ok(()) };
-        let mut used_up = self.used_up.write().unwrap_or_else(PoisonError::into_inner);
-        used_up.insert(self.cell(key), Instant::now() + wait);
-        drop(used_up);
+        let Some(wait) = self.count_noted(key) else { return Ok(()) };
         self.refused.increment(1);
         Err(rate_limited(wait))
+    }
+
+    /// Counts one that is not refused any more. Says how long there is none left, if that is so, and notes it.
+    fn count_noted(&self, key: &K) -> Option<Duration> {
+        // One is never more than there ever is at once.
+        let wait = self.count(key, NonZeroU32::MIN).ok().flatten()?;
+        let mut used_up = self.used_up.write().unwrap_or_else(PoisonError::into_inner);
+        used_up.insert(self.cell(key), Instant::now() + wait);
+        Some(wait)
     }
 
     /// Counts so many, or answers `rate-limited` and counts none; `quota-exceeded` if it is more than there ever is at once.
