@@ -16,6 +16,7 @@ mod layers;
 mod messages;
 mod openapi;
 mod ops;
+mod page;
 mod pairwise;
 mod password;
 pub(crate) mod redirect;
@@ -29,6 +30,7 @@ mod ws;
 
 pub(crate) use extract::{BehindProxy, ClientAddress, Json, media_type};
 pub(crate) use ops::numbers;
+pub(crate) use page::page;
 
 use crate::{
     metrics::Metrics,

@@ -110,11 +110,22 @@ impl RelayServer {
             return Err(ServerError::RelayLog);
         }
         let (stopping, metrics) = (relay.shutdown.clone(), Arc::clone(&relay.metrics));
+        let write_timeout = relay.limits.reader_timeout;
         // It ends when the relay is to stop.
         tokio::spawn(keep::see_to(relay));
         let beside = numbers.into_iter().collect();
-        let serving =
-            Serving { listener, beside, tls, app, metrics, header_timeout, trigger, stopping, closed };
+        let serving = Serving {
+            listener,
+            beside,
+            tls,
+            app,
+            metrics,
+            header_timeout,
+            write_timeout,
+            trigger,
+            stopping,
+            closed,
+        };
         serving.until(shutdown).await?;
         drop(lock);
         Ok(())
