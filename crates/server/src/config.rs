@@ -108,7 +108,8 @@ pub struct RelayLimits {
     pub reads: Rate,
     /// Longest time for a request's body to arrive, or for what a client says first on a socket.
     pub body_timeout: Duration,
-    /// Longest time for an envelope to be taken by who reads over a WebSocket. Who reads more slowly has to connect anew.
+    /// Longest time for an envelope to be taken by who reads over a WebSocket, and at a relay that is no hub the longest in which nothing
+    /// of any answer is taken. Who reads more slowly has to connect anew.
     pub reader_timeout: Duration,
 }
 
@@ -249,8 +250,11 @@ pub struct Limits {
     pub token_lifetime: Duration,
     /// Longest time for the head of a request to arrive, also on a connection that is kept open for it.
     pub header_timeout: Duration,
-    /// Longest time for an event to be taken by who reads events over a WebSocket. Who reads more slowly has to connect anew.
+    /// Longest time for an event to be taken by who reads events over a WebSocket, and the longest in which nothing of any answer is
+    /// taken. Who reads more slowly has to connect anew.
     pub event_timeout: Duration,
+    /// Most requests for events and WebSockets of one device at once. Each holds a page.
+    pub readers_per_device: usize,
     /// Longest time that a request may take, the waiting for an event aside.
     pub request_timeout: Duration,
     /// Longest lifetime of a key package.
@@ -261,6 +265,8 @@ pub struct Limits {
     pub longest_link_validity: Duration,
     /// Requests of one session.
     pub requests: Rate,
+    /// Requests from one address with tokens that are nobody's. Who has sent a good one within a minute is not kept out by them.
+    pub unknown_tokens: Rate,
     /// Searches of one user.
     pub searches: Rate,
     /// Notices of one device that its user is typing, or no longer.
@@ -334,11 +340,13 @@ impl Default for Limits {
             token_lifetime: Duration::from_hours(90 * 24),
             header_timeout: Duration::from_secs(30),
             event_timeout: Duration::from_mins(1),
+            readers_per_device: 32,
             request_timeout: Duration::from_secs(30),
             key_package_lifetime: limits::MAX_KEY_PACKAGE_LIFETIME,
             link_validity: Duration::from_hours(7 * 24),
             longest_link_validity: Duration::from_hours(365 * 24),
             requests: Rate { burst: 2000, period: Duration::from_millis(1) },
+            unknown_tokens: Rate { burst: 100, period: Duration::from_millis(100) },
             searches: Rate { burst: 60, period: Duration::from_secs(1) },
             typing: Rate { burst: 20, period: Duration::from_secs(1) },
             sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },

@@ -27,6 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod accepting;
 mod admin;
 mod backup;
 mod bus;
@@ -43,6 +44,7 @@ mod limits;
 mod metrics;
 mod mls;
 mod password;
+mod places;
 mod relay;
 mod removals;
 mod restore;

@@ -1,4 +1,4 @@
-//! Rates: sign-ups by address, log-ins by address and by handle and address, requests by session.
+//! Rates: sign-ups by address, log-ins by address and by handle and address, requests by session, unknown tokens by address.
 
 use crate::{
     config::{Limits, Rate},
@@ -12,10 +12,13 @@ use governor::{
 };
 use metrics::Counter;
 use std::{
+    collections::HashMap,
     hash::{BuildHasher as _, Hash, RandomState},
     marker::PhantomData,
     net::IpAddr,
     num::NonZeroU32,
+    sync::{PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 use tertulia_api::UserDevice;
 use tertulia_domain::{Handle, UserId};
@@ -28,6 +31,8 @@ const CELLS: u64 = 1 << 15;
 pub(crate) struct Limiters {
     /// Requests by the hash of the session's token.
     pub(crate) requests: Limiter<[u8; 32]>,
+    /// Look-ups of tokens that are nobody's, by address: those can be invented without end.
+    unknown_tokens: Limiter<IpAddr>,
     /// Searches by user.
     pub(crate) searches: Limiter<UserId>,
     /// Notices of typing by device.
@@ -36,7 +41,7 @@ pub(crate) struct Limiters {
     pub(crate) sign_ups: Limiter<IpAddr>,
     /// Log-ins by handle and address. The right password counts too: what is counted after the password was looked at
     /// lets many wrong ones through at once.
-    pub(crate) log_ins: Limiter<(Handle, IpAddr)>,
+    log_ins: Limiter<(Handle, IpAddr)>,
     /// Log-ins by address alone: handles can be invented without end.
     pub(crate) log_ins_per_address: Limiter<IpAddr>,
     /// People who are added to conversations, by who adds them.
@@ -49,6 +54,7 @@ impl Limiters {
     pub(crate) fn new(limits: &Limits, metrics: &Metrics) -> Self {
         Self {
             requests: Limiter::new(limits.requests, metrics.refused("requests")),
+            unknown_tokens: Limiter::new(limits.unknown_tokens, metrics.refused("unknown_tokens")),
             searches: Limiter::new(limits.searches, metrics.refused("searches")),
             typing: Limiter::new(limits.typing, metrics.refused("typing")),
             sign_ups: Limiter::new(limits.sign_ups, metrics.refused("sign_ups")),
@@ -61,6 +67,26 @@ impl Limiters {
             joins: Limiter::new(limits.joins, metrics.refused("joins")),
         }
     }
+
+    /// Whether a token may be looked up for an address, or `rate-limited`: too many of those that came from there were nobody's.
+    pub(crate) fn look_up(&self, address: IpAddr) -> Result<(), ApiError> {
+        self.unknown_tokens.ask(&address)
+    }
+
+    /// Counts a token that was nobody's. Who sent it has the answer; what is over the limit is refused with the next look-up.
+    pub(crate) fn was_unknown(&self, address: IpAddr) {
+        self.unknown_tokens.count_noted(&address);
+    }
+
+    /// Counts a log-in to a handle from an address, or answers `rate-limited`.
+    ///
+    /// Of an address that has none left the handle is not counted: whoever invents handles would use up the cells of everybody's,
+    /// and nobody could log in from anywhere. What is refused for its handle does not count against others at the same address.
+    pub(crate) fn log_in(&self, handle: &Handle, address: IpAddr) -> Result<(), ApiError> {
+        self.log_ins_per_address.ask(&address)?;
+        self.log_ins.take(&(handle.clone(), address))?;
+        self.log_ins_per_address.take_noted(&address)
+    }
 }
 
 /// One rate for each key.
@@ -70,6 +96,8 @@ pub(crate) struct Limiter<K> {
     clock: DefaultClock,
     hasher: RandomState,
     refused: Counter,
+    /// Until when a cell has none left, where that was noted; as many as there are cells at most.
+    used_up: RwLock<HashMap<u64, Instant>>,
     key: PhantomData<fn(&K)>,
 }
 
@@ -82,6 +110,7 @@ impl<K: Hash> Limiter<K> {
             clock: DefaultClock::default(),
             hasher: RandomState::new(),
             refused,
+            used_up: RwLock::default(),
             key: PhantomData,
         }
     }
@@ -91,28 +120,68 @@ impl<K: Hash> Limiter<K> {
         self.take_many(key, NonZeroU32::MIN)
     }
 
+    /// The same, and notes until when there is none left, for [`ask`](Self::ask).
+    pub(crate) fn take_noted(&self, key: &K) -> Result<(), ApiError> {
+        let Some(wait) = self.count_noted(key) else { return Ok(()) };
+        self.refused.increment(1);
+        Err(rate_limited(wait))
+    }
+
+    /// Counts one that is not refused any more. Says how long there is none left, if that is so, and notes it.
+    fn count_noted(&self, key: &K) -> Option<Duration> {
+        // One is never more than there ever is at once.
+        let wait = self.count(key, NonZeroU32::MIN).ok().flatten()?;
+        let mut used_up = self.used_up.write().unwrap_or_else(PoisonError::into_inner);
+        used_up.insert(self.cell(key), Instant::now() + wait);
+        Some(wait)
+    }
+
     /// Counts so many, or answers `rate-limited` and counts none; `quota-exceeded` if it is more than there ever is at once.
     pub(crate) fn take_many(&self, key: &K, count: NonZeroU32) -> Result<(), ApiError> {
-        let Some(cells) = &self.cells else { return Ok(()) };
-        let Err(not_until) =
-            cells.check_key_n(&(self.hasher.hash_one(key) % CELLS), count).map_err(|most| {
-                self.refused.increment(1);
-                let detail = format!("That is {count} at once; this hub allows {}.", most.0);
-                quotas::exceeded(quotas::MEMBERS_AT_ONCE, most.0.into(), detail)
-            })?
-        else {
-            return Ok(());
-        };
+        let Some(wait) = self.count(key, count)? else { return Ok(()) };
         self.refused.increment(1);
-        let wait = not_until.wait_time_from(self.clock.now());
-        Err(ApiError::rate_limited(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)))
+        Err(rate_limited(wait))
     }
+
+    /// Counts so many, or says how long there are not so many left.
+    fn count(&self, key: &K, count: NonZeroU32) -> Result<Option<Duration>, ApiError> {
+        let Some(cells) = &self.cells else { return Ok(None) };
+        let checked = cells.check_key_n(&self.cell(key), count).map_err(|most| {
+            self.refused.increment(1);
+            let detail = format!("That is {count} at once; this hub allows {}.", most.0);
+            quotas::exceeded(quotas::MEMBERS_AT_ONCE, most.0.into(), detail)
+        })?;
+        Ok(checked.err().map(|not_until| not_until.wait_time_from(self.clock.now())))
+    }
+
+    /// Answers `rate-limited` while there is none left, as far as that was found out, and counts nothing.
+    pub(crate) fn ask(&self, key: &K) -> Result<(), ApiError> {
+        let until = {
+            let used_up = self.used_up.read().unwrap_or_else(PoisonError::into_inner);
+            used_up.get(&self.cell(key)).copied()
+        };
+        let wait = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        if wait.is_zero() {
+            return Ok(());
+        }
+        self.refused.increment(1);
+        Err(rate_limited(wait))
+    }
+
+    fn cell(&self, key: &K) -> u64 {
+        self.hasher.hash_one(key) % CELLS
+    }
+}
+
+/// `rate-limited`, with whole seconds to wait.
+fn rate_limited(wait: Duration) -> ApiError {
+    ApiError::rate_limited(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::time::Duration;
 
     const HOUR: Duration = Duration::from_hours(1);
 
@@ -130,5 +199,49 @@ mod tests {
     fn without_a_limit_nothing_is_refused() {
         let limiter = Limiter::new(Rate::UNLIMITED, Counter::noop());
         assert!((0..1000).all(|_| limiter.take(&"a").is_ok()));
+    }
+
+    fn limiters(per_handle: u32, per_address: u32) -> Limiters {
+        let rate = |burst| Rate { burst, period: HOUR };
+        let limits =
+            Limits { log_ins: rate(per_handle), log_ins_per_address: rate(per_address), ..Limits::default() };
+        Limiters::new(&limits, &Metrics::new())
+    }
+
+    fn handle(number: u64) -> Handle {
+        format!("somebody{number}").parse().unwrap()
+    }
+
+    #[test]
+    fn who_invents_handles_keeps_nobody_elsewhere_from_logging_in() {
+        let limiters = limiters(2, 3);
+        let (flood, elsewhere) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        // So many that there would be no cell of a handle left.
+        let flood = (0..CELLS * 16).filter(|number| limiters.log_in(&handle(*number), flood).is_ok());
+        assert_eq!(flood.count(), 3);
+        limiters.log_in(&handle(0), elsewhere).unwrap();
+        limiters.log_in(&handle(1), elsewhere).unwrap();
+    }
+
+    #[test]
+    fn who_guesses_at_one_handle_keeps_no_neighbour_from_logging_in() {
+        let (limiters, address) = (limiters(3, 5), IpAddr::from([192, 0, 2, 1]));
+        let let_in = (0..100).filter(|_| limiters.log_in(&handle(0), address).is_ok()).count();
+        assert_eq!(let_in, 3);
+        limiters.log_in(&handle(1), address).unwrap();
+        limiters.log_in(&handle(2), address).unwrap();
+        assert!(limiters.log_in(&handle(3), address).is_err());
+    }
+
+    #[test]
+    fn it_can_be_asked_without_counting() {
+        let limiter = Limiter::new(Rate { burst: 1, period: HOUR }, Counter::noop());
+        limiter.ask(&"a").unwrap();
+        limiter.take_noted(&"a").unwrap();
+        limiter.ask(&"a").unwrap(); // that there is none left shows with the next
+        limiter.take_noted(&"a").unwrap_err();
+        let Err(ApiError::Refused(problem)) = limiter.ask(&"a") else { panic!("there was one left") };
+        assert!(problem.retry_after.is_some_and(|wait| (3500..=3600).contains(&wait)));
+        limiter.ask(&"b").unwrap();
     }
 }

@@ -1,16 +1,23 @@
 //! Numbers for Prometheus. Each hub has its own, also where several run in one process.
 
-use crate::storage::Batch;
+use crate::{shutdown::Shutdown, storage::Batch};
 use http::Method;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::time::sleep;
 
 /// Upper bounds of the buckets for request times, in seconds.
 const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// Upper bounds of the buckets for jobs in a transaction.
 const JOBS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// How often what was measured is added up. Until then each request and each transaction costs some bytes.
+const ADD_UP_EVERY: Duration = Duration::from_secs(2);
 
 static METADATA: Metadata<'static> = Metadata::new("tertulia", Level::INFO, None);
 
@@ -259,6 +266,24 @@ impl Metrics {
         self.waiting.set(f64::from(u32::try_from(waiting).unwrap_or(u32::MAX)));
         self.handle.run_upkeep();
         self.handle.render()
+    }
+
+    /// Adds up what was measured, again and again, until the hub is to stop. Without it every single measurement would be kept
+    /// until somebody asks for the numbers, and most never ask.
+    pub(crate) async fn see_to(self: Arc<Self>, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                () = sleep(ADD_UP_EVERY) => self.handle.run_upkeep(),
+                () = shutdown.requested() => return,
+            }
+        }
+    }
+
+    /// Whether so many seconds of requests have been added up, and nothing else of them.
+    #[cfg(test)]
+    pub(crate) fn has_added_up(&self, seconds: f64) -> bool {
+        // The library's own words: to ask it for the numbers would add them up.
+        format!("{:?}", self.handle).contains(&format!("sum: {seconds:?} "))
     }
 }
 

@@ -4,13 +4,23 @@
 use crate::{
     error::ApiError,
     state::{AppState, now_ms},
-    storage::{Storage, conversations, retention},
+    storage::{
+        Storage, conversations,
+        retention::{self, Clock, Now, Old},
+    },
 };
 use std::time::Duration;
 use tokio::time::sleep;
 
 /// How often it is looked what has become old, and noted which position the hub has come to.
 const EVERY: Duration = Duration::from_hours(1);
+
+/// For how long a hub may be off, at most, so that its clock is believed afterwards; a quarter of the time for which things are kept,
+/// if that is shorter.
+const LONGEST_PAUSE: Duration = Duration::from_hours(7 * 24);
+
+/// It is longer than between two looks in any case.
+const SHORTEST_PAUSE: Duration = Duration::from_hours(3);
 
 /// What was cut.
 #[derive(Debug, Default, Clone, Copy)]
@@ -25,26 +35,30 @@ pub(crate) struct Cut {
 
 /// Keeps the logs as long as they are to be kept, until the hub is to stop.
 pub(crate) async fn see_to(state: AppState) {
+    let mut is_settled = false;
     loop {
         let kept = tokio::select! {
-            kept = keep(&state) => kept,
+            kept = keep(&state, is_settled) => kept,
             () = state.shutdown.requested() => return,
         };
         if let Err(error) = kept {
             tracing::error!(%error, "what was kept for long enough was not cut out");
         }
         tokio::select! {
-            () = sleep(EVERY) => {}
+            () = sleep(EVERY) => is_settled = true,
             () = state.shutdown.requested() => return,
         }
     }
 }
 
-async fn keep(state: &AppState) -> Result<(), ApiError> {
+async fn keep(state: &AppState, is_settled: bool) -> Result<(), ApiError> {
+    let age = state.limits.event_retention;
+    let now = now(age, is_settled);
     // Also where everything is kept: it may be set otherwise one day.
-    state.storage.write(|tx| retention::note_moment(tx, now_ms())).await?;
-    let Some(age) = state.limits.event_retention else { return Ok(()) };
-    let Cut { entries, events, conversations } = cut(&state.storage, age).await?;
+    let clock = state.storage.write(move |tx| retention::note_moment(tx, now)).await?;
+    warn_of(clock);
+    let Some(age) = age.filter(|_| clock != Clock::Ahead) else { return Ok(()) };
+    let Cut { entries, events, conversations } = cut(&state.storage, age, now.at).await?;
     if entries + events + conversations > 0 {
         state.metrics.entries_cut(entries + events);
         tracing::info!(entries, events, conversations, "what was kept for long enough was cut out");
@@ -52,21 +66,37 @@ async fn keep(state: &AppState) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Cuts what is older than that.
-pub(crate) async fn cut(storage: &Storage, age: Duration) -> Result<Cut, ApiError> {
-    let now = now_ms();
-    let before = now.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+/// The present time, where things are kept for so long.
+pub(crate) fn now(age: Option<Duration>, is_settled: bool) -> Now {
+    let longest_pause = age.map_or(LONGEST_PAUSE, |age| (age / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+    Now { at: now_ms(), longest_pause: millis(longest_pause), is_settled }
+}
+
+/// Says what is strange about the clock.
+pub(crate) fn warn_of(clock: Clock) {
+    match clock {
+        Clock::Steady => {}
+        Clock::Behind => tracing::warn!("the clock is behind what it was: nothing is cut out early for it"),
+        Clock::Ahead => tracing::warn!(
+            "the clock is far ahead of what it was, or the hub was off for long: what it keeps counts as new from now on"
+        ),
+    }
+}
+
+/// Cuts what is older than that at this time, in milliseconds since 1970.
+pub(crate) async fn cut(storage: &Storage, age: Duration, now: i64) -> Result<Cut, ApiError> {
+    let before = now.saturating_sub(millis(age));
     let mut cut = Cut::default();
     let Some(horizon) = storage.write(move |tx| retention::horizon(tx, before)).await? else {
         return Ok(cut);
     };
+    let old = Old { horizon, before, now };
     let mut after = None;
     loop {
         let (due, last) = storage.read(move |db| retention::next_logs(db, after, horizon)).await?;
         for conversation in due {
             loop {
-                let step =
-                    storage.write(move |tx| retention::cut_log(tx, conversation, horizon, now)).await?;
+                let step = storage.write(move |tx| retention::cut_log(tx, conversation, old)).await?;
                 cut.entries += step as u64;
                 if step == 0 {
                     break;
@@ -85,8 +115,14 @@ pub(crate) async fn cut(storage: &Storage, age: Duration) -> Result<Cut, ApiErro
             break;
         }
     }
-    while let Some(gone) = storage.write(move |tx| conversations::delete_next_ended(tx, before)).await? {
+    while let Some(gone) =
+        storage.write(move |tx| conversations::delete_next_ended(tx, before, horizon)).await?
+    {
         cut.conversations += u64::from(gone);
     }
     Ok(cut)
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

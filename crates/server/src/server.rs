@@ -1,6 +1,7 @@
 //! Starting and stopping.
 
 use crate::{
+    accepting::Acceptor,
     admin::Door,
     bus::{Bus, Nodes},
     config::ServerConfig,
@@ -10,6 +11,7 @@ use crate::{
     metrics::Metrics,
     mls::Observer,
     password::Passwords,
+    places::Places,
     relay::{self, RelayState},
     removals, restore, retention,
     sessions::RecentSessions,
@@ -20,8 +22,9 @@ use crate::{
     typing::TypingBoard,
     wake::Wake,
 };
+use ::metrics::Gauge;
 use axum::Router;
-use axum_server::{Handle, accept::NoDelayAcceptor, tls_rustls::RustlsAcceptor};
+use axum_server::{Handle, tls_rustls::RustlsAcceptor};
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto::Builder,
@@ -246,6 +249,12 @@ impl Server {
             cursors,
             passwords: Passwords::new().map_err(ServerError::Passwords)?,
             limiters: Limiters::new(&config.limits, &metrics),
+            readers: Places::new(
+                usize::MAX,
+                config.limits.readers_per_device,
+                Gauge::noop(),
+                metrics.refused("readers"),
+            ),
             limits: config.limits,
             behind_proxy: config.behind_proxy,
             guest_lifetime: config.guest_lifetime,
@@ -351,6 +360,7 @@ impl Server {
         let redirects = redirects.map(|listener| (listener, http::redirect::router(port)));
         let beside = numbers.into_iter().chain(redirects).collect();
         let (stopping, header_timeout) = (state.shutdown.clone(), state.limits.header_timeout);
+        let (metrics, write_timeout) = (Arc::clone(&state.metrics), state.limits.event_timeout);
         // It ends when the hub is to stop, or this function does.
         tokio::spawn(guests::see_out(state.clone()));
         tokio::spawn(retention::see_to(state.clone()));
@@ -358,7 +368,18 @@ impl Server {
             tokio::spawn(relay::keep::see_to(relay));
         }
         tokio::spawn(removals::see_to(state));
-        let serving = Serving { listener, beside, tls, app, header_timeout, trigger, stopping, closed };
+        let serving = Serving {
+            listener,
+            beside,
+            tls,
+            app,
+            metrics,
+            header_timeout,
+            write_timeout,
+            trigger,
+            stopping,
+            closed,
+        };
         serving.until(shutdown).await?;
         // Resolves as soon as nothing more can be told, and was sent.
         if let Some(told) = told
@@ -378,7 +399,11 @@ pub(crate) struct Serving {
     pub(crate) beside: Vec<(Listener, Router)>,
     pub(crate) tls: Option<Certificate>,
     pub(crate) app: Router,
+    /// Where all that is served is measured.
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) header_timeout: Duration,
+    /// The longest time in which the other side takes nothing of what is written.
+    pub(crate) write_timeout: Duration,
     pub(crate) trigger: Trigger,
     pub(crate) stopping: Shutdown,
     /// Resolves when the storage has ended.
@@ -388,24 +413,35 @@ pub(crate) struct Serving {
 impl Serving {
     /// Serves until `shutdown` resolves, and ends in good order.
     pub(crate) async fn until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { listener, beside, tls, app, header_timeout, trigger, stopping, closed } = self;
+        let Self {
+            listener,
+            beside,
+            tls,
+            app,
+            metrics,
+            header_timeout,
+            write_timeout,
+            trigger,
+            stopping,
+            closed,
+        } = self;
+        let acceptor = Acceptor { write_timeout };
         let handle = Handle::new();
+        tokio::spawn(metrics.see_to(stopping.clone()));
         for (listener, app) in beside {
             let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
-            let mut server = server.acceptor(NoDelayAcceptor::new());
+            let mut server = server.acceptor(acceptor);
             *server.http_builder() = http1(header_timeout);
             // It ends with the rest, which shares its handle.
             tokio::spawn(server.handle(handle.clone()).serve(app.into_make_service()));
         }
         let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
-        // An event that is ready goes out at once: by Nagle's algorithm it would wait until the event before it is
-        // acknowledged, which the other side does after 40 ms if it has nothing to say.
-        let mut server = server.handle(handle.clone()).acceptor(NoDelayAcceptor::new());
+        let mut server = server.handle(handle.clone()).acceptor(acceptor);
         *server.http_builder() = http1(header_timeout);
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let mut serving: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match tls {
             Some(tls) => {
-                let acceptor = RustlsAcceptor::new(tls.config()).acceptor(NoDelayAcceptor::new());
+                let acceptor = RustlsAcceptor::new(tls.config()).acceptor(acceptor);
                 tokio::spawn(tls.keep_current(stopping));
                 Box::pin(server.acceptor(acceptor).serve(app))
             }
@@ -546,5 +582,34 @@ pub(crate) fn lock(data: &Path) -> Result<File, ServerError> {
         }
         Err(TryLockError::WouldBlock) => Err(ServerError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(source)) => Err(ServerError::File { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{config::RelayConfig, relay::RelayServer};
+
+    /// Nobody asks for the numbers, so it is for the server itself to see that nothing piles up.
+    async fn adds_up(metrics: &Metrics) {
+        metrics.request("GET", "/measured", 200, Duration::from_millis(7_654_321));
+        assert!(!metrics.has_added_up(7654.321));
+        while !metrics.has_added_up(7654.321) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_measured_does_not_pile_up_where_nobody_asks_for_the_numbers() {
+        let data = tempfile::tempdir().unwrap();
+        let hub = Server::bind(ServerConfig::new(([127, 0, 0, 1], 0).into(), &data)).await.unwrap();
+        let metrics = Arc::clone(&hub.state.metrics);
+        hub.run(adds_up(&metrics)).await.unwrap();
+
+        let data = tempfile::tempdir().unwrap();
+        let relay = RelayServer::bind(RelayConfig::new(([127, 0, 0, 1], 0).into(), &data)).await.unwrap();
+        let metrics = relay.metrics();
+        relay.run(adds_up(&metrics)).await.unwrap();
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     metrics::Metrics,
     mls::Observer,
     password::Passwords,
+    places::Places,
     sessions::RecentSessions,
     shutdown::Shutdown,
     storage::{Storage, quotas},
@@ -21,6 +22,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tertulia_api::UserDevice;
 use tertulia_domain::{Domain, UserId};
 
 /// The hub as its handlers see it. Cheap to clone.
@@ -37,6 +39,8 @@ pub(crate) struct Hub {
     pub(crate) typing: TypingBoard,
     pub(crate) limits: Limits,
     pub(crate) limiters: Limiters,
+    /// What reads or waits for events, by device.
+    pub(crate) readers: Places<UserDevice>,
     pub(crate) passwords: Passwords,
     pub(crate) observer: Arc<Observer>,
     pub(crate) cursors: Arc<Cursors>,

@@ -14,6 +14,7 @@ use support::{
 use tertulia_api::{
     Base64, Code,
     account::{Device, Me, NewDevice, Session, User},
+    event::EventPage,
 };
 use tertulia_domain::{AccountKind, DeviceId, Domain, UserId};
 use tertulia_server::Rate;
@@ -189,6 +190,38 @@ async fn sign_ups_and_requests_are_limited_as_configured() {
         alice.get("/v1/self").await.done::<Me>();
     }
     alice.get("/v1/self").await.refused(Code::RateLimited);
+}
+
+#[tokio::test]
+async fn who_makes_up_tokens_is_refused_before_they_are_looked_up() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.behind_proxy = true;
+        config.limits.unknown_tokens = Rate { burst: 3, period: Duration::from_hours(1) };
+    })
+    .await;
+    let client = Client::new(&hub);
+    let alice = session(&client, "/v1/accounts", "alice").await;
+    let (bob, here) = (Person::sign_up(&hub, "bob").await, "192.0.2.1");
+    let ask = async |token: &str, path: &str, address: &str| {
+        let request = client.with_token(token).request(Method::GET, path);
+        client.answer(request.header("x-forwarded-for", address)).await
+    };
+    ask(&bob.token, "/v1/events", here).await.done::<EventPage>();
+    // The last of these finds that there is none left, and has its answer.
+    for number in 0..4 {
+        ask(&format!("made up {number}"), "/v1/self", here).await.refused(Code::Unauthenticated);
+    }
+    for path in ["/v1/self", "/v1/events"] {
+        let problem = ask("made up", path, here).await.refused(Code::RateLimited);
+        assert!(problem.retry_after.is_some_and(|wait| wait > 3000));
+    }
+    // Whether a token is good does not show there. Who was here before is a neighbour and goes on; so does everybody elsewhere.
+    ask(&alice.token, "/v1/self", here).await.refused(Code::RateLimited);
+    ask(&bob.token, "/v1/self", here).await.done::<Me>();
+    ask(&alice.token, "/v1/self", "192.0.2.2").await.done::<Me>();
+    // Without a token nothing is looked up.
+    let request = client.request(Method::GET, "/v1/self").header("x-forwarded-for", here);
+    client.answer(request).await.refused(Code::Unauthenticated);
 }
 
 #[tokio::test]

@@ -249,3 +249,44 @@ async fn a_session_without_a_device_has_no_events() {
     let nobody = Person { token: "none".into(), ..without };
     nobody.get("/v1/events").await.refused(Code::Unauthenticated);
 }
+
+#[tokio::test]
+async fn a_device_reads_and_waits_in_so_many_places_at_once() {
+    let hub =
+        Hub::start_with(tempfile::tempdir().unwrap(), |config| config.limits.readers_per_device = 2).await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (tablet, bob) = (Person::log_in(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (first, second) = (open(&alice, "").await, open(&alice, "").await);
+    let Err(Error::Http(refused)) = try_open(&alice, "").await else { panic!("a third was opened") };
+    assert_eq!(refused.status().as_u16(), Code::RateLimited.status());
+    let problem = alice.get("/v1/events?wait=60").await.refused(Code::RateLimited);
+    assert_eq!(problem.retry_after, Some(5));
+    // Each device has its own.
+    open(&tablet, "").await;
+    tablet.get("/v1/events").await.done::<EventPage>();
+
+    // A place that is given back can be taken again, also by who waits.
+    drop(first);
+    let since = loop {
+        let answer = alice.get("/v1/events").await;
+        if answer.status.as_u16() != Code::RateLimited.status() {
+            break answer.done::<EventPage>().cursor;
+        }
+    };
+    let path = format!("/v1/events?wait=60&since={since}");
+    let waiting = async {
+        loop {
+            let answer = alice.get(&path).await;
+            if answer.status.as_u16() != Code::RateLimited.status() {
+                return answer.done::<EventPage>().events;
+            }
+        }
+    };
+    let something = async {
+        while alice.get("/v1/events").await.status.as_u16() != Code::RateLimited.status() {}
+        bob.connect(&alice).await;
+    };
+    let (events, ()) = tokio::join!(waiting, something);
+    assert!(!events.is_empty());
+    drop(second);
+}

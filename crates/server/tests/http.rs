@@ -10,12 +10,16 @@ use support::{
     hub::{Hub, PASSWORD, Person, one_to_one},
     open::Client,
 };
-use tertulia_api::{Code, Problem, account::Session};
+use tertulia_api::{
+    Code, Problem,
+    account::Session,
+    event::{Event, EventBody},
+};
 use tertulia_domain::{DeviceId, UserId};
 use tertulia_server::{Rate, Server, ServerConfig, ServerError, TlsFiles};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 /// Every route, with a value for each parameter.
@@ -605,8 +609,45 @@ async fn who_opens_a_stream_and_does_not_read_it_is_cut_off() {
     let mut messages = 0;
     while messages < 40 {
         let event = support::socket::next(&mut socket).await;
-        messages += u64::from(matches!(event.body, tertulia_api::event::EventBody::Message { .. }));
+        messages += u64::from(matches!(event.body, EventBody::Message { .. }));
     }
+}
+
+#[tokio::test]
+async fn who_asks_for_events_and_does_not_read_the_answer_is_cut_off() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.event_timeout = Duration::from_millis(200);
+        config.limits.readers_per_device = 1;
+    })
+    .await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut group, _) = one_to_one(&alice, &bob).await;
+    for number in 0..20_u32 {
+        let text = [&number.to_be_bytes()[..], &vec![0; 200 * 1024]].concat();
+        let message = group.encrypt_application_message(&text, Vec::new()).unwrap().to_bytes().unwrap();
+        alice.sent(conversation, message).await;
+    }
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = hub.base.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let head = format!("GET /v1/events HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {}\r\n\r\n", bob.token);
+    // More pages than the sockets between the two can hold.
+    stream.write_all(head.repeat(4).as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    // It shows that it is alive all the while, and reads nothing; so without the limit neither would this end.
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    while stream.write_all(b"a").await.is_ok() {
+        ticks.tick().await;
+    }
+    // Its page is held no longer.
+    while bob.get("/v1/events?limit=1").await.status == StatusCode::TOO_MANY_REQUESTS {
+        tokio::task::yield_now().await;
+    }
+    let is_message = |event: &Event| matches!(event.body, EventBody::Message { .. });
+    assert_eq!(bob.events().await.iter().filter(|event| is_message(event)).count(), 20);
 }
 
 #[cfg(unix)]

@@ -26,6 +26,16 @@ async fn prune(hub: &Hub, events_older_than: Option<Duration>) -> Pruned {
     }
 }
 
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// Lets so many days pass, in which the hub looks at its clock and nothing is said.
+fn pass(hub: &Hub, days: i64) {
+    for (table, column) in [("moments", "at"), ("log", "sent_at")] {
+        hub.change(&format!("UPDATE {table} SET {column} = {column} - ?1"), [days * DAY]);
+    }
+    hub.change("UPDATE moments SET at = at + ?1 WHERE position < 0", [days * DAY]);
+}
+
 /// Cuts all that there is.
 async fn cut(hub: &Hub) -> Pruned {
     prune(hub, Some(Duration::ZERO)).await
@@ -99,15 +109,83 @@ async fn nothing_is_cut_before_its_time() {
     let young = prune(&hub, None).await;
     assert_eq!((young.log_entries, young.events), (0, 0));
     // 27 days later, and then two more.
-    let day = 24 * 60 * 60 * 1000_i64;
-    hub.change("UPDATE moments SET at = at - ?1", [27 * day]);
+    pass(&hub, 27);
     let new = alice.sent(conversation, encrypt(&mut at_alice, "young")).await;
     assert_eq!(prune(&hub, None).await.log_entries, 0);
-    hub.change("UPDATE moments SET at = at - ?1", [2 * day]);
+    pass(&hub, 2);
     assert!(prune(&hub, None).await.log_entries > 0);
     let problem = missed_from_the_beginning(&bob).await;
     let left = bob.events_since(problem.resume.as_deref()).await;
     assert_eq!(messages(&left), [new.sequence]);
+}
+
+#[tokio::test]
+async fn what_was_noted_by_a_clock_that_was_behind_cuts_nothing_early() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut at_alice, _) = one_to_one(&alice, &bob).await;
+    // The machine does not know the time, and notes, stores and ends things long ago.
+    let first = alice.sent(conversation, encrypt(&mut at_alice, "a minute ago")).await;
+    prune(&hub, None).await;
+    let (group, mut in_group) = alice.new_group().await;
+    let begun = commit(&mut in_group, &[], &[]);
+    alice.committed(group, &mut in_group, &begun).await;
+    alice.post(&format!("/v1/conversations/{group}/leave"), &json!({})).await.empty();
+    prune(&hub, None).await;
+    for (table, column) in [("moments", "at"), ("log", "sent_at"), ("conversations", "ended_at")] {
+        hub.change(&format!("UPDATE {table} SET {column} = ?1 WHERE {column} IS NOT NULL"), [DAY]);
+    }
+    // Then the clock is set.
+    for _ in 0..3 {
+        let pruned = prune(&hub, None).await;
+        assert_eq!((pruned.log_entries, pruned.events, pruned.conversations), (0, 0, 0), "{pruned:?}");
+    }
+    assert_eq!(messages(&bob.events().await), [first.sequence]);
+    // From then on it is kept as long as all else.
+    pass(&hub, 27);
+    assert_eq!(prune(&hub, None).await.log_entries, 0);
+    pass(&hub, 2);
+    assert!(prune(&hub, None).await.log_entries > 0);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_cuts_nothing_early() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut at_alice, _) = one_to_one(&alice, &bob).await;
+    let sent = alice.sent(conversation, encrypt(&mut at_alice, "a minute ago")).await;
+    prune(&hub, None).await;
+    // As if the clock were a year ahead: what it noted and what it stored is a year old then.
+    for change in ["moments SET at = at", "log SET sent_at = sent_at"] {
+        hub.change(&format!("UPDATE {change} - ?1"), [365 * DAY]);
+    }
+    for _ in 0..3 {
+        let pruned = prune(&hub, None).await;
+        assert_eq!((pruned.log_entries, pruned.events), (0, 0), "{pruned:?}");
+    }
+    assert_eq!(messages(&bob.events().await), [sent.sequence]);
+    // Set right again, it is a year behind what it noted. That keeps everything, and cuts nothing.
+    hub.change("UPDATE moments SET at = at + ?1", [365 * DAY]);
+    assert_eq!(prune(&hub, None).await.log_entries, 0);
+    let back = format!("SELECT count(*) FROM moments WHERE at < {}", sent.sent_at + 365 * DAY);
+    assert_eq!(hub.stored().number(&back), 0, "moments do not go back");
+    assert_eq!(messages(&bob.events().await), [sent.sequence]);
+}
+
+#[tokio::test]
+async fn an_entry_is_cut_only_if_its_own_time_says_so_too() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut at_alice, _) = one_to_one(&alice, &bob).await;
+    let sent = alice.sent(conversation, encrypt(&mut at_alice, "a minute ago")).await;
+    prune(&hub, None).await;
+    // A moment of a version that believed any clock.
+    hub.change("UPDATE moments SET at = ?1 WHERE position > 0", [DAY]);
+    assert_eq!(prune(&hub, None).await.log_entries, 0);
+    // One whose time is yet to come was stored while the clock was wrong, and does not stay for that.
+    hub.change("UPDATE moments SET at = ?1 WHERE position > 0", [DAY]);
+    hub.change("UPDATE log SET sent_at = ?1", [sent.sent_at + DAY]);
+    assert!(prune(&hub, None).await.log_entries > 0);
 }
 
 #[tokio::test]

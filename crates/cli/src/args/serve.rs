@@ -231,7 +231,7 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) header_timeout: Duration,
 
-    /// Longest time for an event to be taken by who reads events over a WebSocket
+    /// Longest time for an event over a WebSocket, or for anything of an answer, to be taken by who reads it
     #[arg(
         long,
         value_name = "TIME",

@@ -5,7 +5,7 @@ use crate::{
     delivery,
     error::ApiError,
     mls::Observer,
-    retention::cut,
+    retention::{cut, now, warn_of},
     state::now_ms,
     storage::{Storage, WriteTx, devices, operator, retention},
 };
@@ -87,18 +87,22 @@ pub(crate) async fn perform(
             let numbers = storage.read(operator::numbers).await?;
             Ok(Answer::Numbers(Numbers { bytes, ..numbers }))
         }
-        Task::Prune { events_older_than } => prune(storage, events_older_than.or(event_retention)).await,
+        Task::Prune { events_older_than } => prune(storage, event_retention, events_older_than).await,
     }
 }
 
-async fn prune(storage: &Storage, events_older_than: Option<Duration>) -> Result<Answer, ApiError> {
-    let run_out = |tx: &WriteTx<'_>| {
-        retention::note_moment(tx, now_ms())?;
-        operator::prune(tx, now_ms())
-    };
-    let pruned = storage.write(run_out).await?;
-    let Some(age) = events_older_than else { return Ok(Answer::Pruned(pruned)) };
-    let cut = cut(storage, age).await?;
+async fn prune(
+    storage: &Storage,
+    event_retention: Option<Duration>,
+    events_older_than: Option<Duration>,
+) -> Result<Answer, ApiError> {
+    let now = now(event_retention, false);
+    let run_out =
+        move |tx: &WriteTx<'_>| Ok((retention::note_moment(tx, now)?, operator::prune(tx, now.at)?));
+    let (clock, pruned) = storage.write(run_out).await?;
+    warn_of(clock);
+    let Some(age) = events_older_than.or(event_retention) else { return Ok(Answer::Pruned(pruned)) };
+    let cut = cut(storage, age, now.at).await?;
     let conversations = pruned.conversations + cut.conversations;
     Ok(Answer::Pruned(Pruned { log_entries: cut.entries, events: cut.events, conversations, ..pruned }))
 }

@@ -123,9 +123,7 @@ async fn log_in(
 ) -> Result<(StatusCode, Json<Session>), ApiError> {
     let password = Zeroizing::new(credentials.password);
     let handle: Handle = credentials.handle.parse().map_err(|_| Code::InvalidCredentials)?;
-    // In this order, so that what is refused for its handle does not count against others at the same address.
-    state.limiters.log_ins.take(&(handle.clone(), address))?;
-    state.limiters.log_ins_per_address.take(&address)?;
+    state.limiters.log_in(&handle, address)?;
     let wanted = handle.clone();
     let found = state.storage.read(move |db| accounts::credentials(db, &wanted)).await?;
     let hash = found.as_ref().map(|(_, hash, _)| hash.clone());

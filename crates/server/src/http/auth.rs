@@ -1,5 +1,6 @@
 //! Who sends a request: the session's user and device.
 
+use super::extract::ClientAddress;
 use crate::{
     error::ApiError,
     state::{AppState, now_ms},
@@ -80,7 +81,16 @@ struct Caller {
 
 async fn authenticate(parts: &Parts, state: &AppState) -> Result<Caller, ApiError> {
     let token = bearer_token(parts).ok_or(Code::Unauthenticated)?;
-    let session = state.storage.read(move |connection| accounts::authenticate(connection, &token)).await?;
+    let ClientAddress(address) = ClientAddress::of(parts, state);
+    // Whose token was good a moment ago is not kept out by what neighbours make up.
+    if state.sessions.lately(&token, oldest_token(state)).is_none() {
+        state.limiters.look_up(address)?;
+    }
+    let session = state.storage.read(move |connection| accounts::authenticate(connection, &token)).await;
+    if matches!(&session, Err(ApiError::Refused(problem)) if problem.code == Code::Unauthenticated.as_str()) {
+        state.limiters.was_unknown(address);
+    }
+    let session = session?;
     // After the look-up, so that made-up tokens do not weigh on anybody's cell.
     state.limiters.requests.take(&token)?;
     let accounts::Session { user, handle, device, kind, used_at, mut token_at, mut is_next } = session;

@@ -1,9 +1,6 @@
 //! Reading a device's event stream.
 
-use super::{
-    auth::LikelyDevice,
-    extract::{Json, Query},
-};
+use super::{auth::LikelyDevice, extract::Query, page};
 use crate::storage::Connection;
 use crate::{
     cursors::{Place, Reading},
@@ -14,7 +11,7 @@ use crate::{
         stream::{self, PageLimits, Reader},
     },
 };
-use axum::extract::State;
+use axum::{extract::State, response::Response};
 use std::{sync::Arc, time::Duration};
 use tertulia_api::{
     Code, UserDevice,
@@ -56,7 +53,7 @@ async fn read(
     State(state): State<AppState>,
     auth: LikelyDevice,
     Query(EventQuery { since, limit, wait }): Query<EventQuery>,
-) -> Result<Json<EventPage>, ApiError> {
+) -> Result<Response, ApiError> {
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     let wait = wait.unwrap_or(0);
     if !(1..=MAX_LIMIT).contains(&limit) || wait > MAX_WAIT {
@@ -65,10 +62,12 @@ async fn read(
     }
     let limits = PageLimits { events: limit as usize, bytes: MAX_PAGE_BYTES };
     let LikelyDevice { device: reader, token } = auth;
+    // As long as it waits, and until its page is handed over.
+    let place = state.readers.take(reader)?;
     let deadline = Instant::now() + Duration::from_secs(wait.into());
     // Before the log is read, so that nothing comes in between unnoticed.
     let mut subscription = state.wake.subscribe(reader.user);
-    loop {
+    let read = loop {
         let moved = subscription.may_have_moved();
         let (since, cursors) = (since.clone(), Arc::clone(&state.cursors));
         let read = state.storage.read(move |connection| {
@@ -82,18 +81,19 @@ async fn read(
         });
         let (page, followed) = read.await?;
         if !page.events.is_empty() || Instant::now() >= deadline {
-            state.metrics.events_fetched(page.events.len());
-            return Ok(Json(page));
+            break page;
         }
         if followed.is_some_and(|followed| subscription.follow(followed)) {
             continue; // something may have been said meanwhile
         }
         tokio::select! {
             () = subscription.changed() => {}
-            () = sleep_until(deadline) => return Ok(Json(page)),
-            () = state.shutdown.requested() => return Ok(Json(page)),
+            () = sleep_until(deadline) => break page,
+            () = state.shutdown.requested() => break page,
         }
-    }
+    };
+    state.metrics.events_fetched(read.events.len());
+    page(&read, place)
 }
 
 /// The place that reading begins after.

@@ -102,9 +102,16 @@ impl<S: BehindProxy> FromRequestParts<S> for ClientAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts, state))
+    }
+}
+
+impl ClientAddress {
+    /// Where this request comes from.
+    pub(super) fn of(parts: &Parts, state: &impl BehindProxy) -> Self {
         let forwarded = state.is_behind_proxy().then(|| forwarded_for(&parts.headers)).flatten();
         let address = forwarded.or_else(|| peer(parts)).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        Ok(Self(network(address)))
+        Self(network(address))
     }
 }
 

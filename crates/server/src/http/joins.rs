@@ -193,7 +193,7 @@ async fn join_by_link(
     let link = found.ok_or(Code::NoConversationCode)?;
     if let Some(hash) = &link.password {
         // Each guess costs the time and memory of a password hash, as a log-in does.
-        state.limiters.log_ins_per_address.take(&address)?;
+        state.limiters.log_ins_per_address.take_noted(&address)?;
         let is_right = match password {
             Some(password) => state.passwords.verify(password, Some(hash.clone())).await?,
             None => false,

@@ -16,6 +16,7 @@ mod layers;
 mod messages;
 mod openapi;
 mod ops;
+mod page;
 mod pairwise;
 mod password;
 pub(crate) mod redirect;
@@ -29,6 +30,7 @@ mod ws;
 
 pub(crate) use extract::{BehindProxy, ClientAddress, Json, media_type};
 pub(crate) use ops::numbers;
+pub(crate) use page::page;
 
 use crate::{
     metrics::Metrics,
@@ -37,6 +39,7 @@ use crate::{
     storage::Storage,
 };
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use ops::Health;
 use std::{sync::Arc, time::Duration};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -48,7 +51,7 @@ pub(crate) fn app(state: AppState, relay: Option<RelayState>) -> Router {
     let json = DefaultBodyLimit::max(limits.json_bytes);
     let key_packages = DefaultBodyLimit::max(limits.key_packages_bytes);
     let quick = OpenApiRouter::with_openapi(openapi::base())
-        .merge(ops::router().layer(json).with_state(state.storage.clone()))
+        .merge(ops::router().layer(json).with_state(Health::of(state.storage.clone())))
         .merge(accounts::router().layer(json))
         .merge(sessions::router().layer(json))
         .merge(teams::router().layer(json))
@@ -86,7 +89,9 @@ pub(crate) fn relay_app(
     metrics: Arc<Metrics>,
     request_timeout: Duration,
 ) -> Router {
-    let ops = ops::router().layer(from_fn_with_state(request_timeout, layers::time_out)).with_state(storage);
+    let ops = ops::router()
+        .layer(from_fn_with_state(request_timeout, layers::time_out))
+        .with_state(Health::of(storage));
     let all = OpenApiRouter::with_openapi(openapi::base_of_relay()).merge(ops);
     served(all.merge(of_relay(request_timeout).with_state(relay)), metrics)
 }

@@ -1,24 +1,70 @@
 //! For who runs the hub.
 
-use crate::{error::ApiError, metrics::Metrics, storage::Storage};
+use crate::{
+    error::ApiError,
+    metrics::Metrics,
+    storage::{Storage, StorageError},
+};
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use http::header;
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn router() -> OpenApiRouter<Storage> {
+/// How old an answer of the storage may be. Anybody may ask, as often as they like.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Whether the storage answers, asked once for all who want to know.
+#[derive(Clone)]
+pub(crate) struct Health {
+    storage: Storage,
+    fresh: Duration,
+    last: Arc<Mutex<Option<(Instant, Result<(), StorageError>)>>>,
+}
+
+impl Health {
+    pub(crate) fn of(storage: Storage) -> Self {
+        Self { storage, fresh: FRESH, last: Arc::default() }
+    }
+
+    /// What the storage said a moment ago, or says now. Who comes meanwhile waits for the same answer.
+    async fn ask(&self) -> Result<(), ApiError> {
+        let mut last = self.last.lock().await;
+        if let Some((at, said)) = &*last
+            && at.elapsed() < self.fresh
+        {
+            return Ok(said.clone()?);
+        }
+        let asked = self
+            .storage
+            .read(|db| Ok(db.prepare_cached("SELECT 1 FROM hub")?.query_row((), |_| Ok(()))?))
+            .await;
+        *last = match &asked {
+            Ok(()) => Some((Instant::now(), Ok(()))),
+            Err(ApiError::Storage(error)) => Some((Instant::now(), Err(error.clone()))),
+            Err(_) => None,
+        };
+        asked
+    }
+}
+
+pub(crate) fn router() -> OpenApiRouter<Health> {
     OpenApiRouter::new().routes(routes!(healthz))
 }
 
 /// Is the hub well
 ///
-/// Answers once the storage answers: `ok`, or `storage-full` while there was no room for what was to be stored last. The hub then
-/// goes on delivering, and takes messages again once there is room; to start it anew is of no use.
+/// Answers once the storage answers, or has answered within the last second: `ok`, or `storage-full` while there was no room for
+/// what was to be stored last. The hub then goes on delivering, and takes messages again once there is room; to start it anew is of
+/// no use.
 #[utoipa::path(get, path = "/healthz", tag = "operation", security(()),
     responses((status = 200, description = "The hub serves requests", body = String, content_type = "text/plain")))]
-async fn healthz(State(storage): State<Storage>) -> Result<&'static str, ApiError> {
-    storage.read(|db| Ok(db.prepare_cached("SELECT 1 FROM hub")?.query_row((), |_| Ok(()))?)).await?;
-    Ok(if storage.is_full() { "storage-full\n" } else { "ok\n" })
+async fn healthz(State(health): State<Health>) -> Result<&'static str, ApiError> {
+    health.ask().await?;
+    Ok(if health.storage.is_full() { "storage-full\n" } else { "ok\n" })
 }
 
 /// What is served at the address for numbers: `/metrics` alone, in Prometheus's text format. They name no user, device or
@@ -36,4 +82,27 @@ async fn render(
     let database = storage.bytes().await?;
     let numbers = metrics.render(storage.waiting(), database);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], numbers))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{storage::testing, wake::Wake};
+
+    #[tokio::test]
+    async fn the_storage_is_not_asked_for_everybody_who_wants_to_know() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = testing::open(&testing::location(dir.path()), Wake::default(), |_| ());
+        let health = Health { fresh: Duration::from_hours(1), ..Health::of(storage.clone()) };
+        health.ask().await.unwrap();
+        let gone = storage.write(|tx| Ok(tx.prepare_cached("DELETE FROM hub")?.execute(())?));
+        assert_eq!(gone.await.unwrap(), 1);
+        health.ask().await.unwrap();
+        // When that was too long ago, it is asked again; and a failure is said again, too.
+        let health = Health { fresh: Duration::ZERO, ..health };
+        health.ask().await.unwrap_err();
+        let health = Health { fresh: Duration::from_hours(1), ..health };
+        health.ask().await.unwrap_err();
+    }
 }

@@ -42,8 +42,7 @@ pub(super) async fn prove(
 ) -> Result<Proven, ApiError> {
     caller.kind.check(AccountAction::UsePassword)?;
     let password = Zeroizing::new(password);
-    state.limiters.log_ins.take(&(caller.handle.clone(), address))?;
-    state.limiters.log_ins_per_address.take(&address)?;
+    state.limiters.log_in(&caller.handle, address)?;
     let user = caller.user;
     let hash = state.storage.read(move |db| accounts::password(db, user)).await?;
     match hash {

@@ -89,11 +89,16 @@ async fn stream(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let reader = auth.address();
+    let place = state.readers.take(reader)?;
     let since = start(&state, reader, since).await?;
     let upgrade = upgrade.map_err(|rejection| ApiError::new(Code::BadRequest, rejection.body_text()))?;
     let upgrade = upgrade.max_message_size(MAX_FRAME_BYTES).max_frame_size(MAX_FRAME_BYTES);
     let upgrade = upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER);
-    Ok(upgrade.on_upgrade(move |socket| serve(state, reader, auth.token, since, socket)))
+    let token = auth.token;
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        serve(state, reader, token, since, socket).await;
+        drop(place);
+    }))
 }
 
 /// Why a socket is closed.

@@ -94,6 +94,12 @@ impl RelayServer {
         self.tls.as_ref().map(Certificate::reload).unwrap_or_default()
     }
 
+    /// What it measures.
+    #[cfg(test)]
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.relay.metrics)
+    }
+
     /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for envelopes, gives running requests
     /// ten seconds, and leaves the database in one file.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
@@ -103,11 +109,23 @@ impl RelayServer {
             tracing::error!(%error, "the relay does not begin");
             return Err(ServerError::RelayLog);
         }
-        let stopping = relay.shutdown.clone();
+        let (stopping, metrics) = (relay.shutdown.clone(), Arc::clone(&relay.metrics));
+        let write_timeout = relay.limits.reader_timeout;
         // It ends when the relay is to stop.
         tokio::spawn(keep::see_to(relay));
         let beside = numbers.into_iter().collect();
-        let serving = Serving { listener, beside, tls, app, header_timeout, trigger, stopping, closed };
+        let serving = Serving {
+            listener,
+            beside,
+            tls,
+            app,
+            metrics,
+            header_timeout,
+            write_timeout,
+            trigger,
+            stopping,
+            closed,
+        };
         serving.until(shutdown).await?;
         drop(lock);
         Ok(())

@@ -2,27 +2,27 @@
 
 use super::{
     RelayState, asked, number,
-    places::Place,
     readers::Reading,
     rules::{LogId, Room, Start},
     seconds, topic,
 };
 use crate::{
     error::ApiError,
-    http::{ClientAddress, Json, media_type},
+    http::{ClientAddress, Json, media_type, page},
+    places::Place,
     state::now_ms,
     storage::relay::{Page, PageLimits, Posted},
 };
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequest as _, Request, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest as _, Sha256};
-use std::{error::Error, time::Duration};
+use std::{net::IpAddr, time::Duration};
 use tertulia_api::{
     Code,
     relay::{
@@ -42,8 +42,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 const PAGE_BYTES: i64 = 256 << 10;
 /// A request to read names at most all topics, each with a cursor.
 pub(crate) const READ_BYTES: usize = 128 << 10;
-/// An answer is handed over in pieces of so many bytes, so that who does not take it holds little beyond its page.
-const PIECE: usize = 16 << 10;
 
 /// What is answered at once.
 pub(crate) fn quick() -> OpenApiRouter<RelayState> {
@@ -242,7 +240,7 @@ async fn read(
         let pages = relay.pages(log, topics.clone(), limits).await?;
         let is_something = pages.iter().any(|page| page.missed || !page.envelopes.is_empty());
         if is_something || !woken(&relay, reading.as_ref(), until).await {
-            return Ok(answer(&relay, log, &wanted, pages, place));
+            return answer(&relay, log, &wanted, pages, place);
         }
     }
 }
@@ -279,25 +277,15 @@ fn answer(
     log: LogId,
     asked: &[(ContentTopic, Start)],
     pages: Vec<Page>,
-    place: Place,
-) -> Response {
+    place: Place<IpAddr>,
+) -> Result<Response, ApiError> {
     let says = |(page, (_, from)): &(Page, &(ContentTopic, Start))| {
         page.missed || !page.envelopes.is_empty() || Start::After(log, page.end) != *from
     };
     let pages: Vec<RelayPage> =
         pages.into_iter().zip(asked).filter(says).map(|(page, _)| shown(log, page)).collect();
     relay.metrics.envelopes_fetched(pages.iter().map(|page| page.envelopes.len()).sum());
-    let Ok(json) = serde_json::to_vec(&RelayPages { pages }) else {
-        return ApiError::internal("a page cannot be written").into_response();
-    };
-    let pieces = stream::unfold((Bytes::from(json), place), |(mut left, place)| async {
-        if left.is_empty() {
-            return None;
-        }
-        let piece = left.split_to(left.len().min(PIECE));
-        Some((Ok::<_, Box<dyn Error + Send + Sync>>(piece), (left, place)))
-    });
-    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response()
+    page(&RelayPages { pages }, place)
 }
 
 fn shown(log: LogId, page: Page) -> RelayPage {

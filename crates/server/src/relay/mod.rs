@@ -10,7 +10,6 @@
 mod app;
 mod http;
 pub(crate) mod keep;
-mod places;
 pub(crate) mod readers;
 pub(crate) mod rules;
 mod ws;
@@ -24,12 +23,12 @@ use crate::{
     http::BehindProxy,
     limits::Limiter,
     metrics::Metrics,
+    places::Places,
     shutdown::Shutdown,
     state::now_ms,
     storage::{Storage, StorageError, relay as kept},
 };
 use ::metrics::Counter;
-use places::Places;
 use readers::Readers;
 use rules::{LogId, Start};
 use std::{collections::BTreeSet, net::IpAddr, ops::Deref, sync::Arc, time::Duration};
@@ -59,7 +58,7 @@ pub(crate) struct Relay {
     posts: Limiter<IpAddr>,
     /// Reads by address, and sockets that are opened.
     reads: Limiter<IpAddr>,
-    places: Places,
+    places: Places<IpAddr>,
     received: Arc<Semaphore>,
     /// Posts that were refused for want of work, or of room.
     too_little_work: Counter,
@@ -99,7 +98,12 @@ impl RelayState {
         Self(Arc::new(Relay {
             posts: Limiter::new(limits.posts, metrics.refused("relay_posts")),
             reads: Limiter::new(limits.reads, metrics.refused("relay_reads")),
-            places: Places::new(limits.places, limits.places_per_address, &metrics),
+            places: Places::new(
+                limits.places,
+                limits.places_per_address,
+                metrics.relay_places(),
+                metrics.refused("relay_places"),
+            ),
             received: Arc::new(Semaphore::new(RECEIVED_AT_ONCE / PERMIT)),
             too_little_work: metrics.refused("relay_work"),
             full: metrics.refused("relay_room"),

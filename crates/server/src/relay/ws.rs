@@ -5,12 +5,12 @@
 
 use super::{
     HEARTBEAT, READ_BYTES, RelayState, asked, number,
-    places::Place,
     rules::{LogId, Start},
 };
 use crate::{
     error::ApiError,
     http::ClientAddress,
+    places::Place,
     storage::{StorageError, relay::PageLimits},
 };
 use axum::{
@@ -27,6 +27,7 @@ use futures::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     time::Duration,
 };
 use tertulia_api::{
@@ -87,7 +88,7 @@ enum End {
     Shutdown,
 }
 
-async fn serve(relay: RelayState, _place: Place, socket: WebSocket) {
+async fn serve(relay: RelayState, _place: Place<IpAddr>, socket: WebSocket) {
     let _open = relay.shutdown.open_socket();
     let (mut sink, mut frames) = socket.split();
     let end = tokio::select! {

@@ -649,12 +649,18 @@ pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<bool> {
 
 /// Deletes one of the conversations that have ended by this time, whoever has read of it, or the next of its log. Says whether there
 /// was one, and whether it is gone.
-pub(crate) fn delete_next_ended(tx: &WriteTx<'_>, by: i64) -> Result<Option<bool>, ApiError> {
+pub(crate) fn delete_next_ended(
+    tx: &WriteTx<'_>,
+    by: i64,
+    horizon: Position,
+) -> Result<Option<bool>, ApiError> {
     let next = tx
         .prepare_cached(
-            "SELECT id FROM conversations WHERE ended_at IS NOT NULL AND ended_at <= ?1 ORDER BY ended_at LIMIT 1",
+            "SELECT id FROM conversations c WHERE ended_at IS NOT NULL AND ended_at <= ?1
+             AND NOT EXISTS (SELECT 1 FROM log l WHERE l.conversation = c.id AND l.position > ?2)
+             ORDER BY ended_at LIMIT 1",
         )?
-        .query_row([by], |row| row.domain(0))
+        .query_row([by, horizon], |row| row.domain(0))
         .optional()?;
     let Some(conversation) = next else { return Ok(None) };
     Ok(Some(!delete(tx, conversation)?))

@@ -19,22 +19,69 @@ const STEP: i64 = 200;
 /// Conversations that are looked at in one reading.
 const LOOKED_AT: i64 = 256;
 
-/// Notes that everything that there is was stored before `now`.
-pub(crate) fn note_moment(tx: &WriteTx<'_>, now: i64) -> Result<(), ApiError> {
+/// Stands for no position: its moment says when it was noted last, also where nothing has been stored since.
+const LOOKED: Position = -1;
+
+/// What the clock has done since the last moment was noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// It went on.
+    Steady,
+    /// It is behind the last moment.
+    Behind,
+    /// It is further ahead than any pause explains: it was wrong before, or is now. So it is not known how old anything is, and
+    /// everything counts as stored now.
+    Ahead,
+}
+
+/// What the time is taken for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// By the clock, in milliseconds since 1970.
+    pub(crate) at: i64,
+    /// The longest time for which no moment was noted, in milliseconds, that is believed.
+    pub(crate) longest_pause: i64,
+    /// Whether the clock has had time to be set since the machine started. Until then moments never go back; after it, those that are
+    /// yet to come are taken back, since it was wrong when they were noted. If it is wrong now, it will be [ahead](Clock::Ahead) then.
+    pub(crate) is_settled: bool,
+}
+
+/// Notes that everything that there is was stored before now. What the clock says is believed only as far as nothing is cut too early
+/// if it is wrong.
+pub(crate) fn note_moment(tx: &WriteTx<'_>, now: Now) -> Result<Clock, ApiError> {
+    let latest: Option<i64> =
+        tx.prepare_cached("SELECT max(at) FROM moments")?.query_row((), |row| row.get(0))?;
+    let (clock, at) = match latest {
+        Some(latest) if now.at.saturating_sub(latest) > now.longest_pause => {
+            tx.prepare_cached("DELETE FROM moments")?.execute(())?;
+            (Clock::Ahead, now.at)
+        }
+        Some(latest) if now.at < latest && !now.is_settled => (Clock::Behind, latest),
+        Some(latest) if now.at < latest => {
+            tx.prepare_cached("UPDATE moments SET at = ?1 WHERE at > ?1")?.execute([now.at])?;
+            (Clock::Behind, now.at)
+        }
+        _ => (Clock::Steady, now.at),
+    };
     tx.prepare_cached(
         "INSERT INTO moments (position, at) SELECT position, ?1 FROM hub WHERE TRUE ON CONFLICT (position) DO NOTHING",
     )?
-    .execute([now])?;
-    Ok(())
+    .execute([at])?;
+    tx.prepare_cached(
+        "INSERT INTO moments (position, at) VALUES (?1, ?2) ON CONFLICT (position) DO UPDATE SET at = excluded.at",
+    )?
+    .execute([LOOKED, at])?;
+    Ok(clock)
 }
 
 /// The last position that is known to be from before `at`, if any is. Earlier moments tell no more, and are forgotten.
 pub(crate) fn horizon(tx: &WriteTx<'_>, at: i64) -> Result<Option<Position>, ApiError> {
     let horizon: Option<Position> = tx
-        .prepare_cached("SELECT max(position) FROM moments WHERE at <= ?1")?
-        .query_row([at], |row| row.get(0))?;
+        .prepare_cached("SELECT max(position) FROM moments WHERE at <= ?1 AND position > ?2")?
+        .query_row([at, LOOKED], |row| row.get(0))?;
     if let Some(horizon) = horizon {
-        tx.prepare_cached("DELETE FROM moments WHERE position < ?1")?.execute([horizon])?;
+        tx.prepare_cached("DELETE FROM moments WHERE position < ?1 AND position > ?2")?
+            .execute([horizon, LOOKED])?;
     }
     Ok(horizon)
 }
@@ -80,13 +127,19 @@ struct Cut {
     bytes: i64,
 }
 
-/// Cuts the next entries out of a conversation's log that are not after the horizon. How many; 0 when there are no more.
-pub(crate) fn cut_log(
-    tx: &WriteTx<'_>,
-    conversation: ConversationId,
-    horizon: Position,
-    now: i64,
-) -> Result<usize, ApiError> {
+/// What is old enough to be cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Old {
+    /// The last position that may be.
+    pub(crate) horizon: Position,
+    /// What is from this time, in milliseconds since 1970, or before it.
+    pub(crate) before: i64,
+    /// The present time.
+    pub(crate) now: i64,
+}
+
+/// Cuts the next old entries out of a conversation's log. How many; 0 when there are no more.
+pub(crate) fn cut_log(tx: &WriteTx<'_>, conversation: ConversationId, old: Old) -> Result<usize, ApiError> {
     let shared = tx
         .prepare_cached("SELECT history, history_since FROM conversations WHERE id = ?1")?
         .query_row([Sql(conversation)], |row| {
@@ -94,7 +147,9 @@ pub(crate) fn cut_log(
         })
         .optional()?;
     let Some((history, since)) = shared else { return Ok(0) }; // it is gone meanwhile
-    let mut cut = due(tx, conversation, horizon.min(since.map_or(horizon, |since| since - 1)))?;
+    let Old { horizon, now, .. } = old;
+    let unshared = horizon.min(since.map_or(horizon, |since| since - 1));
+    let mut cut = due(tx, conversation, Old { horizon: unshared, ..old })?;
     if let (true, Some(since), Some(reach)) = (cut.is_empty(), since, history.reach(now)) {
         cut = due_messages(tx, conversation, (since, horizon), reach)?;
     }
@@ -113,13 +168,14 @@ pub(crate) fn cut_log(
     Ok(cut.len())
 }
 
-/// The first entries up to a position.
-fn due(connection: &Connection, conversation: ConversationId, to: Position) -> Result<Vec<Cut>, ApiError> {
+/// The first old entries. Their own times have to say so too, but for those that are yet to come: the clock was wrong then.
+fn due(connection: &Connection, conversation: ConversationId, old: Old) -> Result<Vec<Cut>, ApiError> {
+    let Old { horizon, before, now } = old;
     let mut statement = connection.prepare_cached(
         "SELECT position, sequence, kind, epoch, sent_at, sender_user, counted FROM log
-         WHERE conversation = ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
+         WHERE conversation = ?1 AND position <= ?2 AND (sent_at <= ?3 OR sent_at > ?4) ORDER BY position LIMIT ?5",
     )?;
-    let found = statement.query_map(params![Sql(conversation), to, STEP], |row| {
+    let found = statement.query_map(params![Sql(conversation), horizon, before, now, STEP], |row| {
         let kind = Kind::parse(row.get_ref(2)?.as_str()?);
         let epoch = match kind {
             Some(Kind::Commit) => row.get(3)?,
@@ -182,4 +238,128 @@ pub(crate) fn cut_user_events(tx: &WriteTx<'_>, horizon: Position) -> Result<usi
         note.execute(params![Sql(user), position])?;
     }
     Ok(events.len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        storage::{Storage, testing},
+        wake::Wake,
+    };
+
+    const HOUR: i64 = 60 * 60 * 1000;
+    const DAY: i64 = 24 * HOUR;
+    /// For how long something is kept.
+    const KEPT: i64 = 28 * DAY;
+    /// Some day.
+    const TODAY: i64 = 20_000 * DAY;
+    /// What a machine without a clock begins with.
+    const LONG_AGO: i64 = DAY;
+    const LATE: i64 = 50_000 * DAY;
+
+    struct Fixture {
+        _dir: tempfile::TempDir,
+        storage: Storage,
+    }
+
+    impl Fixture {
+        fn open() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let storage = testing::open(&testing::location(dir.path()), Wake::default(), |_| ());
+            Self { _dir: dir, storage }
+        }
+
+        /// Stores something. Where it is.
+        async fn store(&self) -> Position {
+            self.storage.write(|tx| Ok(tx.next_position())).await.unwrap()
+        }
+
+        /// What the hub does every hour, or at its start.
+        async fn look(&self, at: i64, is_settled: bool) -> (Clock, Option<Position>) {
+            let look = move |tx: &WriteTx<'_>| {
+                let clock = note_moment(tx, Now { at, longest_pause: KEPT / 4, is_settled })?;
+                Ok((clock, horizon(tx, at - KEPT)?))
+            };
+            self.storage.write(look).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_while_the_clock_is_behind_is_kept_for_its_time() {
+        let hub = Fixture::open();
+        hub.store().await;
+        assert_eq!(hub.look(TODAY, true).await, (Clock::Steady, None));
+        // The machine starts without knowing the time.
+        let stored = hub.store().await;
+        assert_eq!(hub.look(LONG_AGO, false).await, (Clock::Behind, None));
+        assert_eq!(hub.look(TODAY + HOUR, true).await, (Clock::Steady, None));
+        hub.store().await;
+        for day in 1..28 {
+            assert_eq!(hub.look(TODAY + day * DAY, true).await, (Clock::Steady, None));
+        }
+        let (clock, horizon) = hub.look(TODAY + HOUR + KEPT, true).await;
+        assert_eq!((clock, horizon), (Clock::Steady, Some(stored)));
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_while_the_clock_is_behind_for_hours_is_kept_for_its_time() {
+        let hub = Fixture::open();
+        hub.store().await;
+        hub.look(TODAY, true).await;
+        hub.store().await;
+        hub.look(LONG_AGO, false).await;
+        assert_eq!(hub.look(LONG_AGO + HOUR, true).await, (Clock::Behind, None));
+        let stored = hub.store().await;
+        assert_eq!(hub.look(TODAY + HOUR, true).await, (Clock::Ahead, None));
+        for day in 1..28 {
+            assert_eq!(hub.look(TODAY + day * DAY, true).await, (Clock::Steady, None));
+        }
+        assert_eq!(hub.look(TODAY + HOUR + KEPT, true).await, (Clock::Steady, Some(stored)));
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_begins_with_a_clock_that_is_behind_cuts_nothing_early() {
+        let hub = Fixture::open();
+        let stored = hub.store().await;
+        assert_eq!(hub.look(LONG_AGO, false).await, (Clock::Steady, None));
+        for hour in 1..10 {
+            let (_, horizon) = hub.look(TODAY + hour * HOUR, true).await;
+            assert_eq!(horizon, None);
+        }
+        for day in 1..28 {
+            hub.look(TODAY + day * DAY, true).await;
+        }
+        assert_eq!(hub.look(TODAY + HOUR + KEPT, true).await, (Clock::Steady, Some(stored)));
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_before_and_while_the_clock_is_ahead_is_kept_for_its_time_and_no_longer() {
+        let hub = Fixture::open();
+        hub.store().await;
+        hub.look(TODAY, true).await;
+        hub.store().await;
+        assert_eq!(hub.look(LATE, true).await, (Clock::Ahead, None));
+        let stored = hub.store().await;
+        assert_eq!(hub.look(LATE + HOUR, true).await, (Clock::Steady, None));
+        // The clock is set right, while the hub runs or before its next start.
+        assert_eq!(hub.look(TODAY + 2 * HOUR, false).await, (Clock::Behind, None));
+        assert_eq!(hub.look(TODAY + 3 * HOUR, true).await, (Clock::Behind, None));
+        for day in 1..28 {
+            assert_eq!(hub.look(TODAY + day * DAY, true).await, (Clock::Steady, None));
+        }
+        assert_eq!(hub.look(TODAY + 3 * HOUR + KEPT, true).await, (Clock::Steady, Some(stored)));
+    }
+
+    #[tokio::test]
+    async fn where_nothing_is_said_for_weeks_the_clock_is_believed_all_the_same() {
+        let hub = Fixture::open();
+        let stored = hub.store().await;
+        for day in 0..28 {
+            assert_eq!(hub.look(TODAY + day * DAY, true).await, (Clock::Steady, None));
+        }
+        assert_eq!(hub.look(TODAY + KEPT, true).await, (Clock::Steady, Some(stored)));
+        assert_eq!(hub.look(TODAY + KEPT + HOUR, true).await, (Clock::Steady, Some(stored)));
+    }
 }

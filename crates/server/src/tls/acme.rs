@@ -28,6 +28,10 @@ const LOOK_EVERY: Duration = Duration::from_hours(1);
 /// an hour.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 
+/// After so many times the shortest pause, an hour by default, another one is ordered if a certificate was due when it was issued: the
+/// clock is wrong, or the authority issues for a very short time.
+const RESTS: u32 = 30;
+
 /// Certificates that an authority issues.
 pub(crate) struct Certificate {
     acme: Acme,
@@ -37,6 +41,11 @@ pub(crate) struct Certificate {
     config: RustlsConfig,
     /// When the next one is due; at once without one.
     due: SystemTime,
+}
+
+/// How long no other certificate is ordered after one was issued: an authority issues so many a week.
+fn rest(due: SystemTime, now: SystemTime, retry: Duration) -> Duration {
+    if due > now { retry } else { retry.saturating_mul(RESTS) }
 }
 
 /// A certificate that can be used, and when the next one is due.
@@ -98,6 +107,14 @@ impl Certificate {
                 Ok(issued) => {
                     tracing::info!(names = ?issued.names, "a new certificate is in use");
                     self.take(issued);
+                    let rest = rest(self.due, SystemTime::now(), self.acme.retry);
+                    if rest > self.acme.retry {
+                        tracing::warn!(
+                            next_in = ?rest,
+                            "the certificate that was just issued is due for renewal already: look at this machine's clock"
+                        );
+                    }
+                    tokio::time::sleep(rest).await;
                 }
                 Err(error) => tracing::warn!(%error, "no certificate was issued"),
             }
@@ -151,5 +168,19 @@ impl Issued {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let certificate = CertifiedKey::from_der(chain, key, &provider).ok()?;
         Some(Self { certificate, names, due })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_due_when_it_is_issued_is_not_renewed_at_once() {
+        let (now, retry) = (SystemTime::now(), Acme::new([]).retry);
+        let hour = Duration::from_hours(1);
+        assert_eq!(rest(now + hour, now, retry), retry);
+        assert_eq!(rest(now, now, retry), hour);
+        assert_eq!(rest(SystemTime::UNIX_EPOCH, now, retry), hour);
     }
 }

@@ -225,11 +225,19 @@ pub(super) fn column(row: &Row, index: usize) -> Result<ValueRef<'_>> {
 /// Whether the server cannot be reached, or is about to end the connection.
 pub(in crate::storage) fn is_gone(error: &::tokio_postgres::Error) -> bool {
     match error.code().map(|state| state.code()) {
-        // Connection exceptions, too many connections, and a server that stops or starts.
-        Some(code) => code.starts_with("08") || code.starts_with("57P") || code == "53300",
+        Some(code) => ends_the_connection(code),
         // Without a code it is not the server that says so.
         None => error.is_closed() || error.source().is_some_and(|source| source.is::<std::io::Error>()),
     }
+}
+
+/// Whether the server says with this code (SQLSTATE) that there is no connection, or is none from now on.
+fn ends_the_connection(code: &str) -> bool {
+    // Connection exceptions, and a server that stops or starts.
+    code.starts_with("08")
+        || code.starts_with("57P")
+        // Too many connections; and a transaction that has said nothing, or gone on, for longer than the server allows.
+        || matches!(code, "53300" | "25P03" | "25P04")
 }
 
 /// What went wrong, in the server's words. Its `detail` is left out, which has values of rows in it.
@@ -244,5 +252,22 @@ pub(super) fn cause(error: &::tokio_postgres::Error) -> String {
 impl From<::tokio_postgres::Error> for StorageError {
     fn from(error: ::tokio_postgres::Error) -> Self {
         SqlError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_the_connection_is_asked_again_over_another() {
+        // Shut down, starting, connection failure, too many clients, idle for too long in a transaction, transaction too long.
+        for code in ["57P01", "57P03", "08006", "53300", "25P03", "25P04"] {
+            assert!(ends_the_connection(code), "{code}");
+        }
+        // A failed transaction, a unique violation, a full disk, a lock that was not got, a statement that was cancelled.
+        for code in ["25P02", "23505", "53100", "55P03", "57014"] {
+            assert!(!ends_the_connection(code), "{code}");
+        }
     }
 }
