@@ -4,7 +4,7 @@ mod hint;
 
 use std::{fmt::Write as _, io, path::PathBuf};
 
-use tertulia_server::{AdminError, BackupError, CopyError, ServerError};
+use tertulia_server::{AdminError, BackupError, CopyError, RestoredDatabaseError, ServerError};
 
 use crate::{
     args::Command,
@@ -74,6 +74,9 @@ pub(crate) enum CliError {
     /// No hub was moved.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// A database that was brought back was left as it is.
+    #[error(transparent)]
+    RestoredDatabase(#[from] RestoredDatabaseError),
     /// The settings of a hub cannot be used.
     #[error(transparent)]
     Configuration(#[from] ConfigError),
@@ -102,6 +105,7 @@ impl CliError {
             Self::Admin(error) => error.code(),
             Self::Backup(error) => error.code(),
             Self::Copy(error) => error.code(),
+            Self::RestoredDatabase(error) => error.code(),
             Self::MissingLine { .. } | Self::EmptySecret { .. } | Self::NoTerminal(_) => "no-secret",
             Self::SecretTooLong { .. } | Self::NotUtf8 { .. } => "bad-input",
             Self::EntriesDiffer => "entries-differ",

@@ -2,14 +2,17 @@
 
 pub use crate::storage::copy::CopyProgress;
 use crate::{
-    DatabaseUrl, ServerError, StorageError, hub_key,
+    DatabaseUrl, ServerError, StorageError,
+    backup::{DATABASE, KEY},
+    hub_key,
     server::{is_taken, lock},
     state::now_ms,
     storage::copy::{self, Unfit},
 };
 use serde::Serialize;
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -23,7 +26,7 @@ pub struct CopyInfo {
     pub moved: PathBuf,
 }
 
-/// Why a hub was not moved. The file is as it was; a target that was begun says so, and no hub uses it.
+/// Why a hub was not moved. The file is as it was, or is put aside; a target that was begun says so, and no hub uses it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
@@ -87,7 +90,8 @@ impl CopyError {
 /// hub goes on with it. `told` hears how far it has come. Blocks until it is done. Before either is changed, the versions of both
 /// schemas are compared with what this program knows.
 ///
-/// A copy that was interrupted can be begun again, and begins from the beginning.
+/// A copy that was interrupted can be begun again. It begins from the beginning; if everything was there, was compared, and the file
+/// was put aside already, it is only finished.
 ///
 /// # Errors
 ///
@@ -97,7 +101,7 @@ pub fn copy_database(
     to: &DatabaseUrl,
     told: impl FnMut(CopyProgress),
 ) -> Result<CopyInfo, CopyError> {
-    let files = [data.join("hub.db"), data.join("hub.key")];
+    let files = [DATABASE, KEY].map(|name| data.join(name));
     let no_data = || CopyError::NoData { path: data.to_owned() };
     let is_there = || files.iter().all(|path| path.is_file());
     if !is_there() && !is_taken(data) {
@@ -105,10 +109,12 @@ pub fn copy_database(
     }
     let lock = lock(data)?;
     if !is_there() {
-        return Err(no_data());
+        let moved = put_aside_before(data, to)?.ok_or_else(no_data)?;
+        return finish(data, to, moved);
     }
     let key = hub_key::read(&files[1])?;
-    let rows = copy::copy(&files[0], &key, to, told).map_err(|unfit| match unfit {
+    let begun = now_ms();
+    copy::copy(&files[0], &key, to, begun, told).map_err(|unfit| match unfit {
         Unfit::InUse => CopyError::TargetInUse,
         Unfit::TooNew { is_file, version } => {
             let what = if is_file { "file" } else { "target" };
@@ -117,15 +123,41 @@ pub fn copy_database(
         Unfit::Differs(table) => CopyError::Differs { table },
         Unfit::Storage(error) => error.into(),
     })?;
-    let moved = data.join(format!("moved-{}", now_ms()));
+    let moved = aside(data, begun);
     crate::files::create_private_dir(&moved).map_err(at(&moved))?;
-    for path in files.iter().chain(&["hub.db-wal", "hub.db-shm"].map(|name| data.join(name))) {
-        match fs::rename(path, moved.join(path.file_name().unwrap_or_default())) {
+    let info = finish(data, to, moved)?;
+    drop(lock);
+    Ok(info)
+}
+
+/// Where the file of a copy is put that was begun at this time.
+fn aside(data: &Path, begun: i64) -> PathBuf {
+    data.join(format!("moved-{begun}"))
+}
+
+/// Where the file is that was put aside, if the target has a copy of it and only waits to be finished.
+fn put_aside_before(data: &Path, to: &DatabaseUrl) -> Result<Option<PathBuf>, CopyError> {
+    if data.join(DATABASE).is_file() {
+        return Ok(None); // without its key
+    }
+    let moved = copy::compared(to)?.map(|begun| aside(data, begun));
+    Ok(moved.filter(|moved| moved.join(DATABASE).is_file()))
+}
+
+/// Puts the file aside as far as it is not, and then lets hubs use the database, in this order also on the disk: at no time are there
+/// two that a hub would go on with, and wherever this ends, it can be [taken up](put_aside_before) again.
+fn finish(data: &Path, to: &DatabaseUrl, moved: PathBuf) -> Result<CopyInfo, CopyError> {
+    for name in [DATABASE, KEY, "hub.db-wal", "hub.db-shm"] {
+        let path = data.join(name);
+        match fs::rename(&path, moved.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            renamed => renamed.map_err(at(path))?,
+            renamed => renamed.map_err(at(&path))?,
         }
     }
-    drop(lock);
+    for directory in [&moved, data] {
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(at(directory))?;
+    }
+    let rows = copy::finish(to)?;
     Ok(CopyInfo { rows, moved })
 }
 

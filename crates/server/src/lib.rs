@@ -48,6 +48,7 @@ mod places;
 mod relay;
 mod removals;
 mod restore;
+mod restored;
 mod retention;
 mod server;
 mod sessions;
@@ -71,6 +72,7 @@ pub use config::{Acme, Limits, Rate, RelayConfig, RelayLimits, ServerConfig, Tls
 pub use copy::{CopyError, CopyInfo, CopyProgress, copy_database};
 pub use relay::RelayServer;
 pub use restore::restore;
+pub use restored::{RestoredDatabase, RestoredDatabaseError, after_database_restore};
 pub use server::{Server, ServerError};
 pub use storage::{DatabaseUrl, StorageError};
 pub use tls::Reload;

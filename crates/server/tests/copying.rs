@@ -10,7 +10,9 @@ use support::{
     mls::{decrypt, encrypt},
 };
 use tertulia_api::event::EventBody;
-use tertulia_server::{CopyError, CopyInfo, CopyProgress, DatabaseUrl, Server, ServerConfig, copy_database};
+use tertulia_server::{
+    CopyError, CopyInfo, CopyProgress, DatabaseUrl, Server, ServerConfig, StorageError, copy_database,
+};
 use tertulia_testkit::postgres::Server as Postgres;
 
 fn create_database() -> String {
@@ -97,6 +99,88 @@ async fn who_talks_over_a_hub_goes_on_after_it_has_moved() {
     // The hub signs with the key that it had.
     let keys = Person::log_in(&hub, "alice").await;
     assert_eq!(keys.hub_key, alice.hub_key);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_interrupted_at_its_very_end_is_finished_by_the_same_command() {
+    if !on_postgres() {
+        return; // there is no server to move to
+    }
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| config.database = None).await;
+    let mut alice = Person::sign_up(&hub, "alice").await;
+    let dir = hub.stop().await;
+    let (data, url) = (dir.path(), create_database());
+
+    // Somebody looks at the note in the target, which therefore cannot go: it ends when the file is put aside already.
+    let mut looking = None;
+    let look = |table: &str| {
+        if table == "hub" {
+            let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+            client.batch_execute("BEGIN; SELECT FROM copy_unfinished").unwrap();
+            looking = Some(client);
+        }
+    };
+    let ended = copy(data, &url, look).unwrap_err();
+    assert!(matches!(ended, CopyError::Storage(StorageError::InUse)), "{ended}");
+    let aside = || -> Vec<_> {
+        let entries = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("moved-")).collect()
+    };
+    assert_eq!(aside().len(), 1);
+    let moved = aside().remove(0);
+    assert!(moved.join("hub.db").is_file() && !data.join("hub.db").exists());
+    // As if it had ended between the two files.
+    std::fs::rename(moved.join("hub.key"), data.join("hub.key")).unwrap();
+
+    // No hub uses the target meanwhile, and in another data directory, where nothing was put aside, it is not finished.
+    let elsewhere = Hub::start_with(tempfile::tempdir().unwrap(), |config| config.database = None).await;
+    let elsewhere = elsewhere.stop().await;
+    std::fs::remove_file(elsewhere.path().join("hub.db")).unwrap();
+    assert_eq!(copy(elsewhere.path(), &url, |_| ()).unwrap_err().code(), "no-hub-data");
+    let refused = Server::bind(at(elsewhere.path(), &url)).await.unwrap_err();
+    assert!(refused.to_string().contains("not finished"), "{refused}");
+    thread::scope(|scope| scope.spawn(|| drop(looking)).join().unwrap());
+
+    let info = copy(data, &url, |table| panic!("{table} is copied again")).unwrap();
+    assert_eq!((&info.moved, aside()), (&moved, vec![moved.clone()]));
+    let rows: i64 = support::database::Stored::Postgres(url.clone()).rows().values().sum();
+    assert_eq!(info.rows.cast_signed(), rows - 1, "all but the version of the schema");
+    assert!(moved.join("hub.db").is_file() && moved.join("hub.key").is_file());
+    assert!(!data.join("hub.key").exists());
+    assert_eq!(copy(data, &url, |_| ()).unwrap_err().code(), "no-hub-data");
+
+    let hub = Hub::start_with(dir, |config| config.database = Some(url.parse().unwrap())).await;
+    alice.base.clone_from(&hub.base);
+    alice.events().await;
+    assert_eq!(Person::log_in(&hub, "alice").await.hub_key, alice.hub_key);
+}
+
+#[tokio::test]
+async fn what_was_compared_is_copied_anew_if_the_file_was_used_since() {
+    if !on_postgres() {
+        return; // there is no server to move to
+    }
+    let start = |dir| Hub::start_with(dir, |config| config.database = None);
+    let hub = start(tempfile::tempdir().unwrap()).await;
+    Person::sign_up(&hub, "alice").await;
+    let (dir, url) = (hub.stop().await, create_database());
+    // As it is when everything was compared and nothing put aside.
+    let info = copy(dir.path(), &url, |_| ()).unwrap();
+    for name in ["hub.db", "hub.key"] {
+        std::fs::rename(info.moved.join(name), dir.path().join(name)).unwrap();
+    }
+    let begun = info.moved.file_name().unwrap().to_str().unwrap().trim_start_matches("moved-");
+    run(
+        &url,
+        &format!("CREATE TABLE copy_unfinished (begun BIGINT); INSERT INTO copy_unfinished VALUES ({begun})"),
+    );
+    let hub = start(dir).await;
+    Person::sign_up(&hub, "bob").await;
+    let dir = hub.stop().await;
+    let again = copy(dir.path(), &url, |_| ()).unwrap();
+    assert!(again.rows > info.rows && again.moved.join("hub.db").is_file());
+    let stored = support::database::Stored::Postgres(url);
+    assert_eq!(stored.number("SELECT count(*) FROM users"), 2);
 }
 
 #[tokio::test]

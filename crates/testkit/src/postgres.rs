@@ -138,6 +138,24 @@ impl Server {
         Ok(Database { url: format!("postgres://postgres@{socket}{port}/{name}") })
     }
 
+    /// Writes one moment of a database into a file, as its users do: with `pg_dump`.
+    pub fn dump(&self, database: &Database, to: &Path) -> Result<(), Error> {
+        let mut command = client("pg_dump")?;
+        command.arg("--format=custom").arg("--file").arg(to).arg(database.url());
+        run("pg_dump", &mut command)
+    }
+
+    /// Brings a database back to what was [dumped](Self::dump), whoever is connected with it: drops it, makes it anew, and fills it with
+    /// `pg_restore`.
+    pub fn restore(&self, database: &Database, from: &Path) -> Result<(), Error> {
+        let (mut admin, name) = (self.admin()?, database.name());
+        admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))?;
+        admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0"))?;
+        let mut command = client("pg_restore")?;
+        command.args(["--exit-on-error", "--single-transaction", "--dbname", database.url()]).arg(from);
+        run("pg_restore", &mut command)
+    }
+
     /// Ends the server, and waits until it has. Only of one's own; [`start_again`](Self::start_again) brings it back.
     pub fn stop(&mut self, how: Shutdown) -> Result<(), Error> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
@@ -218,12 +236,7 @@ impl Server {
             "--encoding=UTF8",
             "--locale=C",
         ]);
-        let output = initdb.output().map_err(io("initdb"))?;
-        if !output.status.success() {
-            let log = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Error::Ended { program: "initdb", status: output.status, log });
-        }
-        Ok(())
+        run("initdb", &mut initdb)
     }
 
     fn launch(&mut self) -> Result<(), Error> {
@@ -272,6 +285,23 @@ impl Drop for Server {
             let _ = process.wait();
         }
     }
+}
+
+/// A program that talks to a server, as anybody may run it.
+fn client(program: &str) -> Result<Command, Error> {
+    let mut command = Command::new(programs()?.join(program));
+    command.env("LC_ALL", "C.UTF-8");
+    Ok(command)
+}
+
+/// Runs a program to its end, which has to be a good one.
+fn run(program: &'static str, command: &mut Command) -> Result<(), Error> {
+    let output = command.output().map_err(io(program))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Error::Ended { program, status: output.status, log })
 }
 
 /// Where PostgreSQL's programs are: Debian keeps them out of the path, by version.

@@ -64,6 +64,16 @@ pub(crate) enum AdminCommand {
         #[arg(long, value_name = "URL", env = "TERTULIA_DATABASE", hide_env_values = true)]
         to: DatabaseUrl,
     },
+    /// Tell a hub that its PostgreSQL database was brought back to an earlier state; no node of it may run
+    ///
+    /// After `pg_restore`, after a recovery to a moment in the past, and when a standby takes over that was behind: devices may
+    /// know more than the database. Nothing that was given out since is given out again, and when the hub starts all groups are
+    /// begun anew with the members and roles that the database has.
+    AfterRestore {
+        /// The address of the database, like `postgres://USER:PASSWORD@HOST/DATABASE`
+        #[arg(long, value_name = "URL", env = "TERTULIA_DATABASE", hide_env_values = true)]
+        database: DatabaseUrl,
+    },
     /// Make a hub's data from a backup; the hub must not run
     ///
     /// What was sent since the backup is lost to the hub, not to the devices that had it. When the hub starts, all groups are

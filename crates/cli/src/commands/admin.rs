@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use tertulia_server::{AdminError, Answer, CopyProgress, Task, administer, back_up, copy_database, restore};
+use tertulia_server::{
+    AdminError, Answer, CopyProgress, Task, administer, after_database_restore, back_up, copy_database,
+    restore,
+};
 use tokio::sync::watch;
 
 use super::{Session, data_directory};
@@ -61,6 +64,12 @@ pub(super) async fn admin(session: &mut Session<'_>, args: &AdminArgs) -> Result
             };
             let made = blocking_as(told, copy).await?;
             return output.moved(&made.into());
+        }
+        AdminCommand::AfterRestore { database } => {
+            let database = database.clone();
+            let noted =
+                blocking("Passing over what was given out since", move || after_database_restore(&database));
+            return output.restored_database(&noted.await?);
         }
         AdminCommand::Restore { source, replace } => {
             let (from, data, replace) = (source.clone(), data.to_owned(), *replace);

@@ -51,6 +51,9 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("passphrase-needed", _) => {
             "`--passphrase-stdin` takes it from the first line of standard input".into()
         }
+        ("no-hub-data", Command::Admin(args)) if matches!(args.command, AdminCommand::AfterRestore { .. }) => {
+            "`--database URL` (or TERTULIA_DATABASE) says which database it is".into()
+        }
         ("no-hub-data", _) => "`--data DIR` (or TERTULIA_DATA) says where the hub keeps its data".into(),
         ("data-in-use", Command::Admin(_)) => "stop the hub first".into(),
         ("destination-in-use", Command::Admin(args)) if matches!(args.command, AdminCommand::Restore { .. }) => {

@@ -6,7 +6,9 @@ use bytesize::ByteSize;
 use comfy_table::Cell;
 use serde::Serialize;
 use tertulia::{AccountKind, DeviceId, Handle, UserId};
-use tertulia_server::{AccountInfo, BackupInfo, CopyInfo, DeviceInfo, Numbers, Pruned, SessionInfo};
+use tertulia_server::{
+    AccountInfo, BackupInfo, CopyInfo, DeviceInfo, Numbers, Pruned, RestoredDatabase, SessionInfo,
+};
 
 use super::{
     Output,
@@ -171,13 +173,17 @@ impl From<BackupInfo> for Backup {
 impl Backup {
     /// What a person has to know of damaged groups, if there are any.
     fn unreadable(&self) -> String {
-        match self.unreadable_groups {
-            0 => String::new(),
-            groups => format!(
-                "The stored state of {groups} groups is damaged. A restored hub begins them anew with what else it has of \
-                 their members, and its log names them.\n"
-            ),
-        }
+        unreadable(self.unreadable_groups)
+    }
+}
+
+fn unreadable(groups: u64) -> String {
+    match groups {
+        0 => String::new(),
+        groups => format!(
+            "The stored state of {groups} groups is damaged. A restored hub begins them anew with what else it has of \
+             their members, and its log names them.\n"
+        ),
     }
 }
 
@@ -317,6 +323,18 @@ impl Output {
                 "The database has all {} rows. The file is in {}; the hub starts with `--database`.\n",
                 moved.rows,
                 text::one_line(&moved.moved)
+            )
+        })
+    }
+
+    /// `admin after-restore`.
+    pub(crate) fn restored_database(self, restored: &RestoredDatabase) -> Result<(), CliError> {
+        self.one(restored, |restored| {
+            format!(
+                "The database has {} accounts, {} log entries. All groups are begun anew when the hub starts.\n{}",
+                restored.accounts,
+                restored.log_entries,
+                unreadable(restored.unreadable_groups)
             )
         })
     }

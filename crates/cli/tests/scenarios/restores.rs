@@ -9,6 +9,7 @@ use std::{
     },
     thread,
 };
+use tertulia_testkit::postgres;
 
 fn sequences(device: &Device, target: &str) -> Vec<u64> {
     let messages = device.run(&["read", target]).lines();
@@ -24,27 +25,10 @@ fn a_backup_under_load_has_everything_that_was_acknowledged_before_it() {
     bob.run(&["sync"]).done();
 
     // Alice writes on; what the hub acknowledged before the backup began has to be in it.
-    let (acknowledged, stop) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     let backup = hub.directory().join("backup");
-    let before = thread::scope(|scope| {
-        scope.spawn(|| {
-            for number in 0.. {
-                let text = format!("message {number} under way");
-                alice.send("@bob", &text);
-                acknowledged.lock().unwrap().push(text);
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
-        });
-        while acknowledged.lock().unwrap().len() < 3 {
-            thread::yield_now();
-        }
-        let before = acknowledged.lock().unwrap().clone();
+    let before = written_meanwhile(&alice, || {
         let made = admin(&hub, &["backup"], &[&backup]).one();
         assert_eq!(made["accounts"], 2);
-        stop.store(true, Ordering::Relaxed);
-        before
     });
     // It is there once, and for its owner alone.
     assert_eq!(admin(&hub, &["backup"], &[&backup]).code(), "destination-in-use");
@@ -81,21 +65,125 @@ fn a_backup_under_load_has_everything_that_was_acknowledged_before_it() {
     }
 }
 
-/// The sequence numbers in the log of the hub's only 1:1, in order, of what the backup has.
+#[test]
+fn a_dump_under_load_has_everything_that_was_acknowledged_before_it() {
+    let postgres = postgres::Server::for_tests().unwrap();
+    let database = postgres.create_database().unwrap();
+    let mut hub = Hub::start_with(&["--database", database.url()]);
+    let (alice, bob) = (hub.sign_up("alice"), hub.sign_up("bob"));
+    alice.befriend(&bob);
+    let dump = hub.directory().join("dump");
+    let before = written_meanwhile(&alice, || postgres.dump(&database, &dump).unwrap());
+    bob.run(&["sync"]).done();
+
+    hub.kill();
+    postgres.restore(&database, &dump).unwrap();
+    let mut client = database.connect().unwrap();
+    let log: Vec<i64> = client.query(SEQUENCES, &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert!(log.len() > before.len(), "{} of {}", log.len(), before.len());
+    assert!(log.iter().zip(1..).all(|(sequence, expected)| *sequence == expected), "{log:?}");
+    after_restore(&database).done();
+    hub.start_again();
+    for text in ["on again", "and again"] {
+        alice.send("@bob", text);
+    }
+    let messages = bob.texts("@alice");
+    for text in before.iter().map(String::as_str).chain(["on again", "and again"]) {
+        assert_eq!(messages.iter().filter(|message| *message == text).count(), 1, "{text}: {messages:?}");
+    }
+}
+
+/// What is acknowledged to somebody who writes to Bob all the time, before a backup is made meanwhile.
+fn written_meanwhile(alice: &Device, back_up: impl FnOnce()) -> Vec<String> {
+    let (acknowledged, stop) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0.. {
+                let text = format!("message {number} under way");
+                alice.send("@bob", &text);
+                acknowledged.lock().unwrap().push(text);
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        while acknowledged.lock().unwrap().len() < 3 {
+            thread::yield_now();
+        }
+        let before = acknowledged.lock().unwrap().clone();
+        back_up();
+        stop.store(true, Ordering::Relaxed);
+        before
+    })
+}
+
+/// The sequence numbers in the log of the hub's only 1:1, in order.
+const SEQUENCES: &str = "SELECT l.sequence FROM log l JOIN conversations c ON c.id = l.conversation
+                         WHERE c.type = 'one_to_one' ORDER BY l.position";
+
+/// Of what the backup has.
 fn logged(data: &Path) -> Vec<i64> {
     let database = rusqlite::Connection::open(data.join("hub.db")).unwrap();
-    let mut statement = database
-        .prepare(
-            "SELECT l.sequence FROM log l JOIN conversations c ON c.id = l.conversation
-             WHERE c.type = 'one_to_one' ORDER BY l.position",
-        )
-        .unwrap();
+    let mut statement = database.prepare(SEQUENCES).unwrap();
     statement.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 #[test]
 fn devices_that_have_seen_more_than_a_restored_hub_go_on_with_it() {
-    let mut hub = Hub::start();
+    let hub = Hub::start();
+    let backup = hub.directory().join("backup");
+    devices_go_on(
+        hub,
+        |hub| {
+            admin(hub, &["backup"], &[&backup]).done();
+        },
+        |hub| {
+            set_back(hub, &backup);
+        },
+    );
+}
+
+/// The same with a hub on PostgreSQL, whose own programs make the backup and bring it back.
+#[test]
+fn devices_that_have_seen_more_than_a_database_that_was_brought_back_go_on_with_it() {
+    let postgres = postgres::Server::for_tests().unwrap();
+    let database = postgres.create_database().unwrap();
+    let hub = Hub::start_with(&["--database", database.url()]);
+    let dump = hub.directory().join("dump");
+    // Before there is a hub, or while one runs, nothing is changed.
+    let empty = postgres.create_database().unwrap();
+    let refused = after_restore(&empty);
+    assert_eq!(refused.code(), "no-hub-data");
+    assert!(refused.stderr().contains("--database"), "{}", refused.stderr());
+    assert_eq!(number(&empty, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), 0);
+    devices_go_on(
+        hub,
+        |_| postgres.dump(&database, &dump).unwrap(),
+        |hub| {
+            assert_eq!(after_restore(&database).code(), "data-in-use");
+            assert_eq!(number(&database, "SELECT count(*) FROM restores"), 0);
+            hub.kill();
+            postgres.restore(&database, &dump).unwrap();
+            let noted = after_restore(&database).one();
+            assert_eq!((&noted["accounts"], &noted["unreadable_groups"]), (&3.into(), &0.into()));
+            hub.start_again();
+        },
+    );
+}
+
+/// Tells a hub that its database was brought back.
+fn after_restore(database: &postgres::Database) -> Answer {
+    let mut command = tertulia();
+    command.args(["--json", "admin", "after-restore", "--database", database.url()]);
+    Answer::new("operator", &["after-restore"], command.output().unwrap())
+}
+
+fn number(database: &postgres::Database, sql: &str) -> i64 {
+    database.connect().unwrap().query_one(sql, &[]).unwrap().get(0)
+}
+
+/// Three people talk, a backup is made, two of them go on, and the hub is set back.
+fn devices_go_on(mut hub: Hub, back_up: impl FnOnce(&Hub), set_back: impl FnOnce(&mut Hub)) {
     let (alice, bob, carol) = (hub.sign_up("alice"), hub.sign_up("bob"), hub.sign_up("carol"));
     alice.befriend(&bob);
     alice.befriend(&carol);
@@ -105,8 +193,7 @@ fn devices_that_have_seen_more_than_a_restored_hub_go_on_with_it() {
     for device in [&bob, &carol] {
         device.run(&["sync"]).done();
     }
-    let backup = hub.directory().join("backup");
-    admin(&hub, &["backup"], &[&backup]).done();
+    back_up(&hub);
 
     // What comes now is lost to the hub. Alice and Bob see it, and their group goes ahead; Carol sees nothing of it.
     alice.send("garden", "after the backup");
@@ -117,7 +204,7 @@ fn devices_that_have_seen_more_than_a_restored_hub_go_on_with_it() {
     for device in [&alice, &bob] {
         device.run(&["sync"]).done();
     }
-    set_back(&mut hub, &backup);
+    set_back(&mut hub);
 
     for device in [&alice, &bob, &carol] {
         device.run(&["sync"]).done();

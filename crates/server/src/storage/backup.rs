@@ -1,11 +1,11 @@
 //! Copies of the database, and what a copy has to be changed in when a hub goes on with it.
 
 use super::{
-    Connection, Position, RowExt as _, Sql, StorageError, WriteTx,
-    sql::{OptionalExtension as _, configure_file, migrate_file},
+    Connection, DatabaseUrl, Position, RowExt as _, Sql, StorageError, WriteTx, copy,
+    sql::{OptionalExtension as _, configure_file, migrate_file, params, version_of_server},
 };
 use crate::error::ApiError;
-use rusqlite::{Connection as File, OpenFlags, params};
+use rusqlite::{Connection as File, OpenFlags};
 use std::path::Path;
 use tertulia_domain::{ConversationId, ConversationType, GroupId};
 
@@ -55,7 +55,34 @@ pub(crate) fn check(path: &Path, is_readable: impl Fn(&[u8]) -> bool) -> Result<
     while let Some(row) = rows.next()? {
         unreadable_groups += u64::from(!is_readable(row.get_ref(0)?.as_blob().unwrap_or_default()));
     }
-    let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+    drop(rows);
+    drop(snapshots);
+    count(&Connection::of_file(connection), unreadable_groups)
+}
+
+/// The same of a database on a server, which looks at its pages itself.
+fn check_on_server(
+    connection: &Connection,
+    is_readable: impl Fn(&[u8]) -> bool,
+) -> Result<Contents, StorageError> {
+    connection.run("BEGIN; DECLARE kept NO SCROLL CURSOR FOR SELECT snapshot FROM groups")?;
+    let mut unreadable_groups = 0;
+    loop {
+        // One of a thousand members has some hundred KiB.
+        let page = connection.fetch("FETCH 20 FROM kept", |row| {
+            Ok(is_readable(row.get_ref(0)?.as_blob().unwrap_or_default()))
+        })?;
+        if page.is_empty() {
+            break;
+        }
+        unreadable_groups += page.iter().filter(|is_readable| !**is_readable).count() as u64;
+    }
+    connection.run("COMMIT")?;
+    count(connection, unreadable_groups)
+}
+
+fn count(connection: &Connection, unreadable_groups: u64) -> Result<Contents, StorageError> {
+    let number = |sql: &str| connection.prepare_cached(sql)?.query_row((), |row| row.get::<i64>(0));
     Ok(Contents {
         position: number("SELECT position FROM hub")?,
         accounts: number("SELECT count(*) FROM users WHERE deleted_at IS NULL")?.cast_unsigned(),
@@ -67,49 +94,74 @@ pub(crate) fn check(path: &Path, is_readable: impl Fn(&[u8]) -> bool) -> Result<
 /// Brings the schema of a copy up to date, and notes that from here on the hub goes another way than the one that the copy
 /// was made of. `now` is in milliseconds since 1970.
 pub(crate) fn begin_again(path: &Path, now: i64) -> Result<(), StorageError> {
-    let mut connection = File::open(path)?;
-    configure_file(&connection)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    migrate_file(&mut connection)?;
-    let transaction = connection.transaction()?;
-    let position: Position = transaction.query_row("SELECT position FROM hub", (), |row| row.get(0))?;
+    let mut file = File::open(path)?;
+    configure_file(&file)?;
+    file.pragma_update(None, "synchronous", "FULL")?;
+    file.pragma_update(None, "foreign_keys", true)?;
+    migrate_file(&mut file)?;
+    pass_over(&Connection::of_file(file), now)
+}
+
+/// The same of a database on a server that was brought back to an earlier state, in place. What it holds; none if there is no
+/// hub's data. Nobody else may use it, and nobody can meanwhile.
+pub(crate) fn begin_again_on_server(
+    url: &DatabaseUrl,
+    now: i64,
+    is_readable: impl Fn(&[u8]) -> bool,
+) -> Result<Option<Contents>, StorageError> {
+    let connection = Connection::postgres_alone(url)?;
+    if copy::is_unfinished(&connection)? {
+        return Err(StorageError::CopyUnfinished);
+    }
+    if version_of_server(&connection)?.found == 0 {
+        return Ok(None);
+    }
+    connection.migrate_server()?;
+    if !connection.prepare_cached("SELECT 1 FROM hub")?.exists(())? {
+        return Ok(None);
+    }
+    let contents = check_on_server(&connection, is_readable)?;
+    pass_over(&connection, now)?;
+    Ok(Some(contents))
+}
+
+/// Notes that the hub goes another way from here on, in one transaction.
+fn pass_over(connection: &Connection, now: i64) -> Result<(), StorageError> {
+    connection.begin_writing()?;
+    let position: Position =
+        connection.prepare_cached("SELECT position FROM hub")?.query_row((), |row| row.get(0))?;
     let by_time = now.saturating_mul(IN_A_MILLISECOND);
     let until = by_time.max(position + PASSED_OVER);
-    transaction.execute(
-        "INSERT INTO restores (after, until, at) VALUES (?1, ?2, ?3)",
-        params![position, until, now],
-    )?;
-    transaction.execute("UPDATE hub SET position = ?1", [until])?;
-    transaction.execute(
-        "UPDATE conversations SET last_sequence = max(last_sequence + ?1, ?2)",
-        [PASSED_OVER, by_time],
-    )?;
-    // Also where there was no commit yet, or no group: there may have been one since.
-    transaction.execute(
+    connection
+        .prepare_cached("INSERT INTO restores (after, until, at) VALUES (?1, ?2, ?3)")?
+        .execute(params![position, until, now])?;
+    connection
+        .prepare_cached(
+            "UPDATE conversations SET last_sequence =
+                 CASE WHEN last_sequence + ?1 < ?2 THEN ?2 ELSE last_sequence + ?1 END",
+        )?
+        .execute([PASSED_OVER, by_time])?;
+    let changes = [
+        // Also where there was no commit yet, or no group: there may have been one since.
         "INSERT INTO groups_to_renew (conversation) SELECT id FROM conversations
          WHERE ended_at IS NULL ON CONFLICT (conversation) DO NOTHING",
-        (),
-    )?;
-    // Some of these were handed out since; their devices make new ones. Those of last resort may be used again.
-    transaction.execute(
+        // Some of these were handed out since; their devices make new ones. Those of last resort may be used again.
         "INSERT INTO spent_key_packages (hash, expires_at, user_id, device)
          SELECT hash, expires_at, user_id, device FROM key_packages WHERE NOT last_resort
          ON CONFLICT (hash) DO NOTHING",
-        (),
-    )?;
-    transaction.execute(
-        "UPDATE users SET stored_bytes = max(0, stored_bytes - (
+        "UPDATE users SET stored_bytes = stored_bytes - (
              SELECT coalesce(sum(length(k.key_package)), 0) FROM key_packages k
-             WHERE k.user_id = users.id AND NOT k.last_resort))",
-        (),
-    )?;
-    transaction.execute("DELETE FROM key_packages WHERE NOT last_resort", ())?;
-    transaction.execute("DELETE FROM pairwise_keys", ())?;
-    // The relay's positions are given out a second time: who reads it is to notice.
-    transaction.execute("DELETE FROM relay_log", ())?;
-    transaction.commit()?;
-    Ok(())
+             WHERE k.user_id = users.id AND NOT k.last_resort)",
+        "UPDATE users SET stored_bytes = 0 WHERE stored_bytes < 0",
+        "DELETE FROM key_packages WHERE NOT last_resort",
+        "DELETE FROM pairwise_keys",
+        // The relay's positions are given out a second time: who reads it is to notice.
+        "DELETE FROM relay_log",
+    ];
+    for sql in changes {
+        connection.prepare_cached(sql)?.execute(())?;
+    }
+    Ok(connection.commit(Some(until))?)
 }
 
 /// A restore that a reader has not come past.

@@ -1,8 +1,9 @@
 //! Copying what a hub keeps in a file into a PostgreSQL database: every table, row by row, and then a look at whether both have
 //! the same.
 //!
-//! While it is not finished, a table of its own in the target says so, and no hub uses the target. Whatever is in it then is of
-//! no worth: a copy that is begun again begins from the beginning.
+//! While it is not finished, a table of its own in the target says so, and no hub uses the target. As long as that is empty,
+//! whatever is in the target is of no worth: a copy that is begun again begins from the beginning. Once everything is there and was
+//! compared, it has a row with the time at which the copy was begun, and the file is put aside under that number. Then the table goes.
 
 use super::{
     Connection, DatabaseUrl, SqlError, StorageError,
@@ -114,14 +115,17 @@ pub struct CopyProgress {
     pub all_rows: u64,
 }
 
-/// Copies everything, with the hub's key, which a file does not have in it. `told` hears of each batch of rows that is there, and of
-/// each table's end. How many rows there were in all.
+/// Copies everything, with the hub's key, which a file does not have in it, and notes in the target which copy it has: the one that
+/// was `begun` at this time. `told` hears of each batch of rows that is there, and of each table's end.
+///
+/// The target is of use once this copy is [finished](finish).
 pub(crate) fn copy(
     from: &Path,
     key: &[u8],
     to: &DatabaseUrl,
+    begun: i64,
     mut told: impl FnMut(CopyProgress),
-) -> Result<u64, Unfit> {
+) -> Result<(), Unfit> {
     let mut source = File::open(from)?;
     configure_file(&source)?;
     // Whatever is wrong is said before either is changed.
@@ -151,8 +155,29 @@ pub(crate) fn copy(
             return Err(Unfit::Differs(table));
         }
     }
+    target.prepare_cached("INSERT INTO copy_unfinished (begun) VALUES (?1)")?.execute([begun])?;
+    Ok(())
+}
+
+/// Which copy the target has everything of, though it is not finished: when it was begun.
+pub(crate) fn compared(to: &DatabaseUrl) -> Result<Option<i64>, StorageError> {
+    let target = Connection::postgres_reader(to)?;
+    if !is_unfinished(&target)? {
+        return Ok(None);
+    }
+    Ok(target.prepare_cached("SELECT max(begun) FROM copy_unfinished")?.query_row((), |row| row.get(0))?)
+}
+
+/// Lets hubs use the target, which has everything: what it was copied from is put aside. How many rows it has.
+pub(crate) fn finish(to: &DatabaseUrl) -> Result<u64, StorageError> {
+    let target = Connection::postgres_reader(to)?;
+    let mut rows = 0;
+    for (table, _) in TABLES {
+        let count = format!("SELECT count(*) FROM {table}");
+        rows += target.prepare_cached(&count)?.query_row((), |row| row.get::<i64>(0))?.cast_unsigned();
+    }
     target.run("DROP TABLE copy_unfinished")?;
-    Ok(sums.iter().map(|(.., sum)| sum.rows).sum())
+    Ok(rows)
 }
 
 /// Whether a copy into this database was begun and not finished.
@@ -178,9 +203,12 @@ fn check_target(target: &Connection) -> Result<bool, Unfit> {
 /// The target, with empty tables and the note that it is not finished.
 fn prepare(to: &DatabaseUrl) -> Result<Connection, Unfit> {
     let connection = Connection::postgres_reader(to)?;
-    if !check_target(&connection)? {
-        connection.run("CREATE TABLE copy_unfinished (begun BIGINT)")?;
-    }
+    let was_begun = check_target(&connection)?;
+    connection.run(if was_begun {
+        "DELETE FROM copy_unfinished"
+    } else {
+        "CREATE TABLE copy_unfinished (begun BIGINT)"
+    })?;
     drop(connection);
     let connection = Connection::postgres_writer(to)?;
     let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();

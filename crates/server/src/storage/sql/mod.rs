@@ -95,6 +95,24 @@ impl Connection {
         Ok(Self(Engine::Postgres(Box::new(postgres::Connection::open(url)?))))
     }
 
+    /// Connects to the server as the only one: [`StorageError::InUse`](super::StorageError::InUse) if a hub runs on the database. The schema is as it was found.
+    pub(super) fn postgres_alone(url: &DatabaseUrl) -> std::result::Result<Self, super::StorageError> {
+        Ok(Self(Engine::Postgres(Box::new(postgres::Connection::open_alone(url)?))))
+    }
+
+    /// Uses a file that was opened in another way than a hub's.
+    pub(super) const fn of_file(file: rusqlite::Connection) -> Self {
+        Self(Engine::Sqlite(file))
+    }
+
+    /// Brings the schema of a server's database up to date. Of a file it is when that is opened.
+    pub(super) fn migrate_server(&self) -> std::result::Result<(), super::StorageError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(connection) => schema::migrate(connection),
+        }
+    }
+
     /// A statement that is kept, so that the next call with the same text costs less.
     pub(crate) fn prepare_cached(&self, sql: &str) -> Result<Statement<'_>> {
         Ok(match &self.0 {

@@ -27,6 +27,10 @@ const SESSION: &str = "SET lock_timeout = '5s';
     SET default_transaction_isolation = 'read committed';
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
+/// What every connection of a hub holds together with all others, so that [who needs the database alone](Connection::open_alone) notices.
+/// The number is ours alone.
+const IN_USE: i64 = 0x7465_7274_756c_6962;
+
 /// A connection that was in use so short a time ago is taken to be good, unless its end was heard of.
 const BELIEVED: Duration = Duration::from_secs(1);
 
@@ -39,8 +43,19 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn open(url: &DatabaseUrl) -> std::result::Result<Self, StorageError> {
+        Self::begin(url, &format!("SELECT pg_advisory_lock_shared({IN_USE})"))
+    }
+
+    /// The only connection to the database: no hub has one, and none gets one while this lasts. Who has just ended is waited for.
+    pub(super) fn open_alone(url: &DatabaseUrl) -> std::result::Result<Self, StorageError> {
+        let alone =
+            format!("SET lock_timeout = '2s'; SELECT pg_advisory_lock({IN_USE}); SET lock_timeout = '5s'");
+        Self::begin(url, &alone)
+    }
+
+    fn begin(url: &DatabaseUrl, lock: &str) -> std::result::Result<Self, StorageError> {
         let mut client = url.connect()?;
-        client.run(SESSION)?;
+        client.run(&format!("{SESSION}; {lock}"))?;
         Ok(Self { client: RefCell::new(client), prepared: RefCell::default() })
     }
 
