@@ -193,7 +193,7 @@ pub(crate) fn end_member(
     )?
     .execute(params![Sql(conversation), Sql(user), position])?;
     tx.wake(user); // who follows it no more
-    Ok(())
+    forget_unused_roles(tx, conversation)
 }
 
 /// Takes everybody out of a conversation, who see its log up to `position`.
@@ -371,19 +371,30 @@ pub(crate) fn define_roles(
     Ok(())
 }
 
+/// Forgets the roles that nobody has any more, where the hub's record of them is all that there is. Those in the policy of a group
+/// go with the commit that takes them out of it.
+fn forget_unused_roles(tx: &WriteTx<'_>, conversation: ConversationId) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "DELETE FROM conversation_roles WHERE conversation = ?1
+             AND name NOT IN (SELECT role FROM members WHERE conversation = ?1 AND left_position IS NULL)
+             AND EXISTS (SELECT 1 FROM conversations c
+                         WHERE c.id = ?1 AND (c.protocol = ?2 OR (c.epoch = 0 AND c.group_id = c.id)))",
+    )?
+    .execute(params![Sql(conversation), Sql(Protocol::Pairwise)])?;
+    Ok(())
+}
+
 /// Keeps what a role that a member was given allows, unless it is predefined, and forgets the roles that nobody has any more.
 pub(crate) fn keep_role(tx: &WriteTx<'_>, conversation: ConversationId, role: &Role) -> Result<(), ApiError> {
-    tx.prepare_cached(
-        "DELETE FROM conversation_roles WHERE conversation = ?1 AND name NOT IN (
-             SELECT role FROM members WHERE conversation = ?1 AND left_position IS NULL)",
-    )?
-    .execute([Sql(conversation)])?;
+    forget_unused_roles(tx, conversation)?;
     if role.name().is_predefined() {
         return Ok(());
     }
+    // While somebody has a role, the team cannot define it otherwise. So what is there under its name, and is not the same, is left
+    // over from those who had it before.
     tx.prepare_cached(
         "INSERT INTO conversation_roles (conversation, name, actions) VALUES (?1, ?2, ?3)
-         ON CONFLICT (conversation, name) DO NOTHING",
+         ON CONFLICT (conversation, name) DO UPDATE SET actions = excluded.actions",
     )?
     .execute(params![Sql(conversation), role.name().as_str(), role.actions().bits()])?;
     Ok(())
