@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use http::Method;
 use std::{
     path::Path,
     sync::{Arc, Mutex},
@@ -24,7 +25,7 @@ use tertulia_mls::{
     MlsCommitBundle, MlsConversationConfiguration, MlsTransport, Session, SessionConfig, VerifiableGroupInfo,
 };
 use tertulia_store::{KeySource, Store};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 
 type Change = Box<dyn FnMut(&mut Vec<Event>) + Send>;
 type ChangeHistory = Box<dyn FnMut(&mut HistoryPage) + Send>;
@@ -43,6 +44,8 @@ struct Lies {
     conversation: Option<Describe>,
     group_info: Option<Bytes>,
     takes_commits: bool,
+    /// The next request of this method and with this end of its path waits.
+    holds: Option<(Method, &'static str, Gate)>,
     /// All events that went through, as the hub said them.
     seen: Vec<Event>,
 }
@@ -94,6 +97,13 @@ impl LyingHub {
         self.lies.lock().expect("nobody panics").takes_commits = true;
     }
 
+    /// Lets the next request of this method and with this end of its path wait, whose answer is that of the time when it goes on.
+    pub(crate) fn hold(&self, method: Method, end: &'static str) -> Held {
+        let ((arrives, arrived), (release, released)) = (oneshot::channel(), oneshot::channel());
+        self.lies.lock().expect("nobody panics").holds = Some((method, end, (arrives, released)));
+        Held { arrived, release }
+    }
+
     /// Says from now on what the hub says.
     pub(crate) fn repent(&self) {
         let mut lies = self.lies.lock().expect("nobody panics");
@@ -106,6 +116,23 @@ impl LyingHub {
     }
 }
 
+/// Tells that a request has come, and lets it go on.
+type Gate = (oneshot::Sender<()>, oneshot::Receiver<()>);
+
+/// A request that waits.
+pub(crate) struct Held {
+    arrived: oneshot::Receiver<()>,
+    release: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Waits for it to come.
+    pub(crate) async fn arrives(self) -> oneshot::Sender<()> {
+        self.arrived.await.expect("the hub is there");
+        self.release
+    }
+}
+
 type Passing = (String, Arc<Mutex<Lies>>, reqwest::Client);
 
 async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -> Response {
@@ -114,6 +141,13 @@ async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -
     if path.ends_with("/commits") && lies.lock().expect("nobody panics").takes_commits {
         let taken = CommitAccepted { sequence: 999, epoch: 999, sent_at: 1 };
         return Response::new(Body::from(serde_json::to_vec(&taken).expect("an answer")));
+    }
+    let is_held = |held: &mut (Method, &str, Gate)| parts.method == held.0 && path.ends_with(held.1);
+    let held = lies.lock().expect("nobody panics").holds.take_if(is_held);
+    if let Some((_, _, (arrives, released))) = held {
+        // Who does not wait for either lets it pass.
+        let _ = arrives.send(());
+        let _ = released.await;
     }
     let url = format!("{hub}{}", parts.uri.path_and_query().expect("it has one"));
     let body = axum::body::to_bytes(body, usize::MAX).await.expect("the client sends all of it");

@@ -16,6 +16,7 @@ mod guests;
 mod history;
 mod joining;
 mod key_packages;
+mod links_at_once;
 mod losses;
 mod lying;
 mod lying_descriptions;
