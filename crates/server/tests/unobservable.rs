@@ -502,6 +502,15 @@ fn steps() -> Vec<Step> {
         get("GET /v1/events/stream", "/v1/events/stream"),
     ]);
     steps.extend(read_all());
+    // She blocks in turn, and unblocks.
+    for unblocked in ["accepted", "sent"] {
+        for status in ["blocked", unblocked] {
+            let update = json!({ "status": status });
+            steps.push(json("PUT /v1/connections/{user}", "/v1/connections/BOB", update));
+            steps.push(json("POST /v1/connections", "/v1/connections", json!({ "handle": "bob" })));
+            steps.extend(read_all());
+        }
+    }
     // The request is taken back and made again; a new name for what was asked changes nothing.
     steps.push(json("PUT /v1/connections/{user}", "/v1/connections/BOB", json!({ "status": "cancelled" })));
     steps.extend(read_all());

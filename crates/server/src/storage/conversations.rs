@@ -22,7 +22,7 @@ use tertulia_api::{
 };
 use tertulia_domain::{
     ConversationId, ConversationType, GroupId, Handshake, Protocol, Role, RoleName, TeamId, UserId, access,
-    connection::Status,
+    connection::{LastRequest, Status},
     permission::{Membership, Roster},
     role::ActionSet,
     succession::Remaining,
@@ -618,6 +618,32 @@ pub(crate) fn was_in(
     Ok(connection
         .prepare_cached("SELECT 1 FROM members WHERE conversation = ?1 AND user_id = ?2")?
         .exists(params![Sql(conversation), Sql(user)])?)
+}
+
+/// What became of the last request between the two users of a 1:1, to one of them. Who asks joins it, and who is asked does not before
+/// they accept; so while nobody has, it was asked by who joined last.
+pub(crate) fn last_request(
+    connection: &Connection,
+    one_to_one: ConversationId,
+    (me, other): (UserId, UserId),
+) -> Result<LastRequest, ApiError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT c.type,
+                    (SELECT max(joined_position) FROM members WHERE conversation = c.id AND user_id = ?2),
+                    (SELECT max(joined_position) FROM members WHERE conversation = c.id AND user_id = ?3)
+             FROM conversations c WHERE c.id = ?1",
+        )?
+        .query_row(params![Sql(one_to_one), Sql(me), Sql(other)], |row| {
+            let joined: (Option<Position>, Option<Position>) = (row.get(1)?, row.get(2)?);
+            Ok((row.domain::<ConversationType>(0)?, joined))
+        })
+        .optional()?;
+    Ok(match found {
+        Some((ConversationType::OneToOne, _)) => LastRequest::Accepted,
+        Some((_, (mine, theirs))) if theirs > mine => LastRequest::Theirs,
+        _ => LastRequest::Mine,
+    })
 }
 
 /// Notes that nobody is left in a conversation, for good. What its members do not need any more goes at once.
