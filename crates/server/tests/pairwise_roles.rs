@@ -74,6 +74,9 @@ impl Setting {
         alice.put(&self.role_of(carol), &json!({ "role": "host" })).await.empty();
         let admin = json!({ "role": "member", "successor": carol.user });
         carol.put(&self.role_of(alice), &admin).await.refused(Code::ActionDenied);
+        let known = alice.conversation(self.id).await.roles;
+        let host = known.iter().find(|role| role.name.as_str() == "host").unwrap();
+        assert_eq!(serde_json::to_value(host.actions).unwrap(), json!(["modify_name"]));
     }
 
     async fn roles(&self) -> Vec<(UserId, String)> {
@@ -218,4 +221,20 @@ async fn what_is_left_of_a_role_that_was_defined_otherwise_counts_for_nothing() 
     let sql = "INSERT INTO conversation_roles (conversation, name, actions) VALUES (?1, 'host', 1023)";
     hub.stored().execute(sql, [id.as_bytes()]);
     setting.carol_is_a_narrow_host().await;
+}
+
+#[tokio::test]
+async fn who_may_give_roles_is_shown_those_of_the_team_and_others_those_in_use() {
+    let setting = Setting::new().await;
+    let Setting { alice, bob, carol, id, .. } = &setting;
+    for (person, role) in [(bob, "steward"), (carol, "member")] {
+        let new = json!({ "users": [person.user], "role": role });
+        alice.post(&setting.members(), &new).await.empty();
+    }
+    for (person, known) in
+        [(alice, &["chair", "steward"][..]), (bob, &["chair", "steward"]), (carol, &["steward"])]
+    {
+        let shown = person.conversation(*id).await.roles;
+        assert_eq!(shown.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), known);
+    }
 }
