@@ -14,7 +14,7 @@ use tertulia::{
     Client, ClientEvent, Conversation, ConversationId, Error, ErrorKind, LinkOptions, RoleName, Suspicion,
 };
 use tertulia_api::{
-    Base64, UserDevice,
+    Base64, Code, UserDevice,
     event::{Event, EventBody, LogEntry},
     policy::encode,
 };
@@ -300,6 +300,35 @@ async fn a_commit_that_is_withheld_is_noticed_and_the_device_comes_back() {
         }
     };
     assert_eq!((told.conversation, told.suspicion), (id, Suspicion::Withheld));
+}
+
+/// The hub refuses what the group needs before anything can be said in it, as one does that knows of something which this device has not
+/// heard of. No text is lost by that.
+#[tokio::test]
+async fn a_text_waits_while_the_hub_refuses_the_commit_that_comes_before_it() {
+    for code in [Code::MissingProposals, Code::DeviceMismatch, Code::ProposalNotFound, Code::InvalidCommit] {
+        let hub = Hub::start().await;
+        let liar = LyingHub::before(&hub).await;
+        let (alice, carol) = (hub.sign_up("alice").await, hub.sign_up("carol").await);
+        let bob = Client::builder(hub.home("bob")).sign_up(&liar.url, "bob", PASSWORD).await;
+        let bob = bob.expect("signs up");
+        connect(&alice, &bob).await;
+        connect(&alice, &carol).await;
+        let table = group(&alice, "Friday table", &[&bob, &carol]).await;
+        carol.leave(table.id, None).await.expect("leaves");
+        // Her removal is proposed, and Bob commits it before he says anything.
+        liar.refuse_commits(code);
+        bob.sync().await.expect("syncs");
+        bob.queue(table.id, "one").await.expect("keeps it");
+        let queued = bob.send(table.id, "two").await.expect_err("the group is not ready");
+        let Error::Queued { cause } = queued else { panic!("{code}: {queued}") };
+        assert_eq!(cause.code(), code.as_str());
+        let report = bob.sync().await.expect("syncs");
+        assert_eq!((report.sent, report.refused), (0, 0), "{code}");
+        liar.repent();
+        assert_eq!(bob.sync().await.expect("syncs").sent, 2, "{code}");
+        assert_eq!(read(&alice, table.id).await, ["one", "two"], "{code}");
+    }
 }
 
 #[tokio::test]

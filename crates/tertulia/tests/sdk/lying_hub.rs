@@ -14,6 +14,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tertulia_api::{
+    Code, Problem,
     conversation::{CommitAccepted, Conversation, Conversations},
     event::{Event, EventPage},
     history::HistoryPage,
@@ -43,6 +44,7 @@ struct Lies {
     history: Option<ChangeHistory>,
     conversation: Option<Describe>,
     group_info: Option<Bytes>,
+    refuses_commits: Option<Code>,
     takes_commits: bool,
     /// The next request of this method and with this end of its path waits.
     holds: Option<(Method, &'static str, Gate)>,
@@ -92,6 +94,11 @@ impl LyingHub {
         self.lies.lock().expect("nobody panics").group_info = Some(group_info);
     }
 
+    /// Refuses every commit from now on.
+    pub(crate) fn refuse_commits(&self, code: Code) {
+        self.lies.lock().expect("nobody panics").refuses_commits = Some(code);
+    }
+
     /// Takes every commit from now on, and tells nobody else of it.
     pub(crate) fn take_commits(&self) {
         self.lies.lock().expect("nobody panics").takes_commits = true;
@@ -108,7 +115,7 @@ impl LyingHub {
     pub(crate) fn repent(&self) {
         let mut lies = self.lies.lock().expect("nobody panics");
         (lies.events, lies.conversation, lies.group_info, lies.history) = (None, None, None, None);
-        lies.takes_commits = false;
+        (lies.takes_commits, lies.refuses_commits) = (false, None);
     }
 
     pub(crate) fn seen(&self) -> Vec<Event> {
@@ -138,6 +145,15 @@ type Passing = (String, Arc<Mutex<Lies>>, reqwest::Client);
 async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
+    let refused = lies.lock().expect("nobody panics").refuses_commits.filter(|_| path.ends_with("/commits"));
+    if let Some(code) = refused {
+        let problem = Problem::new(code, "The hub says so.");
+        let mut response = Response::new(Body::from(serde_json::to_vec(&problem).expect("a problem")));
+        *response.status_mut() = http::StatusCode::from_u16(problem.status).expect("a status");
+        let media_type = http::HeaderValue::from_static(Problem::MEDIA_TYPE);
+        response.headers_mut().insert(http::header::CONTENT_TYPE, media_type);
+        return response;
+    }
     if path.ends_with("/commits") && lies.lock().expect("nobody panics").takes_commits {
         let taken = CommitAccepted { sequence: 999, epoch: 999, sent_at: 1 };
         return Response::new(Body::from(serde_json::to_vec(&taken).expect("an answer")));
