@@ -678,8 +678,8 @@ fn values_are_left_out_and_nothing_else() {
     );
 }
 
-/// The one exception that SECURITY.md names: somebody who has blocked one is added by nobody whom they have blocked. The answer is
-/// that of anybody who is not connected, and says no more.
+/// The first of the exceptions that SECURITY.md names: somebody who has blocked one is added by nobody whom they have blocked. The
+/// answer is that of anybody who is not connected, and says no more.
 #[tokio::test]
 async fn who_adds_somebody_who_has_blocked_them_is_told_that_they_are_not_connected() {
     let (unanswered, blocked) = tokio::join!(World::with(None), World::of_friends(true));

@@ -38,4 +38,5 @@ mod sub_conversations;
 mod support;
 mod talking;
 mod typing;
+mod watch;
 mod withdrawn;
