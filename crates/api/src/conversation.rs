@@ -1,6 +1,6 @@
 //! Conversations, and the answers to what is sent into them.
 
-use crate::{bytes::Base64, error::UserDevice, setting::Settings};
+use crate::{bytes::Base64, error::UserDevice, setting::Settings, team::ConversationRole};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tertulia_domain::{
@@ -79,6 +79,10 @@ pub struct Conversation {
     /// Of a channel its name, which the hub knows. All other names are inside the encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Of a group or channel, what the roles allow that members have here beside `admin` and `member`; and for who may give roles also
+    /// those that its team defines. Ordered by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<ConversationRole>,
     /// What is set for all members.
     #[serde(default, flatten)]
     pub settings: Settings,

@@ -29,4 +29,4 @@ pub mod team;
 pub mod typing;
 
 pub use bytes::Base64;
-pub use error::{Code, Problem, Quota, UserDevice};
+pub use error::{Code, Problem, Quota, Remedy, UserDevice};

@@ -28,9 +28,9 @@
 //! | pending or ignored → accepted | blocked | mine only | I join the 1:1; me |
 //! | any but blocked → blocked | any | mine only | I leave the 1:1; me |
 //! | sent → cancelled | pending or ignored | (cancelled, cancelled) | I leave the 1:1, which ends; me, them |
-//! | sent → cancelled | blocked | mine only | I leave the 1:1, which ends; me |
+//! | sent → cancelled | blocked or cancelled | mine only | I leave the 1:1, which ends; me |
 //! | sent → accepted | sent | (accepted, accepted) | me, them |
-//! | blocked → accepted or sent | accepted or blocked | mine → accepted | I rejoin the 1:1; me |
+//! | blocked → accepted or sent | accepted, or blocked unless the [last request](LastRequest) was mine | mine → accepted | I rejoin the 1:1; me |
 //! | blocked → accepted or sent | sent | (accepted, accepted) | I rejoin the 1:1; me, them |
 //! | blocked → accepted or sent | otherwise | mine → sent | I rejoin the 1:1; me |
 //! | anything else | | `bad-connection-update` | |
@@ -48,9 +48,12 @@
 //! brings none), and why cancelling ends the 1:1 in either case. The caller keeps its part: it stores a row only if its
 //! status changes, and shows a 1:1 to who is in it without regard to whether the other has left.
 //!
-//! Two things do show it. Who was asked, and was then blocked by the asker, sees `sent` and not `accepted` when answering
-//! with a request of their own. And who blocks in turn and unblocks sees `accepted` where an unanswered request would be
-//! `sent` again: two blocked rows do not tell whether the users were connected before.
+//! Of two rows that are both `blocked` neither tells what was before. So a block that is answered with a block asks what became of the
+//! [`LastRequest`]: who had asked in vain sees `sent` again after unblocking, as if nobody had answered.
+//!
+//! Two things do show it, to who was asked and not to who asks. Who was asked, and was then blocked by the asker, sees `sent` and not
+//! `accepted` when answering with a request of their own. And who was asked by somebody who took that back, and then blocked
+//! them, sees `accepted` and not `sent` after blocking in turn and unblocking.
 
 mod deletion;
 mod effects;
@@ -71,6 +74,17 @@ pub enum Action {
     Connect,
     /// Give my row this status.
     Set(Status),
+}
+
+/// What became of the last request between the two. It matters where both rows are `blocked`, which do not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LastRequest {
+    /// It was mine, and was not accepted.
+    Mine,
+    /// It was theirs, and was not accepted.
+    Theirs,
+    /// It was accepted.
+    Accepted,
 }
 
 /// Why a connection does not change.
@@ -121,12 +135,13 @@ pub fn transition(
     action: Action,
     mine: Option<Status>,
     theirs: Option<Status>,
+    last: LastRequest,
 ) -> Result<Transition, ConnectionError> {
     match (action, mine, theirs) {
         (Action::Connect, None, None) => Ok(Transition::first_request()),
         (Action::Set(_), None, None) => Err(ConnectionError::NotConnected),
         (Action::Connect, Some(mine), Some(theirs)) => connect(mine, theirs),
-        (Action::Set(status), Some(mine), Some(theirs)) => set(status, mine, theirs),
+        (Action::Set(status), Some(mine), Some(theirs)) => set(status, mine, theirs, last),
         (_, Some(_), None) | (_, None, Some(_)) => Err(ConnectionError::HalfPair),
     }
 }
@@ -183,7 +198,12 @@ fn connect(mine: Status, theirs: Status) -> Result<Transition, ConnectionError> 
     }
 }
 
-fn set(status: Status, mine: Status, theirs: Status) -> Result<Transition, ConnectionError> {
+fn set(
+    status: Status,
+    mine: Status,
+    theirs: Status,
+    last: LastRequest,
+) -> Result<Transition, ConnectionError> {
     use Status::{Accepted, Blocked, Cancelled, Ignored, Pending, Sent};
     let to = |mine_after, theirs_after, events| {
         Ok(Transition::between((mine, theirs), (mine_after, theirs_after), events))
@@ -199,7 +219,9 @@ fn set(status: Status, mine: Status, theirs: Status) -> Result<Transition, Conne
         | (Blocked, Accepted | Sent, Sent) => to(Accepted, Accepted, Events::BOTH),
         (Pending | Ignored, Accepted, Blocked) => to(Accepted, Blocked, Events::ME),
         (Sent, Cancelled, Pending | Ignored) => to(Cancelled, Cancelled, Events::BOTH),
-        (Sent, Cancelled, Blocked) => to(Cancelled, Blocked, Events::ME),
+        (Sent, Cancelled, Blocked | Cancelled) => to(Cancelled, theirs, Events::ME),
+        // As if they had not answered, which is what they would not have done either.
+        (Blocked, Accepted | Sent, Blocked) if last == LastRequest::Mine => to(Sent, theirs, Events::ME),
         (Blocked, Accepted | Sent, Accepted | Blocked) => to(Accepted, theirs, Events::ME),
         (Blocked, Accepted | Sent, Pending | Ignored | Cancelled) => to(Sent, theirs, Events::ME),
         _ => Err(ConnectionError::BadConnectionUpdate),

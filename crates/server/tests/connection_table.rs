@@ -18,7 +18,7 @@ use tertulia_api::{
 };
 use tertulia_domain::{
     ConversationId, ConversationType, Domain,
-    connection::{Action, OneToOneEffect, Presence, Status, transition},
+    connection::{Action, LastRequest, OneToOneEffect, Presence, Status, transition},
 };
 
 /// The rows of two users, each way.
@@ -36,6 +36,8 @@ enum Told {
 struct Model {
     rows: Rows,
     one_to_one: Option<ConversationType>,
+    /// Who joined the 1:1 last.
+    joined_last: Option<usize>,
     told: [Vec<Told>; 2],
 }
 
@@ -43,7 +45,12 @@ impl Model {
     /// What is answered to user `me` of the pair: the status of their row, or the code of an error.
     fn act(&mut self, me: usize, action: Action) -> Result<Status, Code> {
         let they = 1 - me;
-        let done = transition(action, self.rows[me], self.rows[they])
+        let last = match (self.one_to_one, self.joined_last) {
+            (Some(ConversationType::OneToOne), _) => LastRequest::Accepted,
+            (_, Some(last)) if last == they => LastRequest::Theirs,
+            _ => LastRequest::Mine,
+        };
+        let done = transition(action, self.rows[me], self.rows[they], last)
             .map_err(|error| error.code().map_or(Code::Internal, |code| code.parse().unwrap()))?;
         self.rows[me] = Some(done.mine);
         self.rows[they] = Some(done.theirs);
@@ -60,7 +67,10 @@ impl Model {
             OneToOneEffect::Ended => self.one_to_one = None,
         }
         for (user, presence) in [(me, effects.me), (they, effects.them)] {
-            self.told[user].extend((presence == Presence::Joins).then_some(Told::Joined));
+            if presence == Presence::Joins {
+                self.joined_last = Some(user);
+                self.told[user].push(Told::Joined);
+            }
         }
         Ok(done.mine)
     }

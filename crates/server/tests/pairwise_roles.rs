@@ -4,14 +4,14 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::hub::{Hub, Person, connect, types};
+use support::hub::{Hub, PASSWORD, Person, connect, types};
 use tertulia_api::{
     Code,
     conversation::Conversation,
     event::EventBody,
     team::{Invitation, Team},
 };
-use tertulia_domain::{ConversationId, UserId};
+use tertulia_domain::{ConversationId, Protocol, UserId};
 
 const ALL: [&str; 10] = [
     "add_member",
@@ -60,6 +60,23 @@ impl Setting {
 
     fn role_of(&self, person: &Person) -> String {
         format!("{}/{}/role", self.members(), person.user)
+    }
+
+    /// Alice has the team define a role for its conversations.
+    async fn define(&self, name: &str, actions: &[&str]) {
+        let role = json!({ "name": name, "actions": actions });
+        self.alice.post("/v1/team/roles", &role).await.done::<Value>();
+    }
+
+    /// Carol is given the role `host`, which lets her change the name alone.
+    async fn carol_is_a_narrow_host(&self) {
+        let Self { alice, carol, .. } = self;
+        alice.put(&self.role_of(carol), &json!({ "role": "host" })).await.empty();
+        let admin = json!({ "role": "member", "successor": carol.user });
+        carol.put(&self.role_of(alice), &admin).await.refused(Code::ActionDenied);
+        let known = alice.conversation(self.id).await.roles;
+        let host = known.iter().find(|role| role.name.as_str() == "host").unwrap();
+        assert_eq!(serde_json::to_value(host.actions).unwrap(), json!(["modify_name"]));
     }
 
     async fn roles(&self) -> Vec<(UserId, String)> {
@@ -162,4 +179,62 @@ async fn who_takes_the_role_from_the_last_admin_names_who_follows() {
     carol.put(&setting.role_of(bob), &demoted).await.empty();
     let roles = [(alice.user, "member"), (bob.user, "steward"), (carol.user, "admin")];
     assert_eq!(setting.roles().await, roles.map(|(user, role)| (user, role.to_owned())));
+}
+
+/// Those who had a role are gone, and the team defines another one under its name.
+#[tokio::test]
+async fn what_a_role_allowed_goes_with_the_last_who_had_it() {
+    let ways = ["removed", "left", "left the team", "deleted"];
+    let cases = ways.map(|way| [(way, Protocol::Pairwise), (way, Protocol::Mixed)]);
+    for (way, protocol) in cases.into_iter().flatten() {
+        let setting = Setting::new().await;
+        let Setting { alice, bob, carol, id, .. } = &setting;
+        setting.define("host", &ALL).await;
+        let members = setting.members();
+        for (person, role) in [(bob, "host"), (carol, "member")] {
+            alice.post(&members, &json!({ "users": [person.user], "role": role })).await.empty();
+        }
+        alice.delete("/v1/team/roles/host").await.refused(Code::RoleInUse);
+        match way {
+            "removed" => alice.delete(&format!("{members}/{}", bob.user)).await.empty(),
+            "left" => bob.post(&format!("/v1/conversations/{id}/leave"), &json!({})).await.empty(),
+            "left the team" => bob.post("/v1/team/leave", &json!({})).await.empty(),
+            _ => bob.post("/v1/self/delete", &json!({ "password": PASSWORD })).await.empty(),
+        }
+        // On the way to MLS a role counts as used while the conversation has it.
+        if protocol == Protocol::Mixed {
+            alice.set_protocol(*id, protocol).await.empty();
+        }
+        alice.delete("/v1/team/roles/host").await.empty();
+        setting.define("host", &["modify_name"]).await;
+        setting.carol_is_a_narrow_host().await;
+    }
+}
+
+/// As those hubs have it that did not forget what a role allowed.
+#[tokio::test]
+async fn what_is_left_of_a_role_that_was_defined_otherwise_counts_for_nothing() {
+    let setting = Setting::new().await;
+    let Setting { hub, alice, carol, id, .. } = &setting;
+    alice.post(&setting.members(), &json!({ "users": [carol.user] })).await.empty();
+    setting.define("host", &["modify_name"]).await;
+    let sql = "INSERT INTO conversation_roles (conversation, name, actions) VALUES (?1, 'host', 1023)";
+    hub.stored().execute(sql, [id.as_bytes()]);
+    setting.carol_is_a_narrow_host().await;
+}
+
+#[tokio::test]
+async fn who_may_give_roles_is_shown_those_of_the_team_and_others_those_in_use() {
+    let setting = Setting::new().await;
+    let Setting { alice, bob, carol, id, .. } = &setting;
+    for (person, role) in [(bob, "steward"), (carol, "member")] {
+        let new = json!({ "users": [person.user], "role": role });
+        alice.post(&setting.members(), &new).await.empty();
+    }
+    for (person, known) in
+        [(alice, &["chair", "steward"][..]), (bob, &["chair", "steward"]), (carol, &["steward"])]
+    {
+        let shown = person.conversation(*id).await.roles;
+        assert_eq!(shown.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), known);
+    }
 }

@@ -502,6 +502,15 @@ fn steps() -> Vec<Step> {
         get("GET /v1/events/stream", "/v1/events/stream"),
     ]);
     steps.extend(read_all());
+    // She blocks in turn, and unblocks.
+    for unblocked in ["accepted", "sent"] {
+        for status in ["blocked", unblocked] {
+            let update = json!({ "status": status });
+            steps.push(json("PUT /v1/connections/{user}", "/v1/connections/BOB", update));
+            steps.push(json("POST /v1/connections", "/v1/connections", json!({ "handle": "bob" })));
+            steps.extend(read_all());
+        }
+    }
     // The request is taken back and made again; a new name for what was asked changes nothing.
     steps.push(json("PUT /v1/connections/{user}", "/v1/connections/BOB", json!({ "status": "cancelled" })));
     steps.extend(read_all());
@@ -669,8 +678,8 @@ fn values_are_left_out_and_nothing_else() {
     );
 }
 
-/// The one exception that SECURITY.md names: somebody who has blocked one is added by nobody whom they have blocked. The answer is
-/// that of anybody who is not connected, and says no more.
+/// The first of the exceptions that SECURITY.md names: somebody who has blocked one is added by nobody whom they have blocked. The
+/// answer is that of anybody who is not connected, and says no more.
 #[tokio::test]
 async fn who_adds_somebody_who_has_blocked_them_is_told_that_they_are_not_connected() {
     let (unanswered, blocked) = tokio::join!(World::with(None), World::of_friends(true));

@@ -7,14 +7,18 @@ use crate::{
 use std::{fmt, time::Duration};
 use tertulia_api::{
     Base64, Code,
-    join::{AccessUpdate, NewLink},
+    join::{AccessUpdate, Link, NewLink},
     join_link::JoinLink,
 };
 use tertulia_domain::{
     ConversationId, Protocol,
     access::{Access, AccessMode},
+    policy::LinkKey,
 };
 use zeroize::Zeroizing;
+
+/// How often a link is given to the hub again that others, who make one at the same time, take out of it.
+const LINK_ATTEMPTS: usize = 8;
 
 /// How a join link is to be made.
 #[derive(Clone, Default)]
@@ -87,8 +91,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NotAllowed`], and what the hub refuses: `action-denied`, `invalid-password`, `bad-request` for a time that is too
-    /// long.
+    /// [`Error::LinkReplaced`] if another member has made one meanwhile, [`Error::NotAllowed`], and what the hub refuses:
+    /// `action-denied`, `invalid-password`, `bad-request` for a time that is too long.
     pub async fn create_link(&self, id: ConversationId, options: &LinkOptions) -> Result<LinkInfo> {
         let access = self.access(id).await?;
         let link = JoinLink::new(self.hub()?.address().clone(), id);
@@ -103,7 +107,7 @@ impl Client {
             self.put_access(id, &access.clone().with(AccessMode::Code, true)).await?;
         }
         // The link that there is ends with the commit, so what the hub refuses has to come before it.
-        let at_hub = match self.hub()?.put_link(id, &new).await {
+        let mut at_hub = match self.hub()?.put_link(id, &new).await {
             Err(refused) => {
                 if !had_links {
                     self.put_access(id, &access).await?;
@@ -116,8 +120,27 @@ impl Client {
         // What the hub has lets nobody in before the key is in the policy: what is interrupted is made anew.
         if self.protocol(id)? != Protocol::Pairwise {
             self.change_policy(id, PolicyChange::Link(Some(link.public_key()))).await?;
+            at_hub = self.see_to_link(id, &new, link.public_key()).await?;
         }
         Ok(LinkInfo { link: Some(link), has_password: at_hub.has_password, expires_at: at_hub.expires_at })
+    }
+
+    /// Sees to it that the hub has the link whose key was put into the policy. It keeps one that waits for its commit and no more, so
+    /// that of two which are made at once the first finds nothing when its commit comes, and has to be given again.
+    async fn see_to_link(&self, id: ConversationId, new: &NewLink, key: LinkKey) -> Result<Link> {
+        for _ in 0..LINK_ATTEMPTS {
+            match self.hub()?.link(id).await {
+                Ok(found) if found.public_key == new.public_key => return Ok(found),
+                Err(error) if error.hub_code() != Some(Code::NoConversationCode) => return Err(error.into()),
+                _ => {}
+            }
+            self.catch_up(&mut SyncReport::default()).await?;
+            if self.policy(id)?.and_then(|policy| policy.entrance().link) != Some(key) {
+                return Err(Error::LinkReplaced { conversation: id });
+            }
+            self.hub()?.put_link(id, new).await?;
+        }
+        Err(Error::Contended { attempts: LINK_ATTEMPTS })
     }
 
     /// The join link of a group, if it has one that can be used.

@@ -218,6 +218,12 @@ pub enum Error {
         /// Its address.
         hub: Url,
     },
+    /// Another member has made a join link at the same time, and theirs took this one's place. Use theirs, or make another one.
+    #[error("another member has made a join link of that conversation since, which took this one's place")]
+    LinkReplaced {
+        /// The conversation.
+        conversation: ConversationId,
+    },
     /// One leaves a conversation, one does not remove oneself from it. Call `leave`.
     #[error("one cannot remove oneself; leave the conversation instead")]
     LeaveInstead,
@@ -393,6 +399,7 @@ impl Error {
             },
             Self::Distrusted { .. } => "distrusted",
             Self::LinkOfOtherHub { .. } => "link-of-other-hub",
+            Self::LinkReplaced { .. } => "link-replaced",
             Self::LeaveInstead => "leave-instead",
             Self::NobodyNamed => "nobody-named",
             Self::EmptyText => "empty-text",
@@ -453,6 +460,7 @@ impl Error {
             | Self::UnknownRole { .. }
             | Self::NotAllowed { .. }
             | Self::LinkOfOtherHub { .. }
+            | Self::LinkReplaced { .. }
             | Self::LeaveInstead
             | Self::NobodyNamed
             | Self::EmptyText

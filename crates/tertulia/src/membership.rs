@@ -224,15 +224,15 @@ impl Client {
         role: &str,
     ) -> Result<Conversation> {
         self.check_group(id)?;
-        let role = self.role_to_give(role).await?;
-        let add = self.named(members).await?;
-        let protocol = self.protocol(id)?;
-        let given = Some(role).filter(|role| *role != Role::MEMBER);
+        let (name, protocol) = (role_name(role)?, self.protocol(id)?);
         if protocol == Protocol::Pairwise {
-            let role = given.as_ref().map(|role| role.name().as_str());
+            let add = self.named(members).await?;
+            let role = Some(name.as_str()).filter(|_| name != RoleName::MEMBER);
             self.hub()?.add_members(id, add, role).await?;
         } else {
-            let policy = given.map(PolicyChange::Arrivals);
+            let role = self.role(id, &name).await?;
+            let add = self.named(members).await?;
+            let policy = Some(role).filter(|role| *role != Role::MEMBER).map(PolicyChange::Arrivals);
             self.change(id, &Change { add, policy, ..Change::default() }).await?;
         }
         if protocol.sends_pairwise() {
@@ -364,7 +364,7 @@ impl Client {
         successor: Option<&Handle>,
     ) -> Result<Conversation> {
         self.check_group(id)?;
-        let role = self.role_to_give(role).await?;
+        let name = role_name(role)?;
         let user = self.user(member).await?;
         let follows = match successor {
             Some(successor) => Some((self.user(successor).await?, successor)),
@@ -372,10 +372,11 @@ impl Client {
         };
         if self.protocol(id)? == Protocol::Pairwise {
             let successor = follows.map(|(user, _)| user);
-            self.hub()?.set_role(id, user, role.name().as_str(), successor).await?;
+            self.hub()?.set_role(id, user, name.as_str(), successor).await?;
             return self.caught_up(id).await;
         }
         self.ready(id).await?;
+        let role = self.role(id, &name).await?;
         let Some(policy) = self.policy(id)?.filter(|policy| policy.has(user)) else {
             return Err(Error::NoSuchMember { handle: member.clone() });
         };
@@ -408,12 +409,6 @@ impl Client {
         } else {
             Violation::LastAdmin
         }
-    }
-
-    /// The role that is written so.
-    async fn role_to_give(&self, role: &str) -> Result<Role> {
-        let name: RoleName = role.parse().map_err(|_| Error::UnknownRole { role: role.to_owned() })?;
-        self.role(&name).await
     }
 
     /// Says who may add members to a group: those whose role allows it, or everybody.
@@ -507,4 +502,9 @@ impl Client {
         tx.finish().await?;
         Ok(user)
     }
+}
+
+/// The name of a role that is written so.
+fn role_name(role: &str) -> Result<RoleName> {
+    role.parse().map_err(|_| Error::UnknownRole { role: role.to_owned() })
 }

@@ -9,7 +9,7 @@ use crate::{
     sync::{may_talk, tolerate},
 };
 use std::sync::{Arc, Mutex, PoisonError};
-use tertulia_api::{Code, conversation::MessageAccepted, pairwise::PairwiseAccepted};
+use tertulia_api::{Code, Remedy, conversation::MessageAccepted, pairwise::PairwiseAccepted};
 use tertulia_content::{MessageId, MimiContent};
 use tertulia_domain::{ConversationId, Sequence, limits::MAX_MESSAGE_BYTES};
 use tertulia_ratchet::RatchetError;
@@ -32,8 +32,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Queued`] when the hub cannot be reached: the message is safe and the next [`sync`](Self::sync) sends it. With any
-    /// other error nothing was sent and nothing is kept: [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::OtherType`], [`Error::NotConnected`],
+    /// [`Error::Queued`] when the hub cannot be reached, or the group has first to become what it is to the hub: the message is safe and
+    /// the next [`sync`](Self::sync) sends it. With any other error nothing was sent and nothing is kept: [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::OtherType`], [`Error::NotConnected`],
     /// [`Error::NotAMember`], [`Error::Distrusted`], and what the hub refuses.
     pub async fn send(&self, id: ConversationId, text: &str) -> Result<Message> {
         self.know_one_to_one(id).await?;
@@ -152,13 +152,15 @@ impl Client {
                 break;
             }
             match self.deliver(waiting.id).await {
-                Ok(answer) if waiting.id == own => accepted = answer,
-                Ok(_) => {}
-                Err(error) if is_refusal(&error) => {
+                Ok(Sending::Done(answer)) if waiting.id == own => accepted = answer,
+                Ok(Sending::Done(_)) => {}
+                Ok(Sending::Refused(error)) => {
                     self.drop_from_outbox(waiting.id).await?;
                     if waiting.id == own {
                         return Err(error);
                     }
+                    // Its own call has returned long ago.
+                    tracing::warn!(conversation = %conversation.short(), code = error.code(), "dropped from the outbox");
                 }
                 Err(cause) => return Err(Error::Queued { cause: Box::new(cause) }),
             }
@@ -198,20 +200,31 @@ impl Client {
         Ok(id)
     }
 
-    /// Sends one message of the outbox, encrypting it if need be. `None` when it is not there any more.
-    async fn deliver(&self, id: i64) -> Result<Option<MessageAccepted>> {
-        let Some(message) = self.inner().store.read(|r| r.outbox_message(id))? else { return Ok(None) };
+    /// Sends one message of the outbox, encrypting it if need be. It stays there with any error.
+    async fn deliver(&self, id: i64) -> Result<Sending> {
+        match self.try_to_deliver(id).await {
+            Err(error) if is_hopeless(&error) => Ok(Sending::Refused(error)),
+            outcome => outcome,
+        }
+    }
+
+    async fn try_to_deliver(&self, id: i64) -> Result<Sending> {
+        let Some(message) = self.inner().store.read(|r| r.outbox_message(id))? else {
+            return Ok(Sending::Done(None));
+        };
         if self.is_enveloped(message.conversation)? {
-            return self.deliver_in_envelope(id).await;
+            return self.deliver_in_envelope(id).await.map(Sending::Done);
         }
         let hub = self.hub()?;
         for _ in 0..ATTEMPTS {
-            let Some(message) = self.inner().store.read(|r| r.outbox_message(id))? else { return Ok(None) };
+            let Some(message) = self.inner().store.read(|r| r.outbox_message(id))? else {
+                return Ok(Sending::Done(None));
+            };
             let conversation = message.conversation;
             let Some(ciphertext) = message.ciphertext.clone() else {
                 if message.kind == OutboxKind::History {
                     self.give_history_anew(&message).await?;
-                    return Ok(None);
+                    return Ok(Sending::Done(None));
                 }
                 if self.protocol(conversation)?.sends_pairwise() {
                     self.encrypt_pairwise(&message).await?;
@@ -232,7 +245,7 @@ impl Client {
             match self.post(hub, &message, ciphertext.clone()).await {
                 Ok(accepted) => {
                     self.sent(&message, accepted).await?;
-                    return Ok(Some(accepted));
+                    return Ok(Sending::Done(Some(accepted)));
                 }
                 Err(TransportError::Refused(problem))
                     if message.pairwise && problem.known_code() == Some(Code::DeviceMismatch) =>
@@ -249,6 +262,9 @@ impl Client {
                     } else {
                         self.catch_up(&mut SyncReport::default()).await?;
                     }
+                }
+                Err(error) if error.hub_code().is_some_and(is_final) => {
+                    return Ok(Sending::Refused(error.into()));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -336,9 +352,9 @@ impl Client {
         for conversation in self.inner().store.read(|r| r.outbox_conversations())? {
             for waiting in self.inner().store.read(|r| r.outbox_of(conversation))? {
                 match self.deliver(waiting.id).await {
-                    Ok(Some(_)) => report.sent += 1,
-                    Ok(None) => {}
-                    Err(error) if is_refusal(&error) => {
+                    Ok(Sending::Done(Some(_))) => report.sent += 1,
+                    Ok(Sending::Done(None)) => {}
+                    Ok(Sending::Refused(error)) => {
                         tracing::warn!(conversation = %conversation.short(), code = error.code(), "dropped from the outbox");
                         self.drop_from_outbox(waiting.id).await?;
                         report.refused += 1;
@@ -367,19 +383,62 @@ impl Client {
     }
 }
 
-/// Whether sending it again later is of no use.
-fn is_refusal(error: &Error) -> bool {
+/// What became of a message of the outbox that need not stay there.
+enum Sending {
+    /// It was accepted; or it was not there any more.
+    Done(Option<MessageAccepted>),
+    /// It was refused, and sending it again later is of no use.
+    Refused(Error),
+}
+
+/// Whether this answer to a message itself is the last one.
+const fn is_final(code: Code) -> bool {
+    !matches!(code.remedy(), Remedy::Wait | Remedy::LogIn | Remedy::Renew)
+        && !matches!(
+            code,
+            // Of the session.
+            Code::DeviceRemoved | Code::InvalidCredentials
+            // Of the state that it was made on.
+            | Code::StaleEpoch | Code::WrongProtocol | Code::NotFound
+        )
+}
+
+/// Whether a message will never be sent, for what came in between before it was. What was refused there is not the message: a commit
+/// that the hub finds unfit is made otherwise another time, on another state of the group.
+fn is_hopeless(error: &Error) -> bool {
     match error {
         // What was written for a group may be too long to go from device to device.
         Error::NotAMember { .. }
         | Error::NotConnected { .. }
         | Error::Ratchet(RatchetError::TooLong { .. }) => true,
-        other => other.hub_code().is_some_and(|code| {
-            let of_the_session =
-                matches!(code, Code::Unauthenticated | Code::DeviceRemoved | Code::InvalidCredentials);
-            !code.retryable()
-                && !of_the_session
-                && !matches!(code, Code::StaleEpoch | Code::WrongProtocol | Code::NotFound)
-        }),
+        other => other
+            .hub_code()
+            .is_some_and(|code| is_final(code) && matches!(code.remedy(), Remedy::Accept | Remedy::Correct)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_final, is_hopeless};
+    use crate::Error;
+    use tertulia_api::{Code, Remedy};
+
+    #[test]
+    fn what_the_group_has_to_do_first_costs_no_message() {
+        for &code in Code::ALL {
+            let refused = Error::Refused { code: code.to_string(), detail: String::new() };
+            if code.remedy() == Remedy::CatchUp || !is_final(code) {
+                assert!(!is_hopeless(&refused), "{code}");
+            }
+        }
+        for code in [Code::ActionDenied, Code::NotConnected, Code::NoConversation, Code::PayloadTooLarge] {
+            let refused = Error::Refused { code: code.to_string(), detail: String::new() };
+            assert!(is_final(code) && is_hopeless(&refused), "{code}");
+        }
+        // An answer to the message itself may be final all the same.
+        assert!(is_final(Code::ProposalLimit));
+        for code in [Code::Unauthenticated, Code::TokenExpired, Code::RateLimited, Code::StaleEpoch] {
+            assert!(!is_final(code), "{code}");
+        }
     }
 }

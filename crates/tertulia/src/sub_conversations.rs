@@ -126,6 +126,7 @@ impl SubConversation {
             access: BTreeSet::new(),
             access_roles: BTreeSet::new(),
             name: None,
+            roles: Vec::new(),
             handshake: Handshake::Plaintext, // of no matter here: the hub says it when the group is begun
         };
         let mut tx = self.client.inner().session.new_transaction().await?;

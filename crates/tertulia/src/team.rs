@@ -137,17 +137,16 @@ impl Client {
         Ok(self.hub()?.delete_role(name).await?)
     }
 
-    /// The role of this name: one that every conversation knows, or one of the user's team.
-    pub(crate) async fn role(&self, name: &RoleName) -> Result<Role> {
+    /// The role of this name in a conversation: one that every conversation knows, one that its members have signed, or one that its
+    /// team defines, which need not be the user's own.
+    pub(crate) async fn role(&self, id: ConversationId, name: &RoleName) -> Result<Role> {
         if let Some(role) = Role::predefined(name) {
             return Ok(role);
         }
-        let roles = match self.team_roles().await {
-            Err(error) if error.hub_code() == Some(Code::NoTeam) => Vec::new(),
-            answer => answer?,
-        };
-        let found = roles.into_iter().find(|role| role.name() == name);
-        found.ok_or_else(|| Error::UnknownRole { role: name.to_string() })
+        if let Some(role) = self.policy(id)?.and_then(|policy| policy.role(name)) {
+            return Ok(role);
+        }
+        role_among(&self.hub()?.conversation(id).await?.roles, name)
     }
 
     /// Who is connected with the user, as the hub has it now.
@@ -244,6 +243,16 @@ impl Client {
         })?;
         Ok(tx.finish().await?)
     }
+}
+
+/// The role of this name: one that every conversation knows, or one of these.
+pub(crate) fn role_among(known: &[team::ConversationRole], name: &RoleName) -> Result<Role> {
+    if let Some(role) = Role::predefined(name) {
+        return Ok(role);
+    }
+    let found = known.iter().find(|role| role.name == *name);
+    let found = found.ok_or_else(|| Error::UnknownRole { role: name.to_string() })?;
+    Role::defined(name.clone(), found.actions).map_err(|_| UNREADABLE)
 }
 
 /// Who is connected with the user.

@@ -133,6 +133,7 @@ pub(super) fn hint(code: &str, command: &Command) -> Option<String> {
         ("link-of-other-hub", _) => {
             "each hub has accounts of its own; `tertulia signup` with another `--home` makes one there".into()
         }
+        ("link-replaced", _) => "ask who made it for theirs, or make another one".into(),
         ("invalid-password", Command::Link(_)) => "the password of a link has 8 to 1024 bytes".into(),
         ("no-secret", Command::Link(_) | Command::Join(_)) => {
             "TERTULIA_LINK_PASSWORD or a line of standard input with `--password-stdin` gives the password".into()

@@ -48,6 +48,7 @@ pub(crate) fn show(
         access: BTreeSet::new(),
         access_roles: BTreeSet::new(),
         name: None,
+        roles: Vec::new(),
         handshake: Handshake::Plaintext,
         subconversation: None,
         settings: Settings::default(),

@@ -39,6 +39,10 @@ pub(super) fn check(
         };
     }
     let after = decode(valid.policy_after.as_deref()).map_err(Rejection::from)?;
+    let mut defined = match teams::of_conversation(tx, sent.conversation)? {
+        Some(team) => teams::roles(tx, team)?,
+        None => BTreeMap::new(),
+    };
     let before = match &valid.policy_before {
         Some(policy) => decode(Some(policy)).map_err(Rejection::from)?,
         // Nobody has seen the group before its first commit. One that was begun anew begins with the policy of the group
@@ -50,6 +54,8 @@ pub(super) fn check(
             last.without(|user| !members.contains(&user))
         }
         None => {
+            // What members could be given before there was a group they keep, also if the team that defined it is no more.
+            defined.extend(conversations::roles_in_use(tx, sent.conversation)?);
             check_entrance(tx, sent.sender.user, &Entrance::default(), after.entrance())?;
             Policy::new(sent.conversation, access.kind, sent.sender.user)
                 .map_err(ApiError::internal)?
@@ -57,10 +63,6 @@ pub(super) fn check(
                 .with_link(after.entrance().link)
                 .with_open(after.entrance().open)
         }
-    };
-    let defined = match teams::of_conversation(tx, sent.conversation)? {
-        Some(team) => teams::roles(tx, team)?,
-        None => BTreeMap::new(),
     };
     if let Some(unknown) = team::unknown_role(&defined, before.roles(), after.roles()) {
         return Err(ApiError::new(Code::UnknownRole, format!("There is no role {unknown}.")));

@@ -120,13 +120,14 @@ fn act(
     let &Pair { me, other } = pair;
     let mine = connections::status(tx, me, other)?;
     let theirs = connections::status(tx, other, me)?;
-    let change = transition(action, mine, theirs)?;
+    let one_to_one = ConversationId::one_to_one((&me, domain), (&other, domain)).id;
+    let last = conversations::last_request(tx, one_to_one, (me, other))?;
+    let change = transition(action, mine, theirs, last)?;
     if change.newly_counted {
         check_limit(&change, connections::counted(tx, me)?, most)?;
     }
 
     let now = now_ms();
-    let one_to_one = ConversationId::one_to_one((&me, domain), (&other, domain)).id;
     if mine != Some(change.mine) {
         connections::set_status(tx, me, other, change.mine, one_to_one, now)?;
     }

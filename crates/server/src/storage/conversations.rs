@@ -19,12 +19,13 @@ use tertulia_api::{
     conversation::{Conversation, Member, SubconversationAddress},
     event::{EventBody, LogEntry},
     setting::Settings,
+    team::ConversationRole,
 };
 use tertulia_domain::{
     ConversationId, ConversationType, GroupId, Handshake, Protocol, Role, RoleName, TeamId, UserId, access,
-    connection::Status,
+    connection::{LastRequest, Status},
     permission::{Membership, Roster},
-    role::ActionSet,
+    role::{Action, ActionSet},
     succession::Remaining,
 };
 
@@ -193,7 +194,7 @@ pub(crate) fn end_member(
     )?
     .execute(params![Sql(conversation), Sql(user), position])?;
     tx.wake(user); // who follows it no more
-    Ok(())
+    forget_unused_roles(tx, conversation)
 }
 
 /// Takes everybody out of a conversation, who see its log up to `position`.
@@ -371,19 +372,30 @@ pub(crate) fn define_roles(
     Ok(())
 }
 
+/// Forgets the roles that nobody has any more, where the hub's record of them is all that there is. Those in the policy of a group
+/// go with the commit that takes them out of it.
+fn forget_unused_roles(tx: &WriteTx<'_>, conversation: ConversationId) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "DELETE FROM conversation_roles WHERE conversation = ?1
+             AND name NOT IN (SELECT role FROM members WHERE conversation = ?1 AND left_position IS NULL)
+             AND EXISTS (SELECT 1 FROM conversations c
+                         WHERE c.id = ?1 AND (c.protocol = ?2 OR (c.epoch = 0 AND c.group_id = c.id)))",
+    )?
+    .execute(params![Sql(conversation), Sql(Protocol::Pairwise)])?;
+    Ok(())
+}
+
 /// Keeps what a role that a member was given allows, unless it is predefined, and forgets the roles that nobody has any more.
 pub(crate) fn keep_role(tx: &WriteTx<'_>, conversation: ConversationId, role: &Role) -> Result<(), ApiError> {
-    tx.prepare_cached(
-        "DELETE FROM conversation_roles WHERE conversation = ?1 AND name NOT IN (
-             SELECT role FROM members WHERE conversation = ?1 AND left_position IS NULL)",
-    )?
-    .execute([Sql(conversation)])?;
+    forget_unused_roles(tx, conversation)?;
     if role.name().is_predefined() {
         return Ok(());
     }
+    // While somebody has a role, the team cannot define it otherwise. So what is there under its name, and is not the same, is left
+    // over from those who had it before.
     tx.prepare_cached(
         "INSERT INTO conversation_roles (conversation, name, actions) VALUES (?1, ?2, ?3)
-         ON CONFLICT (conversation, name) DO NOTHING",
+         ON CONFLICT (conversation, name) DO UPDATE SET actions = excluded.actions",
     )?
     .execute(params![Sql(conversation), role.name().as_str(), role.actions().bits()])?;
     Ok(())
@@ -429,6 +441,44 @@ pub(crate) fn member_roles(
     Ok(members.collect::<Result<_, _>>()?)
 }
 
+/// What the roles in use in a conversation allow that are not predefined.
+pub(crate) fn roles_in_use(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<BTreeMap<RoleName, ActionSet>, ApiError> {
+    let mut statement =
+        connection.prepare_cached("SELECT name, actions FROM conversation_roles WHERE conversation = ?1")?;
+    let roles = statement.query_map([Sql(conversation)], |row| {
+        let actions = ActionSet::from_bits(row.get(1)?).unwrap_or(ActionSet::NONE);
+        Ok((row.domain(0)?, actions))
+    })?;
+    Ok(roles.collect::<Result<_, _>>()?)
+}
+
+/// The roles that a conversation knows beside the predefined ones, to one of its members: those that are in use in it, which stay as
+/// they are there, and those of its team if the member is one who gives roles.
+fn known_roles(
+    connection: &Connection,
+    conversation: &Conversation,
+    viewer: UserId,
+) -> Result<Vec<ConversationRole>, ApiError> {
+    let in_use = roles_in_use(connection, conversation.conversation)?;
+    let role = conversation.members.iter().find(|member| member.user == viewer).map(|member| &member.role);
+    let actions = role.and_then(|name| match Role::predefined(name) {
+        Some(role) => Some(role.actions()),
+        None => in_use.get(name).copied(),
+    });
+    let gives = actions.is_some_and(|actions| {
+        actions.contains(Action::AddMember) || actions.contains(Action::ModifyOtherMember)
+    });
+    let mut known = match conversation.team {
+        Some(team) if gives => teams::roles(connection, team)?,
+        _ => BTreeMap::new(),
+    };
+    known.extend(in_use);
+    Ok(known.into_iter().map(|(name, actions)| ConversationRole { name, actions }).collect())
+}
+
 /// The current members, by their ids alone.
 pub(crate) fn member_ids(
     connection: &Connection,
@@ -472,7 +522,7 @@ pub(crate) fn show(
         )?
         .query_row(params![Sql(conversation), Sql(user)], without_members)
         .optional()?;
-    row.map(|conversation| with_members(connection, conversation)).transpose()
+    row.map(|conversation| with_members(connection, conversation, user)).transpose()
 }
 
 /// The conversations that this user is in, oldest first. Subconversations are listed by their parents only.
@@ -487,7 +537,7 @@ pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversa
          WHERE m.user_id = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
     let rows = statement.query_map([Sql(user)], without_members)?;
-    rows.map(|row| with_members(connection, row?)).collect()
+    rows.map(|row| with_members(connection, row?, user)).collect()
 }
 
 fn without_members(row: &Row<'_>) -> sql::Result<Conversation> {
@@ -512,13 +562,18 @@ fn without_members(row: &Row<'_>) -> sql::Result<Conversation> {
         access,
         access_roles,
         name: row.get(11)?,
+        roles: Vec::new(),
         handshake: row.domain(12)?,
         settings: Settings::default(),
         parent: None,
     })
 }
 
-fn with_members(connection: &Connection, mut conversation: Conversation) -> Result<Conversation, ApiError> {
+fn with_members(
+    connection: &Connection,
+    mut conversation: Conversation,
+    viewer: UserId,
+) -> Result<Conversation, ApiError> {
     // Who was once in a 1:1 is shown in it for good: that somebody blocked the other and so left must not show.
     let sql = if conversation.kind == ConversationType::Subconversation {
         "SELECT DISTINCT d.user_id, u.handle, m.role, u.kind FROM sub_devices d
@@ -539,6 +594,9 @@ fn with_members(connection: &Connection, mut conversation: Conversation) -> Resu
     let mut statement = connection.prepare_cached(sql)?;
     let members = statement.query_map([Sql(conversation.conversation)], member)?;
     conversation.members = members.collect::<Result<_, _>>()?;
+    if conversation.kind.is_managed() {
+        conversation.roles = known_roles(connection, &conversation, viewer)?;
+    }
     (conversation.settings, conversation.parent) = settings::show(connection, conversation.conversation)?;
     Ok(conversation)
 }
@@ -607,6 +665,32 @@ pub(crate) fn was_in(
     Ok(connection
         .prepare_cached("SELECT 1 FROM members WHERE conversation = ?1 AND user_id = ?2")?
         .exists(params![Sql(conversation), Sql(user)])?)
+}
+
+/// What became of the last request between the two users of a 1:1, to one of them. Who asks joins it, and who is asked does not before
+/// they accept; so while nobody has, it was asked by who joined last.
+pub(crate) fn last_request(
+    connection: &Connection,
+    one_to_one: ConversationId,
+    (me, other): (UserId, UserId),
+) -> Result<LastRequest, ApiError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT c.type,
+                    (SELECT max(joined_position) FROM members WHERE conversation = c.id AND user_id = ?2),
+                    (SELECT max(joined_position) FROM members WHERE conversation = c.id AND user_id = ?3)
+             FROM conversations c WHERE c.id = ?1",
+        )?
+        .query_row(params![Sql(one_to_one), Sql(me), Sql(other)], |row| {
+            let joined: (Option<Position>, Option<Position>) = (row.get(1)?, row.get(2)?);
+            Ok((row.domain::<ConversationType>(0)?, joined))
+        })
+        .optional()?;
+    Ok(match found {
+        Some((ConversationType::OneToOne, _)) => LastRequest::Accepted,
+        Some((_, (mine, theirs))) if theirs > mine => LastRequest::Theirs,
+        _ => LastRequest::Mine,
+    })
 }
 
 /// Notes that nobody is left in a conversation, for good. What its members do not need any more goes at once.

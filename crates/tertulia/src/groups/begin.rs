@@ -1,7 +1,7 @@
 //! Beginning a conversation's group.
 
 use super::{Attempt, Claimed, Retries, options};
-use crate::{Client, Error, Result};
+use crate::{Client, Error, Result, team::role_among};
 use std::collections::BTreeMap;
 use tertulia_api::{
     conversation::Conversation,
@@ -69,7 +69,7 @@ impl Client {
     ) -> Result<Attempt> {
         let id = conversation.conversation;
         let group = self.group_of(id)?;
-        let kept = self.policy_to_keep(conversation).await?;
+        let kept = self.policy_to_keep(conversation)?;
         let mut tx = self.inner().session.new_transaction().await?;
         if !tx.conversation_exists(&group)? {
             let credential = self.own_credential(&tx)?;
@@ -108,7 +108,7 @@ impl Client {
 
     /// The group data in which those who are members already, while messages go pairwise, keep the roles that they have, and
     /// which is open if the conversation is. A join link ends: the hub alone went by it until now.
-    async fn policy_to_keep(&self, conversation: &Conversation) -> Result<Option<Vec<u8>>> {
+    fn policy_to_keep(&self, conversation: &Conversation) -> Result<Option<Vec<u8>>> {
         // What this home knows to be on MLS is so, whatever the hub says.
         if !self.protocol(conversation.conversation)?.sends_pairwise() {
             return Ok(None);
@@ -126,7 +126,7 @@ impl Client {
             .with_open(conversation.access.contains(&AccessMode::Link));
         let mut roles: BTreeMap<UserId, Role> = BTreeMap::new();
         for member in &conversation.members {
-            roles.insert(member.user, self.role(&member.role).await?);
+            roles.insert(member.user, role_among(&conversation.roles, &member.role)?);
         }
         let add = |policy: Policy, (user, role): (UserId, Role)| policy.with_members([user], &role);
         Ok(Some(encode(&roles.into_iter().fold(policy, add))))

@@ -4,7 +4,9 @@
 use crate::support::{Hub, handle, read};
 use std::collections::{BTreeSet, VecDeque};
 use tertulia::{Client, Connection};
-use tertulia_domain::connection::{Action, Status, transition};
+use tertulia_domain::connection::{
+    Action, ConnectionError, LastRequest, OneToOneEffect, Presence, Status, Transition, transition,
+};
 
 /// The rows of two users, each way, by their names.
 type Rows = [Option<Status>; 2];
@@ -20,14 +22,43 @@ fn actions() -> [(&'static str, Action); 5] {
     ]
 }
 
-fn after(rows: Rows, who: usize, action: Action) -> Rows {
-    match transition(action, rows[who], rows[1 - who]) {
-        Ok(done) => {
-            let mut rows = rows;
-            (rows[who], rows[1 - who]) = (Some(done.mine), Some(done.theirs));
-            rows
+/// What there is between two users.
+#[derive(Clone, Copy, Default)]
+struct Pair {
+    rows: Rows,
+    /// Whether the last request was accepted.
+    is_accepted: bool,
+    /// Who joined the 1:1 last.
+    joined_last: usize,
+}
+
+impl Pair {
+    fn change(&self, who: usize, action: Action) -> Result<Transition, ConnectionError> {
+        let last = match (self.is_accepted, self.joined_last == who) {
+            (true, _) => LastRequest::Accepted,
+            (false, true) => LastRequest::Mine,
+            (false, false) => LastRequest::Theirs,
+        };
+        transition(action, self.rows[who], self.rows[1 - who], last)
+    }
+
+    fn after(mut self, who: usize, action: Action) -> Self {
+        let Ok(done) = self.change(who, action) else { return self };
+        (self.rows[who], self.rows[1 - who]) = (Some(done.mine), Some(done.theirs));
+        match done.effects.one_to_one {
+            OneToOneEffect::Unchanged => {}
+            effect => self.is_accepted = effect == OneToOneEffect::Open,
         }
-        Err(_) => rows,
+        for (user, presence) in [(who, done.effects.me), (1 - who, done.effects.them)] {
+            if presence == Presence::Joins {
+                self.joined_last = user;
+            }
+        }
+        self
+    }
+
+    fn key(&self) -> ([&'static str; 2], bool, usize) {
+        (self.rows.map(name), self.is_accepted, self.joined_last)
     }
 }
 
@@ -35,27 +66,27 @@ fn name(row: Option<Status>) -> &'static str {
     row.map_or("none", Status::as_str)
 }
 
-/// An action with the rows of who acts and of the other.
-type Cell = (&'static str, &'static str, &'static str);
+/// An action with the rows of who acts and of the other, and whether the last request was the other's or was accepted.
+type Cell = (&'static str, &'static str, &'static str, bool);
 
-fn cell(rows: Rows, who: usize, action: &'static str) -> Cell {
-    (action, name(rows[who]), name(rows[1 - who]))
+fn cell(pair: &Pair, who: usize, action: &'static str) -> Cell {
+    let answers = pair.is_accepted || pair.joined_last != who;
+    (action, name(pair.rows[who]), name(pair.rows[1 - who]), answers)
 }
 
-/// The first steps on the shortest way from these rows to a cell that is open, that cell included. None if there is no way.
-fn way(rows: Rows, open: &BTreeSet<Cell>) -> Option<Vec<(usize, &'static str, Action)>> {
-    let key = |rows: Rows| rows.map(name);
-    let mut seen = BTreeSet::from([key(rows)]);
-    let mut waiting = VecDeque::from([(rows, Vec::new())]);
-    while let Some((rows, steps)) = waiting.pop_front() {
+/// The first steps on the shortest way from this state to a cell that is open, that cell included. None if there is no way.
+fn way(pair: Pair, open: &BTreeSet<Cell>) -> Option<Vec<(usize, &'static str, Action)>> {
+    let mut seen = BTreeSet::from([pair.key()]);
+    let mut waiting = VecDeque::from([(pair, Vec::new())]);
+    while let Some((pair, steps)) = waiting.pop_front() {
         for who in [0, 1] {
             for (action_name, action) in actions() {
                 let longer: Vec<_> = steps.iter().copied().chain([(who, action_name, action)]).collect();
-                if open.contains(&cell(rows, who, action_name)) {
+                if open.contains(&cell(&pair, who, action_name)) {
                     return Some(longer);
                 }
-                let reached = after(rows, who, action);
-                if seen.insert(key(reached)) {
+                let reached = pair.after(who, action);
+                if seen.insert(reached.key()) {
                     waiting.push_back((reached, longer));
                 }
             }
@@ -67,13 +98,13 @@ fn way(rows: Rows, open: &BTreeSet<Cell>) -> Option<Vec<(usize, &'static str, Ac
 /// All cells that can be reached.
 fn cells() -> BTreeSet<Cell> {
     let (mut cells, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    let mut waiting = vec![[None, None]];
-    while let Some(rows) = waiting.pop() {
-        if seen.insert(rows.map(name)) {
+    let mut waiting = vec![Pair::default()];
+    while let Some(pair) = waiting.pop() {
+        if seen.insert(pair.key()) {
             for who in [0, 1] {
                 for (action_name, action) in actions() {
-                    cells.insert(cell(rows, who, action_name));
-                    waiting.push(after(rows, who, action));
+                    cells.insert(cell(&pair, who, action_name));
+                    waiting.push(pair.after(who, action));
                 }
             }
         }
@@ -110,21 +141,21 @@ async fn every_cell_that_two_clients_can_bring_about_is_as_the_table_says() {
     while !open.is_empty() {
         pairs += 1;
         let people = [hub.sign_up(&format!("alice{pairs}")).await, hub.sign_up(&format!("bob{pairs}")).await];
-        let mut rows: Rows = [None, None];
+        let mut pair = Pair::default();
         let before = open.len();
-        while let Some(steps) = way(rows, &open) {
+        while let Some(steps) = way(pair, &open) {
             for (who, action_name, action) in steps {
-                let now = cell(rows, who, action_name);
+                let now = cell(&pair, who, action_name);
                 let answer = act(&people[who], &people[1 - who], action_name).await;
-                match transition(action, rows[who], rows[1 - who]) {
+                match pair.change(who, action) {
                     Ok(done) => assert_eq!(answer.expect("is done").status, done.mine, "{now:?}"),
                     Err(error) => {
                         assert_eq!(Some(answer.expect_err("is refused").code()), error.code(), "{now:?}");
                     }
                 }
-                rows = after(rows, who, action);
+                pair = pair.after(who, action);
                 for (who, client) in people.iter().enumerate() {
-                    assert_eq!(row(client).await, rows[who], "user {who} after {now:?}");
+                    assert_eq!(row(client).await, pair.rows[who], "user {who} after {now:?}");
                 }
                 open.remove(&now);
             }

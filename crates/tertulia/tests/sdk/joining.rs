@@ -219,14 +219,14 @@ async fn a_link_that_the_hub_refuses_leaves_the_one_that_there_is() {
 }
 
 #[tokio::test]
-async fn to_make_a_link_with_a_password_takes_one_request() {
+async fn the_password_of_a_link_is_given_to_the_hub_once() {
     let hub = Hub::start().await;
     let network = LossyNetwork::before(&hub, "/link").await;
     let alice = Client::builder(hub.home("alice")).sign_up(&network.url, "alice", PASSWORD).await;
     let alice = alice.expect("signs up");
     let id = group(&alice, "Friday table", &[]).await.id;
-    // A second one would be lost.
-    network.spare(1);
+    // One gives the link to the hub, and one asks what came of it. Another would be lost.
+    network.spare(2);
     network.lose_requests(true);
     let options = LinkOptions { password: Some(SESAME.to_owned().into()), ..LinkOptions::default() };
     let made = alice.create_link(id, &options).await.expect("makes a link");

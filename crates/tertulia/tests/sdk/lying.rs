@@ -4,6 +4,7 @@
 use crate::{
     lying_hub::{LyingHub, MadeUp, external_commit, intruder_who_adds, made_up_group},
     support::{Hub, PASSWORD, connect, group, handle, read, texts},
+    watch::Watch,
 };
 use futures::StreamExt as _;
 use std::{
@@ -14,7 +15,7 @@ use tertulia::{
     Client, ClientEvent, Conversation, ConversationId, Error, ErrorKind, LinkOptions, RoleName, Suspicion,
 };
 use tertulia_api::{
-    Base64, UserDevice,
+    Base64, Code, UserDevice,
     event::{Event, EventBody, LogEntry},
     policy::encode,
 };
@@ -28,6 +29,8 @@ pub(crate) struct Setting {
     pub(crate) bob: Client,
     pub(crate) table: Conversation,
     pub(crate) one_to_one: ConversationId,
+    /// What Bob's events tell.
+    pub(crate) watch: Watch,
 }
 
 impl Setting {
@@ -41,7 +44,8 @@ impl Setting {
         let table = group(&alice, "Friday table", &[&bob]).await;
         alice.send(one_to_one, "just us").await.expect("sends");
         assert_eq!(read(&bob, one_to_one).await, ["just us"]);
-        Self { hub, liar, alice, bob, table, one_to_one }
+        let watch = Watch::over(&bob).await;
+        Self { hub, liar, alice, bob, table, one_to_one, watch }
     }
 
     /// An event in a conversation's log, behind everything that Bob has seen of it.
@@ -121,6 +125,7 @@ async fn a_hub_that_adds_a_member_by_itself_is_refused() {
     alice.sync().await.expect("sees it");
     alice.send(table.id, "welcome back").await.expect("sends");
     assert_eq!(read(bob, table.id).await.last().map(String::as_str), Some("welcome back"));
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -132,6 +137,7 @@ async fn a_further_device_that_the_hub_vouches_for_is_told() {
     assert_eq!(read(bob, table.id).await, ["from the tablet"]);
     let (user, device) = (alice.me().user, tablet.me().device);
     assert!(setting.suspicions().await.contains(&Suspicion::NewDevice { user, device }));
+    setting.watch.tells_all().await;
 }
 
 /// The hub makes up a device of Alice, who is admin. Bob cannot know that it is not hers, and what it does is in her rights: he is
@@ -167,6 +173,7 @@ async fn what_a_device_does_that_the_hub_makes_up_for_an_admin_is_told() {
     );
     let members = bob.conversation(table.id).await.expect("there").members;
     assert!(members.iter().any(|member| member.user == zoe.me().user), "it is in the admin's rights");
+    setting.watch.tells_all().await;
 }
 
 /// What an admin's further device does is told once, and what her first one does is not.
@@ -190,6 +197,7 @@ async fn what_a_further_device_changes_is_told_once() {
         tablet.set_role(table.id, &handle("bob"), role).await.expect("changes the role");
         assert_eq!(told().await, count);
     }
+    setting.watch.tells_all().await;
 }
 
 /// Nobody has to sign that an admin is gone. So the hub can say so of all of them, and together with the member who follows by rule
@@ -206,6 +214,7 @@ async fn who_is_admin_because_the_hub_says_that_the_admins_are_gone_is_told() {
     alice.add_members(table.id, &[handle("carol")]).await.expect("adds");
     bob.sync().await.expect("syncs");
     carol.sync().await.expect("syncs");
+    let watches = [Watch::over(&bob).await, Watch::over(&carol).await];
     // The hub does to Alice's account what it does when she says so.
     let by_the_hub = hub.log_in("alice", "by-the-hub").await;
     by_the_hub.delete_account(PASSWORD).await.expect("deletes it");
@@ -219,6 +228,9 @@ async fn who_is_admin_because_the_hub_says_that_the_admins_are_gone_is_told() {
         assert_eq!(told.count(), 1, "{noticed:?}");
         let members = client.conversation(table.id).await.expect("there").members;
         assert_eq!(members.len(), 3);
+    }
+    for watch in watches {
+        watch.tells_all().await;
     }
 }
 
@@ -244,6 +256,7 @@ async fn a_role_that_the_hub_gives_by_itself_does_not_count() {
     assert_eq!(setting.suspicions().await.len(), before);
     let members = bob.conversation(table.id).await.expect("there").members;
     assert!(members.iter().all(|member| member.role == RoleName::ADMIN), "{members:?}");
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -269,6 +282,7 @@ async fn a_commit_that_is_delivered_again_as_a_new_one_is_noticed() {
     assert_eq!(setting.suspicions().await.last(), Some(&Suspicion::Replayed { epoch }));
     alice.send(table.id, "still the same").await.expect("sends");
     assert_eq!(read(bob, table.id).await, ["still the same"]);
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -302,6 +316,35 @@ async fn a_commit_that_is_withheld_is_noticed_and_the_device_comes_back() {
     assert_eq!((told.conversation, told.suspicion), (id, Suspicion::Withheld));
 }
 
+/// The hub refuses what the group needs before anything can be said in it, as one does that knows of something which this device has not
+/// heard of. No text is lost by that.
+#[tokio::test]
+async fn a_text_waits_while_the_hub_refuses_the_commit_that_comes_before_it() {
+    for code in [Code::MissingProposals, Code::DeviceMismatch, Code::ProposalNotFound, Code::InvalidCommit] {
+        let hub = Hub::start().await;
+        let liar = LyingHub::before(&hub).await;
+        let (alice, carol) = (hub.sign_up("alice").await, hub.sign_up("carol").await);
+        let bob = Client::builder(hub.home("bob")).sign_up(&liar.url, "bob", PASSWORD).await;
+        let bob = bob.expect("signs up");
+        connect(&alice, &bob).await;
+        connect(&alice, &carol).await;
+        let table = group(&alice, "Friday table", &[&bob, &carol]).await;
+        carol.leave(table.id, None).await.expect("leaves");
+        // Her removal is proposed, and Bob commits it before he says anything.
+        liar.refuse_commits(code);
+        bob.sync().await.expect("syncs");
+        bob.queue(table.id, "one").await.expect("keeps it");
+        let queued = bob.send(table.id, "two").await.expect_err("the group is not ready");
+        let Error::Queued { cause } = queued else { panic!("{code}: {queued}") };
+        assert_eq!(cause.code(), code.as_str());
+        let report = bob.sync().await.expect("syncs");
+        assert_eq!((report.sent, report.refused), (0, 0), "{code}");
+        liar.repent();
+        assert_eq!(bob.sync().await.expect("syncs").sent, 2, "{code}");
+        assert_eq!(read(&alice, table.id).await, ["one", "two"], "{code}");
+    }
+}
+
 #[tokio::test]
 async fn an_old_group_info_is_not_joined() {
     let setting = Setting::new().await;
@@ -330,6 +373,7 @@ async fn an_old_group_info_is_not_joined() {
     liar.repent();
     bob.sync().await.expect("syncs");
     assert_eq!(read(alice, id).await, ["you cannot read this", "hello?"]);
+    setting.watch.tells_all().await;
 }
 
 /// The hub tells Bob that Zoe asks to be let in, and shows this.
@@ -386,6 +430,7 @@ async fn whom_the_hub_wants_let_in_without_a_proof_stays_out_and_that_is_noticed
     let members = bob.conversation(table.id).await.expect("there").members;
     assert_eq!(members.len(), 2, "nobody was let in");
     assert_eq!(alice.epoch(table.id).await.expect("in it"), bob.epoch(table.id).await.expect("in it"));
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -399,6 +444,7 @@ async fn a_proof_that_is_true_is_of_no_use_to_a_hub_that_adds_by_itself() {
     liar.say_once(intrusion);
     bob.sync().await.expect("syncs");
     assert!(matches!(setting.suspicions().await.last(), Some(Suspicion::ForbiddenCommit { .. })));
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -452,6 +498,7 @@ async fn a_group_that_the_hub_begins_anew_with_roles_of_its_own_is_refused() {
             continue;
         }
         assert!(is_refused, "{what}: {noticed:?}");
+        setting.watch.tells_all().await;
         let refused = bob.send(table.id, "who is there?").await.expect_err("he keeps out");
         assert_eq!((refused.code(), refused.kind()), ("distrusted", ErrorKind::Peer), "{what}");
     }

@@ -5,6 +5,7 @@ use crate::{
     lying::{Setting, event, mallory, rotate},
     lying_hub::{MadeUp, external_commit, external_wish, made_up_group},
     support::{Hub, PASSWORD, connect, group, handle, read},
+    watch::Watch,
 };
 use std::time::{Duration, SystemTime};
 use tertulia::{Client, ConversationId, ErrorKind, RoleName, Suspicion};
@@ -55,6 +56,7 @@ async fn keeps_out(setting: &Setting, what: &str) {
     assert!(matches!(noticed.last(), Some(Suspicion::ForbiddenGroup { .. })), "{what}: {noticed:?}");
     let refused = setting.bob.send(setting.table.id, "who is there?").await.expect_err("he keeps out");
     assert_eq!((refused.code(), refused.kind()), ("distrusted", ErrorKind::Peer), "{what}");
+    setting.watch.tells_all().await;
 }
 
 /// Bob goes on, and was told once who is there whom he has not seen come, and sees them.
@@ -68,6 +70,7 @@ async fn is_told(setting: &Setting, what: &str) {
     assert!(stranger.is_some_and(|stranger| stranger.handle.is_none()), "{what}: {members:?}");
     bob.sync().await.expect("syncs");
     assert_eq!(setting.suspicions().await, [unseen], "{what}: once");
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -199,6 +202,7 @@ async fn who_is_wished_into_a_group_by_the_hub_alone_stays_out_and_stops_nobody(
         }
         assert_eq!(setting.suspicions().await.len(), before + 1);
     }
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -214,6 +218,7 @@ async fn a_device_that_the_hub_makes_up_for_a_member_is_told_to_who_lets_it_in()
     bob.sync().await.expect("commits it");
     assert_eq!(bob.epoch(table.id).await.expect("in it"), epoch + 1);
     assert_eq!(setting.suspicions().await, [Suspicion::NewDevice { user, device }]);
+    setting.watch.tells_all().await;
 }
 
 /// Whether a device of Carol's gets into the 1:1 of Alice and Bob.
@@ -248,12 +253,14 @@ async fn a_1_to_1_is_no_subconversation_for_being_called_one() {
     let tablet = Client::builder(hub.home("tablet")).log_in(&liar.url, "bob", PASSWORD).await;
     let tablet = tablet.expect("logs in");
     tablet.sync().await.expect("joins");
+    let watch = Watch::over(&tablet).await;
     // It takes part, says the hub.
     liar.say_once(event(EventBody::ConversationJoined { entry: setting.entry(id) }));
     tablet.sync().await.expect("joins");
     assert!(!intrude(&setting, &carol, id, &tablet).await);
     let noticed = tablet.suspicions().await.expect("readable").pop().expect("noticed").suspicion;
     assert!(matches!(noticed, Suspicion::ForbiddenCommit { .. }), "{noticed:?}");
+    watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -280,4 +287,5 @@ async fn a_group_that_its_person_trusts_is_taken_as_the_hub_has_it() {
     rotate(alice, 1).await;
     bob.sync().await.expect("follows");
     assert_eq!(bob.conversation(id).await.expect("there").members.len(), 3);
+    setting.watch.tells_all().await;
 }

@@ -5,6 +5,7 @@ use crate::{
     history::{UNLIMITED, older, say},
     lying_hub::LyingHub,
     support::{Hub, PASSWORD, connect, group, handle, read, texts},
+    watch::Watch,
 };
 use tertulia::{Client, ConversationId, History, HistoryDepth, Suspicion};
 use tertulia_api::{Base64, event::EventBody, history::HistoryPage};
@@ -17,6 +18,8 @@ struct Setting {
     alice: Client,
     bob: Client,
     id: ConversationId,
+    /// What Bob's events tell.
+    watch: Watch,
 }
 
 impl Setting {
@@ -34,12 +37,14 @@ impl Setting {
         alice.add_members(id, &[handle("carol")]).await.expect("adds");
         say(&alice, id, &["three"]).await;
         alice.add_members(id, &[handle("bob")]).await.expect("adds");
-        Self { hub, liar, alice, bob, id }
+        let watch = Watch::over(&bob).await;
+        Self { hub, liar, alice, bob, id, watch }
     }
 
     /// What Bob reads, and why he thinks that it is not all.
     async fn reads(&self) -> (Vec<String>, Option<String>) {
         let texts = read(&self.bob, self.id).await;
+        self.watch.tells_all().await;
         let noticed = self.bob.suspicions().await.expect("readable");
         let reason = |suspicion| match suspicion {
             Suspicion::FalseHistory { reason } => Some(reason),

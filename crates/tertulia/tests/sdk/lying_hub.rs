@@ -8,11 +8,13 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use http::Method;
 use std::{
     path::Path,
     sync::{Arc, Mutex},
 };
 use tertulia_api::{
+    Code, Problem,
     conversation::{CommitAccepted, Conversation, Conversations},
     event::{Event, EventPage},
     history::HistoryPage,
@@ -24,7 +26,7 @@ use tertulia_mls::{
     MlsCommitBundle, MlsConversationConfiguration, MlsTransport, Session, SessionConfig, VerifiableGroupInfo,
 };
 use tertulia_store::{KeySource, Store};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 
 type Change = Box<dyn FnMut(&mut Vec<Event>) + Send>;
 type ChangeHistory = Box<dyn FnMut(&mut HistoryPage) + Send>;
@@ -42,7 +44,10 @@ struct Lies {
     history: Option<ChangeHistory>,
     conversation: Option<Describe>,
     group_info: Option<Bytes>,
+    refuses_commits: Option<Code>,
     takes_commits: bool,
+    /// The next request of this method and with this end of its path waits.
+    holds: Option<(Method, &'static str, Gate)>,
     /// All events that went through, as the hub said them.
     seen: Vec<Event>,
 }
@@ -89,20 +94,49 @@ impl LyingHub {
         self.lies.lock().expect("nobody panics").group_info = Some(group_info);
     }
 
+    /// Refuses every commit from now on.
+    pub(crate) fn refuse_commits(&self, code: Code) {
+        self.lies.lock().expect("nobody panics").refuses_commits = Some(code);
+    }
+
     /// Takes every commit from now on, and tells nobody else of it.
     pub(crate) fn take_commits(&self) {
         self.lies.lock().expect("nobody panics").takes_commits = true;
+    }
+
+    /// Lets the next request of this method and with this end of its path wait, whose answer is that of the time when it goes on.
+    pub(crate) fn hold(&self, method: Method, end: &'static str) -> Held {
+        let ((arrives, arrived), (release, released)) = (oneshot::channel(), oneshot::channel());
+        self.lies.lock().expect("nobody panics").holds = Some((method, end, (arrives, released)));
+        Held { arrived, release }
     }
 
     /// Says from now on what the hub says.
     pub(crate) fn repent(&self) {
         let mut lies = self.lies.lock().expect("nobody panics");
         (lies.events, lies.conversation, lies.group_info, lies.history) = (None, None, None, None);
-        lies.takes_commits = false;
+        (lies.takes_commits, lies.refuses_commits) = (false, None);
     }
 
     pub(crate) fn seen(&self) -> Vec<Event> {
         self.lies.lock().expect("nobody panics").seen.clone()
+    }
+}
+
+/// Tells that a request has come, and lets it go on.
+type Gate = (oneshot::Sender<()>, oneshot::Receiver<()>);
+
+/// A request that waits.
+pub(crate) struct Held {
+    arrived: oneshot::Receiver<()>,
+    release: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Waits for it to come.
+    pub(crate) async fn arrives(self) -> oneshot::Sender<()> {
+        self.arrived.await.expect("the hub is there");
+        self.release
     }
 }
 
@@ -111,9 +145,25 @@ type Passing = (String, Arc<Mutex<Lies>>, reqwest::Client);
 async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
+    let refused = lies.lock().expect("nobody panics").refuses_commits.filter(|_| path.ends_with("/commits"));
+    if let Some(code) = refused {
+        let problem = Problem::new(code, "The hub says so.");
+        let mut response = Response::new(Body::from(serde_json::to_vec(&problem).expect("a problem")));
+        *response.status_mut() = http::StatusCode::from_u16(problem.status).expect("a status");
+        let media_type = http::HeaderValue::from_static(Problem::MEDIA_TYPE);
+        response.headers_mut().insert(http::header::CONTENT_TYPE, media_type);
+        return response;
+    }
     if path.ends_with("/commits") && lies.lock().expect("nobody panics").takes_commits {
         let taken = CommitAccepted { sequence: 999, epoch: 999, sent_at: 1 };
         return Response::new(Body::from(serde_json::to_vec(&taken).expect("an answer")));
+    }
+    let is_held = |held: &mut (Method, &str, Gate)| parts.method == held.0 && path.ends_with(held.1);
+    let held = lies.lock().expect("nobody panics").holds.take_if(is_held);
+    if let Some((_, _, (arrives, released))) = held {
+        // Who does not wait for either lets it pass.
+        let _ = arrives.send(());
+        let _ = released.await;
     }
     let url = format!("{hub}{}", parts.uri.path_and_query().expect("it has one"));
     let body = axum::body::to_bytes(body, usize::MAX).await.expect("the client sends all of it");

@@ -3,6 +3,7 @@
 use crate::{
     lying::Setting,
     support::{handle, read},
+    watch::Watch,
 };
 use tertulia::{Client, Conversation, Suspicion};
 use tertulia_api::event::EventBody;
@@ -16,16 +17,19 @@ async fn name(client: &Client, table: &Conversation) -> Option<String> {
 async fn a_member_whom_the_hub_lets_rename_a_group_does_not() {
     let setting = Setting::new().await;
     let Setting { hub, alice, bob, table, .. } = &setting;
+    let watch = Watch::over(alice).await;
     hub.database("UPDATE members SET role = 'admin' WHERE role = 'member'");
     bob.rename(table.id, "Bob's table").await.expect("the hub takes it");
     assert_eq!(name(alice, table).await.as_deref(), Some("Friday table"));
     let noticed = alice.suspicions().await.expect("readable").pop().expect("noticed").suspicion;
     assert_eq!(noticed, Suspicion::ForgedName { user: bob.me().user });
+    watch.tells_all().await;
 
     // Who may, does, and that is nothing to be told of.
     alice.rename(table.id, "Saturday table").await.expect("renames");
     assert_eq!(name(bob, table).await.as_deref(), Some("Saturday table"));
     assert!(setting.suspicions().await.is_empty());
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -60,4 +64,5 @@ async fn what_only_carries_the_name_of_a_group_does_not_give_it_that() {
     bob.sync().await.expect("syncs");
     assert_eq!(setting.suspicions().await.last(), Some(&forged));
     assert_eq!(setting.suspicions().await.iter().filter(|noticed| **noticed == forged).count(), 2);
+    setting.watch.tells_all().await;
 }

@@ -4,6 +4,7 @@
 use crate::{
     lying_hub::LyingHub,
     support::{Hub, PASSWORD, connect, handle, read, texts},
+    watch::Watch,
 };
 use tertulia::{Client, ConversationId, Error, Protocol, Suspicion};
 use tertulia_api::{
@@ -19,6 +20,8 @@ struct Setting {
     bob: Client,
     table: ConversationId,
     attic: ConversationId,
+    /// What Bob's events tell.
+    watch: Watch,
 }
 
 impl Setting {
@@ -35,7 +38,8 @@ impl Setting {
         };
         let (table, attic) = (make("table").await, make("attic").await);
         bob.sync().await.expect("joins");
-        Self { hub, liar, alice, bob, table, attic }
+        let watch = Watch::over(&bob).await;
+        Self { hub, liar, alice, bob, table, attic, watch }
     }
 
     /// What Bob's home has noticed.
@@ -60,7 +64,8 @@ fn in_messages(events: &mut [Event], mut change: impl FnMut(&mut LogEntry, &mut 
 
 #[tokio::test]
 async fn a_message_that_the_hub_moves_is_not_shown_where_it_does_not_belong() {
-    let Setting { hub: _hub, liar, alice, bob, table, attic } = &Setting::new().await;
+    let setting = Setting::new().await;
+    let Setting { liar, alice, bob, table, attic, .. } = &setting;
     let (moved, moved_into) = (*table, *attic);
     liar.change_events(move |events| {
         in_messages(events, |entry, _| {
@@ -78,6 +83,7 @@ async fn a_message_that_the_hub_moves_is_not_shown_where_it_does_not_belong() {
     liar.repent();
     alice.send(*table, "and another").await.expect("sends");
     assert_eq!(read(bob, *table).await, ["and another"]);
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -96,11 +102,13 @@ async fn a_message_is_not_shown_as_another_devices_nor_as_a_new_name() {
     assert_eq!(read(bob, *table).await, Vec::<String>::new());
     assert_eq!(bob.conversation(*table).await.expect("there").name.as_deref(), Some("table"));
     assert!(is_misplaced(setting.suspicions().await.last().expect("noticed"), "another purpose"));
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
 async fn a_message_that_is_delivered_again_is_not_shown_again() {
-    let Setting { hub: _hub, liar, alice, bob, table, .. } = &Setting::new().await;
+    let setting = Setting::new().await;
+    let Setting { liar, alice, bob, table, .. } = &setting;
     alice.send(*table, "once").await.expect("sends");
     assert_eq!(read(bob, *table).await, ["once"]);
     let mut again = liar.seen();
@@ -113,6 +121,7 @@ async fn a_message_that_is_delivered_again_is_not_shown_again() {
     liar.say_once(again);
     assert_eq!(bob.sync().await.expect("syncs").undecryptable, 1);
     assert_eq!(texts(bob, *table).await, ["once"]);
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -134,6 +143,7 @@ async fn nothing_is_encrypted_for_a_device_of_who_is_no_member() {
     let Error::Queued { cause } = queued else { panic!("{queued}") };
     assert!(matches!(*cause, Error::UntrustworthyHub { .. }), "{cause}");
     assert_eq!(read(&carol, *table).await, Vec::<String>::new());
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -151,6 +161,7 @@ async fn a_further_device_of_a_member_is_told_to_who_writes_to_it_and_who_reads_
     assert_eq!(setting.suspicions().await, [of(&tablet)]);
     bob.send(*table, "to the phone too").await.expect("sends");
     assert_eq!(setting.suspicions().await, [of(&tablet), of(&phone)]);
+    setting.watch.tells_all().await;
 }
 
 #[tokio::test]
@@ -167,4 +178,5 @@ async fn a_protocol_does_not_turn_back() {
     assert_eq!(bob.conversation(*table).await.expect("there").protocol, Protocol::Mls);
     bob.send(*table, "by the group").await.expect("sends");
     assert_eq!(read(alice, *table).await, ["by the group"]);
+    setting.watch.tells_all().await;
 }

@@ -1,6 +1,6 @@
 //! Roles that are given with an addition, and the role of the last admin, in groups on MLS and pairwise alike.
 
-use crate::support::{Hub, handle, read};
+use crate::support::{Hub, connect, handle, read};
 use tertulia::{Action, Client, ConversationId, GroupOptions, Protocol, RoleName};
 
 const ALL: [Action; 10] = [
@@ -94,4 +94,90 @@ async fn who_is_added_has_the_role_from_the_beginning_and_the_last_admin_is_foll
         dave.send(id, "thank you").await.expect("sends");
         assert_eq!(read(&alice, id).await, ["thank you"], "{protocol}");
     }
+}
+
+/// Alice, who has a team with the role `host`; Bob, who is in it; and Zoe, who has a team of her own, in which `host` means everything.
+async fn two_teams(hub: &Hub) -> [Client; 3] {
+    let people = [hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("zoe").await];
+    let [alice, bob, zoe] = &people;
+    let host: RoleName = "host".parse().expect("a name");
+    for (owner, actions) in [(alice, &[Action::ModifyName, Action::Leave][..]), (zoe, &ALL[..])] {
+        owner.create_team(&"Table".parse().expect("a name")).await.expect("makes a team");
+        owner.define_role(&host, actions.iter().copied().collect()).await.expect("defines it");
+    }
+    let invitation = alice.invite_to_team(None).await.expect("invites");
+    bob.join_team(&invitation.code).await.expect("joins");
+    connect(alice, zoe).await;
+    people
+}
+
+/// A group of Alice's team in which Zoe, who is not in it, is admin too.
+async fn with_an_admin_from_outside(alice: &Client, zoe: &Client, protocol: Protocol) -> ConversationId {
+    let mut options = GroupOptions::default();
+    (options.protocol, options.team) = (protocol, true);
+    let id = alice.create_group_as("table", &[handle("bob")], options).await.expect("a group").id;
+    alice.add_members_as(id, &[handle("zoe")], "admin").await.expect("adds");
+    zoe.sync().await.expect("comes in");
+    id
+}
+
+/// Bob has the role as Alice's team defines it, and not as Zoe's does.
+async fn is_host(bob: &Client, id: ConversationId) {
+    bob.sync().await.expect("syncs");
+    bob.rename(id, "Bob's table").await.expect("a host may");
+    let denied = bob.set_role(id, &handle("zoe"), "member").await.expect_err("a host may not");
+    assert_eq!(denied.code(), "action-denied");
+}
+
+#[tokio::test]
+async fn an_admin_from_outside_gives_the_roles_of_the_conversations_team() {
+    for protocol in [Protocol::Mls, Protocol::Pairwise] {
+        let hub = Hub::start().await;
+        let [alice, bob, zoe] = two_teams(&hub).await;
+        let id = with_an_admin_from_outside(&alice, &zoe, protocol).await;
+        zoe.set_role(id, &handle("bob"), "host").await.expect("gives it");
+        for client in [&alice, &bob, &zoe] {
+            let expected = [("alice", "admin"), ("bob", "host"), ("zoe", "admin")];
+            assert_eq!(roles(client, id).await, named(&expected), "{protocol}");
+        }
+        is_host(&bob, id).await;
+        let unknown = zoe.set_role(id, &handle("bob"), "nobody").await.expect_err("no role");
+        assert_eq!(unknown.code(), "unknown-role", "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn an_admin_from_outside_migrates_a_group_with_its_roles() {
+    let hub = Hub::start().await;
+    let [alice, bob, zoe] = two_teams(&hub).await;
+    let id = with_an_admin_from_outside(&alice, &zoe, Protocol::Pairwise).await;
+    alice.set_role(id, &handle("bob"), "host").await.expect("gives it");
+    zoe.migrate(id).await.expect("migrates");
+    let expected = [("alice", "admin"), ("bob", "host"), ("zoe", "admin")];
+    for client in [&alice, &bob, &zoe] {
+        assert_eq!(roles(client, id).await, named(&expected));
+    }
+    is_host(&bob, id).await;
+    bob.send(id, "by the group").await.expect("sends");
+    assert_eq!(read(&zoe, id).await, ["by the group"]);
+}
+
+#[tokio::test]
+async fn a_group_whose_team_is_no_more_is_migrated_with_its_roles() {
+    let hub = Hub::start().await;
+    let [alice, bob, zoe] = two_teams(&hub).await;
+    let yuri = hub.sign_up("yuri").await;
+    connect(&alice, &yuri).await;
+    let id = with_an_admin_from_outside(&alice, &zoe, Protocol::Pairwise).await;
+    alice.add_members_as(id, &[handle("yuri")], "host").await.expect("adds");
+    yuri.sync().await.expect("comes in");
+    // Who leaves the team leaves its groups, and it ends with the last.
+    bob.leave_team().await.expect("leaves");
+    alice.leave_team().await.expect("leaves");
+    zoe.sync().await.expect("syncs");
+    zoe.migrate(id).await.expect("migrates");
+    for client in [&yuri, &zoe] {
+        assert_eq!(roles(client, id).await, named(&[("yuri", "host"), ("zoe", "admin")]));
+    }
+    yuri.rename(id, "Yuri's table").await.expect("a host may");
 }
