@@ -15,6 +15,7 @@ import hmac
 import json
 import pathlib
 import sys
+import uuid
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, padding
@@ -39,6 +40,7 @@ FRAMES = {
     5: "SelfFrameV1",
     6: "SubconversationFrameV1",
 }
+
 
 
 class Invalid(Exception):
@@ -174,8 +176,12 @@ def content_of(schemas, conversation_type, frame):
     if name == "Placeholder":
         return number, b""
     if name == "GapRequest":
+        check(len(inner.message_ids) > 0, "ids")
         check(all(len(one) == 32 for one in inner.message_ids), "an id")
         return number, b"".join(inner.message_ids)
+    if name == "SignedInvitation":
+        return number, inner.invitation
+    check(name != "GapAnswer" or len(inner.message_id) == 32, "an id")
     check(inner.message, "the message")
     return number, inner.message
 
@@ -332,8 +338,16 @@ class Bundle:
         check(self.content.inbox_address == self.inbox_address, "the inbox address")
         check(1 <= len(self.content.devices) <= 8, "the devices")
         for device in self.content.devices:
+            lengths = (device.signature_key, device.inbox_key, device.ratchet_key, device.fallback_key.key)
+            check(all(len(key) == 32 for key in lengths), "the keys of a device")
             for key in [*device.one_time_keys, device.fallback_key]:
                 verify(device.signature_key, key.signature, b"intro bundle key 1", device.ratchet_key + key.key)
+
+    def address(self, device):
+        """What a device is called."""
+        user = uuid.UUID(bytes=uuid8(sha256(b"tertulia/user/v1", self.content.identity_key)))
+        name = sha256(b"tertulia/device/v1", self.content.devices[device].signature_key)[:8]
+        return f"{user}:{name.hex()}@key.invalid"
 
     @classmethod
     def from_text(cls, schemas, text):
@@ -351,8 +365,12 @@ def read_invitation(schemas, envelope, receiver, secret, now):
     info = b"tertulia/inbox/v1 hpke" + receiver.inbox_address
     bound = envelope.hint + u32(envelope.salt)
     padded = hpke_open(secret, envelope.header, info, envelope.ciphertext, bound)
-    signed = schemas.decode("InboxFrameV1", frame_of(schemas, padded, 1)).invitation
+    frame = frame_of(schemas, padded, 1)
+    content_of(schemas, 1, frame)
+    signed = schemas.decode("InboxFrameV1", frame).invitation
     invitation = schemas.decode("Invitation", signed.invitation)
+    check(len(invitation.id) == 16 and invitation.WhichOneof("kind") is not None, "the invitation")
+    check(len(getattr(invitation, invitation.WhichOneof("kind")).creation_secret) == 32, "the creation secret")
     check(now < invitation.expires <= now + 30 * 24 * 60 * 60, "the expiry")
     sender = Bundle(schemas, invitation.sender_bundle)
     device = sender.content.devices[invitation.sender_device]
@@ -473,7 +491,8 @@ class MlsEpoch:
         self.version_and_suite = info.take(4)
         check(self.version_and_suite == u16(1) + u16(1), "version and ciphersuite")
         self.group_id, self.epoch = info.vector(), info.number(8)
-        info.vector(), info.vector(), info.vector()  # tree_hash, confirmed_transcript_hash, extensions
+        info.vector(), info.vector()  # tree_hash, confirmed_transcript_hash
+        self.extensions = read_extensions(info)
         self.context = info.since(0)
         extensions = read_extensions(info)
         confirmation_tag, signer = info.vector(), info.number(4)
@@ -481,6 +500,7 @@ class MlsEpoch:
         check(2 in extensions, "the ratchet tree goes along")
         nodes = Reader(extensions[2]).each(lambda one: one.optional(read_node))
         self.leaves = nodes[::2]
+        self.signer = self.leaves[signer][1]
         verify_mls(self.leaves[signer][0], info.vector(), b"GroupInfoTBS", to_be_signed)
 
         epoch_secret = expand_with_label(member, b"epoch", self.context, 32)
@@ -621,6 +641,100 @@ class OlmInvited:
         return OlmChain(olm_fields(inner[:-8])[0x0A], both[32:]).open(inner)
 
 
+# --- What travels of the Double Ratchet: private-v1.md ----------------------------------------------------------------
+
+
+class PairwiseMessage:
+    """A message, taken apart: kind, and of one that begins a session who says to have begun it."""
+
+    def __init__(self, data):
+        check(len(data) <= 1 << 16, "the length of the message")
+        reader = Reader(data)
+        check(reader.number(1) == 1, "the version of the message")
+        self.begins = {0: True, 1: False}.get(reader.number(1))
+        check(self.begins is not None, "the kind of the message")
+        self.signature_key, self.signature = (reader.take(32), reader.take(64)) if self.begins else (None, None)
+        self.olm = data[reader.at :]
+        self.identity_key = olm_fields(self.olm)[0x1A] if self.begins else None
+
+    def verify(self, address):
+        """That the device with this address has signed the key that the session begins with."""
+        statement = b"\x01" + self.identity_key + address.encode()
+        verify(self.signature_key, self.signature, b"pairwise key 1", statement)
+
+
+def in_place(plaintext, conversation, purpose, sender, recipient):
+    """The content of a plaintext, if it belongs here."""
+    reader = Reader(plaintext)
+    check(reader.number(1) == 1, "the version of the plaintext")
+    check(reader.number(1) == purpose, "the purpose")
+    check(reader.take(16) == conversation, "the conversation")
+    check(reader.take(reader.number(2)) == sender.encode(), "the sender")
+    check(reader.take(reader.number(2)) == recipient.encode(), "the recipient")
+    content = reader.take(reader.number(4))
+    check(not any(plaintext[reader.at :]), "the padding")
+    step = 1 << max(0, reader.at.bit_length() - 4)
+    check(len(plaintext) == max(256, -(-reader.at // step) * step), "the length that senders pad to")
+    return content
+
+
+class Pairwise:
+    """The conversation of the two people in inner.json, as who is written to reads it."""
+
+    PURPOSES = {1: 1, 3: 3, 4: 4}  # of each kind of frame
+
+    def __init__(self, schemas):
+        inner = load("inner.json")
+        people = [inner["people"][who] for who in ("sender", "reader")]
+        self.bundles = [Bundle.from_text(schemas, who["bundle"]) for who in people]
+        self.addresses = [bundle.address(0) for bundle in self.bundles]
+        check(self.addresses == [who["address"] for who in people], "the addresses")
+        self.schemas = schemas
+        self.creation_secret = bytes.fromhex(inner["double_ratchet"]["creation_secret"])
+        self.conversation = conversation_id(2, self.creation_secret)
+        self.turns = inner["double_ratchet"]["turns"]
+
+    def read(self, data, purpose, sender):
+        """The content of a message, which has come in a place where only this purpose and this sender can be."""
+        turn, known = next(
+            (turn, one) for turn in self.turns for one in turn["messages"] if one["message"] == data.hex()
+        )
+        keys = {name: bytes.fromhex(key) for name, key in turn["reader"].items() if name != "state"}
+        message = PairwiseMessage(data)
+        check(message.begins == ("one_time_secret" in keys), "the kind of the message")
+        if message.begins:
+            message.verify(self.addresses[sender])
+            device = self.bundles[sender].content.devices[0]
+            check(message.identity_key == device.ratchet_key, "the identity key of the bundle")
+            check(message.signature_key == device.signature_key, "the signature key of the bundle")
+            plaintext = OlmInvited(keys["identity_secret"], keys["one_time_secret"]).open(message.olm)
+        else:
+            plaintext = olm_answer(keys["root_key"], keys["ratchet_secret"], message.olm)
+        place = (self.addresses[sender], self.addresses[1 - sender])
+        content = in_place(plaintext, self.conversation, purpose, *place)
+        check(content.hex() == known["content"], "the content")
+        return content
+
+    def say(self, frame, data, sender):
+        """What a frame of this kind says."""
+        if frame == 2:
+            return "nothing"
+        content = self.read(data, self.PURPOSES[frame], sender)
+        if frame != 4:
+            return say(content)
+        check(len(content) >= 32, "a renewal")
+        if content[32:]:
+            check(Bundle(self.schemas, content[32:]).address(0) == self.addresses[sender], "whose bundle it is")
+        return f"32 bytes for the next epoch, and {len(content) - 32} bytes of a bundle"
+
+    def shared(self, epoch):
+        """What an epoch begins with."""
+        if epoch == 0:
+            return self.creation_secret
+        renewals = [one for turn in self.turns for one in turn["messages"] if one["purpose"] == 4]
+        return bytes.fromhex(renewals[epoch - 1]["content"])[:32]
+
+
 def olm_answer(root_key, ratchet_secret, data):
     """The first message of the invited's own chain."""
     theirs = olm_fields(data[:-8])[0x0A]
@@ -662,11 +776,17 @@ def cbor(data, at=0):
 
 def say(content):
     """What a MIMI content says: who the sender is and the text of its one part."""
+    if not content:
+        return "nothing"
     message, end = cbor(content)
     check(end == len(content) and isinstance(message, list) and len(message) == 7, "a content")
     salt, _replaces, _topic, _expires, _in_reply_to, extensions, part = message
     check(len(salt) == 16 and isinstance(extensions, dict), "salt and extensions")
     disposition, _language, cardinality, content_type, body = part
+    if content_type == "application/mimi-message-status":
+        reports, end = cbor(body)
+        check(end == len(body) and all(len(one[0]) == 32 for one in reports), "a report")
+        return f"what became of {len(reports)}"
     check(cardinality == 1 and content_type.startswith("text/"), "one part with a text")
     return f"{extensions.get(1, '?')} says {body.decode()!r}" + (" as a reaction" if disposition == 2 else "")
 
@@ -687,25 +807,17 @@ def ids(schemas):
         yield one["conversation_id"]
 
 
-def opener(schemas, kind, conversation, shared):
+def opener(schemas, one, conversation, shared):
     """What reads the contents of a conversation's frames."""
+    kind = one["conversation_type"]
     inner = load("inner.json")
     if kind not in FRAMES:
         return lambda _frame, content: say(content)
     if kind == 2:
-        ratchet = inner["double_ratchet"]
-        invited = OlmInvited(*(bytes.fromhex(ratchet["invited"][key]) for key in ("identity_secret", "one_time_secret")))
-        keys = [bytes.fromhex(ratchet["inviter"][key]) for key in ("root_key", "ratchet_secret")]
-        known = {one["message"]: one["content"] for one in [*ratchet["messages"], ratchet["answer"]]}
-
-        def open_pairwise(frame, content):
-            if frame == 2:
-                return "nothing"
-            says = invited.open(content) if olm_is_first(content) else olm_answer(*keys, content)
-            check(says.hex() == known[content.hex()], "the content")
-            return say(says) if frame != 4 else f"{len(says)} bytes for the next epoch"
-
-        return open_pairwise
+        pairwise = Pairwise(schemas)
+        check(pairwise.conversation == conversation, "the conversation of the two")
+        check(pairwise.shared(one["epoch"]) == shared, "what the two share in the epoch")
+        return lambda frame, content: pairwise.say(frame, content, one["sender"])
     group = next(one for one in inner["mls"] if one["conversation_type"] == kind)
     reader = group["reader"]
     keys = (bytes.fromhex(one) for one in (group["welcome"], reader["key_package"], reader["init_secret"]))
@@ -738,7 +850,7 @@ def envelopes(schemas):
         check(conversation.hex() == one["conversation_id"], "the id")
         shared = bytes.fromhex(one["shared_secret"])
         epoch = Epoch(shared, kind, conversation, one["epoch"])
-        read = opener(schemas, kind, conversation, shared)
+        read = opener(schemas, one, conversation, shared)
         for vector in one["envelopes"]:
             envelope = Envelope(schemas, bytes.fromhex(vector["envelope"]))
             if vector.get("salted"):
@@ -774,19 +886,20 @@ def inbox(schemas):
         check(inner.creation_secret.hex() == vector["creation_secret"], "the creation secret")
         check(content.hex() == vector["content"], "the content")
         inside = load("inner.json")
+        device = receiver.content.devices[0]
         if kind == "private":
-            ratchet = inside["double_ratchet"]
-            device = receiver.content.devices[0]
-            check(device.ratchet_key.hex() == ratchet["invited"]["identity_key"], "the ratchet key of the bundle")
-            check(device.one_time_keys[0].key.hex() == ratchet["invited"]["one_time_key"], "its one-time key")
-            keys = (bytes.fromhex(ratchet["invited"][key]) for key in ("identity_secret", "one_time_secret"))
-            says = say(OlmInvited(*keys).open(content))
+            pairwise = Pairwise(schemas)
+            check(pairwise.creation_secret == inner.creation_secret, "the creation secret")
+            message = olm_fields(PairwiseMessage(content).olm)
+            check(message[0x0A] == device.one_time_keys[0].key, "a one-time key of the bundle")
+            check(pairwise.read(content, 1, 0) == b"", "a first message that says nothing")
+            says = "a session begins"
         else:
             group = next(one for one in inside["mls"] if one["conversation_type"] == number)
-            reader = group["reader"]
-            keys = (bytes.fromhex(reader[key]) for key in ("key_package", "init_secret"))
-            joined = MlsEpoch(content, *keys)
+            check(device.key_package.hex() == group["reader"]["key_package"], "the key package of the bundle")
+            joined = MlsEpoch(content, device.key_package, bytes.fromhex(group["reader"]["init_secret"]))
             check(joined.group_id == conversation_id(number, inner.creation_secret), "the group's id")
+            check(joined.signer == found.address(invitation.sender_device).encode(), "who has signed the group")
             says = f"epoch {joined.epoch} of a group"
         yield f"{kind} invitation by {found.client_address[-8:]}: {says}"
 
