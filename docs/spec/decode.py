@@ -6,7 +6,7 @@ It is written from the pages beside it and shares no code with the implementatio
 
     python3 decode.py DIRECTORY-OF-SCHEMAS
 
-DIRECTORY-OF-SCHEMAS has `schemas.binpb`, a FileDescriptorSet of proto/. It prints what it read, and fails at the first difference.
+policy.py, beside it, has the policy of a group. DIRECTORY-OF-SCHEMAS has `schemas.binpb`, a FileDescriptorSet of proto/. It prints what it read, and fails at the first difference.
 """
 
 import base64
@@ -26,6 +26,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+
+sys.dont_write_bytecode = True  # these are documents
+
+import policy as policies  # noqa: E402
 
 VECTORS = pathlib.Path(__file__).parent / "vectors"
 TAG = 16
@@ -807,6 +811,21 @@ def ids(schemas):
         yield one["conversation_id"]
 
 
+def check_policy(epoch, expected):
+    """That the group has the policy that it is to have, and nobody in it who is no member."""
+    found = epoch.extensions.get(policies.GROUP_DATA)
+    check((found and found.hex()) == expected, "the policy")
+    check(epoch.extensions.get(policies.ENCRYPTED_HANDSHAKES) == b"", "that handshakes are encrypted")
+    if found is None:
+        return
+    policy = policies.Policy(found)
+    check(policy.conversation == epoch.group_id, "whose policy it is")
+    users = {uuid.UUID(leaf[1].split(b":")[0].decode()).bytes for leaf in epoch.leaves if leaf}
+    check(users <= set(policy.members), "a member without a place in the policy")
+    if policy.pair is not None:
+        check(users == set(policy.members), "the two")
+
+
 def opener(schemas, one, conversation, shared):
     """What reads the contents of a conversation's frames."""
     kind = one["conversation_type"]
@@ -825,6 +844,7 @@ def opener(schemas, one, conversation, shared):
     check(epoch.group_id == conversation, "the group's id")
     check(epoch.epoch == group["epoch"], "the epoch")
     check(epoch.shared == shared, "what the members of the epoch share")
+    check_policy(epoch, group["policy"])
     known = {one["message"]: one["content"] for one in group["messages"]}
 
     def open_mls(frame, content):
@@ -900,6 +920,7 @@ def inbox(schemas):
             joined = MlsEpoch(content, device.key_package, bytes.fromhex(group["reader"]["init_secret"]))
             check(joined.group_id == conversation_id(number, inner.creation_secret), "the group's id")
             check(joined.signer == found.address(invitation.sender_device).encode(), "who has signed the group")
+            check_policy(joined, group["policy"])
             says = f"epoch {joined.epoch} of a group"
         yield f"{kind} invitation by {found.client_address[-8:]}: {says}"
 
@@ -917,6 +938,56 @@ def outcomes(schemas):
         yield f"{one['what']}: {outcome}"
 
 
+def has_link(link, proof, conversation, user):
+    """Whether somebody proves to have the link of this key: policy.md, "The join link"."""
+    try:
+        verify(link, proof, b"join link 1", conversation + user + b"key.invalid")
+    except Invalid:
+        return False
+    return True
+
+
+def policy(schemas):
+    vectors = load("policies.json")
+    for one in vectors["policies"]:
+        read = policies.Policy(bytes.fromhex(one["bytes"]))
+        says = {
+            "conversation": read.conversation.hex(),
+            "conversation_type": read.type,
+            "add_permission": read.add_permission,
+            "members": [[user.hex(), role] for user, role in read.members.items()],
+            "roles": [list(role) for role in read.roles.items()],
+            "link": read.link and read.link.hex(),
+            "open": read.open,
+            "admitted": [user.hex() for user in read.admitted],
+            "carriers": read.carriers,
+            "continues": read.pair and read.pair[0].hex(),
+            "times": read.pair and read.pair[1],
+            "receipt_mode": "on" if read.receipts else "off",
+        }
+        check(all(one[name] == value for name, value in says.items()), one["what"])
+        yield f"version {read.version}, {one['what']}: {len(read.members)} members"
+    for one in vectors["refused"]:
+        try:
+            policies.Policy(bytes.fromhex(one["bytes"]))
+        except policies.Refused as refused:
+            yield f"{one['what']}: refused ({refused})"
+        else:
+            raise Invalid(f"{one['what']}: it is read")
+    for one in vectors["commits"]:
+        before, after = (policies.Policy(bytes.fromhex(one[name])) for name in ("before", "after"))
+        added, removed = ([tuple(map(bytes.fromhex, pair)) for pair in one[name]] for name in ("added", "removed"))
+        kept = {bytes.fromhex(user) for user in one["kept"]}
+        change = policies.Change(bytes.fromhex(one["by"]), one["from_outside"], added, removed, kept)
+        try:
+            policies.check_commit(before, after, change, has_link)
+            outcome = "allowed"
+        except policies.Refused as refused:
+            outcome = f"refused ({refused})"
+        check(outcome.startswith("allowed") == one["allowed"], f"{one['what']}: {outcome}")
+        yield f"{one['what']}: {outcome}"
+
+
 def work(schemas):
     vectors = load("work.json")
     topic, envelope = vectors["content_topic"].encode(), bytes.fromhex(vectors["envelope"])
@@ -930,7 +1001,7 @@ def work(schemas):
 def main():
     schemas = Schemas(pathlib.Path(sys.argv[1]) / "schemas.binpb")
     count = 0
-    for part in [ids, envelopes, inbox, outcomes, work]:
+    for part in [ids, envelopes, inbox, outcomes, policy, work]:
         for line in part(schemas):
             print(f"{part.__name__:<10} {line}")
             count += 1

@@ -4,6 +4,13 @@
 //! `inner.json` and stays (`--example inner` makes it anew). `docs/spec/decode.py` reads them independently.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/commits.rs"]
+mod commits;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/policies.rs"]
+mod policies;
+
 use std::{fs, path::Path};
 
 use ed25519_dalek::SigningKey;
@@ -40,12 +47,13 @@ fn main() -> std::io::Result<()> {
 }
 
 /// All files, by their names.
-pub fn vectors() -> [(&'static str, String); 5] {
+pub fn vectors() -> [(&'static str, String); 6] {
     [
         ("ids.json", ids()),
         ("envelopes.json", envelopes()),
         ("inbox.json", inbox()),
         ("outcomes.json", outcomes()),
+        ("policies.json", policies::policies()),
         ("work.json", work()),
     ]
     .map(|(name, value)| (name, format!("{value:#}\n")))
