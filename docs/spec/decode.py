@@ -34,6 +34,8 @@ import policy as policies  # noqa: E402
 VECTORS = pathlib.Path(__file__).parent / "vectors"
 TAG = 16
 SIZE_CLASSES = {1 << n for n in range(10, 23)}
+MOST_BYTES = {"UmbraEnvelopeV1": (1 << 22) + 112, "IntroBundleV1": 1 << 16}
+MOST_REPEATED = {("GapRequest", "message_ids"): 64, ("BundleContent", "devices"): 8, ("BundleDevice", "one_time_keys"): 16}
 
 # The page of each type says which message its frames are.
 FRAMES = {
@@ -45,6 +47,8 @@ FRAMES = {
     6: "SubconversationFrameV1",
 }
 
+# And which of them are handshakes.
+HANDSHAKES = {1: set(), 2: {4}, 3: {2}, 4: {2, 3}, 5: {2}, 6: {2}}
 
 
 class Invalid(Exception):
@@ -77,6 +81,7 @@ class Schemas:
 
     def decode(self, name, data):
         """The message, if the bytes are its canonical form."""
+        check(len(data) <= MOST_BYTES.get(name, (1 << 22) - 4), f"the length of {name}")
         descriptor = self.pool.FindMessageTypeByName(f"tertulia.conversation.v1.{name}")
         if has_unknown(data, descriptor):
             raise Unsupported(name)
@@ -98,15 +103,17 @@ def varint(data, at):
         value |= (byte & 0x7F) << shift
         shift += 7
         if byte < 0x80:
+            check(value < 1 << 64, "a number of 64 bits")
             return value, at
 
 
 def has_unknown(data, descriptor):
-    """Whether there is a field that the schema does not have; invalid if the fields cannot be told apart, or one is repeated."""
-    at, unknown, seen = 0, False, set()
+    """Whether there is a field that the schema does not have; invalid if the fields cannot be told apart, or one is there too often."""
+    at, unknown, seen = 0, False, {}
     while at < len(data):
         key, at = varint(data, at)
         number, wire_type = key >> 3, key & 7
+        check(key < 1 << 32 and number != 0, "the number of a field")
         begin = at
         if wire_type == 0:
             _, at = varint(data, at)
@@ -118,17 +125,17 @@ def has_unknown(data, descriptor):
         elif wire_type == 5:
             at += 4
         else:
-            raise Invalid("a wire type")
+            raise Invalid("a group, or no wire type")
         check(at <= len(data), "a field is cut")
         field = descriptor.fields_by_number.get(number)
         if field is None:
             unknown = True
             continue
-        repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
-        check(repeated or number not in seen, "a field is there twice")
-        seen.add(number)
+        seen[number] = seen.get(number, 0) + 1
+        check(seen[number] <= MOST_REPEATED.get((descriptor.name, field.name), 1), "a field is there too often")
+        is_number = field.type in (field.TYPE_UINT32, field.TYPE_UINT64)
+        check(wire_type == (0 if is_number else 2), "the wire type of a field")
         if field.message_type is not None:
-            check(wire_type == 2, "a message that is none")
             unknown |= has_unknown(data[begin:at], field.message_type)
     return unknown
 
@@ -163,6 +170,8 @@ def unpad(padded):
 
 def frame_of(schemas, padded, expected_type):
     frame = schemas.decode("EncryptedFrame", unpad(padded))
+    if frame.conversation_type > 0xFFFF:
+        raise Unsupported("a type above 65535")
     check(frame.conversation_type == expected_type, "a frame of another type")
     return frame.frame
 
@@ -925,17 +934,49 @@ def inbox(schemas):
         yield f"{kind} invitation by {found.client_address[-8:]}: {says}"
 
 
+def outcome_of(decode, data):
+    try:
+        decode(data)
+        return "decoded"
+    except Unsupported:
+        return "unsupported"
+    except NotForUs:
+        return "not for us"
+    except Invalid:
+        return "invalid"
+
+
 def outcomes(schemas):
-    for one in load("outcomes.json")["envelopes"]:
-        try:
-            Envelope(schemas, bytes.fromhex(one["bytes"]))
-            outcome = "decoded"
-        except Unsupported:
-            outcome = "unsupported"
-        except Invalid:
-            outcome = "invalid"
-        check(outcome == one["outcome"], f"{one['what']}: {outcome}")
-        yield f"{one['what']}: {outcome}"
+    """What becomes of bytes, as an envelope and in a conversation."""
+    vectors = load("outcomes.json")
+    received = vectors["received"]
+    for decode, cases in [
+        (lambda data: Envelope(schemas, data), vectors["envelopes"]),
+        (receiver(schemas, received), received["envelopes"]),
+    ]:
+        for one in cases:
+            outcome = outcome_of(decode, bytes.fromhex(one["bytes"]))
+            check(outcome == one["outcome"], f"{one['what']}: {outcome}")
+            yield f"{one['what']}: {outcome}"
+
+
+def receiver(schemas, one):
+    """What reads the frames that one sender sends in an epoch."""
+    kind = one["conversation_type"]
+    conversation = conversation_id(kind, bytes.fromhex(one["creation_secret"]))
+    epoch = Epoch(bytes.fromhex(one["shared_secret"]), kind, conversation, one["epoch"])
+    windows = [(False, 32), (True, 4)]
+    hints = {epoch.hint(is_one, one["sender"], n): is_one for is_one, most in windows for n in range(most)}
+
+    def receive(data):
+        envelope = Envelope(schemas, data)
+        is_salted = envelope.salt != 0 and salted_hint(envelope.salt, conversation) == envelope.hint
+        if not is_salted and (envelope.salt != 0 or envelope.hint not in hints):
+            raise NotForUs
+        number, _ = content_of(schemas, kind, frame_of(schemas, epoch.open(envelope), kind))
+        check(is_salted or hints[envelope.hint] == (number in HANDSHAKES[kind]), "a frame of the kind of its hint")
+
+    return receive
 
 
 def has_link(link, proof, conversation, user):

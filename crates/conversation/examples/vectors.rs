@@ -8,8 +8,14 @@
 #[path = "support/commits.rs"]
 mod commits;
 #[allow(dead_code, unreachable_pub)]
+#[path = "support/outcomes.rs"]
+mod outcomes;
+#[allow(dead_code, unreachable_pub)]
 #[path = "support/policies.rs"]
 mod policies;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/raw.rs"]
+mod raw;
 
 use std::{fs, path::Path};
 
@@ -26,7 +32,7 @@ use tertulia_conversation::{
         PrivateV1, Scheme, SelfV1, SubconversationV1, TypeId,
     },
     wire::{
-        DirectFrame, EncryptedBytes, Envelope, GapAnswer, GapRequest, GroupFrame, Outcome, PrivateFrame, SelfFrame,
+        DirectFrame, GapAnswer, GapRequest, GroupFrame, Outcome, PrivateFrame, SelfFrame,
         SubconversationFrame,
     },
     work::Stamp,
@@ -52,7 +58,7 @@ pub fn vectors() -> [(&'static str, String); 6] {
         ("ids.json", ids()),
         ("envelopes.json", envelopes()),
         ("inbox.json", inbox()),
-        ("outcomes.json", outcomes()),
+        ("outcomes.json", outcomes::outcomes()),
         ("policies.json", policies::policies()),
         ("work.json", work()),
     ]
@@ -336,45 +342,6 @@ fn inbox() -> Value {
         "conversation_type": InboxV1::DESCRIPTOR.id.number(),
         "invitations": invitations,
     })
-}
-
-/// Bytes, and which of the outcomes they have as an envelope.
-fn outcomes() -> Value {
-    let random = &mut StdRng::seed_from_u64(4);
-    let body = EncryptedBytes::EpochSealed {
-        key_salt: random.random(),
-        ciphertext: (0..1040).map(|_| random.random::<u8>()).collect(),
-    };
-    let good = Envelope { hint: Hint::from_bytes(random.random()), salt: Salt::NONE, body }.encode();
-    let (hint, rest) = good.split_at(34);
-    let cases: [(&str, Vec<u8>); 12] = [
-        ("in order", good.clone()),
-        ("empty", Vec::new()),
-        ("cut", good[..good.len() - 1].to_vec()),
-        ("with a later version's field", [&good[..], &[0x58, 7]].concat()),
-        ("encrypted in a way that this version does not know", [hint, &[0x52, 2, 0x1a, 0]].concat()),
-        ("the fields in another order", [rest, hint].concat()),
-        ("the hint twice", [hint, hint, rest].concat()),
-        ("a salt of zero written out", [hint, &[0x10, 0], rest].concat()),
-        ("a salt below 2^28", [hint, &[0x10, 1], rest].concat()),
-        ("a length in more bytes than it needs", [&[0x0a, 0xa0, 0][..], &good[2..]].concat()),
-        ("the hint in capitals", {
-            let mut bytes = good.clone();
-            bytes[2..34].make_ascii_uppercase();
-            bytes
-        }),
-        ("no encrypted bytes", hint.to_vec()),
-    ];
-    let cases = cases.map(|(what, bytes)| {
-        let outcome = match Envelope::decode(&bytes) {
-            Outcome::Decoded(_) => "decoded",
-            Outcome::NotForUs => "not for us",
-            Outcome::Unsupported(_) => "unsupported",
-            Outcome::Invalid(_) => "invalid",
-        };
-        json!({ "what": what, "bytes": hex::encode(bytes), "outcome": outcome })
-    });
-    json!({ "envelopes": cases })
 }
 
 fn work() -> Value {
