@@ -6,7 +6,7 @@ It is written from the pages beside it and shares no code with the implementatio
 
     python3 decode.py DIRECTORY-OF-SCHEMAS
 
-DIRECTORY-OF-SCHEMAS has `schemas.binpb`, a FileDescriptorSet of proto/. It prints what it read, and fails at the first difference.
+policy.py, beside it, has the policy of a group. DIRECTORY-OF-SCHEMAS has `schemas.binpb`, a FileDescriptorSet of proto/. It prints what it read, and fails at the first difference.
 """
 
 import base64
@@ -15,6 +15,7 @@ import hmac
 import json
 import pathlib
 import sys
+import uuid
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, padding
@@ -26,9 +27,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+sys.dont_write_bytecode = True  # these are documents
+
+import policy as policies  # noqa: E402
+
 VECTORS = pathlib.Path(__file__).parent / "vectors"
 TAG = 16
 SIZE_CLASSES = {1 << n for n in range(10, 23)}
+MOST_BYTES = {"UmbraEnvelopeV1": (1 << 22) + 112, "IntroBundleV1": 1 << 16}
+MOST_REPEATED = {("GapRequest", "message_ids"): 64, ("BundleContent", "devices"): 8, ("BundleDevice", "one_time_keys"): 16}
 
 # The page of each type says which message its frames are.
 FRAMES = {
@@ -39,6 +46,9 @@ FRAMES = {
     5: "SelfFrameV1",
     6: "SubconversationFrameV1",
 }
+
+# And which of them are handshakes.
+HANDSHAKES = {1: set(), 2: {4}, 3: {2}, 4: {2, 3}, 5: {2}, 6: {2}}
 
 
 class Invalid(Exception):
@@ -71,6 +81,7 @@ class Schemas:
 
     def decode(self, name, data):
         """The message, if the bytes are its canonical form."""
+        check(len(data) <= MOST_BYTES.get(name, (1 << 22) - 4), f"the length of {name}")
         descriptor = self.pool.FindMessageTypeByName(f"tertulia.conversation.v1.{name}")
         if has_unknown(data, descriptor):
             raise Unsupported(name)
@@ -92,15 +103,17 @@ def varint(data, at):
         value |= (byte & 0x7F) << shift
         shift += 7
         if byte < 0x80:
+            check(value < 1 << 64, "a number of 64 bits")
             return value, at
 
 
 def has_unknown(data, descriptor):
-    """Whether there is a field that the schema does not have; invalid if the fields cannot be told apart, or one is repeated."""
-    at, unknown, seen = 0, False, set()
+    """Whether there is a field that the schema does not have; invalid if the fields cannot be told apart, or one is there too often."""
+    at, unknown, seen = 0, False, {}
     while at < len(data):
         key, at = varint(data, at)
         number, wire_type = key >> 3, key & 7
+        check(key < 1 << 32 and number != 0, "the number of a field")
         begin = at
         if wire_type == 0:
             _, at = varint(data, at)
@@ -112,17 +125,17 @@ def has_unknown(data, descriptor):
         elif wire_type == 5:
             at += 4
         else:
-            raise Invalid("a wire type")
+            raise Invalid("a group, or no wire type")
         check(at <= len(data), "a field is cut")
         field = descriptor.fields_by_number.get(number)
         if field is None:
             unknown = True
             continue
-        repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
-        check(repeated or number not in seen, "a field is there twice")
-        seen.add(number)
+        seen[number] = seen.get(number, 0) + 1
+        check(seen[number] <= MOST_REPEATED.get((descriptor.name, field.name), 1), "a field is there too often")
+        is_number = field.type in (field.TYPE_UINT32, field.TYPE_UINT64)
+        check(wire_type == (0 if is_number else 2), "the wire type of a field")
         if field.message_type is not None:
-            check(wire_type == 2, "a message that is none")
             unknown |= has_unknown(data[begin:at], field.message_type)
     return unknown
 
@@ -157,6 +170,8 @@ def unpad(padded):
 
 def frame_of(schemas, padded, expected_type):
     frame = schemas.decode("EncryptedFrame", unpad(padded))
+    if frame.conversation_type > 0xFFFF:
+        raise Unsupported("a type above 65535")
     check(frame.conversation_type == expected_type, "a frame of another type")
     return frame.frame
 
@@ -174,8 +189,12 @@ def content_of(schemas, conversation_type, frame):
     if name == "Placeholder":
         return number, b""
     if name == "GapRequest":
+        check(len(inner.message_ids) > 0, "ids")
         check(all(len(one) == 32 for one in inner.message_ids), "an id")
         return number, b"".join(inner.message_ids)
+    if name == "SignedInvitation":
+        return number, inner.invitation
+    check(name != "GapAnswer" or len(inner.message_id) == 32, "an id")
     check(inner.message, "the message")
     return number, inner.message
 
@@ -332,8 +351,16 @@ class Bundle:
         check(self.content.inbox_address == self.inbox_address, "the inbox address")
         check(1 <= len(self.content.devices) <= 8, "the devices")
         for device in self.content.devices:
+            lengths = (device.signature_key, device.inbox_key, device.ratchet_key, device.fallback_key.key)
+            check(all(len(key) == 32 for key in lengths), "the keys of a device")
             for key in [*device.one_time_keys, device.fallback_key]:
                 verify(device.signature_key, key.signature, b"intro bundle key 1", device.ratchet_key + key.key)
+
+    def address(self, device):
+        """What a device is called."""
+        user = uuid.UUID(bytes=uuid8(sha256(b"tertulia/user/v1", self.content.identity_key)))
+        name = sha256(b"tertulia/device/v1", self.content.devices[device].signature_key)[:8]
+        return f"{user}:{name.hex()}@key.invalid"
 
     @classmethod
     def from_text(cls, schemas, text):
@@ -351,8 +378,12 @@ def read_invitation(schemas, envelope, receiver, secret, now):
     info = b"tertulia/inbox/v1 hpke" + receiver.inbox_address
     bound = envelope.hint + u32(envelope.salt)
     padded = hpke_open(secret, envelope.header, info, envelope.ciphertext, bound)
-    signed = schemas.decode("InboxFrameV1", frame_of(schemas, padded, 1)).invitation
+    frame = frame_of(schemas, padded, 1)
+    content_of(schemas, 1, frame)
+    signed = schemas.decode("InboxFrameV1", frame).invitation
     invitation = schemas.decode("Invitation", signed.invitation)
+    check(len(invitation.id) == 16 and invitation.WhichOneof("kind") is not None, "the invitation")
+    check(len(getattr(invitation, invitation.WhichOneof("kind")).creation_secret) == 32, "the creation secret")
     check(now < invitation.expires <= now + 30 * 24 * 60 * 60, "the expiry")
     sender = Bundle(schemas, invitation.sender_bundle)
     device = sender.content.devices[invitation.sender_device]
@@ -473,7 +504,8 @@ class MlsEpoch:
         self.version_and_suite = info.take(4)
         check(self.version_and_suite == u16(1) + u16(1), "version and ciphersuite")
         self.group_id, self.epoch = info.vector(), info.number(8)
-        info.vector(), info.vector(), info.vector()  # tree_hash, confirmed_transcript_hash, extensions
+        info.vector(), info.vector()  # tree_hash, confirmed_transcript_hash
+        self.extensions = read_extensions(info)
         self.context = info.since(0)
         extensions = read_extensions(info)
         confirmation_tag, signer = info.vector(), info.number(4)
@@ -481,6 +513,7 @@ class MlsEpoch:
         check(2 in extensions, "the ratchet tree goes along")
         nodes = Reader(extensions[2]).each(lambda one: one.optional(read_node))
         self.leaves = nodes[::2]
+        self.signer = self.leaves[signer][1]
         verify_mls(self.leaves[signer][0], info.vector(), b"GroupInfoTBS", to_be_signed)
 
         epoch_secret = expand_with_label(member, b"epoch", self.context, 32)
@@ -621,6 +654,100 @@ class OlmInvited:
         return OlmChain(olm_fields(inner[:-8])[0x0A], both[32:]).open(inner)
 
 
+# --- What travels of the Double Ratchet: private-v1.md ----------------------------------------------------------------
+
+
+class PairwiseMessage:
+    """A message, taken apart: kind, and of one that begins a session who says to have begun it."""
+
+    def __init__(self, data):
+        check(len(data) <= 1 << 16, "the length of the message")
+        reader = Reader(data)
+        check(reader.number(1) == 1, "the version of the message")
+        self.begins = {0: True, 1: False}.get(reader.number(1))
+        check(self.begins is not None, "the kind of the message")
+        self.signature_key, self.signature = (reader.take(32), reader.take(64)) if self.begins else (None, None)
+        self.olm = data[reader.at :]
+        self.identity_key = olm_fields(self.olm)[0x1A] if self.begins else None
+
+    def verify(self, address):
+        """That the device with this address has signed the key that the session begins with."""
+        statement = b"\x01" + self.identity_key + address.encode()
+        verify(self.signature_key, self.signature, b"pairwise key 1", statement)
+
+
+def in_place(plaintext, conversation, purpose, sender, recipient):
+    """The content of a plaintext, if it belongs here."""
+    reader = Reader(plaintext)
+    check(reader.number(1) == 1, "the version of the plaintext")
+    check(reader.number(1) == purpose, "the purpose")
+    check(reader.take(16) == conversation, "the conversation")
+    check(reader.take(reader.number(2)) == sender.encode(), "the sender")
+    check(reader.take(reader.number(2)) == recipient.encode(), "the recipient")
+    content = reader.take(reader.number(4))
+    check(not any(plaintext[reader.at :]), "the padding")
+    step = 1 << max(0, reader.at.bit_length() - 4)
+    check(len(plaintext) == max(256, -(-reader.at // step) * step), "the length that senders pad to")
+    return content
+
+
+class Pairwise:
+    """The conversation of the two people in inner.json, as who is written to reads it."""
+
+    PURPOSES = {1: 1, 3: 3, 4: 4}  # of each kind of frame
+
+    def __init__(self, schemas):
+        inner = load("inner.json")
+        people = [inner["people"][who] for who in ("sender", "reader")]
+        self.bundles = [Bundle.from_text(schemas, who["bundle"]) for who in people]
+        self.addresses = [bundle.address(0) for bundle in self.bundles]
+        check(self.addresses == [who["address"] for who in people], "the addresses")
+        self.schemas = schemas
+        self.creation_secret = bytes.fromhex(inner["double_ratchet"]["creation_secret"])
+        self.conversation = conversation_id(2, self.creation_secret)
+        self.turns = inner["double_ratchet"]["turns"]
+
+    def read(self, data, purpose, sender):
+        """The content of a message, which has come in a place where only this purpose and this sender can be."""
+        turn, known = next(
+            (turn, one) for turn in self.turns for one in turn["messages"] if one["message"] == data.hex()
+        )
+        keys = {name: bytes.fromhex(key) for name, key in turn["reader"].items() if name != "state"}
+        message = PairwiseMessage(data)
+        check(message.begins == ("one_time_secret" in keys), "the kind of the message")
+        if message.begins:
+            message.verify(self.addresses[sender])
+            device = self.bundles[sender].content.devices[0]
+            check(message.identity_key == device.ratchet_key, "the identity key of the bundle")
+            check(message.signature_key == device.signature_key, "the signature key of the bundle")
+            plaintext = OlmInvited(keys["identity_secret"], keys["one_time_secret"]).open(message.olm)
+        else:
+            plaintext = olm_answer(keys["root_key"], keys["ratchet_secret"], message.olm)
+        place = (self.addresses[sender], self.addresses[1 - sender])
+        content = in_place(plaintext, self.conversation, purpose, *place)
+        check(content.hex() == known["content"], "the content")
+        return content
+
+    def say(self, frame, data, sender):
+        """What a frame of this kind says."""
+        if frame == 2:
+            return "nothing"
+        content = self.read(data, self.PURPOSES[frame], sender)
+        if frame != 4:
+            return say(content)
+        check(len(content) >= 32, "a renewal")
+        if content[32:]:
+            check(Bundle(self.schemas, content[32:]).address(0) == self.addresses[sender], "whose bundle it is")
+        return f"32 bytes for the next epoch, and {len(content) - 32} bytes of a bundle"
+
+    def shared(self, epoch):
+        """What an epoch begins with."""
+        if epoch == 0:
+            return self.creation_secret
+        renewals = [one for turn in self.turns for one in turn["messages"] if one["purpose"] == 4]
+        return bytes.fromhex(renewals[epoch - 1]["content"])[:32]
+
+
 def olm_answer(root_key, ratchet_secret, data):
     """The first message of the invited's own chain."""
     theirs = olm_fields(data[:-8])[0x0A]
@@ -662,11 +789,17 @@ def cbor(data, at=0):
 
 def say(content):
     """What a MIMI content says: who the sender is and the text of its one part."""
+    if not content:
+        return "nothing"
     message, end = cbor(content)
     check(end == len(content) and isinstance(message, list) and len(message) == 7, "a content")
     salt, _replaces, _topic, _expires, _in_reply_to, extensions, part = message
     check(len(salt) == 16 and isinstance(extensions, dict), "salt and extensions")
     disposition, _language, cardinality, content_type, body = part
+    if content_type == "application/mimi-message-status":
+        reports, end = cbor(body)
+        check(end == len(body) and all(len(one[0]) == 32 for one in reports), "a report")
+        return f"what became of {len(reports)}"
     check(cardinality == 1 and content_type.startswith("text/"), "one part with a text")
     return f"{extensions.get(1, '?')} says {body.decode()!r}" + (" as a reaction" if disposition == 2 else "")
 
@@ -687,25 +820,32 @@ def ids(schemas):
         yield one["conversation_id"]
 
 
-def opener(schemas, kind, conversation, shared):
+def check_policy(epoch, expected):
+    """That the group has the policy that it is to have, and nobody in it who is no member."""
+    found = epoch.extensions.get(policies.GROUP_DATA)
+    check((found and found.hex()) == expected, "the policy")
+    check(epoch.extensions.get(policies.ENCRYPTED_HANDSHAKES) == b"", "that handshakes are encrypted")
+    if found is None:
+        return
+    policy = policies.Policy(found)
+    check(policy.conversation == epoch.group_id, "whose policy it is")
+    users = {uuid.UUID(leaf[1].split(b":")[0].decode()).bytes for leaf in epoch.leaves if leaf}
+    check(users <= set(policy.members), "a member without a place in the policy")
+    if policy.pair is not None:
+        check(users == set(policy.members), "the two")
+
+
+def opener(schemas, one, conversation, shared):
     """What reads the contents of a conversation's frames."""
+    kind = one["conversation_type"]
     inner = load("inner.json")
     if kind not in FRAMES:
         return lambda _frame, content: say(content)
     if kind == 2:
-        ratchet = inner["double_ratchet"]
-        invited = OlmInvited(*(bytes.fromhex(ratchet["invited"][key]) for key in ("identity_secret", "one_time_secret")))
-        keys = [bytes.fromhex(ratchet["inviter"][key]) for key in ("root_key", "ratchet_secret")]
-        known = {one["message"]: one["content"] for one in [*ratchet["messages"], ratchet["answer"]]}
-
-        def open_pairwise(frame, content):
-            if frame == 2:
-                return "nothing"
-            says = invited.open(content) if olm_is_first(content) else olm_answer(*keys, content)
-            check(says.hex() == known[content.hex()], "the content")
-            return say(says) if frame != 4 else f"{len(says)} bytes for the next epoch"
-
-        return open_pairwise
+        pairwise = Pairwise(schemas)
+        check(pairwise.conversation == conversation, "the conversation of the two")
+        check(pairwise.shared(one["epoch"]) == shared, "what the two share in the epoch")
+        return lambda frame, content: pairwise.say(frame, content, one["sender"])
     group = next(one for one in inner["mls"] if one["conversation_type"] == kind)
     reader = group["reader"]
     keys = (bytes.fromhex(one) for one in (group["welcome"], reader["key_package"], reader["init_secret"]))
@@ -713,6 +853,7 @@ def opener(schemas, kind, conversation, shared):
     check(epoch.group_id == conversation, "the group's id")
     check(epoch.epoch == group["epoch"], "the epoch")
     check(epoch.shared == shared, "what the members of the epoch share")
+    check_policy(epoch, group["policy"])
     known = {one["message"]: one["content"] for one in group["messages"]}
 
     def open_mls(frame, content):
@@ -738,7 +879,7 @@ def envelopes(schemas):
         check(conversation.hex() == one["conversation_id"], "the id")
         shared = bytes.fromhex(one["shared_secret"])
         epoch = Epoch(shared, kind, conversation, one["epoch"])
-        read = opener(schemas, kind, conversation, shared)
+        read = opener(schemas, one, conversation, shared)
         for vector in one["envelopes"]:
             envelope = Envelope(schemas, bytes.fromhex(vector["envelope"]))
             if vector.get("salted"):
@@ -774,33 +915,117 @@ def inbox(schemas):
         check(inner.creation_secret.hex() == vector["creation_secret"], "the creation secret")
         check(content.hex() == vector["content"], "the content")
         inside = load("inner.json")
+        device = receiver.content.devices[0]
         if kind == "private":
-            ratchet = inside["double_ratchet"]
-            device = receiver.content.devices[0]
-            check(device.ratchet_key.hex() == ratchet["invited"]["identity_key"], "the ratchet key of the bundle")
-            check(device.one_time_keys[0].key.hex() == ratchet["invited"]["one_time_key"], "its one-time key")
-            keys = (bytes.fromhex(ratchet["invited"][key]) for key in ("identity_secret", "one_time_secret"))
-            says = say(OlmInvited(*keys).open(content))
+            pairwise = Pairwise(schemas)
+            check(pairwise.creation_secret == inner.creation_secret, "the creation secret")
+            message = olm_fields(PairwiseMessage(content).olm)
+            check(message[0x0A] == device.one_time_keys[0].key, "a one-time key of the bundle")
+            check(pairwise.read(content, 1, 0) == b"", "a first message that says nothing")
+            says = "a session begins"
         else:
             group = next(one for one in inside["mls"] if one["conversation_type"] == number)
-            reader = group["reader"]
-            keys = (bytes.fromhex(reader[key]) for key in ("key_package", "init_secret"))
-            joined = MlsEpoch(content, *keys)
+            check(device.key_package.hex() == group["reader"]["key_package"], "the key package of the bundle")
+            joined = MlsEpoch(content, device.key_package, bytes.fromhex(group["reader"]["init_secret"]))
             check(joined.group_id == conversation_id(number, inner.creation_secret), "the group's id")
+            check(joined.signer == found.address(invitation.sender_device).encode(), "who has signed the group")
+            check_policy(joined, group["policy"])
             says = f"epoch {joined.epoch} of a group"
         yield f"{kind} invitation by {found.client_address[-8:]}: {says}"
 
 
+def outcome_of(decode, data):
+    try:
+        decode(data)
+        return "decoded"
+    except Unsupported:
+        return "unsupported"
+    except NotForUs:
+        return "not for us"
+    except Invalid:
+        return "invalid"
+
+
 def outcomes(schemas):
-    for one in load("outcomes.json")["envelopes"]:
+    """What becomes of bytes, as an envelope and in a conversation."""
+    vectors = load("outcomes.json")
+    received = vectors["received"]
+    for decode, cases in [
+        (lambda data: Envelope(schemas, data), vectors["envelopes"]),
+        (receiver(schemas, received), received["envelopes"]),
+    ]:
+        for one in cases:
+            outcome = outcome_of(decode, bytes.fromhex(one["bytes"]))
+            check(outcome == one["outcome"], f"{one['what']}: {outcome}")
+            yield f"{one['what']}: {outcome}"
+
+
+def receiver(schemas, one):
+    """What reads the frames that one sender sends in an epoch."""
+    kind = one["conversation_type"]
+    conversation = conversation_id(kind, bytes.fromhex(one["creation_secret"]))
+    epoch = Epoch(bytes.fromhex(one["shared_secret"]), kind, conversation, one["epoch"])
+    windows = [(False, 32), (True, 4)]
+    hints = {epoch.hint(is_one, one["sender"], n): is_one for is_one, most in windows for n in range(most)}
+
+    def receive(data):
+        envelope = Envelope(schemas, data)
+        is_salted = envelope.salt != 0 and salted_hint(envelope.salt, conversation) == envelope.hint
+        if not is_salted and (envelope.salt != 0 or envelope.hint not in hints):
+            raise NotForUs
+        number, _ = content_of(schemas, kind, frame_of(schemas, epoch.open(envelope), kind))
+        check(is_salted or hints[envelope.hint] == (number in HANDSHAKES[kind]), "a frame of the kind of its hint")
+
+    return receive
+
+
+def has_link(link, proof, conversation, user):
+    """Whether somebody proves to have the link of this key: policy.md, "The join link"."""
+    try:
+        verify(link, proof, b"join link 1", conversation + user + b"key.invalid")
+    except Invalid:
+        return False
+    return True
+
+
+def policy(schemas):
+    vectors = load("policies.json")
+    for one in vectors["policies"]:
+        read = policies.Policy(bytes.fromhex(one["bytes"]))
+        says = {
+            "conversation": read.conversation.hex(),
+            "conversation_type": read.type,
+            "add_permission": read.add_permission,
+            "members": [[user.hex(), role] for user, role in read.members.items()],
+            "roles": [list(role) for role in read.roles.items()],
+            "link": read.link and read.link.hex(),
+            "open": read.open,
+            "admitted": [user.hex() for user in read.admitted],
+            "carriers": read.carriers,
+            "continues": read.pair and read.pair[0].hex(),
+            "times": read.pair and read.pair[1],
+            "receipt_mode": "on" if read.receipts else "off",
+        }
+        check(all(one[name] == value for name, value in says.items()), one["what"])
+        yield f"version {read.version}, {one['what']}: {len(read.members)} members"
+    for one in vectors["refused"]:
         try:
-            Envelope(schemas, bytes.fromhex(one["bytes"]))
-            outcome = "decoded"
-        except Unsupported:
-            outcome = "unsupported"
-        except Invalid:
-            outcome = "invalid"
-        check(outcome == one["outcome"], f"{one['what']}: {outcome}")
+            policies.Policy(bytes.fromhex(one["bytes"]))
+        except policies.Refused as refused:
+            yield f"{one['what']}: refused ({refused})"
+        else:
+            raise Invalid(f"{one['what']}: it is read")
+    for one in vectors["commits"]:
+        before, after = (policies.Policy(bytes.fromhex(one[name])) for name in ("before", "after"))
+        added, removed = ([tuple(map(bytes.fromhex, pair)) for pair in one[name]] for name in ("added", "removed"))
+        kept = {bytes.fromhex(user) for user in one["kept"]}
+        change = policies.Change(bytes.fromhex(one["by"]), one["from_outside"], added, removed, kept)
+        try:
+            policies.check_commit(before, after, change, has_link)
+            outcome = "allowed"
+        except policies.Refused as refused:
+            outcome = f"refused ({refused})"
+        check(outcome.startswith("allowed") == one["allowed"], f"{one['what']}: {outcome}")
         yield f"{one['what']}: {outcome}"
 
 
@@ -817,7 +1042,7 @@ def work(schemas):
 def main():
     schemas = Schemas(pathlib.Path(sys.argv[1]) / "schemas.binpb")
     count = 0
-    for part in [ids, envelopes, inbox, outcomes, work]:
+    for part in [ids, envelopes, inbox, outcomes, policy, work]:
         for line in part(schemas):
             print(f"{part.__name__:<10} {line}")
             count += 1

@@ -7,29 +7,66 @@
 #[allow(dead_code, unreachable_pub)]
 #[path = "support/engine.rs"]
 mod engine;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/pairwise.rs"]
+mod pairwise;
 
 use std::{fs, path::Path};
 
+use ed25519_dalek::SigningKey;
 use engine::Device;
+use pairwise::{PURPOSES, PairwiseDevice, Pen};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
+use tertulia_api::policy::encode;
+use tertulia_content::{MessageId, MessageStatus, MimiContent};
 use tertulia_conversation::{
     conversation_id,
-    types::{ConversationType as _, DirectV1, GroupV1, SelfV1, SubconversationV1, TypeId},
+    inbox::{Bundle, BundleContent, BundleDevice, BundleKey, InboxKey, device_address, user_id},
+    types::{ConversationType as _, DirectV1, GroupV1, PrivateV1, SelfV1, SubconversationV1, TypeId},
 };
-use tertulia_mls::ConversationId;
-use vodozemac::olm::{Account, OlmMessage, Session, SessionConfig};
+use tertulia_domain::{
+    ConversationId, ConversationType, DeviceAddress, Role,
+    policy::{Pair, Policy},
+};
+use tertulia_mls::{KeyPackage, KeyPackageSecrets};
+use tertulia_ratchet::{BundleKeys, Context, VerifiedKeys};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spec/vectors/inner.json");
 const CONTENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../content/tests/vectors");
 
+/// When everything happens, in seconds since 1970.
+const NOW: u64 = 1_800_000_000;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let random = &mut StdRng::from_rng(&mut rand::rng());
+    let (sender, reader) = (Person::new(random), Person::new(random));
+    let devices = [sender.pairwise(), reader.pairwise()];
+    let mut bundles = Vec::new();
+    let mut package = None;
+    for (person, device) in [&sender, &reader].into_iter().zip(&devices) {
+        let made = person.engine().await?.key_package().await?;
+        let now = i64::try_from(NOW)? * 1000;
+        let keys = device.transaction(|r| r.bundle_keys(1, &Pen(person.device.clone()), now)).await?;
+        bundles.push((person.bundle(&keys, &made.0), keys));
+        package = Some(made);
+    }
+    let package = package.expect("there are two people");
+    let creation_secret: [u8; 32] = random.random();
+    let met = conversation_id(PrivateV1::DESCRIPTOR.id, &creation_secret);
+    let keys = [&bundles[0].1, &bundles[1].1];
+    let talk = Talk { conversation: met, people: [&sender, &reader], devices: &devices };
+    let turns = talk.turns(keys, &bundles[0].0, random).await?;
     let mut groups = Vec::new();
     for of in [DirectV1::DESCRIPTOR, GroupV1::DESCRIPTOR, SelfV1::DESCRIPTOR, SubconversationV1::DESCRIPTOR] {
-        groups.push(group(of.id).await?);
+        groups.push(group(of.id, (&sender, &reader), &package, met, random).await?);
     }
-    let inner = json!({ "mls": groups, "double_ratchet": double_ratchet() });
+    let inner = json!({
+        "people": { "sender": sender.written(&bundles[0].0), "reader": reader.written(&bundles[1].0) },
+        "double_ratchet": { "creation_secret": hex::encode(creation_secret), "turns": turns },
+        "mls": groups,
+    });
     fs::write(Path::new(FILE), format!("{inner:#}\n"))?;
     Ok(())
 }
@@ -38,18 +75,115 @@ fn content(name: &str) -> Vec<u8> {
     fs::read(Path::new(CONTENTS).join(format!("{name}.cbor"))).unwrap()
 }
 
-/// A group of this type, of a creator at leaf 0, a member with whose keys the vector can be read, and a third.
-async fn group(of: TypeId) -> tertulia_mls::Result<Value> {
-    let random = &mut StdRng::from_rng(&mut rand::rng());
+/// Somebody with one device.
+struct Person {
+    identity: SigningKey,
+    device: SigningKey,
+    inbox_key: InboxKey,
+}
+
+impl Person {
+    fn new(random: &mut StdRng) -> Self {
+        let mut key = || SigningKey::from_bytes(&random.random());
+        let (identity, device) = (key(), key());
+        Self { identity, device, inbox_key: InboxKey::generate(random) }
+    }
+
+    fn identity_key(&self) -> [u8; 32] {
+        self.identity.verifying_key().to_bytes()
+    }
+
+    fn address(&self) -> DeviceAddress {
+        device_address(&self.identity_key(), &self.device.verifying_key().to_bytes())
+    }
+
+    fn pairwise(&self) -> PairwiseDevice {
+        PairwiseDevice::new(&self.identity_key(), &self.device.verifying_key().to_bytes())
+    }
+
+    async fn engine(&self) -> tertulia_mls::Result<Device> {
+        Device::of(&self.identity_key(), &self.device.to_bytes()).await
+    }
+
+    fn bundle(&self, keys: &BundleKeys, key_package: &KeyPackage) -> Bundle {
+        let key = |key: &[u8; 32]| BundleKey::sign(*key, &keys.identity_key, &self.device).unwrap();
+        let content = BundleContent {
+            identity_key: self.identity_key(),
+            expires: NOW + 86_400,
+            devices: vec![BundleDevice {
+                signature_key: self.device.verifying_key().to_bytes(),
+                inbox_key: self.inbox_key.public(),
+                ratchet_key: keys.identity_key,
+                one_time_keys: keys.one_time_keys.iter().map(key).collect(),
+                fallback_key: key(&keys.fallback_key),
+                key_package: key_package.as_bytes().to_vec(),
+            }],
+        };
+        Bundle::sign(&content, &self.identity).unwrap()
+    }
+
+    fn written(&self, bundle: &Bundle) -> Value {
+        json!({
+            "identity_secret": hex::encode(self.identity.to_bytes()),
+            "signature_secret": hex::encode(self.device.to_bytes()),
+            "inbox_secret": hex::encode(self.inbox_key.secret().as_slice()),
+            "address": self.address().to_string(),
+            "bundle": bundle.to_string(),
+        })
+    }
+}
+
+/// A group of this type, of a creator at leaf 0, a member with whose keys the vector can be read, and a third device.
+async fn group(
+    of: TypeId,
+    (sender, reader): (&Person, &Person),
+    shown: &(KeyPackage, KeyPackageSecrets),
+    met: ConversationId,
+    random: &mut StdRng,
+) -> tertulia_mls::Result<Value> {
     let creation_secret: [u8; 32] = random.random();
-    let id = ConversationId::from(conversation_id(of, &creation_secret).as_bytes());
-    let (sender, reader) = (Device::new(1, random).await?, Device::new(2, random).await?);
-    let third = Device::new(3, random).await?;
-    let (package, secrets) = reader.key_package().await?;
-    let welcome = sender.begin(&id, &[&package, &third.key_package().await?.0]).await?;
-    let (shared, epoch) = sender.shared(&id)?;
+    let id = conversation_id(of, &creation_secret);
+    let (creator, third) = (sender.identity_key(), random.random());
+    // Whose the second and the third device are.
+    let (second, third) = match of {
+        of if of == SelfV1::DESCRIPTOR.id => (creator, creator),
+        of if of == DirectV1::DESCRIPTOR.id => (reader.identity_key(), reader.identity_key()),
+        _ => (reader.identity_key(), third),
+    };
+    let [first_user, second_user, third_user] = [creator, second, third].map(|key| user_id(&key));
+    let carriers = vec!["https://relay.example/".to_owned()];
+    let policies = match of {
+        of if of == DirectV1::DESCRIPTOR.id => {
+            let pair = Pair { continues: met, times: 1 };
+            let policy = Policy::of_two(id, pair, [first_user, second_user]).unwrap().with_carriers(carriers);
+            Some([policy.clone(), policy])
+        }
+        of if of == GroupV1::DESCRIPTOR.id => {
+            let alone = Policy::new(id, ConversationType::Group, first_user).unwrap().with_carriers(carriers);
+            let together = alone.clone().with_members([second_user, third_user], &Role::MEMBER);
+            Some([alone, together])
+        }
+        _ => None,
+    };
+    let group = tertulia_mls::ConversationId::from(id.as_bytes());
+    let sender = sender.engine().await?;
+    // A further device of one's own is no device of the bundle.
+    let own;
+    let (reader, (package, secrets)) = if second == creator {
+        let device = Device::new(&second, random).await?;
+        own = device.key_package().await?;
+        (device, &own)
+    } else {
+        (reader.engine().await?, shown)
+    };
+    let third = Device::new(&third, random).await?;
+    let members = [package, &third.key_package().await?.0];
+    let encoded = policies.map(|policies| policies.map(|policy| encode(&policy)));
+    let welcome = sender.begin(&group, &members, encoded).await?;
+    let policy = sender.policy(&group)?;
+    let (shared, epoch) = sender.shared(&group)?;
     let contents: Vec<_> = ["original", "reply", "reaction"].map(content).into();
-    let messages = sender.encrypt(&id, &contents).await?;
+    let messages = sender.encrypt(&group, &contents).await?;
     let messages = messages.iter().zip(&contents);
     let messages =
         messages.map(|(bytes, says)| json!({ "message": hex::encode(bytes), "content": hex::encode(says) }));
@@ -66,65 +200,87 @@ async fn group(of: TypeId) -> tertulia_mls::Result<Value> {
             "encryption_secret": hex::encode(&secrets.encryption_key),
         },
         "welcome": hex::encode(welcome),
+        "policy": policy.map(hex::encode),
         "epoch": epoch,
         "shared_secret": hex::encode(shared),
         "messages": messages,
-        "commit": hex::encode(sender.commit(&id).await?),
+        "commit": hex::encode(sender.commit(&group).await?),
     }))
 }
 
-/// A session that somebody begins with keys of a bundle, and one answer.
-fn double_ratchet() -> Value {
-    let (inviter, mut invited) = (Account::new(), Account::new());
-    invited.generate_one_time_keys(1);
-    let one_time_key = *invited.one_time_keys().values().next().unwrap();
-    invited.mark_keys_as_published();
-    let before = serde_json::to_value(invited.pickle()).unwrap();
-
-    let mut session = inviter
-        .create_outbound_session(SessionConfig::version_1(), invited.curve25519_key(), one_time_key)
-        .unwrap();
-    // The last is for a renewal.
-    let contents = [content("original"), content("reply"), rand::random::<[u8; 32]>().to_vec()];
-    let messages = contents.map(|says| (bytes(&session.encrypt(&says).unwrap()), says));
-    let messages =
-        messages.map(|(bytes, says)| json!({ "message": hex::encode(bytes), "content": hex::encode(says) }));
-    let inviters = serde_json::to_value(session.pickle()).unwrap();
-
-    // The invited answers, which makes the first step of the ratchet.
-    let OlmMessage::PreKey(first) = session.encrypt(b"").unwrap() else { panic!("nothing was answered") };
-    let mut answering = invited
-        .create_inbound_session(SessionConfig::version_1(), inviter.curve25519_key(), &first)
-        .unwrap()
-        .session;
-    let says = content("edit");
-    let answer = bytes(&answering.encrypt(&says).unwrap());
-    // Nobody else could have read it.
-    let mut again = Session::from_pickle(serde_json::from_value(inviters.clone()).unwrap());
-    let answered = OlmMessage::from_parts(1, &answer).unwrap();
-    assert_eq!(again.decrypt(&answered).unwrap(), says);
-
-    json!({
-        "invited": {
-            "identity_secret": of_numbers(&before["diffie_hellman_key"]),
-            "identity_key": hex::encode(invited.curve25519_key().to_bytes()),
-            "one_time_secret": before["one_time_keys"]["private_keys"]
-                .as_object().and_then(|keys| keys.values().next()).map(of_numbers),
-            "one_time_key": hex::encode(one_time_key.to_bytes()),
-            "account": before,
-        },
-        "messages": messages,
-        "inviter": {
-            "root_key": of_numbers(&inviters["sending_ratchet"]["active_ratchet"]["root_key"]),
-            "ratchet_secret": of_numbers(&inviters["sending_ratchet"]["active_ratchet"]["ratchet_key"]),
-            "session": inviters,
-        },
-        "answer": { "message": hex::encode(answer), "content": hex::encode(says) },
-    })
+/// Two devices and the conversation that they have by the Double Ratchet.
+struct Talk<'a> {
+    conversation: ConversationId,
+    people: [&'a Person; 2],
+    devices: &'a [PairwiseDevice; 2],
 }
 
-fn bytes(message: &OlmMessage) -> Vec<u8> {
-    message.to_parts().1
+impl Talk<'_> {
+    /// What the two say in turn, each time with the keys that can read it: the invitation, the other's acceptance, contents with a renewal behind them, and an
+    /// answer in the next epoch.
+    async fn turns(
+        &self,
+        [_, invited]: [&BundleKeys; 2],
+        renewed: &Bundle,
+        random: &mut StdRng,
+    ) -> tertulia_ratchet::Result<Vec<Value>> {
+        let keys = VerifiedKeys {
+            address: self.people[1].address(),
+            signature_key: self.people[1].device.verifying_key().to_bytes(),
+            identity_key: invited.identity_key,
+            key: invited.one_time_keys[0],
+        };
+        self.devices[0].transaction(|r| r.begin_verified_session(&keys)).await?;
+        let read =
+            MimiContent::status_report(&[(MessageId::from_bytes([1; 32]).unwrap(), MessageStatus::Read)]);
+        let renewal = [&random.random::<[u8; 32]>()[..], renewed.as_bytes()].concat();
+        let turns: [(usize, Vec<(u8, Vec<u8>)>); 4] = [
+            (0, vec![(1, Vec::new())]),
+            (1, vec![(3, Vec::new())]),
+            (0, vec![(1, content("original")), (3, read.encode().unwrap()), (4, renewal)]),
+            (1, vec![(1, content("edit"))]),
+        ];
+        let mut written = Vec::new();
+        for (by, says) in turns {
+            written.push(self.turn(by, says).await?);
+        }
+        Ok(written)
+    }
+
+    async fn turn(&self, by: usize, says: Vec<(u8, Vec<u8>)>) -> tertulia_ratchet::Result<Value> {
+        let (from, to) = (&self.devices[by], &self.devices[1 - by]);
+        let mut reader = json!({ "state": to.state(&from.address) });
+        let state = &reader["state"];
+        let keys = if let Some(session) = state["sessions"].get(0) {
+            let own = &session["state"]["sending_ratchet"]["active_ratchet"];
+            [("root_key", of_numbers(&own["root_key"])), ("ratchet_secret", of_numbers(&own["ratchet_key"]))]
+        } else {
+            let account = &state["account"]["account"];
+            let one_time_keys = account["one_time_keys"]["private_keys"].as_object().unwrap();
+            let one_time_key = one_time_keys.values().next().unwrap();
+            [
+                ("identity_secret", of_numbers(&account["diffie_hellman_key"])),
+                ("one_time_secret", of_numbers(one_time_key)),
+            ]
+        };
+        for (name, key) in keys {
+            reader[name] = key.into();
+        }
+        let mut messages = Vec::new();
+        for (number, content) in says {
+            let (_, purpose) = PURPOSES.into_iter().find(|(of, _)| *of == number).unwrap();
+            let context = Context { conversation: self.conversation, purpose };
+            let message = from.transaction(|r| r.encrypt(context, &to.address, &content)).await?;
+            let read = to.transaction(|r| r.decrypt(context, &from.address, &message)).await?;
+            assert_eq!(read.content, content);
+            messages.push(json!({
+                "purpose": number,
+                "content": hex::encode(content),
+                "message": hex::encode(message),
+            }));
+        }
+        Ok(json!({ "by": by, "reader": reader, "messages": messages }))
+    }
 }
 
 /// A key as the library's own format has it: 32 numbers.

@@ -4,22 +4,36 @@
 //! `inner.json` and stays (`--example inner` makes it anew). `docs/spec/decode.py` reads them independently.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/commits.rs"]
+mod commits;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/outcomes.rs"]
+mod outcomes;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/policies.rs"]
+mod policies;
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/raw.rs"]
+mod raw;
+
 use std::{fs, path::Path};
 
+use ed25519_dalek::SigningKey;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use tertulia_conversation::{
     EpochId, EpochSecrets, conversation_id,
     hint::{EpochStart, Hint, HintTable, Salt},
-    inbox::{Bundle, BundleContent, BundleDevice, BundleKey, InboxKey, InvitesTo, NewInvitation, invite},
+    inbox::{Bundle, InboxKey, InvitesTo, NewInvitation, invite},
     topic::ContentTopic,
     types::{
         ConversationType, Descriptor, DirectV1, Encoding, Encryption, FrameKind, GroupV1, InboxV1, Outer,
         PrivateV1, Scheme, SelfV1, SubconversationV1, TypeId,
     },
     wire::{
-        DirectFrame, EncryptedBytes, Envelope, GapAnswer, GapRequest, GroupFrame, Outcome, PrivateFrame,
-        SelfFrame, SubconversationFrame,
+        DirectFrame, GapAnswer, GapRequest, GroupFrame, Outcome, PrivateFrame, SelfFrame,
+        SubconversationFrame,
     },
     work::Stamp,
 };
@@ -39,12 +53,13 @@ fn main() -> std::io::Result<()> {
 }
 
 /// All files, by their names.
-pub fn vectors() -> [(&'static str, String); 5] {
+pub fn vectors() -> [(&'static str, String); 6] {
     [
         ("ids.json", ids()),
         ("envelopes.json", envelopes()),
         ("inbox.json", inbox()),
-        ("outcomes.json", outcomes()),
+        ("outcomes.json", outcomes::outcomes()),
+        ("policies.json", policies::policies()),
         ("work.json", work()),
     ]
     .map(|(name, value)| (name, format!("{value:#}\n")))
@@ -220,16 +235,22 @@ fn envelopes() -> Value {
         fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../content/tests/vectors/original.cbor")).unwrap();
 
     let ratchet = &inner["double_ratchet"];
-    let olm = |n: usize| bytes(&ratchet["messages"][n]["message"]);
-    let answer = bytes(&ratchet["answer"]["message"]);
-    let creation_secret = random.random();
-    let private = Conversation::with::<PrivateV1>(creation_secret, creation_secret, 0, 0)
-        .say::<PrivateV1>(&PrivateFrame::Content(olm(0)), 1, &olm(0), random)
-        .say::<PrivateV1>(&PrivateFrame::Placeholder, 2, &[], random)
-        .say::<PrivateV1>(&PrivateFrame::Receipt(olm(1)), 3, &olm(1), random)
-        .say::<PrivateV1>(&PrivateFrame::Renewal(olm(2)), 4, &olm(2), random)
+    let turn = |turn: usize, n: usize| bytes(&ratchet["turns"][turn]["messages"][n]["message"]);
+    let (accepted, text, report, renewal, answer) =
+        (turn(1, 0), turn(2, 0), turn(2, 1), turn(2, 2), turn(3, 0));
+    let creation_secret = secret(&ratchet["creation_secret"]);
+    let accepting = Conversation::with::<PrivateV1>(creation_secret, creation_secret, 0, 1)
+        .say::<PrivateV1>(&PrivateFrame::Receipt(accepted.clone()), 3, &accepted, random)
         .done::<PrivateV1>();
-    let answered = Conversation::with::<PrivateV1>(creation_secret, creation_secret, 0, 1)
+    let private = Conversation::with::<PrivateV1>(creation_secret, creation_secret, 0, 0)
+        .say::<PrivateV1>(&PrivateFrame::Content(text.clone()), 1, &text, random)
+        .say::<PrivateV1>(&PrivateFrame::Placeholder, 2, &[], random)
+        .say::<PrivateV1>(&PrivateFrame::Receipt(report.clone()), 3, &report, random)
+        .say::<PrivateV1>(&PrivateFrame::Renewal(renewal.clone()), 4, &renewal, random)
+        .done::<PrivateV1>();
+    let renewed = bytes(&ratchet["turns"][2]["messages"][2]["content"]);
+    let shared = *renewed.first_chunk().unwrap();
+    let answering = Conversation::with::<PrivateV1>(creation_secret, shared, 1, 1)
         .say::<PrivateV1>(&PrivateFrame::Content(answer.clone()), 1, &answer, random)
         .done::<PrivateV1>();
 
@@ -265,50 +286,22 @@ fn envelopes() -> Value {
         .say::<SubconversationV1>(&SubconversationFrame::Handshake(commit(of)), 2, &commit(of), random)
         .done::<SubconversationV1>();
     let note = Conversation::new::<NoteV1>(random).say::<NoteV1>(&mimi, 1, &mimi, random).done::<NoteV1>();
-    json!({ "conversations": [private, answered, direct, group, own, sub, note] })
-}
-
-/// Somebody with one device.
-struct Person {
-    device: ed25519_dalek::SigningKey,
-    inbox_key: InboxKey,
-    bundle: Bundle,
-}
-
-/// Somebody whose pairwise sessions have these identity and one-time keys.
-fn person(ratchet_key: [u8; 32], one_time_key: [u8; 32], random: &mut StdRng) -> Person {
-    let identity = ed25519_dalek::SigningKey::from_bytes(&random.random());
-    let device = ed25519_dalek::SigningKey::from_bytes(&random.random());
-    let inbox_key = InboxKey::from_secret(random.random());
-    let key = |key: [u8; 32]| BundleKey::sign(key, &ratchet_key, &device).unwrap();
-    let (one_time_key, fallback_key) = (key(one_time_key), key(random.random()));
-    let content = BundleContent {
-        identity_key: identity.verifying_key().to_bytes(),
-        expires: NOW + 86_400,
-        devices: vec![BundleDevice {
-            signature_key: device.verifying_key().to_bytes(),
-            inbox_key: inbox_key.public(),
-            ratchet_key,
-            one_time_keys: vec![one_time_key],
-            fallback_key,
-            key_package: Vec::new(),
-        }],
-    };
-    Person { device, inbox_key, bundle: Bundle::sign(&content, &identity).unwrap() }
+    json!({ "conversations": [accepting, private, answering, direct, group, own, sub, note] })
 }
 
 fn inbox() -> Value {
     let random = &mut StdRng::seed_from_u64(3);
     let inner = inner();
     let (ratchet, group) = (&inner["double_ratchet"], &inner["mls"][1]);
-    let invited = &ratchet["invited"];
-    let sender = person(random.random(), random.random(), random);
-    let receiver = person(secret(&invited["identity_key"]), secret(&invited["one_time_key"]), random);
-    let creation_secret: [u8; 32] = random.random();
+    let [sender, receiver] = ["sender", "reader"].map(|who| &inner["people"][who]);
+    let [sender_bundle, receiver_bundle] =
+        [sender, receiver].map(|who| who["bundle"].as_str().unwrap().parse::<Bundle>().unwrap());
+    let device = SigningKey::from_bytes(&secret(&sender["signature_secret"]));
+    let inbox_key = InboxKey::from_secret(secret(&receiver["inbox_secret"]));
     let invitations = [
         InvitesTo::Private {
-            creation_secret: Zeroizing::new(creation_secret),
-            message: bytes(&ratchet["messages"][0]["message"]),
+            creation_secret: Zeroizing::new(secret(&ratchet["creation_secret"])),
+            message: bytes(&ratchet["turns"][0]["messages"][0]["message"]),
         },
         InvitesTo::Group {
             conversation_type: GroupV1::DESCRIPTOR.id,
@@ -326,8 +319,8 @@ fn inbox() -> Value {
             }
             _ => unreachable!("there are two kinds"),
         };
-        let new = NewInvitation { sender: &sender.bundle, sender_device: 0, expires: NOW + 3600, invites_to };
-        let envelope = invite(&receiver.bundle, 0, new, &sender.device, NOW, random).unwrap();
+        let new = NewInvitation { sender: &sender_bundle, sender_device: 0, expires: NOW + 3600, invites_to };
+        let envelope = invite(&receiver_bundle, 0, new, &device, NOW, random).unwrap();
         json!({
             "envelope": hex::encode(envelope.encode()),
             "expires": NOW + 3600,
@@ -336,58 +329,19 @@ fn inbox() -> Value {
             "content": hex::encode(content),
         })
     });
-    let address = receiver.bundle.inbox_address();
+    let address = receiver_bundle.inbox_address();
     json!({
         "now": NOW,
-        "sender_bundle": sender.bundle.to_string(),
-        "receiver_bundle": receiver.bundle.to_string(),
-        "receiver_inbox_secret": hex::encode(receiver.inbox_key.secret().as_slice()),
-        "receiver_client_address": receiver.bundle.client_address().to_string(),
+        "sender_bundle": sender_bundle.to_string(),
+        "receiver_bundle": receiver_bundle.to_string(),
+        "receiver_inbox_secret": hex::encode(inbox_key.secret().as_slice()),
+        "receiver_client_address": receiver_bundle.client_address().to_string(),
         "receiver_inbox_address": hex::encode(address.as_bytes()),
         "receiver_inbox_conversation_id": hex::encode(address.conversation_id().as_bytes()),
         "content_topic": ContentTopic::of_inbox(&address).to_string(),
         "conversation_type": InboxV1::DESCRIPTOR.id.number(),
         "invitations": invitations,
     })
-}
-
-/// Bytes, and which of the outcomes they have as an envelope.
-fn outcomes() -> Value {
-    let random = &mut StdRng::seed_from_u64(4);
-    let body = EncryptedBytes::EpochSealed {
-        key_salt: random.random(),
-        ciphertext: (0..1040).map(|_| random.random::<u8>()).collect(),
-    };
-    let good = Envelope { hint: Hint::from_bytes(random.random()), salt: Salt::NONE, body }.encode();
-    let (hint, rest) = good.split_at(34);
-    let cases: [(&str, Vec<u8>); 12] = [
-        ("in order", good.clone()),
-        ("empty", Vec::new()),
-        ("cut", good[..good.len() - 1].to_vec()),
-        ("with a later version's field", [&good[..], &[0x58, 7]].concat()),
-        ("encrypted in a way that this version does not know", [hint, &[0x52, 2, 0x1a, 0]].concat()),
-        ("the fields in another order", [rest, hint].concat()),
-        ("the hint twice", [hint, hint, rest].concat()),
-        ("a salt of zero written out", [hint, &[0x10, 0], rest].concat()),
-        ("a salt below 2^28", [hint, &[0x10, 1], rest].concat()),
-        ("a length in more bytes than it needs", [&[0x0a, 0xa0, 0][..], &good[2..]].concat()),
-        ("the hint in capitals", {
-            let mut bytes = good.clone();
-            bytes[2..34].make_ascii_uppercase();
-            bytes
-        }),
-        ("no encrypted bytes", hint.to_vec()),
-    ];
-    let cases = cases.map(|(what, bytes)| {
-        let outcome = match Envelope::decode(&bytes) {
-            Outcome::Decoded(_) => "decoded",
-            Outcome::NotForUs => "not for us",
-            Outcome::Unsupported(_) => "unsupported",
-            Outcome::Invalid(_) => "invalid",
-        };
-        json!({ "what": what, "bytes": hex::encode(bytes), "outcome": outcome })
-    });
-    json!({ "envelopes": cases })
 }
 
 fn work() -> Value {

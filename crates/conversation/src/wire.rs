@@ -23,7 +23,7 @@ pub use frames::{
 pub use outcome::{Outcome, Unsupported};
 pub use padding::{LARGEST_CLASS, MAX_FRAME, SMALLEST_CLASS};
 
-pub(crate) use canonical::{Shape, decode as decode_canonical, leaf, nested};
+pub(crate) use canonical::{Shape, decode as decode_canonical, nested, number, octets};
 pub(crate) use envelope::exactly;
 pub(crate) use frames::InvitationContent;
 pub(crate) use padding::{pad, unpad};

@@ -100,7 +100,7 @@ fn an_invitation_expires_and_is_never_valid_for_longer_than_it_is_remembered() {
 }
 
 #[test]
-fn nobody_invites_in_anothers_name_or_passes_an_invitation_on() {
+fn nobody_invites_in_anothers_name() {
     let random = &mut seeded();
     let (ana, bruno, mallory) = (Person::new(random), Person::new(random), Person::new(random));
     // Mallory signs with her own key, with Ana's bundle beside it.

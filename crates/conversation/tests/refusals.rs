@@ -1,5 +1,5 @@
 //! What is replayed, comes too late, is cut, or belongs to another type or conversation is refused, in every type that has epochs; and what is genuine is read
-//! afterwards. What an inbox refuses is in `inbox.rs`.
+//! afterwards. What an inbox refuses is in `inbox_refusals.rs`.
 #![allow(clippy::unwrap_used)]
 
 mod common;

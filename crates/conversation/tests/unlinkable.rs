@@ -74,8 +74,11 @@ impl Secret {
 
 /// The envelopes of all conversations, in the order in which a carrier might see them.
 async fn send(random: &mut StdRng) -> (Vec<Sent>, Secret) {
-    let sender = Device::new(1, random).await.unwrap();
-    let others = [Device::new(2, random).await.unwrap(), Device::new(3, random).await.unwrap()];
+    let sender = Device::new(&random.random(), random).await.unwrap();
+    let others = [
+        Device::new(&random.random(), random).await.unwrap(),
+        Device::new(&random.random(), random).await.unwrap(),
+    ];
     let mut secret = Secret::default();
     for device in [&sender, &others[0], &others[1]] {
         secret.add(&device.signature_key.1);
@@ -91,7 +94,7 @@ async fn send(random: &mut StdRng) -> (Vec<Sent>, Secret) {
         let group = GroupId::from(conversation.id.as_bytes());
         let (first, second) =
             (others[0].key_package().await.unwrap(), others[1].key_package().await.unwrap());
-        sender.begin(&group, &[&first.0, &second.0]).await.unwrap();
+        sender.begin(&group, &[&first.0, &second.0], None).await.unwrap();
         for number in 0..EPOCHS {
             let (shared, epoch) = sender.shared(&group).unwrap();
             conversation.epoch.epoch = epoch;

@@ -150,7 +150,7 @@ impl World {
         let address = self.receiver.inbox_address();
         let to = self.receiver.content().devices[0].inbox_key;
         let key = <X25519 as hpke::Kem>::PublicKey::from_bytes(&to).expect("a bundle's key");
-        // As `docs/spec/inbox.md` says.
+        // As `docs/spec/inbox-v1.md` says.
         let info = [&b"tertulia/inbox/v1 hpke"[..], address.as_bytes()].concat();
         let (encapsulated, mut context) =
             hpke::setup_sender_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519>(

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::{CryptoRng, RngExt as _};
 use tempfile::TempDir;
+use tertulia_conversation::inbox::device_address;
 use tertulia_mls::{
-    Ciphersuite, ClientId, CommitOutcome, ConversationId, Credential, CredentialRef, KeyPackage,
-    KeyPackageSecrets, MlsCommitBundle, MlsConversationConfiguration, MlsTransport, MlsWirePolicy, Result,
-    Session, SessionConfig,
+    Ciphersuite, ClientId, CommitOptions, CommitOutcome, ConversationId, Credential, CredentialRef,
+    KeyPackage, KeyPackageSecrets, MlsCommitBundle, MlsConversationConfiguration, MlsTransport,
+    MlsWirePolicy, Result, Session, SessionConfig,
 };
 use tertulia_store::{KeySource, Store};
 
@@ -35,12 +36,15 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device with this name, whose signature key is drawn.
-    pub async fn new(number: u64, random: &mut impl CryptoRng) -> Result<Self> {
-        let client = format!("f3b0c4a2-7d1e-4c55-9a38-2b6e0d9f1c21:{number:x}@vectors.example");
-        let seed: [u8; 32] = random.random();
-        let public = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes();
-        Self::with_key(client, (seed, public)).await
+    /// A device of who has this identity key, whose signature key is drawn.
+    pub async fn new(identity_key: &[u8; 32], random: &mut impl CryptoRng) -> Result<Self> {
+        Self::of(identity_key, &random.random()).await
+    }
+
+    /// A device of who has this identity key, with the signature key of this seed.
+    pub async fn of(identity_key: &[u8; 32], seed: &[u8; 32]) -> Result<Self> {
+        let public = ed25519_dalek::SigningKey::from_bytes(seed).verifying_key().to_bytes();
+        Self::with_key(device_address(identity_key, &public).to_string(), (*seed, public)).await
     }
 
     pub async fn with_key(client: String, signature_key: ([u8; 32], [u8; 32])) -> Result<Self> {
@@ -67,17 +71,30 @@ impl Device {
         Ok(taken)
     }
 
-    /// Begins a group whose handshakes are encrypted, with these members. The Welcome.
-    pub async fn begin(&self, id: &ConversationId, members: &[&KeyPackage]) -> Result<Vec<u8>> {
+    /// Begins a group whose handshakes are encrypted, with these members. Where it is to have a policy, that is the first at the beginning, and the second
+    /// with the members. The Welcome.
+    pub async fn begin(
+        &self,
+        id: &ConversationId,
+        members: &[&KeyPackage],
+        policies: Option<[Vec<u8>; 2]>,
+    ) -> Result<Vec<u8>> {
+        let (alone, together) = policies.map(|[alone, together]| (alone, together)).unzip();
         let mut tx = self.session.new_transaction().await?;
         let configuration = MlsConversationConfiguration {
             ciphersuite: Ciphersuite::from_number(1)?,
             handshake: MlsWirePolicy::Ciphertext,
+            group_data: alone,
             ..MlsConversationConfiguration::default()
         };
         tx.new_conversation(id, &self.credential, configuration)?;
         let members = members.iter().map(|package| (*package).clone()).collect();
-        tx.conversation(id).await?.add_members(members).await?;
+        let options = CommitOptions::default();
+        let options = match together {
+            Some(policy) => options.with_group_data(policy),
+            None => options,
+        };
+        tx.conversation(id).await?.change_members(members, &[], options).await?;
         tx.finish().await?;
         Ok(self.sent().welcome.expect("a commit that adds members has a Welcome"))
     }
@@ -119,6 +136,11 @@ impl Device {
         let read = tx.conversation(id).await?.decrypt_message(message)?;
         tx.finish().await?;
         Ok(read.app_msg)
+    }
+
+    /// The policy in the group's context.
+    pub fn policy(&self, id: &ConversationId) -> Result<Option<Vec<u8>>> {
+        Ok(self.session.conversation(id)?.group_data())
     }
 
     /// The bytes that the members of the epoch share, and the epoch.

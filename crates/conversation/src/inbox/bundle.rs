@@ -5,7 +5,9 @@ use prost::Message as _;
 use tertulia_domain::{limits::MAX_DEVICES_PER_USER, signing::sign_content};
 
 use super::{BundleError, ClientAddress, InboxAddress};
-use crate::wire::{Outcome, Shape, WireError, decode_canonical, exactly, generated as wire, leaf, nested};
+use crate::wire::{
+    Outcome, Shape, WireError, decode_canonical, exactly, generated as wire, nested, number, octets,
+};
 
 /// The longest bundle, in bytes: room for eight devices with their key packages.
 pub const MAX_BUNDLE: usize = 64 * 1024;
@@ -15,16 +17,23 @@ const MAX_ONE_TIME_KEYS: usize = 16;
 const BUNDLE_LABEL: &str = "intro bundle 1";
 const KEY_LABEL: &str = "intro bundle key 1";
 
-const KEY: Shape = Shape { name: "key of a bundle", fields: &[leaf(1), leaf(2)] };
+const KEY: Shape = Shape { name: "key of a bundle", fields: &[octets(1), octets(2)] };
 const DEVICE: Shape = Shape {
     name: "device of a bundle",
-    fields: &[leaf(1), leaf(2), leaf(3), nested(4, &KEY).up_to(MAX_ONE_TIME_KEYS), nested(5, &KEY), leaf(6)],
+    fields: &[
+        octets(1),
+        octets(2),
+        octets(3),
+        nested(4, &KEY).up_to(MAX_ONE_TIME_KEYS),
+        nested(5, &KEY),
+        octets(6),
+    ],
 };
 const CONTENT: Shape = Shape {
     name: "content of a bundle",
-    fields: &[leaf(1), leaf(2), leaf(3), nested(4, &DEVICE).up_to(MAX_DEVICES_PER_USER)],
+    fields: &[octets(1), octets(2), number(3), nested(4, &DEVICE).up_to(MAX_DEVICES_PER_USER)],
 };
-const BUNDLE: Shape = Shape { name: "bundle", fields: &[leaf(1), leaf(2)] };
+const BUNDLE: Shape = Shape { name: "bundle", fields: &[octets(1), octets(2)] };
 
 /// Signs with an Ed25519 key that it keeps.
 pub trait Signer {

@@ -212,12 +212,12 @@ impl Inbox {
 
     /// The invitation with its id.
     fn read(&self, envelope: &Envelope, now: u64) -> Outcome<Result<([u8; 16], Invitation), InboxError>> {
-        let EncryptedBytes::Hpke { encapsulated_key, .. } = &envelope.body else {
-            return Outcome::NotForUs;
-        };
         if !self.is_aimed_at(envelope) {
             return Outcome::NotForUs;
         }
+        let EncryptedBytes::Hpke { encapsulated_key, .. } = &envelope.body else {
+            return Outcome::Invalid(WireError::WrongScheme);
+        };
         let Some((inbox_key, padded)) = self.decrypt(envelope) else {
             // It may be for another device of the same person.
             return Outcome::Invalid(WireError::Undecryptable);

@@ -24,17 +24,30 @@ pub(crate) struct Shape {
 pub(crate) struct Field {
     number: u32,
     most: usize,
-    inner: Option<&'static Shape>,
+    value: Value,
 }
 
-/// A field with a value of its own.
-pub(crate) const fn leaf(number: u32) -> Field {
-    Field { number, most: 1, inner: None }
+/// What is in a field.
+#[derive(Clone, Copy)]
+enum Value {
+    Number,
+    Octets,
+    Message(&'static Shape),
+}
+
+/// A field with a number.
+pub(crate) const fn number(number: u32) -> Field {
+    Field { number, most: 1, value: Value::Number }
+}
+
+/// A field with bytes or a text.
+pub(crate) const fn octets(number: u32) -> Field {
+    Field { number, most: 1, value: Value::Octets }
 }
 
 /// A field with a message in it.
 pub(crate) const fn nested(number: u32, inner: &'static Shape) -> Field {
-    Field { number, most: 1, inner: Some(inner) }
+    Field { number, most: 1, value: Value::Message(inner) }
 }
 
 impl Field {
@@ -66,12 +79,17 @@ pub(crate) fn decode<M: Message + Default>(bytes: &[u8], shape: &'static Shape, 
 
 /// The first field that is not known, if there is one and all else can be read. Shapes are nested a few levels deep, and only
 /// known fields are entered, so the recursion is bounded.
+///
+/// Groups are refused wherever they stand: no schema here has them, no later one will, and to pass over one takes recursion.
 fn walk(mut bytes: &[u8], shape: &'static Shape) -> Result<Option<Unsupported>, WireError> {
     let malformed = |_| WireError::Malformed { what: shape.name };
     let mut counts = [0_usize; MOST_FIELDS];
     let mut unknown = None;
     while !bytes.is_empty() {
         let (number, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        if matches!(wire_type, WireType::StartGroup | WireType::EndGroup) {
+            return Err(WireError::Malformed { what: shape.name });
+        }
         let known = shape.fields.iter().position(|field| field.number == number);
         let Some((index, field)) = known.and_then(|index| Some((index, shape.fields.get(index)?))) else {
             skip_field(wire_type, number, &mut bytes, DecodeContext::default()).map_err(malformed)?;
@@ -84,8 +102,8 @@ fn walk(mut bytes: &[u8], shape: &'static Shape) -> Result<Option<Unsupported>, 
                 return Err(WireError::Repeated { what: shape.name, number, max: field.most });
             }
         }
-        match field.inner {
-            Some(inner) if wire_type == WireType::LengthDelimited => {
+        match (field.value, wire_type) {
+            (Value::Message(inner), WireType::LengthDelimited) => {
                 let length = decode_varint(&mut bytes).map_err(malformed)?;
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 let (part, rest) =
@@ -93,10 +111,10 @@ fn walk(mut bytes: &[u8], shape: &'static Shape) -> Result<Option<Unsupported>, 
                 unknown = unknown.or(walk(part, inner)?);
                 bytes = rest;
             }
-            Some(_) => return Err(WireError::Malformed { what: shape.name }),
-            None => {
+            (Value::Number, WireType::Varint) | (Value::Octets, WireType::LengthDelimited) => {
                 skip_field(wire_type, number, &mut bytes, DecodeContext::default()).map_err(malformed)?;
             }
+            _ => return Err(WireError::Malformed { what: shape.name }),
         }
     }
     Ok(unknown)

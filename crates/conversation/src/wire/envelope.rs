@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use super::{
     LARGEST_CLASS, MAX_FRAME, Outcome, Unsupported, WireError,
-    canonical::{self, Field, Shape, leaf, nested},
+    canonical::{self, Field, Shape, nested, number, octets},
     generated as wire,
     padding::is_class,
 };
@@ -21,13 +21,13 @@ pub(crate) const HEADER: usize = 32;
 /// The longest envelope, in bytes.
 pub const MAX_ENVELOPE: usize = LARGEST_CLASS + TAG + HEADER + 64;
 
-const CIPHERTEXT: &[Field] = &[leaf(1), leaf(2)];
+const CIPHERTEXT: &[Field] = &[octets(1), octets(2)];
 const HPKE: Shape = Shape { name: "HPKE ciphertext", fields: CIPHERTEXT };
 const EPOCH_SEALED: Shape = Shape { name: "epoch ciphertext", fields: CIPHERTEXT };
 const ENCRYPTED: Shape =
     Shape { name: "encrypted bytes", fields: &[nested(1, &HPKE), nested(2, &EPOCH_SEALED)] };
-const ENVELOPE: Shape = Shape { name: "envelope", fields: &[leaf(1), leaf(2), nested(10, &ENCRYPTED)] };
-const FRAME: Shape = Shape { name: "encrypted frame", fields: &[leaf(1), leaf(2)] };
+const ENVELOPE: Shape = Shape { name: "envelope", fields: &[octets(1), number(2), nested(10, &ENCRYPTED)] };
+const FRAME: Shape = Shape { name: "encrypted frame", fields: &[number(1), octets(2)] };
 
 /// All that a carrier sees of a conversation: `UmbraEnvelopeV1`.
 #[derive(Debug, Clone, PartialEq, Eq)]

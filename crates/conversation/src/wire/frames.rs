@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     MAX_FRAME, Outcome, WireError,
-    canonical::{self, Shape, leaf, nested},
+    canonical::{self, Shape, nested, number, octets},
     envelope::exactly,
     generated as wire,
 };
@@ -18,11 +18,11 @@ use crate::types::TypeId;
 /// Most messages that one frame asks for.
 pub const MAX_GAP_REQUEST: usize = 64;
 
-const PROTECTED: Shape = Shape { name: "protected message", fields: &[leaf(1)] };
+const PROTECTED: Shape = Shape { name: "protected message", fields: &[octets(1)] };
 const PLACEHOLDER: Shape = Shape { name: "placeholder", fields: &[] };
-const GAP_REQUEST: Shape = Shape { name: "gap request", fields: &[leaf(1).up_to(MAX_GAP_REQUEST)] };
-const GAP_ANSWER: Shape = Shape { name: "gap answer", fields: &[leaf(1), leaf(2)] };
-const SIGNED_INVITATION: Shape = Shape { name: "signed invitation", fields: &[leaf(1), leaf(2)] };
+const GAP_REQUEST: Shape = Shape { name: "gap request", fields: &[octets(1).up_to(MAX_GAP_REQUEST)] };
+const GAP_ANSWER: Shape = Shape { name: "gap answer", fields: &[octets(1), octets(2)] };
+const SIGNED_INVITATION: Shape = Shape { name: "signed invitation", fields: &[octets(1), octets(2)] };
 
 /// A frame type whose variants carry a protected message or something else, with its conversion from and to the wire.
 macro_rules! frames {
@@ -246,15 +246,16 @@ fn nonempty(what: &'static str, bytes: Vec<u8>) -> Result<Vec<u8>, WireError> {
     if bytes.is_empty() { Err(WireError::Missing { what, part: "message" }) } else { Ok(bytes) }
 }
 
-const PRIVATE_INVITATION: Shape = Shape { name: "private invitation", fields: &[leaf(1), leaf(2)] };
-const GROUP_INVITATION: Shape = Shape { name: "group invitation", fields: &[leaf(1), leaf(2), leaf(3)] };
+const PRIVATE_INVITATION: Shape = Shape { name: "private invitation", fields: &[octets(1), octets(2)] };
+const GROUP_INVITATION: Shape =
+    Shape { name: "group invitation", fields: &[number(1), octets(2), octets(3)] };
 const INVITATION: Shape = Shape {
     name: "invitation",
     fields: &[
-        leaf(1),
-        leaf(2),
-        leaf(3),
-        leaf(4),
+        octets(1),
+        number(2),
+        octets(3),
+        number(4),
         nested(10, &PRIVATE_INVITATION),
         nested(11, &GROUP_INVITATION),
     ],
