@@ -43,6 +43,8 @@ pub use own::Sealed;
 
 /// How many hints of a sender are expected, save those that are late.
 const HINTS: usize = (APPLICATION_WINDOW + HANDSHAKE_WINDOW) as usize;
+/// In the place of the incarnation of an epoch, that it is of none: its hints may have been used by any. No store gets that far.
+const NO_INCARNATION: u64 = u64::MAX;
 /// Most senders in one epoch.
 const MAX_SENDERS: usize = 100_000;
 
@@ -78,6 +80,19 @@ pub struct EpochStart<'a> {
     pub own_sender: u32,
     /// The places of the others.
     pub senders: &'a [u32],
+    /// Whether another copy of the store may have used hints of it.
+    pub origin: Origin,
+}
+
+/// By which keys a device is in an epoch, which says whether another copy of its store may have used its hints there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// By keys that this incarnation of the store has made: it has begun the epoch itself, or was let in by a key of its own. No other copy has them.
+    Own,
+    /// Somebody else has begun it with an envelope at this place. Whoever could read that is in it too, so it is as the epoch of that place.
+    Follows(Place),
+    /// By keys of an earlier incarnation. Nothing is sent in it but what [begins another](HintTable::must_update).
+    Restored,
 }
 
 /// Where an envelope belongs.
@@ -120,6 +135,7 @@ struct Conversation {
 struct Epoch {
     id: EpochId,
     secrets: EpochSecrets,
+    /// The only one that may use this device's hints of it.
     incarnation: u64,
     own_sender: u32,
     /// The next generation of this device's own, by kind.
@@ -243,8 +259,8 @@ impl HintTable {
 
     /// Begins an epoch, which becomes the current one; the oldest beyond those that are kept are forgotten.
     ///
-    /// An epoch that is still here goes on with its counters. So of branches that competed for an epoch either can become the current one again,
-    /// and no hint is used twice.
+    /// An epoch that is still here goes on with its counters, and stays of the [origin](EpochStart::origin) that was said first. So of branches that competed for an
+    /// epoch either can become the current one again, and no hint is used twice.
     pub fn begin_epoch(&mut self, start: &EpochStart<'_>) -> Result<(), HintError> {
         self.enter(start, true)
     }
@@ -256,7 +272,7 @@ impl HintTable {
     }
 
     fn enter(&mut self, start: &EpochStart<'_>, is_current: bool) -> Result<(), HintError> {
-        let EpochStart { epoch: id, secrets, own_sender, senders } = *start;
+        let EpochStart { epoch: id, secrets, own_sender, senders, origin } = *start;
         if let Some(conversation) = self.conversations.get_mut(&id.conversation) {
             if conversation.conversation_type != id.conversation_type {
                 return Err(HintError::WrongType(id.conversation));
@@ -284,7 +300,7 @@ impl HintTable {
         let record = EpochRecord {
             epoch: id.epoch,
             secrets: secrets.clone(),
-            incarnation: self.incarnation,
+            incarnation: self.incarnation_of(origin),
             own_sender,
             next: [0; 2],
             senders: senders.collect(),
@@ -300,6 +316,18 @@ impl HintTable {
             self.drop_epoch(oldest);
         }
         Ok(())
+    }
+
+    /// Which incarnation may use this device's hints of an epoch of this origin.
+    fn incarnation_of(&self, origin: Origin) -> u64 {
+        match origin {
+            Origin::Own => self.incarnation,
+            Origin::Follows(place) => {
+                let before = self.epochs.get(place.slot).filter(|epoch| epoch.id == place.epoch);
+                before.map_or(NO_INCARNATION, |before| before.incarnation)
+            }
+            Origin::Restored => NO_INCARNATION,
+        }
     }
 
     /// Forgets a conversation that is over.

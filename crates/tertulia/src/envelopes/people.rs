@@ -130,11 +130,13 @@ impl Client {
         let id = mine.ok_or_else(|| Error::NotConnected { handle: handle.clone() })?.conversation;
         let record = self.inner().store.read(|r| r.invitation(id))?;
         let expired = || Error::RequestExpired { handle: handle.clone() };
-        let (invitation, expires) = requests::invitation_of(&record.ok_or_else(expired)?)?;
+        let record = record.ok_or_else(expired)?;
+        let (invitation, expires) = requests::invitation_of(&record)?;
         if expires <= work.now_in_seconds() {
             return Err(expired());
         }
-        private::accept(work, id, &invitation)?;
+        let is_own = requests::is_own(&record, self.inner().store.incarnation())?;
+        private::accept(work, id, &invitation, is_own)?;
         work.write(move |w| w.remove_invitation(id))
     }
 
@@ -182,7 +184,7 @@ impl Client {
         work.post_to(id, topic, self.carriers().ids(), envelope.encode(), None)?;
         keep_bundle(work, user, bundle, 0)?;
         if asked.is_none() {
-            private::begin(work, id, creation_secret, private::INVITER, address)?;
+            private::begin(work, id, creation_secret, address)?;
             let record = ConversationRecord {
                 id,
                 kind: ConversationType::Connection,

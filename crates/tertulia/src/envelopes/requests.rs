@@ -29,6 +29,9 @@ struct Waiting {
     bundle: Base64,
     device: usize,
     creation_secret: Base64,
+    /// In which incarnation of the store it came, if also the key that it came to was made in that one: no other copy can have accepted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incarnation: Option<u64>,
     /// The first message of a private conversation, or the Welcome to a group.
     message: Base64,
     /// The number of the type that it is to; none for a private conversation.
@@ -245,8 +248,10 @@ pub(crate) fn note_request(
     user: UserId,
     id: ConversationId,
     invitation: &Invitation,
+    is_own: bool,
 ) -> Result<()> {
-    let Some(kept) = Waiting::of(invitation) else { return Ok(()) };
+    let Some(mut kept) = Waiting::of(invitation) else { return Ok(()) };
+    kept.incarnation = is_own.then(|| work.client.inner().store.incarnation());
     let handle = name_of(work, user, &invitation.sender.bundle)?;
     // One request of each person waits: the newest.
     let before = work.client.inner().store.read(|r| r.connection(user))?.map(|mine| mine.conversation);
@@ -333,6 +338,7 @@ impl Waiting {
             message: Base64(message.clone()),
             group,
             ignored: false,
+            incarnation: None,
         })
     }
 
@@ -355,6 +361,11 @@ pub(super) fn invitation_of(record: &InvitationRecord) -> Result<(Invitation, u6
         }
     };
     Ok((Invitation { sender: Contact { bundle, device }, expires, invites_to }, expires))
+}
+
+/// Whether no other copy of this home than the one of this incarnation can have accepted it.
+pub(super) fn is_own(record: &InvitationRecord, incarnation: u64) -> Result<bool> {
+    Ok(waiting(record)?.incarnation == Some(incarnation))
 }
 
 fn is_to_group(record: &InvitationRecord) -> bool {

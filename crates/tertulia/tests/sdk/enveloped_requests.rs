@@ -1,8 +1,8 @@
 //! People who ask somebody into a group without being connected with them: their invitations wait for an answer.
 
 use crate::{
-    enveloped_groups::{copy, settle},
-    envelopes::Homes,
+    enveloped_groups::settle,
+    envelopes::{Homes, copy},
     support::{handle, read, texts},
 };
 use futures::StreamExt as _;

@@ -9,6 +9,7 @@ mod enveloped_future;
 mod enveloped_groups;
 mod enveloped_receipts;
 mod enveloped_requests;
+mod enveloped_restores;
 mod enveloped_size;
 mod envelopes;
 mod floods;
