@@ -7,6 +7,7 @@ mod encrypted_handshakes;
 mod enveloped_directs;
 mod enveloped_future;
 mod enveloped_groups;
+mod enveloped_order;
 mod enveloped_receipts;
 mod enveloped_requests;
 mod enveloped_restores;
