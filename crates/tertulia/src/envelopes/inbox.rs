@@ -19,10 +19,13 @@ use tertulia_conversation::{
 use tertulia_domain::connection::Status;
 use tertulia_store::{InboxKeyRecord, StoreError, UnsupportedEnvelope};
 
-/// Most requests that wait for an answer. Beyond that new ones are passed over until some are answered or have expired.
-pub(crate) const MOST_REQUESTS: u32 = 1000;
-/// Most bytes that they take in all.
+/// Most requests that are kept. Of those the oldest that were ignored or blocked make room for a new one; if all wait for an answer, new ones are passed over until some
+/// are answered or have expired.
+pub(crate) const MOST_REQUESTS: usize = 1000;
+/// Most bytes that they take in all, as they are stored.
 pub(crate) const MOST_REQUEST_BYTES: u64 = 32 << 20;
+/// Most bytes of one that asks to talk, as it is stored. What this program sends has some 5 KiB; a bundle of eight devices with all their one-time keys fits in.
+pub(crate) const MOST_BYTES_TO_TALK: usize = 64 << 10;
 /// Most groups into which one person can ask before they are answered.
 pub(crate) const MOST_GROUPS_OF_ONE: usize = 8;
 
@@ -177,13 +180,11 @@ impl Client {
                 }
                 Ok(())
             }
-            known => {
-                if known.is_none() && !requests::has_room(work, 0)? {
-                    tracing::warn!("a request is passed over, for too many wait for an answer");
+            _ => {
+                if !requests::note_request(work, user, id, invitation, is_own)? {
                     work.applied.invalid += 1;
-                    return Ok(());
                 }
-                requests::note_request(work, user, id, invitation, is_own)
+                Ok(())
             }
         }
     }

@@ -92,11 +92,17 @@ impl Client {
             {
                 self.accept_in(&mut work, user, handle)?;
             }
-            (Status::Pending, Status::Ignored) => set_status(&mut work, handle, &mine, Status::Ignored)?,
+            (Status::Pending, Status::Ignored) => {
+                set_status(&mut work, handle, &mine, Status::Ignored)?;
+                work.write(move |w| w.set_invitation_unanswered(id))?;
+            }
             (_, Status::Blocked) => {
                 set_status(&mut work, handle, &mine, Status::Blocked)?;
                 requests::drop_group_requests(&mut work, user)?;
-                work.write(move |w| w.set_active(id, false))?;
+                work.write(move |w| {
+                    w.set_invitation_unanswered(id)?;
+                    w.set_active(id, false)
+                })?;
             }
             // As before the block: where nothing was accepted, what was asked is asked still.
             (Status::Blocked, Status::Accepted) => {
@@ -131,8 +137,8 @@ impl Client {
         let record = self.inner().store.read(|r| r.invitation(id))?;
         let expired = || Error::RequestExpired { handle: handle.clone() };
         let record = record.ok_or_else(expired)?;
-        let (invitation, expires) = requests::invitation_of(&record)?;
-        if expires <= work.now_in_seconds() {
+        let invitation = requests::invitation_of(&record)?;
+        if record.head.expires <= work.now_in_seconds() {
             return Err(expired());
         }
         let is_own = requests::is_own(&record, self.inner().store.incarnation())?;
