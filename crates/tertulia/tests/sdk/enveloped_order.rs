@@ -1,7 +1,8 @@
-//! What comes in another order than it was said in: several topics in one answer.
+//! What comes in another order than it was said in: several topics in one answer, and relays that homes ask in another order than their group does.
 
 use crate::{
-    envelopes::Homes,
+    enveloped_groups::{RotateNow as _, settle},
+    envelopes::{Homes, meet},
     support::{handle, texts},
 };
 use futures::StreamExt as _;
@@ -103,4 +104,23 @@ async fn who_comes_into_a_group_reads_what_stands_before_the_rest_of_the_same_an
     told.sort_unstable();
     assert_eq!(told, ["before he hears of the group", "in private"]);
     assert_eq!(texts(&bruno, group).await, ["before he hears of the group"]);
+}
+
+#[tokio::test]
+async fn what_overtakes_a_commit_by_a_relay_that_is_asked_first_is_read() {
+    let homes = Homes::on(&["first", "second"]);
+    let ana = homes.init("ana").await;
+    let bruno = homes.turned("bruno").init::<&str>(&[]).await.expect("a new home");
+    meet(&ana, "ana", &bruno, "bruno").await;
+    let id = ana.create_group("Tertulia", &[handle("bruno")]).await.expect("a group").id;
+    settle(&[&bruno, &ana]).await;
+    ana.rotate_now(id).await;
+    // What is said in the new epoch comes by the second relay alone.
+    homes.networks[0].cut_off(&["ana"]);
+    ana.send(id, "by the second").await.expect("sends");
+    bruno.sync().await.expect("syncs");
+    assert_eq!(texts(&bruno, id).await, ["by the second"]);
+    homes.networks[0].cut_off(&[]);
+    settle(&[&ana, &bruno]).await;
+    assert_eq!(texts(&bruno, id).await, ["by the second"], "it is shown once");
 }

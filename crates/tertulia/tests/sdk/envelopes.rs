@@ -40,6 +40,13 @@ impl Homes {
         })
     }
 
+    /// A home that asks the networks in the other order.
+    pub(crate) fn turned(&self, name: &str) -> tertulia::ClientBuilder {
+        self.networks.iter().rev().fold(Client::builder(self.path(name)), |builder, network| {
+            builder.carrier(Arc::new(network.endpoint(name)))
+        })
+    }
+
     pub(crate) async fn init(&self, name: &str) -> Client {
         self.builder(name, name).init(NO_RELAY).await.expect("a new home")
     }
