@@ -339,6 +339,14 @@ fn branches_of_an_epoch_stand_beside_each_other_and_neither_uses_a_hint_twice() 
             assert!(receive::<GroupV1>(&mut group.members[1], sealed.envelope()).is_some());
         }
     }
+    let knows = |number: u64, secret: u8| {
+        let epoch = EpochId { epoch: number, ..group.epoch };
+        group.members[0].knows_epoch(&epoch, &EpochSecrets::derive(&[secret; 32], &epoch))
+    };
+    assert_eq!(
+        [knows(1, 1), knows(1, 2), knows(1, 3), knows(2, 1)],
+        [Some(true), Some(true), Some(false), None]
+    );
 }
 
 #[test]

@@ -277,11 +277,8 @@ impl HintTable {
             if conversation.conversation_type != id.conversation_type {
                 return Err(HintError::WrongType(id.conversation));
             }
-            let same = |slot: &u32| {
-                self.epochs.get(*slot).is_some_and(|epoch| {
-                    epoch.id == id && bool::from(epoch.secrets.hint.as_slice().ct_eq(secrets.hint.as_slice()))
-                })
-            };
+            let same =
+                |slot: &u32| self.epochs.get(*slot).is_some_and(|epoch| epoch.id == id && epoch.has(secrets));
             if let Some(at) = conversation.epochs.iter().position(same) {
                 if is_current {
                     let slot = conversation.epochs.remove(at);
@@ -316,6 +313,14 @@ impl HintTable {
             self.drop_epoch(oldest);
         }
         Ok(())
+    }
+
+    /// Whether an epoch of this number is the one with these secrets; none if there is none of that number here.
+    pub fn knows_epoch(&self, id: &EpochId, secrets: &EpochSecrets) -> Option<bool> {
+        let epochs = &self.conversations.get(&id.conversation)?.epochs;
+        let same_number =
+            epochs.iter().filter_map(|slot| self.epochs.get(*slot)).filter(|epoch| epoch.id == *id);
+        same_number.map(|epoch| epoch.has(secrets)).reduce(|one, other| one | other)
     }
 
     /// Which incarnation may use this device's hints of an epoch of this origin.
@@ -543,6 +548,13 @@ impl HintTable {
 fn index_of<'a>(hints: &'a mut RwLock<Hints>, epoch: &Epoch) -> Option<&'a mut Index> {
     let Hints { index, lacks_past } = hints.get_mut().unwrap_or_else(PoisonError::into_inner);
     (!epoch.later || !*lacks_past).then_some(index)
+}
+
+impl Epoch {
+    /// Whether these are its secrets.
+    fn has(&self, secrets: &EpochSecrets) -> bool {
+        self.secrets.hint.as_slice().ct_eq(secrets.hint.as_slice()).into()
+    }
 }
 
 impl Sender {

@@ -313,7 +313,9 @@ pub(super) fn drop_group_requests(work: &mut Work<'_>, user: UserId) -> Result<(
 /// The row of somebody who has asked into a group and nothing else, as it is before anything is said of them: of no conversation.
 pub(super) fn row_of_inviter(work: &Work<'_>, handle: &Handle) -> Result<ConnectionRecord> {
     let user = work.client.inner().store.read(|r| match r.user_by_handle(handle)? {
-        Some(user) => Ok::<_, Error>(r.invitations_of(user)?.iter().any(|one| one.is_to_group).then_some(user)),
+        Some(user) => {
+            Ok::<_, Error>(r.invitations_of(user)?.iter().any(|one| one.is_to_group).then_some(user))
+        }
         None => Ok(None),
     })?;
     let user = user.ok_or_else(|| Error::NotConnected { handle: handle.clone() })?;
