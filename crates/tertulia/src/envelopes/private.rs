@@ -58,6 +58,13 @@ impl EnvelopeType for PrivateV1 {
             },
             _ => Verdict::Refused("it is of a kind that this version does not know".to_owned()),
         };
+        // Of a salted hint nothing is noted, so what has one is recognised as often as it comes; any other is recognised once.
+        let verdict = match verdict {
+            Verdict::Repeated if opened.place.sender.is_some() => {
+                Verdict::Refused(RatchetError::AlreadyRead.to_string())
+            }
+            verdict => verdict,
+        };
         if verdict == Verdict::Genuine {
             renewal::heard_in(work, id, &mut state, opened.place.epoch.epoch)?;
             state.write(work, id)?;
@@ -211,6 +218,7 @@ fn decrypt(
             ratchet.renew(&state.peer)?;
             Ok(Err(Verdict::Unreadable(error.to_string())))
         }
+        Err(RatchetError::AlreadyRead) => Ok(Err(Verdict::Repeated)),
         Err(error) => Ok(Err(Verdict::Refused(error.to_string()))),
     }
 }

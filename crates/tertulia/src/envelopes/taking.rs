@@ -310,6 +310,7 @@ impl Client {
                 work.finish().await
             }
             Verdict::Later => Ok(Applied { others: 1, ..Applied::default() }),
+            Verdict::Repeated => Ok(Applied::default()),
             Verdict::Unsupported => {
                 drop(work);
                 self.keep_for_later(envelope.encode(), conversation).await

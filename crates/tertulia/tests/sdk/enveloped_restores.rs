@@ -213,3 +213,19 @@ async fn who_went_on_over_mls_since_the_backup_goes_on_with_other_hints() {
     assert_talk(id, &ana, &bruno, "both").await;
     homes.assert_no_hint_twice();
 }
+
+#[tokio::test]
+async fn what_a_restored_home_sends_by_two_relays_counts_once() {
+    let homes = Homes::on(&["first", "second"]);
+    let (ana, bruno, id) = homes.friends().await;
+    drop(ana);
+    homes.back_up("ana");
+    homes.restore("ana");
+    let ana = homes.open("ana").await;
+    ana.send(id, "from the backup").await.expect("sends");
+    for messages in [1, 0] {
+        let report = bruno.sync().await.expect("syncs");
+        assert_eq!((report.messages, report.undecryptable, report.invalid), (messages, 0, 0), "{report:?}");
+    }
+    homes.assert_no_hint_twice();
+}
