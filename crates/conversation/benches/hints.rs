@@ -13,7 +13,7 @@ use cap::Cap;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tertulia_conversation::{
     EpochId, EpochSecrets, conversation_id,
-    hint::{EpochStart, Hint, HintTable},
+    hint::{EpochStart, Hint, HintTable, Origin},
     types::{ConversationType as _, GroupV1},
     wire::{Envelope, GroupFrame},
 };
@@ -69,12 +69,19 @@ fn measure(epochs: u64) -> Figures {
             let epoch = EpochId { conversation, conversation_type: GroupV1::DESCRIPTOR.id, epoch };
             let secrets = EpochSecrets::derive(&random.random(), &epoch);
             let senders: Vec<_> = (1..=SENDERS).collect();
-            let start = EpochStart { epoch, secrets: &secrets, own_sender: 0, senders: &senders };
+            let start = EpochStart {
+                epoch,
+                secrets: &secrets,
+                own_sender: 0,
+                senders: &senders,
+                origin: Origin::Own,
+            };
             receiver.begin_epoch(&start).expect("an epoch");
             // Some envelope of each epoch, by one of the senders.
             let mut sender = HintTable::new(0);
             let own_sender = random.random_range(1..=SENDERS);
-            let start = EpochStart { epoch, secrets: &secrets, own_sender, senders: &[] };
+            let start =
+                EpochStart { epoch, secrets: &secrets, own_sender, senders: &[], origin: Origin::Own };
             sender.begin_epoch(&start).expect("an epoch");
             for _ in 0..random.random_range(1..8) {
                 let frame = GroupFrame::Content(vec![1; 10]);

@@ -24,7 +24,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use tertulia_conversation::{
     EpochId, EpochSecrets, conversation_id,
-    hint::{EpochStart, Hint, HintTable, Salt},
+    hint::{EpochStart, Hint, HintTable, Origin, Salt},
     inbox::{Bundle, InboxKey, InvitesTo, NewInvitation, invite},
     topic::ContentTopic,
     types::{
@@ -169,7 +169,8 @@ impl Conversation {
         let epoch = EpochId { conversation, conversation_type, epoch };
         let secrets = EpochSecrets::derive(&shared, &epoch);
         let mut table = HintTable::new(0);
-        let start = EpochStart { epoch, secrets: &secrets, own_sender: sender, senders: &[] };
+        let start =
+            EpochStart { epoch, secrets: &secrets, own_sender: sender, senders: &[], origin: Origin::Own };
         table.begin_epoch(&start).unwrap();
         Self { table, epoch, creation_secret, shared, sender, envelopes: Vec::new() }
     }

@@ -12,7 +12,7 @@ mod table;
 
 pub use error::HintError;
 pub use ratcheted::Kind;
-pub use table::{EpochStart, HintTable, Opened, Place, Sealed, SenderPlace};
+pub use table::{EpochStart, HintTable, Opened, Origin, Place, Sealed, SenderPlace};
 
 use std::fmt;
 

@@ -25,7 +25,7 @@
 //! use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 //! use tertulia_conversation::{
 //!     EpochId, EpochSecrets, conversation_id,
-//!     hint::{EpochStart, HintTable},
+//!     hint::{EpochStart, HintTable, Origin},
 //!     types::{ConversationType as _, GroupV1},
 //!     wire::{Envelope, GroupFrame, Outcome},
 //! };
@@ -37,8 +37,8 @@
 //! let epoch = EpochId { conversation: group, conversation_type: GroupV1::DESCRIPTOR.id, epoch: 1 };
 //! let secrets = EpochSecrets::derive(&exported, &epoch);
 //! let (mut ana, mut bruno) = (HintTable::new(0), HintTable::new(0));
-//! ana.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender: 0, senders: &[1] })?;
-//! bruno.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender: 1, senders: &[0] })?;
+//! ana.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender: 0, senders: &[1], origin: Origin::Own })?;
+//! bruno.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender: 1, senders: &[0], origin: Origin::Own })?;
 //!
 //! // Ana's message, which MLS has encrypted. The record is stored with the envelope, and then the envelope is posted.
 //! let message = GroupFrame::Content(b"an MLS message".to_vec());

@@ -9,7 +9,7 @@ use common::{Conversation, open, receive, seeded};
 use rand::{RngExt as _, seq::SliceRandom as _};
 use tertulia_conversation::{
     EpochId, EpochSecrets,
-    hint::{APPLICATION_WINDOW, EpochStart, HANDSHAKE_WINDOW, Hint, HintError, HintTable, Kind},
+    hint::{APPLICATION_WINDOW, EpochStart, HANDSHAKE_WINDOW, Hint, HintError, HintTable, Kind, Origin},
     types::{ConversationType as _, DirectV1, GroupV1, PrivateV1},
     wire::{DirectFrame, Envelope, GroupFrame, Outcome, PrivateFrame, WireError},
 };
@@ -268,6 +268,54 @@ fn a_restored_store_uses_no_hint_again_and_is_heard_by_its_update() {
 }
 
 #[test]
+fn an_epoch_that_another_begins_is_as_restored_as_the_one_before() {
+    let random = &mut seeded();
+    let mut group = Conversation::new::<GroupV1>(2, random);
+    let backup = group.members[0].record(&group.id).unwrap();
+    let commit = group.send::<GroupV1>(1, &GroupFrame::Handshake(b"by another".to_vec()), random);
+    group.advance(random);
+    group.enter(1);
+    let place = |table: &HintTable| match open(table, &commit) {
+        Outcome::Decoded(opened) => opened.place,
+        other => panic!("it is theirs: {other:?}"),
+    };
+    // The copy that is lost enters it, and uses its hints.
+    let origin = Origin::Follows(place(&group.members[0]));
+    group.enter_by(0, origin);
+    assert!(!group.members[0].must_update(&group.id), "it goes on");
+    let used = hint(&group.send::<GroupV1>(0, &content("x"), random));
+    // The restored one enters it too, and may not.
+    for origin in [None, Some(Origin::Restored)] {
+        group.members[0] = HintTable::new(1).load([&*backup]).unwrap();
+        let origin = origin.unwrap_or(Origin::Follows(place(&group.members[0])));
+        group.enter_by(0, origin);
+        for _ in 0..2 {
+            assert!(group.members[0].must_update(&group.id));
+            let refused = group.members[0].seal::<GroupV1>(&group.id, &content("x"), random);
+            assert_eq!(refused.err(), Some(HintError::Restored(group.id)));
+            // Nor once it is loaded again, or enters it again.
+            let record = group.members[0].record(&group.id).unwrap();
+            group.members[0] = HintTable::new(1).load([&*record]).unwrap();
+            group.enter(0);
+        }
+    }
+    // Its own epoch is its own, and so is what follows from there.
+    group.advance(random);
+    (0..2).for_each(|member| group.enter(member));
+    assert_ne!(hint(&group.send::<GroupV1>(0, &content("x"), random)), used);
+    let next = group.send::<GroupV1>(1, &GroupFrame::Handshake(b"by another".to_vec()), random);
+    let Outcome::Decoded(opened) = open(&group.members[0], &next) else { panic!("it is theirs") };
+    group.advance(random);
+    group.enter_by(0, Origin::Follows(opened.place));
+    assert!(!group.members[0].must_update(&group.id));
+    // Of what is not known any more nothing is assumed.
+    let id = group.id;
+    group.members[0].forget(&id);
+    group.enter_by(0, Origin::Follows(opened.place));
+    assert!(group.members[0].must_update(&group.id));
+}
+
+#[test]
 fn branches_of_an_epoch_stand_beside_each_other_and_neither_uses_a_hint_twice() {
     let random = &mut seeded();
     let mut group = Conversation::new::<GroupV1>(2, random);
@@ -276,7 +324,9 @@ fn branches_of_an_epoch_stand_beside_each_other_and_neither_uses_a_hint_twice() 
         let secrets = EpochSecrets::derive(&secret, &epoch);
         for (own_sender, member) in (0..).zip(members) {
             let senders = &[1 - own_sender];
-            member.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender, senders }).unwrap();
+            let origin = Origin::Own;
+            let start = EpochStart { epoch, secrets: &secrets, own_sender, senders, origin };
+            member.begin_epoch(&start).unwrap();
         }
     };
     let mut hints = HashSet::new();
@@ -289,6 +339,14 @@ fn branches_of_an_epoch_stand_beside_each_other_and_neither_uses_a_hint_twice() 
             assert!(receive::<GroupV1>(&mut group.members[1], sealed.envelope()).is_some());
         }
     }
+    let knows = |number: u64, secret: u8| {
+        let epoch = EpochId { epoch: number, ..group.epoch };
+        group.members[0].knows_epoch(&epoch, &EpochSecrets::derive(&[secret; 32], &epoch))
+    };
+    assert_eq!(
+        [knows(1, 1), knows(1, 2), knows(1, 3), knows(2, 1)],
+        [Some(true), Some(true), Some(false), None]
+    );
 }
 
 #[test]
@@ -299,7 +357,8 @@ fn who_renews_a_private_conversation_is_answered_in_the_new_epoch_before_sending
     let renewal = private.send::<PrivateV1>(0, &PrivateFrame::Renewal(b"the next secret".to_vec()), random);
     let old = private.epoch;
     private.advance(random);
-    let start = EpochStart { epoch: private.epoch, secrets: &private.secrets, own_sender: 0, senders: &[1] };
+    let (epoch, secrets, origin) = (private.epoch, &private.secrets, Origin::Own);
+    let start = EpochStart { epoch, secrets, own_sender: 0, senders: &[1], origin };
     private.members[0].expect_epoch(&start).unwrap();
     // What is sent before the renewal arrives is of the old epoch.
     let meanwhile = private.send::<PrivateV1>(0, &content("meanwhile"), random);
@@ -371,7 +430,8 @@ fn an_epoch_is_begun_with_each_sender_once() {
     let random = &mut seeded();
     let group = Conversation::new::<GroupV1>(1, random);
     for senders in [&[1, 1][..], &[0, 1]] {
-        let start = EpochStart { epoch: group.epoch, secrets: &group.secrets, own_sender: 0, senders };
+        let (epoch, secrets, origin) = (group.epoch, &group.secrets, Origin::Own);
+        let start = EpochStart { epoch, secrets, own_sender: 0, senders, origin };
         assert!(matches!(HintTable::new(0).begin_epoch(&start), Err(HintError::Senders { got: 2, .. })));
     }
 }

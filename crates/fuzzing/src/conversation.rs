@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tertulia_conversation::{
     EpochId, EpochSecrets, conversation_id,
-    hint::{EpochStart, HintTable},
+    hint::{EpochStart, HintTable, Origin},
     inbox::{Bundle, Inbox, InboxKey, Replays},
     topic::ContentTopic,
     types::{ConversationType, DirectV1, GroupV1, InboxV1, PrivateV1, SelfV1, SubconversationV1},
@@ -44,7 +44,8 @@ impl World {
         let secrets = EpochSecrets::derive(&self.random.random(), &self.epoch);
         for (table, own_sender) in [(&mut self.sender, 0), (&mut self.receiver, 1)] {
             let senders = &[1 - own_sender];
-            let start = EpochStart { epoch: self.epoch, secrets: &secrets, own_sender, senders };
+            let start =
+                EpochStart { epoch: self.epoch, secrets: &secrets, own_sender, senders, origin: Origin::Own };
             table.begin_epoch(&start).expect("each sender is there once");
         }
     }

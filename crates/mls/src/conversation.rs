@@ -96,6 +96,13 @@ impl<'tx> ConversationGuard<'tx> {
         external_sender(&self.loaded()?.group)?.ok_or(EngineError::NoExternalSender)
     }
 
+    /// Whether the store was restored from a backup or copied since this device got its leaf's keys, so that it must not encrypt before it has updated them
+    /// ([`EngineError::StateRestored`]).
+    pub fn is_restored(&mut self) -> Result<bool> {
+        let incarnation = self.overlay()?.incarnation();
+        Ok(self.loaded()?.meta.incarnation != Some(incarnation))
+    }
+
     /// How many proposals wait to be committed.
     pub fn pending_proposals(&mut self) -> Result<usize> {
         Ok(self.loaded()?.group.get_cached_proposals().len())

@@ -45,6 +45,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("schema/11.sql")),
     M::up(include_str!("schema/12.sql")),
     M::up(include_str!("schema/13.sql")),
+    M::up(include_str!("schema/14.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -222,5 +223,48 @@ fn migration_error(error: rusqlite_migration::Error) -> StoreError {
     match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
         other => StoreError::Database(Box::new(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stood in the content of invitations stands beside it, and what cannot be read is gone.
+    #[test]
+    fn invitations_of_version_13_are_kept() {
+        let mut connection = Connection::open_in_memory().expect("memory");
+        MIGRATIONS.to_version(&mut connection, 13).expect("version 13");
+        let put = |number: u8, content: &str| {
+            let sql = "INSERT INTO invitations (conversation, user, received_at, content) \
+                       VALUES (?1, ?1, 5, CAST(?2 AS BLOB))";
+            connection.execute(sql, ([number; 16], content)).expect("inserts");
+        };
+        put(1, r#"{"expires":11}"#);
+        put(2, r#"{"expires":12,"ignored":true,"group":3}"#);
+        put(3, r#"{"expires":13}"#);
+        put(4, "cut");
+        put(5, r#"{"expires":15,"group":3}"#);
+        let sql = "INSERT INTO connections (user, status, conversation, updated_at) VALUES (?1, ?2, ?1, 1)";
+        for (number, status) in [(1_u8, "pending"), (3, "ignored"), (5, "ignored")] {
+            connection.execute(sql, ([number; 16], status)).expect("inserts");
+        }
+        migrate(&mut connection).expect("today's version");
+        let sql = "SELECT hex(substr(conversation, 1, 1)), expires, pending, to_group FROM invitations \
+                   ORDER BY conversation";
+        let mut rows = connection.prepare(sql).expect("SQL");
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+        let rows: Vec<(String, i64, bool, bool)> =
+            rows.expect("readable").collect::<Result<_, _>>().expect("numbers");
+        let row = |number: &str, expires, pending, to_group| (number.to_owned(), expires, pending, to_group);
+        assert_eq!(
+            rows,
+            [
+                row("01", 11, true, false),
+                row("02", 12, false, true),
+                row("03", 13, false, false),
+                row("05", 15, true, true)
+            ]
+        );
     }
 }

@@ -69,8 +69,8 @@ pub use store::{ReadTx, Store, WriteTx};
 pub use tables::{
     BundleRecord, ConnectionRecord, ContentRow, ConversationRecord, ConversationRow, ConversationSettings,
     CredentialRecord, EnvelopeRow, EnvelopedRecord, Expiry, GroupStateRecord, HintsRecord, HistoryMark,
-    IdentityRecord, InboxKeyRecord, InvitationRecord, JoinRecord, JournalEntry, KeyPackageRecord,
-    MemberRecord, MessageRow, NewEnvelope, NewMessage, NewOutboxMessage, OutboxKind, OutboxMessage,
-    OwnSettingRow, OwnTypeRecord, PairwiseAccountRecord, PairwisePeerRecord, PairwiseSessionRecord,
-    ReceiptRow, RecordKey, ResetRow, Setting, SuspicionRecord, UnsupportedEnvelope,
+    IdentityRecord, InboxKeyRecord, InvitationHead, InvitationRecord, JoinRecord, JournalEntry,
+    KeyPackageRecord, MemberRecord, MessageRow, NewEnvelope, NewMessage, NewOutboxMessage, OutboxKind,
+    OutboxMessage, OwnSettingRow, OwnTypeRecord, PairwiseAccountRecord, PairwisePeerRecord,
+    PairwiseSessionRecord, ReceiptRow, RecordKey, ResetRow, Setting, SuspicionRecord, UnsupportedEnvelope,
 };

@@ -6,8 +6,8 @@ mod support;
 use support::new_store;
 use tertulia_domain::{ConversationId, Sequence, UserId};
 use tertulia_store::{
-    EnvelopedRecord, IdentityRecord, InboxKeyRecord, InvitationRecord, NewEnvelope, NewOutboxMessage,
-    OutboxKind, OwnTypeRecord, Store, StoreError, UnsupportedEnvelope, WriteTx,
+    EnvelopedRecord, IdentityRecord, InboxKeyRecord, InvitationHead, InvitationRecord, NewEnvelope,
+    NewOutboxMessage, OutboxKind, OwnTypeRecord, Store, StoreError, UnsupportedEnvelope, WriteTx,
 };
 use zeroize::Zeroizing;
 
@@ -156,12 +156,15 @@ async fn keys_of_which_no_bundle_is_valid_go_save_the_newest() {
 async fn cursors_echoes_and_invitations_are_what_was_written() {
     let (_dir, store) = new_store();
     let user = UserId::from_bytes([3; 16]);
-    let invitation = InvitationRecord {
+    let head = InvitationHead {
         conversation: ONE,
         user,
         received_at: 5,
-        content: Zeroizing::new(b"to talk".to_vec()),
+        expires: 9,
+        is_pending: true,
+        is_to_group: false,
     };
+    let invitation = InvitationRecord { head, content: Zeroizing::new(b"to talk".to_vec()) };
     let written = invitation.clone();
     write(&store, |w| {
         w.set_topic_cursor("a", "topic", "1-2")?;
@@ -175,16 +178,22 @@ async fn cursors_echoes_and_invitations_are_what_was_written() {
             assert_eq!(r.topic_cursor("b", "topic")?, None);
             assert_eq!((r.echo(b"own")?, r.echo(b"other")?), (Some(ONE), None));
             assert!(r.awaits_echoes()?);
-            assert_eq!(r.invitations()?, [invitation]);
+            assert_eq!(r.invitation(ONE)?, Some(invitation));
+            assert_eq!((r.invitations()?, r.invitations_of(user)?), (vec![head], vec![head]));
+            assert_eq!(r.invitations_with_size()?, [(head, 7)]);
+            assert!(r.invitations_of_connected()?.is_empty());
             Ok::<_, StoreError>(())
         })
         .expect("readable");
+    write(&store, |w| w.set_invitation_unanswered(ONE)).await;
+    let unanswered = InvitationHead { is_pending: false, ..head };
+    assert_eq!(store.read(|r| r.invitations()).expect("readable"), [unanswered]);
     write(&store, |w| {
         w.echoed(b"own")?;
         w.remove_invitation(ONE)
     })
     .await;
-    assert_eq!(store.read(|r| r.invitation_count()).expect("readable"), 0);
+    assert!(store.read(|r| r.invitations()).expect("readable").is_empty());
     assert!(!store.read(|r| r.awaits_echoes()).expect("readable"));
 }
 

@@ -61,6 +61,9 @@ pub enum Error {
     /// A Welcome is for another group than its invitation, or by somebody else. Drop it, as the SDK has done.
     #[error("a Welcome does not fit its invitation")]
     ForeignGroup,
+    /// A Welcome leads into an epoch in which this device was before, or that is older. Drop it, as the SDK has done: whoever adds this device anew sends another.
+    #[error("a Welcome leads back into an epoch that is over")]
+    OldWelcome,
     /// A conversation of this type cannot have so many members. Make several.
     #[error("a conversation of this type has {max} members at most, and this would make {count}")]
     TooManyMembers {
@@ -366,6 +369,7 @@ impl Error {
             Self::NoCarrier => "no-carrier",
             Self::NoOrder => "no-order",
             Self::ForeignGroup => "foreign-group",
+            Self::OldWelcome => "old-welcome",
             Self::TooManyMembers { .. } => "too-many-members",
             Self::UnknownType { .. } => "unknown-type",
             Self::Type(error) => type_code(error),
@@ -472,6 +476,7 @@ impl Error {
             | Self::InvalidContent(_) => ErrorKind::Misuse,
             Self::UntrustworthyHub { .. }
             | Self::ForeignGroup
+            | Self::OldWelcome
             | Self::Distrusted { .. }
             | Self::Content(_)
             | Self::ImplausibleExpiry

@@ -43,6 +43,8 @@ pub use own::Sealed;
 
 /// How many hints of a sender are expected, save those that are late.
 const HINTS: usize = (APPLICATION_WINDOW + HANDSHAKE_WINDOW) as usize;
+/// In the place of the incarnation of an epoch, that it is of none: its hints may have been used by any. No store gets that far.
+const NO_INCARNATION: u64 = u64::MAX;
 /// Most senders in one epoch.
 const MAX_SENDERS: usize = 100_000;
 
@@ -78,6 +80,19 @@ pub struct EpochStart<'a> {
     pub own_sender: u32,
     /// The places of the others.
     pub senders: &'a [u32],
+    /// Whether another copy of the store may have used hints of it.
+    pub origin: Origin,
+}
+
+/// By which keys a device is in an epoch, which says whether another copy of its store may have used its hints there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// By keys that this incarnation of the store has made: it has begun the epoch itself, or was let in by a key of its own. No other copy has them.
+    Own,
+    /// Somebody else has begun it with an envelope at this place. Whoever could read that is in it too, so it is as the epoch of that place.
+    Follows(Place),
+    /// By keys of an earlier incarnation. Nothing is sent in it but what [begins another](HintTable::must_update).
+    Restored,
 }
 
 /// Where an envelope belongs.
@@ -120,6 +135,7 @@ struct Conversation {
 struct Epoch {
     id: EpochId,
     secrets: EpochSecrets,
+    /// The only one that may use this device's hints of it.
     incarnation: u64,
     own_sender: u32,
     /// The next generation of this device's own, by kind.
@@ -243,8 +259,8 @@ impl HintTable {
 
     /// Begins an epoch, which becomes the current one; the oldest beyond those that are kept are forgotten.
     ///
-    /// An epoch that is still here goes on with its counters. So of branches that competed for an epoch either can become the current one again,
-    /// and no hint is used twice.
+    /// An epoch that is still here goes on with its counters, and stays of the [origin](EpochStart::origin) that was said first. So of branches that competed for an
+    /// epoch either can become the current one again, and no hint is used twice.
     pub fn begin_epoch(&mut self, start: &EpochStart<'_>) -> Result<(), HintError> {
         self.enter(start, true)
     }
@@ -256,16 +272,13 @@ impl HintTable {
     }
 
     fn enter(&mut self, start: &EpochStart<'_>, is_current: bool) -> Result<(), HintError> {
-        let EpochStart { epoch: id, secrets, own_sender, senders } = *start;
+        let EpochStart { epoch: id, secrets, own_sender, senders, origin } = *start;
         if let Some(conversation) = self.conversations.get_mut(&id.conversation) {
             if conversation.conversation_type != id.conversation_type {
                 return Err(HintError::WrongType(id.conversation));
             }
-            let same = |slot: &u32| {
-                self.epochs.get(*slot).is_some_and(|epoch| {
-                    epoch.id == id && bool::from(epoch.secrets.hint.as_slice().ct_eq(secrets.hint.as_slice()))
-                })
-            };
+            let same =
+                |slot: &u32| self.epochs.get(*slot).is_some_and(|epoch| epoch.id == id && epoch.has(secrets));
             if let Some(at) = conversation.epochs.iter().position(same) {
                 if is_current {
                     let slot = conversation.epochs.remove(at);
@@ -284,7 +297,7 @@ impl HintTable {
         let record = EpochRecord {
             epoch: id.epoch,
             secrets: secrets.clone(),
-            incarnation: self.incarnation,
+            incarnation: self.incarnation_of(origin),
             own_sender,
             next: [0; 2],
             senders: senders.collect(),
@@ -300,6 +313,26 @@ impl HintTable {
             self.drop_epoch(oldest);
         }
         Ok(())
+    }
+
+    /// Whether an epoch of this number is the one with these secrets; none if there is none of that number here.
+    pub fn knows_epoch(&self, id: &EpochId, secrets: &EpochSecrets) -> Option<bool> {
+        let epochs = &self.conversations.get(&id.conversation)?.epochs;
+        let same_number =
+            epochs.iter().filter_map(|slot| self.epochs.get(*slot)).filter(|epoch| epoch.id == *id);
+        same_number.map(|epoch| epoch.has(secrets)).reduce(|one, other| one | other)
+    }
+
+    /// Which incarnation may use this device's hints of an epoch of this origin.
+    fn incarnation_of(&self, origin: Origin) -> u64 {
+        match origin {
+            Origin::Own => self.incarnation,
+            Origin::Follows(place) => {
+                let before = self.epochs.get(place.slot).filter(|epoch| epoch.id == place.epoch);
+                before.map_or(NO_INCARNATION, |before| before.incarnation)
+            }
+            Origin::Restored => NO_INCARNATION,
+        }
     }
 
     /// Forgets a conversation that is over.
@@ -515,6 +548,13 @@ impl HintTable {
 fn index_of<'a>(hints: &'a mut RwLock<Hints>, epoch: &Epoch) -> Option<&'a mut Index> {
     let Hints { index, lacks_past } = hints.get_mut().unwrap_or_else(PoisonError::into_inner);
     (!epoch.later || !*lacks_past).then_some(index)
+}
+
+impl Epoch {
+    /// Whether these are its secrets.
+    fn has(&self, secrets: &EpochSecrets) -> bool {
+        self.secrets.hint.as_slice().ct_eq(secrets.hint.as_slice()).into()
+    }
 }
 
 impl Sender {

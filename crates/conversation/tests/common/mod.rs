@@ -4,7 +4,7 @@
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tertulia_conversation::{
     EpochId, EpochSecrets, conversation_id,
-    hint::{EpochStart, HintTable, Opened},
+    hint::{EpochStart, HintTable, Opened, Origin},
     inbox::{Bundle, BundleContent, BundleDevice, BundleKey, InboxKey},
     types::ConversationType,
     wire::{Envelope, Outcome},
@@ -48,12 +48,18 @@ impl Conversation {
         self.secrets = EpochSecrets::derive(&random.random(), &self.epoch);
     }
 
-    /// A member enters the current epoch.
+    /// A member enters the current epoch, by keys of its own.
     pub fn enter(&mut self, member: usize) {
+        self.enter_by(member, Origin::Own);
+    }
+
+    /// A member enters the current epoch.
+    pub fn enter_by(&mut self, member: usize, origin: Origin) {
         let own_sender = u32::try_from(member).unwrap();
         let all = 0..u32::try_from(self.members.len()).unwrap();
         let senders: Vec<_> = all.filter(|sender| *sender != own_sender).collect();
-        let start = EpochStart { epoch: self.epoch, secrets: &self.secrets, own_sender, senders: &senders };
+        let (epoch, secrets) = (self.epoch, &self.secrets);
+        let start = EpochStart { epoch, secrets, own_sender, senders: &senders, origin };
         self.members[member].begin_epoch(&start).unwrap();
     }
 

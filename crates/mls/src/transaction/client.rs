@@ -166,6 +166,13 @@ impl TransactionContext {
         Ok(package)
     }
 
+    /// Whether the key package with this reference is here, and was made since the store was last restored or copied: no other copy can come in by it.
+    pub fn is_key_package_new(&self, reference: &[u8]) -> Result<bool> {
+        let overlay = &self.writing()?.overlay;
+        let is_new = |entry: &KeyPackageRecord| entry.incarnation == overlay.incarnation();
+        Ok(overlay.key_packages()?.iter().any(|entry| entry.reference == reference && is_new(entry)))
+    }
+
     /// How many key packages there are that are good for one use.
     pub fn key_package_count(&self) -> Result<usize> {
         Ok(self.writing()?.overlay.key_packages()?.iter().filter(|entry| !entry.last_resort).count())

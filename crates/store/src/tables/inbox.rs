@@ -51,15 +51,28 @@ pub struct BundleRecord {
     pub device: u32,
 }
 
-/// An invitation that was not answered yet.
-#[derive(Clone, PartialEq, Eq)]
-pub struct InvitationRecord {
+/// An invitation that was not accepted yet, without what it is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvitationHead {
     /// The conversation that it is to.
     pub conversation: ConversationId,
     /// Who has sent it.
     pub user: UserId,
     /// When it came, milliseconds since 1970.
     pub received_at: i64,
+    /// Until when it can be accepted, seconds since 1970.
+    pub expires: u64,
+    /// Whether it waits for an answer: it was neither ignored nor blocked.
+    pub is_pending: bool,
+    /// Whether it is to a group.
+    pub is_to_group: bool,
+}
+
+/// An invitation that was not accepted yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InvitationRecord {
+    /// What is known of it without opening it.
+    pub head: InvitationHead,
     /// What it is to; opaque bytes of the SDK's making.
     pub content: Zeroizing<Vec<u8>>,
 }
@@ -67,19 +80,23 @@ pub struct InvitationRecord {
 impl fmt::Debug for InvitationRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InvitationRecord")
-            .field("conversation", &self.conversation.short())
+            .field("conversation", &self.head.conversation.short())
             .finish_non_exhaustive()
     }
 }
 
-const INVITATION: &str = "SELECT conversation, user, received_at, content FROM invitations";
+/// Its length is known without reading it.
+const HEADS: &str =
+    "SELECT conversation, user, received_at, expires, pending, to_group, length(content) FROM invitations";
 
-fn invitation(row: &rusqlite::Row<'_>) -> rusqlite::Result<InvitationRecord> {
-    Ok(InvitationRecord {
+fn head(row: &rusqlite::Row<'_>) -> rusqlite::Result<InvitationHead> {
+    Ok(InvitationHead {
         conversation: uuid(row, 0)?,
         user: uuid(row, 1)?,
         received_at: row.get(2)?,
-        content: Zeroizing::new(row.get(3)?),
+        expires: super::number(row, 3)?,
+        is_pending: row.get(4)?,
+        is_to_group: row.get(5)?,
     })
 }
 
@@ -121,40 +138,38 @@ impl ReadTx<'_> {
         })
     }
 
-    /// The invitations that were not answered yet, the oldest first.
-    pub fn invitations(&self) -> Result<Vec<InvitationRecord>, StoreError> {
-        all(&self.tx, &format!("{INVITATION} ORDER BY received_at, conversation"), [], invitation)
+    /// The invitations that were not accepted yet, the oldest first.
+    pub fn invitations(&self) -> Result<Vec<InvitationHead>, StoreError> {
+        all(&self.tx, &format!("{HEADS} ORDER BY received_at, conversation"), [], head)
+    }
+
+    /// The same, each with how many bytes it takes.
+    pub fn invitations_with_size(&self) -> Result<Vec<(InvitationHead, u64)>, StoreError> {
+        let sql = format!("{HEADS} ORDER BY received_at, conversation");
+        all(&self.tx, &sql, [], |row| Ok((head(row)?, super::number(row, 6)?)))
     }
 
     /// An invitation to a conversation.
     pub fn invitation(&self, id: ConversationId) -> Result<Option<InvitationRecord>, StoreError> {
-        first(&self.tx, &format!("{INVITATION} WHERE conversation = ?1"), [id.as_uuid()], invitation)
+        let known = first(&self.tx, &format!("{HEADS} WHERE conversation = ?1"), [id.as_uuid()], head)?;
+        let sql = "SELECT content FROM invitations WHERE conversation = ?1";
+        let content = first(&self.tx, sql, [id.as_uuid()], |row| Ok(Zeroizing::new(row.get(0)?)))?;
+        Ok(known.zip(content).map(|(head, content)| InvitationRecord { head, content }))
     }
 
-    /// The invitations of somebody that were not answered yet, the oldest first.
-    pub fn invitations_of(&self, user: UserId) -> Result<Vec<InvitationRecord>, StoreError> {
-        let sql = format!("{INVITATION} WHERE user = ?1 ORDER BY received_at, conversation");
-        all(&self.tx, &sql, [user.as_uuid()], invitation)
+    /// The invitations of somebody that were not accepted yet, the oldest first.
+    pub fn invitations_of(&self, user: UserId) -> Result<Vec<InvitationHead>, StoreError> {
+        let sql = format!("{HEADS} WHERE user = ?1 ORDER BY received_at, conversation");
+        all(&self.tx, &sql, [user.as_uuid()], head)
     }
 
-    /// The invitations that were not answered yet of those with whom this home is connected, the oldest first.
-    pub fn invitations_of_connected(&self) -> Result<Vec<InvitationRecord>, StoreError> {
+    /// The invitations that were not accepted yet of those with whom this home is connected, the oldest first.
+    pub fn invitations_of_connected(&self) -> Result<Vec<InvitationHead>, StoreError> {
         let sql = format!(
-            "{INVITATION} WHERE user IN (SELECT user FROM connections WHERE status = ?1) \
+            "{HEADS} WHERE user IN (SELECT user FROM connections WHERE status = ?1) \
              ORDER BY received_at, conversation"
         );
-        all(&self.tx, &sql, [Status::Accepted.as_str()], invitation)
-    }
-
-    /// How many invitations were not answered yet.
-    pub fn invitation_count(&self) -> Result<u32, StoreError> {
-        Ok(first(&self.tx, "SELECT count(*) FROM invitations", [], |row| row.get(0))?.unwrap_or_default())
-    }
-
-    /// How many bytes they have.
-    pub fn invitation_bytes(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT coalesce(sum(length(content)), 0) FROM invitations";
-        Ok(first(&self.tx, sql, [], |row| super::number(row, 0))?.unwrap_or_default())
+        all(&self.tx, &sql, [Status::Accepted.as_str()], head)
     }
 }
 
@@ -205,15 +220,26 @@ impl WriteTx<'_> {
         execute(&self.tx, sql, (record.user.as_uuid(), &record.bundle, record.device)).map(drop)
     }
 
-    /// Writes an invitation that was not answered yet.
+    /// Writes an invitation that was not accepted yet.
     pub fn put_invitation(&mut self, record: &InvitationRecord) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO invitations (conversation, user, received_at, content) VALUES (?1, ?2, ?3, ?4)";
-        let InvitationRecord { conversation, user, received_at, content } = record;
-        let params = (conversation.as_uuid(), user.as_uuid(), received_at, content.as_slice());
+        let sql = "INSERT OR REPLACE INTO invitations \
+                   (conversation, user, received_at, expires, pending, to_group, content) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let InvitationRecord { head, content } = record;
+        let InvitationHead { conversation, user, received_at, expires, is_pending, is_to_group } = head;
+        let expires = stored(*expires, "a time")?;
+        let (conversation, user) = (conversation.as_uuid(), user.as_uuid());
+        let params = (conversation, user, received_at, expires, is_pending, is_to_group, content.as_slice());
         execute(&self.tx, sql, params).map(drop)
     }
 
-    /// Removes an invitation that was answered, or is void.
+    /// Notes that an invitation waits for an answer no longer, and can be accepted still.
+    pub fn set_invitation_unanswered(&mut self, id: ConversationId) -> Result<(), StoreError> {
+        let sql = "UPDATE invitations SET pending = 0 WHERE conversation = ?1";
+        execute(&self.tx, sql, [id.as_uuid()]).map(drop)
+    }
+
+    /// Removes an invitation that was accepted, or is void.
     pub fn remove_invitation(&mut self, id: ConversationId) -> Result<(), StoreError> {
         execute(&self.tx, "DELETE FROM invitations WHERE conversation = ?1", [id.as_uuid()]).map(drop)
     }

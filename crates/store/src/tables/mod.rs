@@ -25,7 +25,7 @@ pub use enveloped::{EnvelopedRecord, HintsRecord};
 pub use envelopes::{EnvelopeRow, NewEnvelope, UnsupportedEnvelope};
 pub use expiry::Expiry;
 pub use history::HistoryMark;
-pub use inbox::{BundleRecord, IdentityRecord, InboxKeyRecord, InvitationRecord};
+pub use inbox::{BundleRecord, IdentityRecord, InboxKeyRecord, InvitationHead, InvitationRecord};
 pub use joins::JoinRecord;
 pub use messages::{ContentRow, MessageRow, NewMessage};
 pub use mls::{CredentialRecord, GroupStateRecord, JournalEntry, KeyPackageRecord, RecordKey};

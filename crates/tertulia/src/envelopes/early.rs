@@ -1,4 +1,4 @@
-//! Envelopes that nobody here could recognise yet: what a second carrier has of an epoch before the first has brought the commit that begins it.
+//! Envelopes that nobody here could recognise yet: what one carrier has of an epoch before the one that orders has brought the commit that begins it.
 
 use std::collections::VecDeque;
 use tertulia_transport::Position;
@@ -16,7 +16,7 @@ pub(crate) struct EarlyEnvelope {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The newest of them, in memory only: the carrier that orders has them too, and gives them later.
+/// The newest of them, in memory only: the carrier that orders gets them too, and gives them later.
 #[derive(Debug, Default)]
 pub(crate) struct Early {
     kept: VecDeque<EarlyEnvelope>,

@@ -3,6 +3,7 @@
 use super::{
     Work,
     future::READS,
+    intro::is_new,
     mls::{forget_continuing, take_group_invitation},
     people, private, requests,
     taking::count,
@@ -16,12 +17,15 @@ use tertulia_conversation::{
     wire::{EncryptedBytes, Envelope, Outcome},
 };
 use tertulia_domain::connection::Status;
-use tertulia_store::{StoreError, UnsupportedEnvelope};
+use tertulia_store::{InboxKeyRecord, StoreError, UnsupportedEnvelope};
 
-/// Most requests that wait for an answer. Beyond that new ones are passed over until some are answered or have expired.
-pub(crate) const MOST_REQUESTS: u32 = 1000;
-/// Most bytes that they take in all.
+/// Most requests that are kept. Of those the oldest that were ignored or blocked make room for a new one; if all wait for an answer, new ones are passed over until some
+/// are answered or have expired.
+pub(crate) const MOST_REQUESTS: usize = 1000;
+/// Most bytes that they take in all, as they are stored.
 pub(crate) const MOST_REQUEST_BYTES: u64 = 32 << 20;
+/// Most bytes of one that asks to talk, as it is stored. What this program sends has some 5 KiB; a bundle of eight devices with all their one-time keys fits in.
+pub(crate) const MOST_BYTES_TO_TALK: usize = 64 << 10;
 /// Most groups into which one person can ask before they are answered.
 pub(crate) const MOST_GROUPS_OF_ONE: usize = 8;
 
@@ -44,8 +48,7 @@ impl Client {
             ))
         })?;
         let replays = Replays::decode(&record.replays).ok_or(StoreError::Damaged { what: "the inbox" })?;
-        let keys = keys.iter().map(|key| InboxKey::from_secret(*key.secret)).collect();
-        let mut opened = Inbox::new(&inbox.identity_key, keys, replays);
+        let mut opened = Inbox::new(&inbox.identity_key, secrets(&keys), replays);
         let invitation = match opened.open(envelope, work.now_in_seconds()) {
             Outcome::Decoded(Ok(invitation)) => invitation,
             Outcome::Decoded(Err(reason)) => {
@@ -64,7 +67,11 @@ impl Client {
         match &invitation.invites_to {
             InvitesTo::Private { creation_secret, .. } => {
                 let id = conversation_id(PrivateV1::DESCRIPTOR.id, creation_secret);
-                self.take_request(&mut work, id, &invitation)?;
+                let own = own_keys(&work, keys)?;
+                let own = Inbox::new(&inbox.identity_key, secrets(&own), Replays::default());
+                let to_own = own.look_at(envelope, work.now_in_seconds());
+                let is_own = matches!(to_own, Outcome::Decoded(Ok(_)));
+                self.take_request(&mut work, id, &invitation, is_own)?;
             }
             _ => match take_group_invitation(&mut work, &invitation).await {
                 Ok(true) => {}
@@ -140,6 +147,7 @@ impl Client {
         work: &mut Work<'_>,
         id: tertulia_domain::ConversationId,
         invitation: &Invitation,
+        is_own: bool,
     ) -> Result<()> {
         let user = people::user_of(&invitation.sender.bundle);
         // One's own, or one that was accepted and sent again before that was heard of.
@@ -156,7 +164,7 @@ impl Client {
                 people::connected(work, user, own)
             }
             Some((Status::Sent, own)) => {
-                if Self::enter_invited(work, id, invitation)? {
+                if Self::enter_invited(work, id, invitation, is_own)? {
                     forget_continuing(work, own)?;
                     work.forget_conversation(own)?;
                     work.write(move |w| w.remove_or_end(own))?;
@@ -165,20 +173,18 @@ impl Client {
             }
             // They have lost what they had, and begin anew.
             Some((Status::Accepted, old)) => {
-                if Self::enter_invited(work, id, invitation)? {
+                if Self::enter_invited(work, id, invitation, is_own)? {
                     forget_continuing(work, old)?;
                     work.forget_conversation(old)?;
                     work.write(move |w| w.remove_or_end(old))?;
                 }
                 Ok(())
             }
-            known => {
-                if known.is_none() && !requests::has_room(work, 0)? {
-                    tracing::warn!("a request is passed over, for too many wait for an answer");
+            _ => {
+                if !requests::note_request(work, user, id, invitation, is_own)? {
                     work.applied.invalid += 1;
-                    return Ok(());
                 }
-                requests::note_request(work, user, id, invitation)
+                Ok(())
             }
         }
     }
@@ -188,8 +194,9 @@ impl Client {
         work: &mut Work<'_>,
         id: tertulia_domain::ConversationId,
         invitation: &Invitation,
+        is_own: bool,
     ) -> Result<bool> {
-        match private::accept(work, id, invitation) {
+        match private::accept(work, id, invitation, is_own) {
             Ok(()) => Ok(true),
             Err(Error::Ratchet(error)) => {
                 tracing::warn!(%error, "an invitation cannot be read");
@@ -199,4 +206,19 @@ impl Client {
             Err(error) => Err(error),
         }
     }
+}
+
+fn secrets(keys: &[InboxKeyRecord]) -> Vec<InboxKey> {
+    keys.iter().map(|key| InboxKey::from_secret(*key.secret)).collect()
+}
+
+/// Those of these keys that were made since the store was last restored or copied: nobody else reads what comes to them.
+fn own_keys(work: &Work<'_>, keys: Vec<InboxKeyRecord>) -> Result<Vec<InboxKeyRecord>> {
+    let mut own = Vec::new();
+    for key in keys {
+        if is_new(work, &key)? {
+            own.push(key);
+        }
+    }
+    Ok(own)
 }

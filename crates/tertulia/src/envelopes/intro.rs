@@ -5,6 +5,7 @@ use crate::{Client, Result};
 use tertulia_conversation::inbox::{
     Bundle, BundleContent, BundleDevice, BundleKey, IdentityKey, InboxKey, Signer as _,
 };
+use tertulia_mls::KeyPackage;
 use tertulia_store::InboxKeyRecord;
 
 /// How long a bundle is valid, in seconds: 14 days. So long its fallback key can be used at least.
@@ -68,10 +69,23 @@ pub(crate) fn own_bundle(
     Ok(Bundle::sign(&content, identity)?)
 }
 
+/// Whether a key of the inbox, with its key package, was made since the store was last restored or copied.
+pub(super) fn is_new(work: &Work<'_>, key: &InboxKeyRecord) -> Result<bool> {
+    let Ok(key_package) = KeyPackage::from_bytes(&key.key_package) else { return Ok(false) };
+    Ok(work.tx.is_key_package_new(key_package.reference())?)
+}
+
 /// The key that invitations to this home are encrypted to, with the key package beside it: of some days, or new.
 fn inbox_key(work: &mut Work<'_>, now: u64, expires: u64) -> Result<InboxKeyRecord> {
+    if let Some(new) = &work.new_inbox_key {
+        return Ok(new.clone());
+    }
     let newest = work.client.inner().store.read(|r| r.inbox_keys())?.into_iter().next();
-    if let Some(newest) = newest.filter(|key| now.saturating_sub(key.since) < INBOX_KEY_AGE) {
+    let newest = newest.filter(|key| now.saturating_sub(key.since) < INBOX_KEY_AGE);
+    // What a copy of this home has shown is not shown again: both could be let in by it, and with the same hints.
+    if let Some(newest) = newest
+        && is_new(work, &newest)?
+    {
         work.write(move |w| w.extend_inbox_key(expires))?;
         return Ok(newest);
     }
@@ -82,6 +96,7 @@ fn inbox_key(work: &mut Work<'_>, now: u64, expires: u64) -> Result<InboxKeyReco
     let secret = InboxKey::generate(&mut rand::rng()).secret().clone();
     let key = InboxKeyRecord { secret, since: now, until: expires, key_package };
     let new = key.clone();
+    work.new_inbox_key = Some(key.clone());
     work.write(move |w| {
         w.delete_old_inbox_keys(now)?;
         w.add_inbox_key(&new)

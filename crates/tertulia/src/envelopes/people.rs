@@ -92,11 +92,17 @@ impl Client {
             {
                 self.accept_in(&mut work, user, handle)?;
             }
-            (Status::Pending, Status::Ignored) => set_status(&mut work, handle, &mine, Status::Ignored)?,
+            (Status::Pending, Status::Ignored) => {
+                set_status(&mut work, handle, &mine, Status::Ignored)?;
+                work.write(move |w| w.set_invitation_unanswered(id))?;
+            }
             (_, Status::Blocked) => {
                 set_status(&mut work, handle, &mine, Status::Blocked)?;
                 requests::drop_group_requests(&mut work, user)?;
-                work.write(move |w| w.set_active(id, false))?;
+                work.write(move |w| {
+                    w.set_invitation_unanswered(id)?;
+                    w.set_active(id, false)
+                })?;
             }
             // As before the block: where nothing was accepted, what was asked is asked still.
             (Status::Blocked, Status::Accepted) => {
@@ -130,11 +136,13 @@ impl Client {
         let id = mine.ok_or_else(|| Error::NotConnected { handle: handle.clone() })?.conversation;
         let record = self.inner().store.read(|r| r.invitation(id))?;
         let expired = || Error::RequestExpired { handle: handle.clone() };
-        let (invitation, expires) = requests::invitation_of(&record.ok_or_else(expired)?)?;
-        if expires <= work.now_in_seconds() {
+        let record = record.ok_or_else(expired)?;
+        let invitation = requests::invitation_of(&record)?;
+        if record.head.expires <= work.now_in_seconds() {
             return Err(expired());
         }
-        private::accept(work, id, &invitation)?;
+        let is_own = requests::is_own(&record, self.inner().store.incarnation())?;
+        private::accept(work, id, &invitation, is_own)?;
         work.write(move |w| w.remove_invitation(id))
     }
 
@@ -182,7 +190,7 @@ impl Client {
         work.post_to(id, topic, self.carriers().ids(), envelope.encode(), None)?;
         keep_bundle(work, user, bundle, 0)?;
         if asked.is_none() {
-            private::begin(work, id, creation_secret, private::INVITER, address)?;
+            private::begin(work, id, creation_secret, address)?;
             let record = ConversationRecord {
                 id,
                 kind: ConversationType::Connection,

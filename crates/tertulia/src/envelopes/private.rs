@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use state::State;
 use tertulia_conversation::{
     EpochId, EpochSecrets,
-    hint::{EpochStart, Opened},
+    hint::{EpochStart, Opened, Origin},
     inbox::{Bundle, Invitation, InvitesTo},
     types::{ConversationType as _, PrivateV1},
     wire::{Outcome, PrivateFrame},
@@ -23,7 +23,7 @@ use tertulia_store::{EnvelopedRecord, OutboxMessage};
 use zeroize::Zeroizing;
 
 /// The place among the senders of who has invited; the other's is 1.
-pub(super) const INVITER: u32 = 0;
+const INVITER: u32 = 0;
 /// That of who has accepted.
 const ACCEPTER: u32 = 1;
 
@@ -58,6 +58,13 @@ impl EnvelopeType for PrivateV1 {
             },
             _ => Verdict::Refused("it is of a kind that this version does not know".to_owned()),
         };
+        // Of a salted hint nothing is noted, so what has one is recognised as often as it comes; any other is recognised once.
+        let verdict = match verdict {
+            Verdict::Repeated if opened.place.sender.is_some() => {
+                Verdict::Refused(RatchetError::AlreadyRead.to_string())
+            }
+            verdict => verdict,
+        };
         if verdict == Verdict::Genuine {
             renewal::heard_in(work, id, &mut state, opened.place.epoch.epoch)?;
             state.write(work, id)?;
@@ -88,15 +95,25 @@ impl EnvelopeType for PrivateV1 {
     }
 }
 
-/// Begins a conversation with this device as this sender, in its first epoch.
+/// Begins a conversation to which this device invites.
 pub(super) fn begin(
     work: &mut Work<'_>,
     id: ConversationId,
     creation_secret: Zeroizing<[u8; 32]>,
-    own_sender: u32,
     peer: DeviceAddress,
 ) -> Result<()> {
-    enter(work, id, 0, &creation_secret, own_sender)?;
+    put(work, id, creation_secret, (INVITER, Origin::Own), peer).map(drop)
+}
+
+/// Writes a conversation down with this device as this sender, in its first epoch.
+fn put(
+    work: &mut Work<'_>,
+    id: ConversationId,
+    creation_secret: Zeroizing<[u8; 32]>,
+    (own_sender, origin): (u32, Origin),
+    peer: DeviceAddress,
+) -> Result<(EnvelopedRecord, State)> {
+    enter(work, id, (0, &creation_secret, origin), own_sender)?;
     let state = State::new(peer, own_sender, work.now);
     let record = EnvelopedRecord {
         conversation: id,
@@ -108,11 +125,19 @@ pub(super) fn begin(
         due_at: state.due_at(),
         continues: None,
     };
-    work.write(move |w| w.put_enveloped(&record))
+    let new = record.clone();
+    work.write(move |w| w.put_enveloped(&new))?;
+    Ok((record, state))
 }
 
-/// Accepts an invitation: its first message is read with the key that it was written for, and a receipt tells the other.
-pub(super) fn accept(work: &mut Work<'_>, id: ConversationId, invitation: &Invitation) -> Result<()> {
+/// Accepts an invitation: its first message is read with the key that it was written for, and a receipt tells the other. `is_own` says that it came to a key of
+/// this incarnation of the store; if not, another copy may have accepted it, and a new session and a new epoch begin.
+pub(super) fn accept(
+    work: &mut Work<'_>,
+    id: ConversationId,
+    invitation: &Invitation,
+    is_own: bool,
+) -> Result<()> {
     let InvitesTo::Private { creation_secret, message } = &invitation.invites_to else {
         return Err(Error::damaged_request());
     };
@@ -127,19 +152,15 @@ pub(super) fn accept(work: &mut Work<'_>, id: ConversationId, invitation: &Invit
     if ratchet.keys_of(&peer)? != expected {
         return Err(RatchetError::KeysChanged.into());
     }
-    begin(work, id, creation_secret.clone(), ACCEPTER, peer.clone())?;
+    let origin = if is_own { Origin::Own } else { Origin::Restored };
+    let (record, mut state) = put(work, id, creation_secret.clone(), (ACCEPTER, origin), peer.clone())?;
+    if !is_own {
+        begin_session(work, &peer, bundle, invitation.sender.device)?;
+        renewal::force_if_restored(work, &record, &mut state)?;
+        state.write(work, id)?;
+    }
     let ratchet = work.ratchet()?;
     let accepted = ratchet.encrypt(Context { conversation: id, purpose: Purpose::Receipt }, &peer, b"")?;
-    let record = EnvelopedRecord {
-        conversation: id,
-        conversation_type: PrivateV1::DESCRIPTOR.id.number(),
-        creation_secret: creation_secret.clone(),
-        listening: true,
-        carriers: Vec::new(),
-        state: Zeroizing::default(),
-        due_at: None,
-        continues: None,
-    };
     work.post_frame::<PrivateV1>(&record, &PrivateFrame::Receipt(accepted), None)?;
     let user = people::user_of(bundle);
     people::keep_bundle(work, user, bundle, invitation.sender.device)?;
@@ -163,13 +184,13 @@ pub(super) fn is_accepted(client: &Client, id: ConversationId) -> Result<Option<
 fn enter(
     work: &mut Work<'_>,
     id: ConversationId,
-    epoch: u64,
-    shared: &[u8; 32],
+    (epoch, shared, origin): (u64, &[u8; 32], Origin),
     own_sender: u32,
 ) -> Result<()> {
     let epoch = epoch_of(id, epoch);
     let secrets = EpochSecrets::derive(shared, &epoch);
-    work.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender, senders: &[other(own_sender)] })
+    let senders = &[other(own_sender)];
+    work.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender, senders, origin })
 }
 
 const fn epoch_of(conversation: ConversationId, epoch: u64) -> EpochId {
@@ -197,6 +218,7 @@ fn decrypt(
             ratchet.renew(&state.peer)?;
             Ok(Err(Verdict::Unreadable(error.to_string())))
         }
+        Err(RatchetError::AlreadyRead) => Ok(Err(Verdict::Repeated)),
         Err(error) => Ok(Err(Verdict::Refused(error.to_string()))),
     }
 }
@@ -209,25 +231,28 @@ fn encrypt(
     purpose: Purpose,
     content: &[u8],
 ) -> Result<Vec<u8>> {
-    let now = work.now_in_seconds();
     if !work.ratchet()?.is_ready(&state.peer)? {
         let record = work.client.inner().store.read(|r| r.bundle(state.peer.user))?;
         let record = record.ok_or(RatchetError::NoSession)?;
-        let bundle = Bundle::decode(&record.bundle)?;
-        if bundle.is_expired(now) {
-            return Err(RatchetError::NoSession.into());
-        }
         let index = usize::try_from(record.device).unwrap_or(usize::MAX);
-        let device = bundle.content().devices.get(index).ok_or(RatchetError::NoSession)?;
-        work.ratchet()?.begin_verified_session(&VerifiedKeys {
-            address: state.peer.clone(),
-            signature_key: device.signature_key,
-            identity_key: device.ratchet_key,
-            // A one-time key was used to begin with, if there was one.
-            key: device.fallback_key.key,
-        })?;
+        begin_session(work, &state.peer, &Bundle::decode(&record.bundle)?, index)?;
     }
     Ok(work.ratchet()?.encrypt(Context { conversation, purpose }, &state.peer, content)?)
+}
+
+/// Begins a session with a device of a bundle.
+fn begin_session(work: &mut Work<'_>, peer: &DeviceAddress, bundle: &Bundle, device: usize) -> Result<()> {
+    if bundle.is_expired(work.now_in_seconds()) {
+        return Err(RatchetError::NoSession.into());
+    }
+    let device = bundle.content().devices.get(device).ok_or(RatchetError::NoSession)?;
+    Ok(work.ratchet()?.begin_verified_session(&VerifiedKeys {
+        address: peer.clone(),
+        signature_key: device.signature_key,
+        identity_key: device.ratchet_key,
+        // A one-time key was used to begin with, if there was one.
+        key: device.fallback_key.key,
+    })?)
 }
 
 /// How this side of the connection stands whose conversation this is; none if it is of another conversation by now.

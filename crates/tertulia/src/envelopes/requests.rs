@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Accepted, Client, Connection, Error, ErrorKind, Request, RequestKind, Result, SyncReport,
-    envelopes::inbox::{MOST_GROUPS_OF_ONE, MOST_REQUEST_BYTES, MOST_REQUESTS},
+    envelopes::inbox::{MOST_BYTES_TO_TALK, MOST_GROUPS_OF_ONE, MOST_REQUEST_BYTES, MOST_REQUESTS},
     sync::tolerate,
 };
 use serde::{Deserialize, Serialize};
@@ -19,29 +19,23 @@ use tertulia_conversation::{
     types::TypeId,
 };
 use tertulia_domain::{ConversationId, Handle, UserId, connection::Status};
-use tertulia_store::{ConnectionRecord, InvitationRecord};
+use tertulia_store::{ConnectionRecord, InvitationHead, InvitationRecord};
 use zeroize::Zeroizing;
 
 /// An invitation that waits for an answer, as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Waiting {
-    expires: u64,
     bundle: Base64,
     device: usize,
     creation_secret: Base64,
+    /// In which incarnation of the store it came, if also the key that it came to was made in that one: no other copy can have accepted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incarnation: Option<u64>,
     /// The first message of a private conversation, or the Welcome to a group.
     message: Base64,
     /// The number of the type that it is to; none for a private conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     group: Option<u16>,
-    /// Whether an invitation to a group is left unanswered. Of who wants to talk, the connection says so.
-    #[serde(default, skip_serializing_if = "is_false")]
-    ignored: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 impl Client {
@@ -55,20 +49,13 @@ impl Client {
         let now = crate::client::now();
         self.inner().store.read(|r| {
             let mut requests = Vec::new();
-            for record in r.invitations()? {
-                let Ok(waiting) = waiting(&record) else { continue };
-                let expires_at = i64::try_from(waiting.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
-                let (kind, is_pending) = if waiting.group.is_some() {
-                    (RequestKind::Group, !waiting.ignored)
-                } else {
-                    let mine = r.connection(record.user)?;
-                    (RequestKind::Private, mine.is_some_and(|mine| mine.status == Status::Pending))
-                };
-                if let Some(from) = r.handle(record.user)?
-                    && is_pending
+            for head in r.invitations()?.into_iter().filter(|head| head.is_pending) {
+                let InvitationHead { conversation, user, received_at, expires, is_to_group, .. } = head;
+                let expires_at = i64::try_from(expires.saturating_mul(1000)).unwrap_or(i64::MAX);
+                let kind = if is_to_group { RequestKind::Group } else { RequestKind::Private };
+                if let Some(from) = r.handle(user)?
                     && expires_at > now
                 {
-                    let InvitationRecord { conversation, user, received_at, .. } = record;
                     requests.push(Request { from, user, kind, conversation, received_at, expires_at });
                 }
             }
@@ -94,13 +81,13 @@ impl Client {
             Err(error) => return Err(error),
         };
         let (mut entered, mut failed) = (Vec::new(), None);
-        for record in groups {
-            match self.enter_by_request(&record, from).await {
-                Ok(true) => entered.push(record.conversation),
+        for InvitationHead { conversation, .. } in groups {
+            match self.enter_by_request(conversation, from).await {
+                Ok(true) => entered.push(conversation),
                 Ok(false) => {}
                 Err(error) if error.kind() == ErrorKind::LocalState => return Err(error),
                 Err(error) => {
-                    tracing::warn!(conversation = %record.conversation.short(), %error, "a group cannot be entered");
+                    tracing::warn!(conversation = %conversation.short(), %error, "a group cannot be entered");
                     failed = Some(error);
                 }
             }
@@ -133,10 +120,8 @@ impl Client {
         let groups = self.group_requests_of(from)?;
         let has_asked_into_groups = !groups.is_empty();
         let mut work = Work::begin(self).await?;
-        for record in groups {
-            let ignored = Waiting { ignored: true, ..waiting(&record)? };
-            let record = InvitationRecord { content: ignored.encode(), ..record };
-            work.write(move |w| w.put_invitation(&record))?;
+        for group in groups {
+            work.write(move |w| w.set_invitation_unanswered(group.conversation))?;
         }
         work.finish().await?;
         match self.change_side(from, Status::Ignored).await {
@@ -146,31 +131,34 @@ impl Client {
     }
 
     /// The invitations to groups of somebody that were not answered yet.
-    fn group_requests_of(&self, from: &Handle) -> Result<Vec<InvitationRecord>> {
-        let records = self.inner().store.read(|r| match r.user_by_handle(from)? {
+    fn group_requests_of(&self, from: &Handle) -> Result<Vec<InvitationHead>> {
+        let mut requests = self.inner().store.read(|r| match r.user_by_handle(from)? {
             Some(user) => r.invitations_of(user),
             None => Ok(Vec::new()),
         })?;
-        Ok(records.into_iter().filter(is_to_group).collect())
+        requests.retain(|head| head.is_to_group);
+        Ok(requests)
     }
 
     /// Enters a group to which somebody has invited. Says whether this device is in it now.
-    async fn enter_by_request(&self, record: &InvitationRecord, from: &Handle) -> Result<bool> {
-        let (invitation, expires) = invitation_of(record)?;
+    async fn enter_by_request(&self, id: ConversationId, from: &Handle) -> Result<bool> {
+        let record = self.inner().store.read(|r| r.invitation(id))?;
+        let expired = || Error::RequestExpired { handle: from.clone() };
+        let record = record.ok_or_else(expired)?;
+        let invitation = invitation_of(&record)?;
         if let InvitesTo::Group { conversation_type, .. } = &invitation.invites_to
             && self.types().is_to_come(*conversation_type)
         {
             return Err(Error::UnknownType { number: conversation_type.number() });
         }
         let mut work = Work::begin(self).await?;
-        if expires <= work.now_in_seconds() {
-            return Err(Error::RequestExpired { handle: from.clone() });
+        if record.head.expires <= work.now_in_seconds() {
+            return Err(expired());
         }
-        let id = record.conversation;
         // Somebody else has let this device in meanwhile.
         if !self.is_enveloped(id)? {
             // By it one could ask to be let in again.
-            keep_bundle(&mut work, record.user, &invitation.sender.bundle, invitation.sender.device)?;
+            keep_bundle(&mut work, record.head.user, &invitation.sender.bundle, invitation.sender.device)?;
             enter_group(&mut work, &invitation).await?;
         }
         work.write(move |w| w.remove_invitation(id))?;
@@ -186,13 +174,15 @@ impl Client {
         };
         let to_enter = self.inner().store.read(|r| {
             let mut to_enter = Vec::new();
-            for record in r.invitations_of_connected()?.into_iter().filter(can_be_entered) {
-                to_enter.extend(r.handle(record.user)?.map(|from| (record, from)));
+            for head in r.invitations_of_connected()?.into_iter().filter(|head| head.is_to_group) {
+                if r.invitation(head.conversation)?.as_ref().is_some_and(can_be_entered) {
+                    to_enter.extend(r.handle(head.user)?.map(|from| (head.conversation, from)));
+                }
             }
             Ok::<_, Error>(to_enter)
         })?;
-        for (record, from) in to_enter {
-            tolerate(self.enter_by_request(&record, &from).await)?;
+        for (conversation, from) in to_enter {
+            tolerate(self.enter_by_request(conversation, &from).await)?;
         }
         Ok(())
     }
@@ -201,56 +191,80 @@ impl Client {
     pub(crate) async fn tidy_inbox(&self) -> Result<()> {
         let now = crate::client::now();
         let seconds = u64::try_from(now / 1000).unwrap_or_default();
-        let expired: Vec<InvitationRecord> = self.inner().store.read(|r| {
-            let all = r.invitations()?;
-            Ok::<_, Error>(
-                all.into_iter().filter(|one| waiting(one).map_or(true, |w| w.expires <= seconds)).collect(),
-            )
-        })?;
+        let mut expired = self.inner().store.read(|r| r.invitations())?;
+        expired.retain(|head| head.expires <= seconds);
         let old_keys = self.inner().store.read(|r| r.inbox_keys())?;
         let has_old_keys = old_keys.iter().skip(1).any(|key| key.until <= seconds);
         if expired.is_empty() && !has_old_keys {
             return Ok(());
         }
         let mut work = Work::begin(self).await?;
-        for record in expired {
-            let mine = self.inner().store.read(|r| r.connection(record.user))?;
-            let is_unanswered = mine.is_some_and(|mine| {
-                mine.conversation == record.conversation
-                    && matches!(mine.status, Status::Pending | Status::Ignored)
-            });
-            work.write(move |w| {
-                w.remove_invitation(record.conversation)?;
-                if is_unanswered { w.remove_connection(record.user) } else { Ok(()) }
-            })?;
+        for head in &expired {
+            give_up(&mut work, head)?;
         }
         work.write(move |w| w.delete_old_inbox_keys(seconds).map(drop))?;
         work.finish().await.map(drop)
     }
 }
 
-/// Whether there is room for one more invitation of so many bytes.
-pub(super) fn has_room(work: &Work<'_>, size: usize) -> Result<bool> {
-    let (count, bytes) = work
-        .client
-        .inner()
-        .store
-        .read(|r| Ok::<_, tertulia_store::StoreError>((r.invitation_count()?, r.invitation_bytes()?)))?;
-    Ok(count < MOST_REQUESTS && bytes.saturating_add(size as u64) <= MOST_REQUEST_BYTES)
+/// Makes room for an invitation of so many bytes, which takes the place of these: where there is none, the oldest go that were ignored or blocked. Says whether there
+/// is room; if not, nothing has gone.
+fn make_room(work: &mut Work<'_>, size: usize, replaced: &[ConversationId]) -> Result<bool> {
+    let mut others = work.client.inner().store.read(|r| r.invitations_with_size())?;
+    others.retain(|(head, _)| !replaced.contains(&head.conversation));
+    let mut count = others.len();
+    let mut bytes = others.iter().fold(size as u64, |sum, (_, size)| sum.saturating_add(*size));
+    let mut gone = Vec::new();
+    for (head, size) in others.iter().filter(|(head, _)| !head.is_pending) {
+        if count < MOST_REQUESTS && bytes <= MOST_REQUEST_BYTES {
+            break;
+        }
+        (count, bytes) = (count - 1, bytes - size);
+        gone.push(head);
+    }
+    if count >= MOST_REQUESTS || bytes > MOST_REQUEST_BYTES {
+        tracing::warn!("a request is passed over, for too many wait for an answer");
+        return Ok(false);
+    }
+    gone.into_iter().try_for_each(|head| give_up(work, head)).map(|()| true)
 }
 
-/// Writes a request to talk down, which waits for an answer from now on.
+/// Forgets an invitation to which nobody has said yes, with what was said of its sender for it alone. A block stays.
+fn give_up(work: &mut Work<'_>, head: &InvitationHead) -> Result<()> {
+    let InvitationHead { conversation, user, .. } = *head;
+    let mine = work.client.inner().store.read(|r| r.connection(user))?;
+    let is_unanswered = mine.is_some_and(|mine| {
+        mine.conversation == conversation && matches!(mine.status, Status::Pending | Status::Ignored)
+    });
+    work.write(move |w| {
+        w.remove_invitation(conversation)?;
+        if is_unanswered { w.remove_connection(user) } else { Ok(()) }
+    })
+}
+
+/// Writes a request to talk down, which waits for an answer from now on. Says whether there was room for it.
 pub(crate) fn note_request(
     work: &mut Work<'_>,
     user: UserId,
     id: ConversationId,
     invitation: &Invitation,
-) -> Result<()> {
-    let Some(kept) = Waiting::of(invitation) else { return Ok(()) };
-    let handle = name_of(work, user, &invitation.sender.bundle)?;
+    is_own: bool,
+) -> Result<bool> {
+    let Some(mut kept) = Waiting::of(invitation) else { return Ok(false) };
+    kept.incarnation = is_own.then(|| work.client.inner().store.incarnation());
+    let content = kept.encode();
     // One request of each person waits: the newest.
     let before = work.client.inner().store.read(|r| r.connection(user))?.map(|mine| mine.conversation);
-    let record = InvitationRecord { conversation: id, user, received_at: work.now, content: kept.encode() };
+    let replaced: Vec<_> = before.into_iter().chain([id]).collect();
+    if content.len() > MOST_BYTES_TO_TALK {
+        tracing::warn!(bytes = content.len(), "a request to talk is passed over, for it is too large");
+        return Ok(false);
+    }
+    if !make_room(work, content.len(), &replaced)? {
+        return Ok(false);
+    }
+    let handle = name_of(work, user, &invitation.sender.bundle)?;
+    let record = InvitationRecord { head: head_of(invitation, (user, id), work.now), content };
     work.write(move |w| {
         if let Some(before) = before {
             w.remove_invitation(before)?;
@@ -258,7 +272,7 @@ pub(crate) fn note_request(
         w.put_invitation(&record)
     })?;
     let mine = ConnectionRecord { user, status: Status::Pending, conversation: id, updated_at: work.now };
-    set_status(work, &handle, &mine, Status::Pending)
+    set_status(work, &handle, &mine, Status::Pending).map(|()| true)
 }
 
 /// Writes an invitation to a group down by somebody with whom this home is not connected. Says whether there was room for it.
@@ -271,15 +285,17 @@ pub(crate) fn note_group_request(
     let Some(kept) = Waiting::of(invitation) else { return Ok(false) };
     let content = kept.encode();
     let of_theirs = work.client.inner().store.read(|r| r.invitations_of(user))?;
-    let groups = of_theirs.iter().filter(|one| is_to_group(one) && one.conversation != id).count();
+    let groups = of_theirs.iter().filter(|one| one.is_to_group && one.conversation != id).count();
+    if groups >= MOST_GROUPS_OF_ONE {
+        tracing::warn!("an invitation to a group is passed over, for its sender has asked into others");
+        return Ok(false);
+    }
     // One that is sent again takes the place of the one before.
-    let is_known = work.client.inner().store.read(|r| r.invitation(id))?.is_some();
-    if groups >= MOST_GROUPS_OF_ONE || !is_known && !has_room(work, content.len())? {
-        tracing::warn!("an invitation to a group is passed over, for too many wait for an answer");
+    if !make_room(work, content.len(), &[id])? {
         return Ok(false);
     }
     name_of(work, user, &invitation.sender.bundle)?;
-    let record = InvitationRecord { conversation: id, user, received_at: work.now, content };
+    let record = InvitationRecord { head: head_of(invitation, (user, id), work.now), content };
     work.applied.invited.push(id);
     work.write(move |w| w.put_invitation(&record))?;
     Ok(true)
@@ -288,8 +304,8 @@ pub(crate) fn note_group_request(
 /// Drops what somebody has asked into groups.
 pub(super) fn drop_group_requests(work: &mut Work<'_>, user: UserId) -> Result<()> {
     let of_theirs = work.client.inner().store.read(|r| r.invitations_of(user))?;
-    for record in of_theirs.into_iter().filter(is_to_group) {
-        work.write(move |w| w.remove_invitation(record.conversation))?;
+    for head in of_theirs.into_iter().filter(|head| head.is_to_group) {
+        work.write(move |w| w.remove_invitation(head.conversation))?;
     }
     Ok(())
 }
@@ -297,7 +313,9 @@ pub(super) fn drop_group_requests(work: &mut Work<'_>, user: UserId) -> Result<(
 /// The row of somebody who has asked into a group and nothing else, as it is before anything is said of them: of no conversation.
 pub(super) fn row_of_inviter(work: &Work<'_>, handle: &Handle) -> Result<ConnectionRecord> {
     let user = work.client.inner().store.read(|r| match r.user_by_handle(handle)? {
-        Some(user) => Ok::<_, Error>(r.invitations_of(user)?.iter().any(is_to_group).then_some(user)),
+        Some(user) => {
+            Ok::<_, Error>(r.invitations_of(user)?.iter().any(|one| one.is_to_group).then_some(user))
+        }
         None => Ok(None),
     })?;
     let user = user.ok_or_else(|| Error::NotConnected { handle: handle.clone() })?;
@@ -326,13 +344,12 @@ impl Waiting {
             _ => return None,
         };
         Some(Self {
-            expires: invitation.expires,
             bundle: Base64(invitation.sender.bundle.as_bytes().to_vec()),
             device: invitation.sender.device,
             creation_secret: Base64(creation_secret.to_vec()),
             message: Base64(message.clone()),
             group,
-            ignored: false,
+            incarnation: None,
         })
     }
 
@@ -341,26 +358,40 @@ impl Waiting {
     }
 }
 
-/// The invitation as it came, and until when it can be accepted, in seconds since 1970.
-pub(super) fn invitation_of(record: &InvitationRecord) -> Result<(Invitation, u64)> {
-    let Waiting { expires, bundle, device, creation_secret, message, group, .. } = waiting(record)?;
+fn head_of(
+    invitation: &Invitation,
+    (user, conversation): (UserId, ConversationId),
+    received_at: i64,
+) -> InvitationHead {
+    let is_to_group = !matches!(invitation.invites_to, InvitesTo::Private { .. });
+    let expires = invitation.expires;
+    InvitationHead { conversation, user, received_at, expires, is_pending: true, is_to_group }
+}
+
+/// The invitation as it came.
+pub(super) fn invitation_of(record: &InvitationRecord) -> Result<Invitation> {
+    let Waiting { bundle, device, creation_secret, message, group, .. } = waiting(record)?;
     let creation_secret: [u8; 32] = creation_secret.0.try_into().map_err(|_| Error::damaged_request())?;
     let creation_secret = Zeroizing::new(creation_secret);
     let bundle = Bundle::decode(&bundle.0).map_err(|_| Error::damaged_request())?;
-    debug_assert_eq!(user_of(&bundle), record.user);
+    debug_assert_eq!(user_of(&bundle), record.head.user);
     let invites_to = match group {
         None => InvitesTo::Private { creation_secret, message: message.0 },
         Some(number) => {
             InvitesTo::Group { conversation_type: TypeId::new(number), creation_secret, welcome: message.0 }
         }
     };
-    Ok((Invitation { sender: Contact { bundle, device }, expires, invites_to }, expires))
+    Ok(Invitation { sender: Contact { bundle, device }, expires: record.head.expires, invites_to })
 }
 
-fn is_to_group(record: &InvitationRecord) -> bool {
-    waiting(record).is_ok_and(|waiting| waiting.group.is_some())
+/// Whether no other copy of this home than the one of this incarnation can have accepted it.
+pub(super) fn is_own(record: &InvitationRecord, incarnation: u64) -> Result<bool> {
+    Ok(waiting(record)?.incarnation == Some(incarnation))
 }
 
 fn waiting(record: &InvitationRecord) -> Result<Waiting> {
     serde_json::from_slice(&record.content).map_err(|_| Error::damaged_request())
 }
+
+#[cfg(test)]
+mod tests;

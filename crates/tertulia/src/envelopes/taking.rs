@@ -182,7 +182,8 @@ impl Client {
         let scanned = self.scan(envelopes).await?;
         self.inner().hints.lock().await.refresh(&self.inner().store)?;
         let awaits_own = self.inner().store.read(|r| r.awaits_echoes())?;
-        let is_second = self.carriers().iter().next().is_some_and(|first| first.id() != carrier.id());
+        // Which of them brings the commit first nobody knows: a conversation may be ordered by another than the first that this home asks.
+        let are_several = self.carriers().iter().nth(1).is_some();
         for Scanned { position, bytes, first } in scanned {
             let at = At { carrier, position, again: false };
             let envelope = match first {
@@ -210,7 +211,7 @@ impl Client {
             match self.sight(&bytes, &envelope, awaits_own).await? {
                 Sight::Others => {
                     applied.others += 1;
-                    if is_second {
+                    if are_several {
                         let carrier = carrier.id().to_owned();
                         self.early().keep(EarlyEnvelope { carrier, position, bytes });
                     }
@@ -309,6 +310,7 @@ impl Client {
                 work.finish().await
             }
             Verdict::Later => Ok(Applied { others: 1, ..Applied::default() }),
+            Verdict::Repeated => Ok(Applied::default()),
             Verdict::Unsupported => {
                 drop(work);
                 self.keep_for_later(envelope.encode(), conversation).await

@@ -17,7 +17,7 @@ pub(crate) trait EnvelopeType: Send + Sync {
     /// Takes an envelope of one of this type's conversations, of which nothing is known but that a member of the epoch has made the outer encryption.
     ///
     /// What it does is written only with [`Verdict::Genuine`] and [`Verdict::Unreadable`], and then together with the note that the hint was received. With
-    /// [`Verdict::Refused`], as with an error, nothing is.
+    /// the others, as with an error, nothing is.
     async fn receive(&self, work: &mut Work<'_>, opened: &Opened, at: At<'_>) -> Result<Verdict>;
 
     /// Does what has to be done before anything can be sent, with no transaction under way.
@@ -69,6 +69,8 @@ pub(crate) enum Verdict {
     Genuine,
     /// It is of a member for certain, and cannot be read. What was done is written. For the log.
     Unreadable(String),
+    /// It was read before: another carrier has brought it, or the same one again.
+    Repeated,
     /// It is not what it should be. For the log.
     Refused(String),
     /// It counts only where it stands at the carrier that orders.

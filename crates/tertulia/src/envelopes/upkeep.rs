@@ -81,9 +81,9 @@ impl Waiting {
             return Err(Error::NoCarrier);
         }
         let mut topics = client.inner().topics.subscribe();
+        let places = carriers.iter().map(|carrier| client.places(&**carrier)).collect::<Result<Vec<_>>>()?;
         let mut asking = Vec::new();
-        for carrier in &carriers {
-            let places = client.places(&**carrier)?;
+        for (carrier, places) in carriers.iter().zip(&places) {
             let rests = self.failing.contains(carrier.id()) || self.idling.contains(carrier.id());
             asking.push(ask(&**carrier, places, rests).boxed());
         }
@@ -102,7 +102,9 @@ impl Waiting {
                 self.failing.remove(carrier.id());
                 self.idling.insert(carrier.id().to_owned());
                 for (topic, page) in pages {
-                    let since = client.cursor_of(&**carrier, topic)?;
+                    // As it was asked for. What comes before it in the answer may have had the topic read from its beginning again.
+                    let asked = places[index].iter().find(|(asked, _)| *asked == topic);
+                    let Some((_, since)) = asked else { continue };
                     if since.as_ref() != Some(&page.cursor) {
                         self.idling.remove(carrier.id());
                     }
@@ -130,13 +132,13 @@ impl Waiting {
 
 async fn ask(
     carrier: &dyn Delivery,
-    places: Vec<(ContentTopic, Option<tertulia_transport::Cursor>)>,
+    places: &[(ContentTopic, Option<tertulia_transport::Cursor>)],
     rests: bool,
 ) -> News {
     if rests {
         tokio::time::sleep(REST).await;
     }
-    match carrier.wait(&places, WAIT).await {
+    match carrier.wait(places, WAIT).await {
         Ok(pages) if pages.is_empty() => News::Again,
         Ok(pages) => News::Pages(pages),
         Err(error) => News::Failed(error),

@@ -20,7 +20,7 @@ use tertulia_conversation::{
 use tertulia_domain::{ConversationId, DeviceAddress, Sequence};
 use tertulia_mls::TransactionContext;
 use tertulia_ratchet::Ratchet;
-use tertulia_store::{EnvelopedRecord, NewEnvelope, StoreError, WriteTx};
+use tertulia_store::{EnvelopedRecord, InboxKeyRecord, NewEnvelope, StoreError, WriteTx};
 use tokio::sync::MutexGuard;
 
 /// What is done with an envelope, or for one: all of it is written by [`finish`](Self::finish), in one transaction with the hints that were used, or
@@ -37,6 +37,8 @@ pub(crate) struct Work<'a> {
     ratchet: Option<Ratchet>,
     sequences: HashMap<ConversationId, Sequence>,
     new_messages: NewMessages,
+    /// The key of the inbox that was made in this.
+    pub(crate) new_inbox_key: Option<InboxKeyRecord>,
     /// The time of all that is done, milliseconds since 1970.
     pub(crate) now: i64,
 }
@@ -56,6 +58,7 @@ impl<'a> Work<'a> {
             ratchet: None,
             sequences: HashMap::new(),
             new_messages: NewMessages::default(),
+            new_inbox_key: None,
             now: now(),
         })
     }

@@ -1,8 +1,8 @@
 //! Two people without an account who go on over MLS, over carriers in memory: one conversation to them, whatever happens on the way.
 
 use crate::{
-    enveloped_groups::{copy, settle},
-    envelopes::{Homes, meet},
+    enveloped_groups::settle,
+    envelopes::{Homes, copy, meet},
     support::{handle, read, texts},
 };
 use std::{
@@ -104,7 +104,7 @@ async fn protocol(client: &Client, id: ConversationId) -> Protocol {
 }
 
 /// That both are in the same group, and that the conversation is the one that they have: one in the list, by the other's name.
-async fn assert_on_mls(id: ConversationId, ana: &Client, bruno: &Client) {
+pub(crate) async fn assert_on_mls(id: ConversationId, ana: &Client, bruno: &Client) {
     for (client, name) in [(ana, "@bruno"), (bruno, "@ana")] {
         assert_eq!(protocol(client, id).await, Protocol::Mls);
         assert_eq!(client.find(name).await.expect("known"), id);
@@ -114,7 +114,7 @@ async fn assert_on_mls(id: ConversationId, ana: &Client, bruno: &Client) {
     assert_eq!(ana.epoch(id).await.expect("in a group"), bruno.epoch(id).await.expect("in a group"));
 }
 
-async fn assert_talk(id: ConversationId, ana: &Client, bruno: &Client, round: &str) {
+pub(crate) async fn assert_talk(id: ConversationId, ana: &Client, bruno: &Client, round: &str) {
     for (from, to) in [(ana, bruno), (bruno, ana)] {
         let text = format!("{round}, by {}", from.me().user);
         from.send(id, &text).await.expect("sends");

@@ -1,12 +1,11 @@
 //! Groups that no hub carries, over carriers in memory: one of them orders the commits, and whatever it does is noticed or harmless.
 
 use crate::{
-    envelopes::{Homes, meet},
+    envelopes::{Homes, copy, meet},
     support::{handle, read, texts},
 };
 use std::{
     collections::HashSet,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +21,7 @@ use tertulia_transport::{Cursor, Memory, MemoryNetwork, Page, Position, Transpor
 use tokio::sync::Notify;
 
 /// Ana, who has met the others, by their names.
-async fn friends_of_ana(homes: &Homes, names: &[&str]) -> (Client, Vec<Client>) {
+pub(crate) async fn friends_of_ana(homes: &Homes, names: &[&str]) -> (Client, Vec<Client>) {
     let ana = homes.init("ana").await;
     let mut others = Vec::new();
     for name in names {
@@ -47,7 +46,7 @@ pub(crate) async fn settle(clients: &[&Client]) {
 }
 
 /// Ana, Bruno and Carla in a group that Ana has made.
-async fn three(homes: &Homes) -> (Client, Client, Client, Conversation) {
+pub(crate) async fn three(homes: &Homes) -> (Client, Client, Client, Conversation) {
     let (ana, others) = friends_of_ana(homes, &["bruno", "carla"]).await;
     let Ok([bruno, carla]) = <[Client; 2]>::try_from(others) else { panic!("two") };
     let group = ana.create_group("Tertulia", &handles(&["bruno", "carla"])).await.expect("a group");
@@ -55,7 +54,7 @@ async fn three(homes: &Homes) -> (Client, Client, Client, Conversation) {
     (ana, bruno, carla, group)
 }
 
-async fn assert_same(id: ConversationId, clients: &[&Client]) {
+pub(crate) async fn assert_same(id: ConversationId, clients: &[&Client]) {
     let epoch = clients[0].epoch(id).await.expect("a member");
     let members = |conversation: &Conversation| {
         let mut members: Vec<_> =
@@ -71,7 +70,7 @@ async fn assert_same(id: ConversationId, clients: &[&Client]) {
 }
 
 /// That each says something and all others read it.
-async fn assert_all_talk(id: ConversationId, clients: &[&Client]) {
+pub(crate) async fn assert_all_talk(id: ConversationId, clients: &[&Client]) {
     for (number, client) in clients.iter().enumerate() {
         let text = format!("{number} of {}", client.me().user);
         client.send(id, &text).await.expect("sends");
@@ -367,7 +366,7 @@ async fn a_relay_that_withholds_a_commit_or_misplaces_it_is_noticed() {
 }
 
 /// A change that is of no consequence but that it takes a commit.
-trait RotateNow {
+pub(crate) trait RotateNow {
     async fn rotate_now(&self, id: ConversationId);
 }
 
@@ -420,16 +419,6 @@ async fn who_was_away_for_longer_than_the_relay_keeps_says_so_and_is_let_in_agai
     assert_same(id, &[&ana, &bruno, &carla]).await;
     assert_all_talk(id, &[&ana, &bruno, &carla]).await;
     assert_eq!(bruno.conversation(id).await.expect("known").members.len(), 3);
-}
-
-pub(crate) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a directory");
-    for entry in std::fs::read_dir(from).expect("a home") {
-        let entry = entry.expect("an entry");
-        if entry.file_type().expect("a type").is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
-        }
-    }
 }
 
 #[tokio::test]

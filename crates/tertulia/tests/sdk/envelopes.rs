@@ -2,7 +2,12 @@
 
 use crate::support::{handle, read, texts};
 use futures::StreamExt as _;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
 use tertulia::{
     Client, ClientEvent, ConnectionStatus, ConversationId, ConversationType, Delivery, ErrorKind,
@@ -35,6 +40,13 @@ impl Homes {
         })
     }
 
+    /// A home that asks the networks in the other order.
+    pub(crate) fn turned(&self, name: &str) -> tertulia::ClientBuilder {
+        self.networks.iter().rev().fold(Client::builder(self.path(name)), |builder, network| {
+            builder.carrier(Arc::new(network.endpoint(name)))
+        })
+    }
+
     pub(crate) async fn init(&self, name: &str) -> Client {
         self.builder(name, name).init(NO_RELAY).await.expect("a new home")
     }
@@ -50,8 +62,33 @@ impl Homes {
         (ana, bruno, id)
     }
 
+    /// Keeps a backup of a closed home: all its files.
+    pub(crate) fn back_up(&self, home: &str) {
+        copy(&self.path(home), &self.path("backup").join(home));
+    }
+
+    /// Loses a closed home, and puts its backup in its place.
+    pub(crate) fn restore(&self, home: &str) {
+        std::fs::remove_dir_all(self.path(home)).expect("is lost");
+        copy(&self.path("backup").join(home), &self.path(home));
+    }
+
+    /// That no envelope that anybody has published has the hint of another.
+    pub(crate) fn assert_no_hint_twice(&self) {
+        let published = self.networks.iter().flat_map(|network| {
+            network.topics().into_iter().flat_map(|topic| network.published(&topic)).collect::<Vec<_>>()
+        });
+        // Each is on every network.
+        let published: BTreeSet<Vec<u8>> = published.collect();
+        let mut hints = BTreeSet::new();
+        for bytes in published {
+            let hint = Envelope::decode(&bytes).decoded().expect("an envelope").hint;
+            assert!(hints.insert(*hint.as_bytes()), "{hint} was used twice");
+        }
+    }
+
     /// Makes the keys of a closed home's conversations a week old.
-    fn age(&self, home: &str) {
+    pub(crate) fn age(&self, home: &str) {
         let sql = "UPDATE enveloped SET due_at = 0, \
                    state = CAST(json_set(CAST(state AS TEXT), '$.since', 0) AS BLOB)";
         self.database(home).execute(sql, ()).expect("changes it");
@@ -86,6 +123,16 @@ impl Homes {
     pub(crate) fn published(&self) -> Vec<Vec<u8>> {
         let network = &self.networks[0];
         network.topics().iter().flat_map(|topic| network.published(topic)).collect()
+    }
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a home") {
+        let entry = entry.expect("an entry");
+        if entry.file_type().expect("a type").is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
+        }
     }
 }
 

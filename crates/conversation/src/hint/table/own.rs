@@ -114,7 +114,8 @@ impl HintTable {
         Ok(epoch.secrets.seal(&epoch.id, hint, T::encode(frame), random.random())?)
     }
 
-    /// Whether the conversation's epoch began before the store was restored, so that this device has to update its keys before it can send.
+    /// Whether this device has to update its keys before it can send, for the conversation's epoch is one in which another copy of the store may have sent: it began
+    /// before the store was restored, or others have begun it [since](super::Origin).
     pub fn must_update(&self, conversation: &ConversationId) -> bool {
         let current =
             self.conversations.get(conversation).and_then(|conversation| conversation.epochs.last());

@@ -100,7 +100,7 @@ async fn seal<T: OnMls>(
         _ => Vec::new(),
     };
     let frame = T::handshake(commit.clone());
-    let restored = work.hints().must_update(&id);
+    let restored = epochs::is_restored(&mut work, id).await?;
     let envelope = if restored {
         work.post_frame_salted::<T>(&record, &frame)?
     } else {
@@ -188,8 +188,13 @@ pub(super) async fn see_own<T: OnMls>(work: &mut Work<'_>, id: ConversationId, a
             outside::lost(work, id, &mut state);
         }
         state.let_in.retain(|user| !posted.invited.contains(user));
-        if let Some(message) = posted.message {
-            work.post_frame::<T>(&record, &T::content(message.0), None)?;
+        match posted.message {
+            // A copy of this home that had the same commit has sent the same after it, with the hint that it would have here.
+            Some(_) if work.hints().must_update(&id) => {
+                tracing::info!(conversation = %id.short(), "what a restored commit was to say is left out");
+            }
+            Some(message) => drop(work.post_frame::<T>(&record, &T::content(message.0), None)?),
+            None => {}
         }
         if let (Some(of_two), Some(shown)) = (&mut state.of_two, record.continues) {
             of_two.invited |= posted.invited.contains(&of_two.peer);

@@ -9,7 +9,11 @@ use crate::{
     suspicion::{further_devices, note},
 };
 use tertulia_api::policy::decode;
-use tertulia_conversation::{EpochId, EpochSecrets, hint::EpochStart};
+use tertulia_conversation::{
+    EpochId, EpochSecrets,
+    hint::{EpochStart, Origin},
+    types::TypeId,
+};
 use tertulia_domain::{ConversationId, DeviceAddress, UserId, policy::Policy};
 use tertulia_mls::{ClientId, CommitOptions};
 use tertulia_store::{EnvelopedRecord, MemberRecord};
@@ -20,18 +24,15 @@ const SHARED: usize = 32;
 /// Enters the epoch in which the engine has the group now. Messages of this device that no carrier has yet are sealed anew, for those who are
 /// members now.
 pub(super) async fn enter(work: &mut Work<'_>, record: &EnvelopedRecord) -> Result<()> {
-    let id = record.conversation;
-    let group = work.client.group_of(id)?;
+    let (id, conversation_type) = (record.conversation, crate::envelopes::number(record));
+    let (epoch, secrets) = secrets_of(work, id, conversation_type).await?;
+    let (number, group) = (epoch.epoch, work.client.group_of(id)?);
     let mut guard = work.tx.conversation(&group).await?;
-    let (number, own_sender, leaves) = (guard.epoch()?, guard.own_leaf()?, guard.leaves()?);
-    let exported = guard.export_secret_key(SHARED)?;
-    let mut shared = zeroize::Zeroizing::new([0; SHARED]);
-    shared.copy_from_slice(&exported);
-    let conversation_type = crate::envelopes::number(record);
-    let epoch = EpochId { conversation: id, conversation_type, epoch: number };
-    let secrets = EpochSecrets::derive(&shared, &epoch);
+    let (own_sender, leaves) = (guard.own_leaf()?, guard.leaves()?);
+    // By the keys of a leaf another copy of the store follows the commits of others as this one does.
+    let origin = if guard.is_restored()? { Origin::Restored } else { Origin::Own };
     let senders: Vec<u32> = leaves.iter().map(|(leaf, _)| *leaf).filter(|leaf| *leaf != own_sender).collect();
-    work.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender, senders: &senders })?;
+    work.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender, senders: &senders, origin })?;
     note_policy(&mut work.tx, id, &group).await?;
     let policy = policy_of(work, id).await?;
     let members = policy.iter().flat_map(Policy::members);
@@ -49,6 +50,21 @@ pub(super) async fn enter(work: &mut Work<'_>, record: &EnvelopedRecord) -> Resu
         }
         w.drop_sealed_messages(id)
     })
+}
+
+/// The epoch in which the engine has the group now, and its secrets.
+pub(super) async fn secrets_of(
+    work: &mut Work<'_>,
+    conversation: ConversationId,
+    conversation_type: TypeId,
+) -> Result<(EpochId, EpochSecrets)> {
+    let group = work.client.group_of(conversation)?;
+    let mut guard = work.tx.conversation(&group).await?;
+    let epoch = EpochId { conversation, conversation_type, epoch: guard.epoch()? };
+    let exported = guard.export_secret_key(SHARED)?;
+    let mut shared = zeroize::Zeroizing::new([0; SHARED]);
+    shared.copy_from_slice(&exported);
+    Ok((epoch, EpochSecrets::derive(&shared, &epoch)))
 }
 
 /// The policy of the group as the engine has it now.
@@ -97,6 +113,12 @@ pub(super) fn users_of<'a>(clients: impl IntoIterator<Item = &'a ClientId>) -> V
 pub(crate) fn upkeep_options(client: &Client, id: ConversationId, owed: Upkeep) -> Result<CommitOptions> {
     let options = CommitOptions::default();
     Ok(if matches!(owed, Upkeep::Keys) && client.is_enveloped(id)? { options.readable() } else { options })
+}
+
+/// Whether another copy of the store may have used the keys or the hints of the epoch, so that this device has to leave it before it sends anything else.
+pub(super) async fn is_restored(work: &mut Work<'_>, id: ConversationId) -> Result<bool> {
+    let group = work.client.group_of(id)?;
+    Ok(work.hints().must_update(&id) || work.tx.conversation(&group).await?.is_restored()?)
 }
 
 impl Client {

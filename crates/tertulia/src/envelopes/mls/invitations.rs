@@ -117,6 +117,13 @@ pub(crate) async fn enter_group(work: &mut Work<'_>, invitation: &Invitation) ->
     if policy.pair().is_some() {
         return Err(Error::ForeignGroup);
     }
+    // Hints and keys begin with the first in an epoch that is entered: nobody enters one in which they may have spoken. Of an epoch that the table of hints knows it is
+    // said whether it is the same, for who has lost the thread may be on a branch of their own; of an older one nothing can be said.
+    let (epoch, secrets) = epochs::secrets_of(work, id, *conversation_type).await?;
+    let was_there = work.hints().knows_epoch(&epoch, &secrets);
+    if was_there.unwrap_or(before.policy.is_some() && joined.epoch <= before.epoch) {
+        return Err(Error::OldWelcome);
+    }
     let record = EnvelopedRecord {
         conversation: id,
         conversation_type: conversation_type.number(),
@@ -223,3 +230,6 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

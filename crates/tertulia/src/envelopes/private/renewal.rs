@@ -10,7 +10,7 @@ use super::{
 use crate::{Client, Result};
 use tertulia_conversation::{
     EpochSecrets,
-    hint::{EpochStart, Place},
+    hint::{EpochStart, Origin, Place},
     inbox::Bundle,
     types::{ConversationType as _, PrivateV1},
     wire::PrivateFrame,
@@ -56,7 +56,8 @@ pub(super) fn take(
     if is_beaten {
         return Ok(Verdict::Genuine);
     }
-    enter(work, id, next, secret, state.own_sender)?;
+    // Whatever copy of this home could read it has entered the same.
+    enter(work, id, (next, secret, Origin::Follows(*place)), state.own_sender)?;
     (state.epoch, state.since, state.offer) = (next, work.now, None);
     Ok(Verdict::Genuine)
 }
@@ -64,7 +65,8 @@ pub(super) fn take(
 /// Something genuine has come in this epoch: if it is the one that this device has offered, it is the current one from here on.
 pub(super) fn heard_in(work: &mut Work<'_>, id: ConversationId, state: &mut State, epoch: u64) -> Result<()> {
     let Some(offer) = state.offer.take_if(|offer| offer.epoch == epoch) else { return Ok(()) };
-    enter(work, id, epoch, &*offer.secret()?, state.own_sender)?;
+    // It is here since it was offered, with its counters.
+    enter(work, id, (epoch, &*offer.secret()?, Origin::Restored), state.own_sender)?;
     (state.epoch, state.since) = (epoch, work.now);
     Ok(())
 }
@@ -84,7 +86,7 @@ pub(super) fn force_if_restored(
     let message = renewal(work, id, state, &secret)?;
     work.post_frame_salted::<PrivateV1>(record, &PrivateFrame::Renewal(message))?;
     let next = state.epoch.saturating_add(1);
-    enter(work, id, next, &secret, state.own_sender)?;
+    enter(work, id, (next, &secret, Origin::Own), state.own_sender)?;
     (state.epoch, state.since, state.offer) = (next, work.now, None);
     Ok(())
 }
@@ -139,16 +141,17 @@ fn offer(
 ) -> Result<Offer> {
     let id = record.conversation;
     let next = state.epoch.saturating_add(1);
-    let secret = match offered {
-        Some(offer) => offer.secret()?,
-        None => Zeroizing::new(rand::random()),
+    let (secret, origin) = match offered {
+        // As for one that is heard in.
+        Some(offer) => (offer.secret()?, Origin::Restored),
+        None => (Zeroizing::new(rand::random()), Origin::Own),
     };
     let message = renewal(work, id, state, &secret)?;
     work.post_frame::<PrivateV1>(record, &PrivateFrame::Renewal(message), None)?;
     let epoch = epoch_of(id, next);
     let secrets = EpochSecrets::derive(&secret, &epoch);
     let (own_sender, senders) = (state.own_sender, [other(state.own_sender)]);
-    let start = EpochStart { epoch, secrets: &secrets, own_sender, senders: &senders };
+    let start = EpochStart { epoch, secrets: &secrets, own_sender, senders: &senders, origin };
     work.changing_hints(id).expect_epoch(&start)?;
     Ok(Offer::new(next, &secret, work.now))
 }

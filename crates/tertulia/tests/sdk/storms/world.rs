@@ -13,7 +13,7 @@ use std::{
     task::Poll,
 };
 use tempfile::TempDir;
-use tertulia::{AddPermission, Client, ConversationId, Error, ErrorKind, Message, SyncReport};
+use tertulia::{AddPermission, Client, ClientBuilder, ConversationId, Error, ErrorKind, Message, SyncReport};
 use tertulia_conversation::{hint::HintTable, topic::ContentTopic, wire::Envelope};
 use tertulia_transport::{Faults, MemoryNetwork};
 
@@ -64,6 +64,11 @@ fn place() -> TempDir {
     made.expect("a temporary directory")
 }
 
+/// A home. Every other one asks its networks in another order than the group's, which is Ana's.
+fn builder(homes: &Homes, who: usize) -> ClientBuilder {
+    if who % 2 == 1 { homes.turned(NAMES[who]) } else { homes.builder(NAMES[who], NAMES[who]) }
+}
+
 /// Polls a call so many times, and gives it up.
 async fn interrupt<T>(call: impl Future<Output = T>, polls: u32) -> Option<T> {
     let (mut call, mut left) = (pin!(call), polls);
@@ -109,10 +114,11 @@ impl World {
         networks.push(MemoryNetwork::with_faults("peers", seed, Faults::NONE));
         let homes = Homes { dir: place(), networks };
         let mut all = Vec::new();
-        for name in &NAMES[..people] {
+        for (who, name) in NAMES[..people].iter().enumerate() {
+            let client = builder(&homes, who).init::<&str>(&[]).await.expect("a new home");
             all.push(Person {
                 name,
-                client: Some(homes.init(name).await),
+                client: Some(client),
                 doubtful: None,
                 interrupted: false,
                 total: SyncReport::default(),
@@ -304,7 +310,7 @@ impl World {
     async fn restart(&mut self, who: usize) {
         // The one before is gone before the next one is opened.
         self.people[who].client = None;
-        self.people[who].client = Some(self.homes.open(self.people[who].name).await);
+        self.people[who].client = Some(builder(&self.homes, who).open().await.expect("opens"));
     }
 
     /// Ana changes the group, by a commit.

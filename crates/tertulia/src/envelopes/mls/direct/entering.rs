@@ -5,7 +5,7 @@ use crate::{
     Error, Result, Suspicion,
     envelopes::{
         Work,
-        mls::{State, epochs, invitations},
+        mls::{State, epochs, invitations, outside},
         people, private,
     },
 };
@@ -89,6 +89,13 @@ pub(in crate::envelopes::mls) async fn take_invitation(
         w.advance_protocol(shown, Protocol::Mls).map(drop)
     })?;
     epochs::enter(work, &record).await?;
+    if epochs::is_restored(work, id).await? {
+        // Another copy of this home may have come in by the same keys. It is begun anew, by others.
+        let mut state = entered.state;
+        outside::lost(work, id, &mut state);
+        state.write(work, id)?;
+        return Ok(true);
+    }
     let entered = work.tx.conversation(&group).await?.encrypt_message(b"")?;
     work.post_frame::<DirectV1>(&record, &DirectFrame::Receipt(entered), None)?;
     Ok(true)
