@@ -4,7 +4,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use tertulia_conversation::{
     EpochId, EpochSecrets, conversation_id,
-    hint::{EpochStart, Hint, HintTable, Salt},
+    hint::{EpochStart, Hint, HintTable, Origin, Salt},
     types::{ConversationType as _, GroupV1},
     wire::{EncryptedBytes, Envelope, GapAnswer, GapRequest, GroupFrame, MAX_GAP_REQUEST, Outcome},
 };
@@ -134,8 +134,24 @@ fn received() -> Value {
     let epoch = EpochId { conversation, conversation_type: GroupV1::DESCRIPTOR.id, epoch: 3 };
     let secrets = EpochSecrets::derive(&shared, &epoch);
     let [mut sender, mut receiver] = [HintTable::new(0), HintTable::new(0)];
-    sender.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender: 0, senders: &[1] }).unwrap();
-    receiver.begin_epoch(&EpochStart { epoch, secrets: &secrets, own_sender: 1, senders: &[0] }).unwrap();
+    sender
+        .begin_epoch(&EpochStart {
+            epoch,
+            secrets: &secrets,
+            own_sender: 0,
+            senders: &[1],
+            origin: Origin::Own,
+        })
+        .unwrap();
+    receiver
+        .begin_epoch(&EpochStart {
+            epoch,
+            secrets: &secrets,
+            own_sender: 1,
+            senders: &[0],
+            origin: Origin::Own,
+        })
+        .unwrap();
     let mut hint = |frame: &GroupFrame| {
         let sealed = sender.seal::<GroupV1>(&conversation, frame, &mut random).unwrap();
         Envelope::decode(sealed.envelope()).decoded().unwrap().hint

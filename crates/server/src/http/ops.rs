@@ -22,7 +22,13 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(crate) struct Health {
     storage: Storage,
     fresh: Duration,
-    last: Arc<Mutex<Option<(Instant, Result<(), StorageError>)>>>,
+    last: Arc<Mutex<Option<Said>>>,
+}
+
+/// What the storage has said.
+struct Said {
+    at: Instant,
+    answer: Result<(), StorageError>,
 }
 
 impl Health {
@@ -33,20 +39,19 @@ impl Health {
     /// What the storage said a moment ago, or says now. Who comes meanwhile waits for the same answer.
     async fn ask(&self) -> Result<(), ApiError> {
         let mut last = self.last.lock().await;
-        if let Some((at, said)) = &*last
-            && at.elapsed() < self.fresh
-        {
-            return Ok(said.clone()?);
+        if let Some(said) = last.as_ref().filter(|said| said.at.elapsed() < self.fresh) {
+            return Ok(said.answer.clone()?);
         }
         let asked = self
             .storage
             .read(|db| Ok(db.prepare_cached("SELECT 1 FROM hub")?.query_row((), |_| Ok(()))?))
             .await;
-        *last = match &asked {
-            Ok(()) => Some((Instant::now(), Ok(()))),
-            Err(ApiError::Storage(error)) => Some((Instant::now(), Err(error.clone()))),
+        let answer = match &asked {
+            Ok(()) => Some(Ok(())),
+            Err(ApiError::Storage(error)) => Some(Err(error.clone())),
             Err(_) => None,
         };
+        *last = answer.map(|answer| Said { at: Instant::now(), answer });
         asked
     }
 }
