@@ -104,8 +104,8 @@ impl World {
         };
         let pen = Pen { key: &self.device, signed: RefCell::default() };
         let envelope = invite(&self.receiver, 0, new, &pen, NOW, &mut self.random).expect("all is in order");
-        let (label, signed, signature) = pen.signed.into_inner().expect("it is signed");
-        let content = signed[BEFORE..].to_vec();
+        let Signed { label, content, signature } = pen.signed.into_inner().expect("it is signed");
+        let content = content[BEFORE..].to_vec();
         let padded = padded(content.clone(), signature);
         Genuine { envelope, label, content, padded }
     }
@@ -209,10 +209,16 @@ fn person(random: &mut StdRng) -> (Bundle, InboxKey, SigningKey) {
     (bundle, inbox_key, device)
 }
 
-/// A key that remembers what it has signed: label, content, signature.
+/// A key that remembers what it has signed.
 struct Pen<'a> {
     key: &'a SigningKey,
-    signed: RefCell<Option<(String, Vec<u8>, [u8; 64])>>,
+    signed: RefCell<Option<Signed>>,
+}
+
+struct Signed {
+    label: String,
+    content: Vec<u8>,
+    signature: [u8; 64],
 }
 
 impl Signer for Pen<'_> {
@@ -222,7 +228,7 @@ impl Signer for Pen<'_> {
 
     fn sign(&self, label: &str, content: &[u8]) -> Option<[u8; 64]> {
         let signature = Signer::sign(self.key, label, content)?;
-        self.signed.replace(Some((label.to_owned(), content.to_vec(), signature)));
+        self.signed.replace(Some(Signed { label: label.to_owned(), content: content.to_vec(), signature }));
         Some(signature)
     }
 }

@@ -351,10 +351,10 @@ async fn a_display_name_is_for_all_and_the_locale_for_the_connected() {
     assert_eq!(eve.get(&by_id).await.done::<Value>()["locale"], json!(null));
     alice.set_connection(&bob, "blocked").await.done::<Connection>();
     assert_eq!(bob.get(&by_id).await.done::<Value>()["locale"], "es-MX");
-    // Who is blocked, blocks in turn and unblocks has an accepted row that nobody answered.
+    // Who is blocked, blocks in turn and unblocks has still asked, and nobody has answered.
     alice.set_connection(&eve, "blocked").await.done::<Connection>();
     eve.set_connection(&alice, "blocked").await.done::<Connection>();
-    assert_eq!(eve.set_connection(&alice, "accepted").await.done::<Connection>().status, Status::Accepted);
+    assert_eq!(eve.set_connection(&alice, "accepted").await.done::<Connection>().status, Status::Sent);
     assert_eq!(eve.get(&by_id).await.done::<Value>()["locale"], json!(null));
     // What is left out is gone.
     alice.put("/v1/self/profile", &json!({})).await.empty();

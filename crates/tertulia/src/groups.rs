@@ -232,7 +232,12 @@ impl Client {
                 } else if at_hub.epoch == 0 {
                     self.begin(&at_hub, &[], None).await?;
                 } else {
-                    self.join_group(conversation, caution).await?;
+                    // A Welcome may wait among the events. Who joins by it reads what was said since, and who joins by external
+                    // commit does not.
+                    self.catch_up(&mut SyncReport::default()).await?;
+                    if !self.inner().session.conversation_exists(&group)? {
+                        self.join_group(conversation, caution).await?;
+                    }
                 }
             } else {
                 let view = self.inner().session.conversation(&group)?;

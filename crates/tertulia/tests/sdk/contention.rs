@@ -90,6 +90,18 @@ async fn two_first_messages_at_once_meet_in_one_group() {
     }
 }
 
+/// Whoever is in the group by a Welcome that they have not read yet has read everything once they have answered.
+#[tokio::test]
+async fn who_answers_without_having_read_anything_reads_what_was_said_before() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (hub.sign_up("alice").await, hub.sign_up("bob").await);
+    let one_to_one = connect(&alice, &bob).await;
+    alice.send(one_to_one, "you first").await.expect("sends");
+    bob.send(one_to_one, "no, you").await.expect("sends");
+    assert_eq!(read(&bob, one_to_one).await, ["you first", "no, you"]);
+    assert_eq!(read(&alice, one_to_one).await, ["you first", "no, you"]);
+}
+
 #[tokio::test]
 async fn who_was_added_by_another_admin_meanwhile_is_removed_without_fetching_before() {
     let (hub, [alice, bob, _carol]) = three_friends().await;
