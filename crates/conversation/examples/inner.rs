@@ -208,6 +208,9 @@ async fn group(
     }))
 }
 
+/// The purpose of a message, and its content.
+type Said = (u8, Vec<u8>);
+
 /// Two devices and the conversation that they have by the Double Ratchet.
 struct Talk<'a> {
     conversation: ConversationId,
@@ -234,7 +237,7 @@ impl Talk<'_> {
         let read =
             MimiContent::status_report(&[(MessageId::from_bytes([1; 32]).unwrap(), MessageStatus::Read)]);
         let renewal = [&random.random::<[u8; 32]>()[..], renewed.as_bytes()].concat();
-        let turns: [(usize, Vec<(u8, Vec<u8>)>); 4] = [
+        let turns: [(usize, Vec<Said>); 4] = [
             (0, vec![(1, Vec::new())]),
             (1, vec![(3, Vec::new())]),
             (0, vec![(1, content("original")), (3, read.encode().unwrap()), (4, renewal)]),
@@ -247,7 +250,7 @@ impl Talk<'_> {
         Ok(written)
     }
 
-    async fn turn(&self, by: usize, says: Vec<(u8, Vec<u8>)>) -> tertulia_ratchet::Result<Value> {
+    async fn turn(&self, by: usize, says: Vec<Said>) -> tertulia_ratchet::Result<Value> {
         let (from, to) = (&self.devices[by], &self.devices[1 - by]);
         let mut reader = json!({ "state": to.state(&from.address) });
         let state = &reader["state"];

@@ -25,10 +25,13 @@ use zeroize::Zeroizing;
 /// What is in front of an invitation where it is signed: the address, the inbox key and the encapsulated key.
 const BEFORE: usize = 3 * 32;
 
-/// A key that remembers what it has signed: label, content, signature.
+/// What a key has signed: label, content, signature.
+type Signed = (String, Vec<u8>, [u8; 64]);
+
+/// A key that remembers what it has signed.
 struct Pen<'a> {
     key: &'a SigningKey,
-    signed: RefCell<Option<(String, Vec<u8>, [u8; 64])>>,
+    signed: RefCell<Option<Signed>>,
 }
 
 impl Signer for Pen<'_> {

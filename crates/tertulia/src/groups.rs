@@ -230,20 +230,20 @@ impl Client {
                     // It was begun anew meanwhile: the events say so.
                     self.catch_up(&mut SyncReport::default()).await?;
                 } else if at_hub.epoch == 0 {
-                    self.begin(&at_hub, &[], None).await?;
+                    Box::pin(self.begin(&at_hub, &[], None)).await?;
                 } else {
                     // A Welcome may wait among the events. Who joins by it reads what was said since, and who joins by external
                     // commit does not.
-                    self.catch_up(&mut SyncReport::default()).await?;
+                    Box::pin(self.catch_up(&mut SyncReport::default())).await?;
                     if !self.inner().session.conversation_exists(&group)? {
-                        self.join_group(conversation, caution).await?;
+                        Box::pin(self.join_group(conversation, caution)).await?;
                     }
                 }
             } else {
                 let view = self.inner().session.conversation(&group)?;
                 if view.epoch() == 0 {
                     let at_hub = self.hub()?.conversation(conversation).await?;
-                    self.begin(&at_hub, &[], None).await?;
+                    Box::pin(self.begin(&at_hub, &[], None)).await?;
                 } else if view.is_restored() {
                     self.upkeep(conversation, Upkeep::Keys).await?;
                 } else if view.pending_proposals() > 0 {

@@ -107,7 +107,7 @@ impl Client {
             return match kind {
                 ConversationType::Group => {
                     let of = own.unwrap_or(GroupV1::DESCRIPTOR.id);
-                    self.create_group_by_envelopes(name, members, options, of).await
+                    Box::pin(self.create_group_by_envelopes(name, members, options, of)).await
                 }
                 _ => Err(Error::NoAccount),
             };

@@ -19,7 +19,7 @@ struct Gate {
     is_open: watch::Sender<bool>,
 }
 
-fn is_inbox(topic: &ContentTopic) -> bool {
+fn is_inbox(topic: ContentTopic) -> bool {
     topic.to_string().contains("/inbox-")
 }
 
@@ -57,11 +57,11 @@ impl Delivery for Gate {
         }
         let mut pages = Vec::new();
         for (topic, after) in topics {
-            if *is_open.borrow_and_update() || !is_inbox(topic) {
+            if *is_open.borrow_and_update() || !is_inbox(*topic) {
                 pages.extend(self.inner.wait(&[(*topic, after.clone())], Duration::ZERO).await?);
             }
         }
-        pages.sort_by_key(|(topic, _)| !is_inbox(topic));
+        pages.sort_by_key(|(topic, _)| !is_inbox(*topic));
         if pages.is_empty() && at_most > Duration::ZERO {
             return self.inner.wait(topics, at_most).await;
         }
