@@ -265,7 +265,7 @@ pub struct Limits {
     pub longest_link_validity: Duration,
     /// Requests of one session.
     pub requests: Rate,
-    /// Requests from one address with tokens that are nobody's. Who has sent a good one within a minute is not kept out by them.
+    /// Requests from one address with tokens that are nobody's. Whose token was found good before is not kept out by them.
     pub unknown_tokens: Rate,
     /// Searches of one user.
     pub searches: Rate,

@@ -78,7 +78,7 @@ pub(crate) fn warn_of(clock: Clock) {
         Clock::Steady => {}
         Clock::Behind => tracing::warn!("the clock is behind what it was: nothing is cut out early for it"),
         Clock::Ahead => tracing::warn!(
-            "the clock is far ahead of what it was, or the hub was off for long: what it keeps counts as new from now on"
+            "the clock is far ahead of what it was, or the hub was off for long: that time does not count for what it keeps"
         ),
     }
 }

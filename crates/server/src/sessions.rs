@@ -49,6 +49,11 @@ impl RecentSessions {
         (seen.at.elapsed() < LATELY && seen.token_at >= oldest).then_some(seen.device)
     }
 
+    /// Whether a session with this token was ever looked up, as far as it is remembered: nobody has made the token up.
+    pub(crate) fn knows(&self, token: &TokenHash) -> bool {
+        self.lock().get(token).is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, LruCache<TokenHash, Seen>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,6 +61,7 @@ impl RecentSessions {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use tertulia_domain::{DeviceId, UserId};
 
@@ -77,5 +83,9 @@ mod tests {
         sessions.note(token(most), device(most), 1);
         assert_eq!(sessions.lately(&token(0), 1), Some(device(0)), "it was just used");
         assert_eq!(sessions.lately(&token(1), 1), None);
+        // However long ago it was, and whether or not its token is too old.
+        sessions.lock().get_mut(&token(0)).unwrap().at -= 2 * LATELY;
+        assert_eq!(sessions.lately(&token(0), 1), None);
+        assert!(sessions.knows(&token(0)) && !sessions.knows(&token(1)));
     }
 }

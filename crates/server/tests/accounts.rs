@@ -202,11 +202,13 @@ async fn who_makes_up_tokens_is_refused_before_they_are_looked_up() {
     let client = Client::new(&hub);
     let alice = session(&client, "/v1/accounts", "alice").await;
     let (bob, here) = (Person::sign_up(&hub, "bob").await, "192.0.2.1");
+    let carol = Person::sign_up(&hub, "carol").await;
     let ask = async |token: &str, path: &str, address: &str| {
         let request = client.with_token(token).request(Method::GET, path);
         client.answer(request.header("x-forwarded-for", address)).await
     };
     ask(&bob.token, "/v1/events", here).await.done::<EventPage>();
+    ask(&carol.token, "/v1/self", here).await.done::<Me>();
     // The last of these finds that there is none left, and has its answer.
     for number in 0..4 {
         ask(&format!("made up {number}"), "/v1/self", here).await.refused(Code::Unauthenticated);
@@ -218,6 +220,7 @@ async fn who_makes_up_tokens_is_refused_before_they_are_looked_up() {
     // Whether a token is good does not show there. Who was here before is a neighbour and goes on; so does everybody elsewhere.
     ask(&alice.token, "/v1/self", here).await.refused(Code::RateLimited);
     ask(&bob.token, "/v1/self", here).await.done::<Me>();
+    ask(&carol.token, "/v1/events", here).await.done::<EventPage>();
     ask(&alice.token, "/v1/self", "192.0.2.2").await.done::<Me>();
     // Without a token nothing is looked up.
     let request = client.request(Method::GET, "/v1/self").header("x-forwarded-for", here);

@@ -57,7 +57,7 @@ impl FromRequestParts<AppState> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let Caller { known: caller, token_at, .. } = authenticate(parts, state).await?;
+        let Caller { known: caller, token_at } = authenticate(parts, state).await?;
         if token_at < oldest_token(state) { Err(Code::TokenExpired.into()) } else { Ok(caller) }
     }
 }
@@ -75,15 +75,13 @@ struct Caller {
     known: Authenticated,
     /// Since when the token is used, in milliseconds since 1970.
     token_at: i64,
-    /// Whether the token is still one that another has to make way for.
-    is_next: bool,
 }
 
 async fn authenticate(parts: &Parts, state: &AppState) -> Result<Caller, ApiError> {
     let token = bearer_token(parts).ok_or(Code::Unauthenticated)?;
     let ClientAddress(address) = ClientAddress::of(parts, state);
-    // Whose token was good a moment ago is not kept out by what neighbours make up.
-    if state.sessions.lately(&token, oldest_token(state)).is_none() {
+    // Whose token was good before is not kept out by what neighbours make up.
+    if !state.sessions.knows(&token) {
         state.limiters.look_up(address)?;
     }
     let session = state.storage.read(move |connection| accounts::authenticate(connection, &token)).await;
@@ -104,7 +102,13 @@ async fn authenticate(parts: &Parts, state: &AppState) -> Result<Caller, ApiErro
             Err(error) => tracing::debug!(%error, "the first use of a token was not noted"),
         }
     }
-    Ok(Caller { known: Authenticated { user, handle, device, kind, token }, token_at, is_next })
+    // What takes another's place takes it with the next request, if it could not with this one.
+    if let Some(device) = device
+        && !is_next
+    {
+        state.sessions.note(token, UserDevice { user, device }, token_at);
+    }
+    Ok(Caller { known: Authenticated { user, handle, device, kind, token }, token_at })
 }
 
 /// Tokens that are used since before this time, in milliseconds since 1970, are too old.
@@ -145,15 +149,11 @@ impl FromRequestParts<AppState> for LikelyDevice {
             state.limiters.requests.take(&token)?;
             return Ok(Self { device, token });
         }
-        let Caller { known: caller, token_at, is_next } = authenticate(parts, state).await?;
+        let Caller { known: caller, token_at } = authenticate(parts, state).await?;
         if token_at < oldest {
             return Err(Code::TokenExpired.into());
         }
         let device = UserDevice { user: caller.user, device: caller.device.ok_or(Code::NoDevice)? };
-        // What takes another's place takes it with the next request, if it could not with this one.
-        if !is_next {
-            state.sessions.note(token, device, token_at);
-        }
         Ok(Self { device, token })
     }
 }

@@ -29,8 +29,8 @@ pub(crate) enum Clock {
     Steady,
     /// It is behind the last moment.
     Behind,
-    /// It is further ahead than any pause explains: it was wrong before, or is now. So it is not known how old anything is, and
-    /// everything counts as stored now.
+    /// It is further ahead than any pause explains: it was wrong before, or is now. The time between does not count: everything is as
+    /// old as it was when the last moment was noted.
     Ahead,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn note_moment(tx: &WriteTx<'_>, now: Now) -> Result<Clock, ApiError>
         tx.prepare_cached("SELECT max(at) FROM moments")?.query_row((), |row| row.get(0))?;
     let (clock, at) = match latest {
         Some(latest) if now.at.saturating_sub(latest) > now.longest_pause => {
-            tx.prepare_cached("DELETE FROM moments")?.execute(())?;
+            tx.prepare_cached("UPDATE moments SET at = at + ?1")?.execute([now.at.saturating_sub(latest)])?;
             (Clock::Ahead, now.at)
         }
         Some(latest) if now.at < latest && !now.is_settled => (Clock::Behind, latest),
@@ -350,6 +350,19 @@ mod tests {
             assert_eq!(hub.look(TODAY + day * DAY, true).await, (Clock::Steady, None));
         }
         assert_eq!(hub.look(TODAY + 3 * HOUR + KEPT, true).await, (Clock::Steady, Some(stored)));
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_is_off_for_long_again_and_again_cuts_what_is_old_by_the_time_that_it_ran() {
+        let hub = Fixture::open();
+        let stored = hub.store().await;
+        for cycle in 0..30 {
+            let begun = TODAY + cycle * 9 * DAY;
+            let (clock, _) = hub.look(begun, false).await;
+            assert_eq!(clock, if cycle == 0 { Clock::Steady } else { Clock::Ahead });
+            let (_, horizon) = hub.look(begun + DAY, true).await;
+            assert_eq!(horizon, (cycle >= 27).then_some(stored), "after {} days of running", cycle + 1);
+        }
     }
 
     #[tokio::test]
