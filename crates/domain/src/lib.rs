@@ -13,14 +13,15 @@
 //! ```
 //! use tertulia_domain::{
 //!     ConversationId, Domain, UserId,
-//!     connection::{Action, Status, connected, transition},
+//!     connection::{Action, LastRequest, Status, connected, transition},
 //! };
 //!
-//! // Ana asks Bruno for a connection, and Bruno accepts.
-//! let asked = transition(Action::Connect, None, None)?;
+//! // Ana asks Bruno for a connection, and Bruno accepts. As each of them sees it: whose is the last request?
+//! let asked = transition(Action::Connect, None, None, LastRequest::Mine)?;
 //! assert_eq!((asked.mine, asked.theirs), (Status::Sent, Status::Pending));
 //!
-//! let accepted = transition(Action::Set(Status::Accepted), Some(asked.theirs), Some(asked.mine))?;
+//! let accept = Action::Set(Status::Accepted);
+//! let accepted = transition(accept, Some(asked.theirs), Some(asked.mine), LastRequest::Theirs)?;
 //! assert!(connected(Some(accepted.mine), Some(accepted.theirs)));
 //!
 //! // Their conversation has the same id on both sides, without asking anyone.
