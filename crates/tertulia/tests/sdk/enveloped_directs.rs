@@ -1,6 +1,7 @@
 //! Two people without an account who go on over MLS, over carriers in memory: one conversation to them, whatever happens on the way.
 
 use crate::{
+    carriers::{Between, Carrier},
     enveloped_groups::settle,
     envelopes::{Homes, copy, meet},
     support::{handle, read, texts},
@@ -39,18 +40,14 @@ impl Odd {
 }
 
 #[async_trait::async_trait]
-impl Delivery for Odd {
-    fn id(&self) -> &str {
-        self.inner.id()
-    }
-
-    fn is_ordered(&self) -> bool {
-        true
+impl Between for Odd {
+    fn inner(&self) -> &Memory {
+        &self.inner
     }
 
     async fn publish(&self, topic: &ContentTopic, envelope: &[u8]) -> Result<Position, TransportError> {
         if self.takes_nothing.load(Ordering::SeqCst) {
-            let (hub, reason) = (self.id().to_owned(), "it takes nothing".to_owned());
+            let (hub, reason) = (self.inner.id().to_owned(), "it takes nothing".to_owned());
             return Err(TransportError::Unreachable { hub, reason });
         }
         let position = self.inner.publish(topic, envelope).await?;
@@ -85,16 +82,16 @@ impl Delivery for Odd {
     }
 }
 
-async fn open_behind(homes: &Homes, name: &str) -> (Client, Arc<Odd>) {
+async fn open_behind(homes: &Homes, name: &str) -> (Client, Arc<Carrier<Odd>>) {
     let off = || AtomicBool::new(false);
-    let odd = Arc::new(Odd {
+    let odd = Arc::new(Carrier(Odd {
         inner: homes.networks[0].endpoint(name),
         hides_inboxes: off(),
         hangs: off(),
         hanging: Notify::new(),
         takes_nothing: off(),
         forgets: off(),
-    });
+    }));
     let carrier: Arc<dyn Delivery> = Arc::clone(&odd) as _;
     (Client::builder(homes.path(name)).carrier(carrier).open().await.expect("opens"), odd)
 }

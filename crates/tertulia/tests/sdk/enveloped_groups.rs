@@ -1,6 +1,7 @@
 //! Groups that no hub carries, over carriers in memory: one of them orders the commits, and whatever it does is noticed or harmless.
 
 use crate::{
+    carriers::{Between, Carrier},
     envelopes::{Homes, copy, meet},
     support::{handle, read, texts},
 };
@@ -216,9 +217,9 @@ struct Wrong {
 }
 
 impl Wrong {
-    fn before(network: &MemoryNetwork, endpoint: &str) -> Arc<Self> {
+    fn before(network: &MemoryNetwork, endpoint: &str) -> Arc<Carrier<Self>> {
         let off = || AtomicBool::new(false);
-        Arc::new(Self {
+        Arc::new(Carrier(Self {
             inner: network.endpoint(endpoint),
             hangs: off(),
             hanging: Notify::new(),
@@ -226,7 +227,7 @@ impl Wrong {
             misplaces: off(),
             forgets: off(),
             replays: off(),
-        })
+        }))
     }
 
     async fn twist(&self, topic: &ContentTopic, page: Page) -> Result<Page, TransportError> {
@@ -243,13 +244,9 @@ impl Wrong {
 }
 
 #[async_trait::async_trait]
-impl Delivery for Wrong {
-    fn id(&self) -> &str {
-        self.inner.id()
-    }
-
-    fn is_ordered(&self) -> bool {
-        true
+impl Between for Wrong {
+    fn inner(&self) -> &Memory {
+        &self.inner
     }
 
     async fn publish(&self, topic: &ContentTopic, envelope: &[u8]) -> Result<Position, TransportError> {
@@ -289,7 +286,7 @@ impl Delivery for Wrong {
 }
 
 /// Opens a home behind a carrier that can go wrong.
-async fn open_behind(homes: &Homes, name: &str) -> (Client, Arc<Wrong>) {
+async fn open_behind(homes: &Homes, name: &str) -> (Client, Arc<Carrier<Wrong>>) {
     let wrong = Wrong::before(&homes.networks[0], name);
     let carrier: Arc<dyn Delivery> = Arc::clone(&wrong) as _;
     (Client::builder(homes.path(name)).carrier(carrier).open().await.expect("opens"), wrong)

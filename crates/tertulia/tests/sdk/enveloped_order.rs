@@ -1,6 +1,7 @@
 //! What comes in another order than it was said in: several topics in one answer, and relays that homes ask in another order than their group does.
 
 use crate::{
+    carriers::{Between, Carrier},
     enveloped_groups::{RotateNow as _, settle},
     envelopes::{Homes, meet},
     support::{handle, texts},
@@ -9,7 +10,7 @@ use futures::StreamExt as _;
 use std::{sync::Arc, time::Duration};
 use tertulia::{Client, ClientEvent, Delivery};
 use tertulia_conversation::topic::ContentTopic;
-use tertulia_transport::{Cursor, Memory, Page, Position, TransportError};
+use tertulia_transport::{Cursor, Memory, Page, TransportError};
 use tokio::sync::watch;
 
 /// A carrier that gives nothing of inboxes while it is shut, lets who waits wait, and then gives all topics in one answer, inboxes first.
@@ -24,26 +25,9 @@ fn is_inbox(topic: ContentTopic) -> bool {
 }
 
 #[async_trait::async_trait]
-impl Delivery for Gate {
-    fn id(&self) -> &str {
-        self.inner.id()
-    }
-
-    fn is_ordered(&self) -> bool {
-        true
-    }
-
-    async fn publish(&self, topic: &ContentTopic, envelope: &[u8]) -> Result<Position, TransportError> {
-        self.inner.publish(topic, envelope).await
-    }
-
-    async fn fetch(
-        &self,
-        topic: &ContentTopic,
-        after: Option<&Cursor>,
-        limit: u32,
-    ) -> Result<Page, TransportError> {
-        self.inner.fetch(topic, after, limit).await
+impl Between for Gate {
+    fn inner(&self) -> &Memory {
+        &self.inner
     }
 
     async fn wait(
@@ -74,8 +58,8 @@ async fn who_comes_into_a_group_reads_what_stands_before_the_rest_of_the_same_an
     let homes = Homes::on(&["relay"]);
     let (ana, bruno, id) = homes.friends().await;
     drop(bruno);
-    let carrier =
-        Arc::new(Gate { inner: homes.networks[0].endpoint("bruno"), is_open: watch::Sender::new(false) });
+    let gate = Gate { inner: homes.networks[0].endpoint("bruno"), is_open: watch::Sender::new(false) };
+    let carrier = Arc::new(Carrier(gate));
     let bruno = Client::builder(homes.path("bruno")).carrier(Arc::clone(&carrier) as _).open().await;
     let bruno = bruno.expect("opens");
     // A group whose topic he reads anyway: one of 256 is.

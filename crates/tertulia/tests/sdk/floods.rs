@@ -1,6 +1,7 @@
 //! Somebody floods an inbox: it costs its owner little, and what is real comes through.
 
 use crate::{
+    carriers::{Between, Carrier},
     envelopes::{Homes, meet},
     support::{handle, read},
 };
@@ -18,7 +19,7 @@ use tertulia_conversation::{
     topic::ContentTopic,
     wire::{Envelope, Outcome},
 };
-use tertulia_transport::{Cursor, Memory, Page, Position, TransportError};
+use tertulia_transport::{Cursor, Memory, Page, TransportError};
 
 /// Two homes, the second one's inbox, and a first contact for somebody else.
 async fn before_a_flood(homes: &Homes) -> (Client, Client, InboxAddress, Envelope) {
@@ -97,17 +98,9 @@ impl Fading {
 }
 
 #[async_trait::async_trait]
-impl Delivery for Fading {
-    fn id(&self) -> &str {
-        self.inner.id()
-    }
-
-    fn is_ordered(&self) -> bool {
-        true
-    }
-
-    async fn publish(&self, topic: &ContentTopic, envelope: &[u8]) -> Result<Position, TransportError> {
-        self.inner.publish(topic, envelope).await
+impl Between for Fading {
+    fn inner(&self) -> &Memory {
+        &self.inner
     }
 
     async fn fetch(
@@ -151,11 +144,11 @@ async fn a_carrier_that_goes_away_in_a_long_topic_is_gone_on_with_where_it_was()
         }
     }
     ana.send(id, "behind it").await.expect("sends");
-    let carrier = Arc::new(Fading {
+    let carrier = Arc::new(Carrier(Fading {
         inner: homes.networks[0].endpoint("bruno"),
         left: AtomicU32::new(60),
         given: AtomicUsize::new(0),
-    });
+    }));
     let open = || Client::builder(homes.path("bruno")).carrier(Arc::clone(&carrier) as _).open();
     let error = open().await.expect("opens").sync().await.expect_err("it goes away");
     assert_eq!(error.kind(), ErrorKind::Transient);
