@@ -174,29 +174,21 @@ impl ServerError {
 
 /// A hub that has its data and its address and does not answer yet.
 pub struct Server {
-    listener: Listener,
-    /// Where the numbers are served.
-    numbers: Option<Listener>,
-    /// Where plain HTTP leads to HTTPS.
-    redirects: Option<Listener>,
+    serving: Serving,
     domain: Domain,
-    tls: Option<Certificate>,
-    app: Router,
     /// Where who runs the hub is heard.
     door: Option<Door>,
     /// How it hears of the other nodes.
     nodes: Nodes,
     state: AppState,
     relay: Option<RelayState>,
-    trigger: Trigger,
-    closed: oneshot::Receiver<()>,
     /// Held as long as the hub runs.
     lock: File,
 }
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("local_addr", &self.listener.address).finish_non_exhaustive()
+        f.debug_struct("Server").field("local_addr", &self.local_addr()).finish_non_exhaustive()
     }
 }
 
@@ -268,27 +260,21 @@ impl Server {
             shutdown,
         });
 
-        let listener = Listener::bind(config.listen)?;
-        let numbers = config.metrics.map(Listener::bind).transpose()?;
-        let redirects = config.redirect_http.map(Listener::bind).transpose()?;
-        let domain = state.domain.clone();
-        let app = http::app(state.clone(), relay.clone());
-        let door = Self::door(&config.data);
-        Ok(Self {
-            listener,
-            numbers,
-            redirects,
-            domain,
-            tls,
-            app,
-            door,
-            nodes,
-            state,
-            relay,
+        let addresses =
+            Addresses { listen: config.listen, metrics: config.metrics, redirect_http: config.redirect_http };
+        let service = Service {
+            app: http::app(state.clone(), relay.clone()),
+            storage: state.storage.clone(),
+            metrics: Arc::clone(&state.metrics),
+            header_timeout: state.limits.header_timeout,
+            write_timeout: state.limits.event_timeout,
             trigger,
+            stopping: state.shutdown.clone(),
             closed,
-            lock,
-        })
+        };
+        let serving = Serving::bind(addresses, tls, service)?;
+        let (domain, door) = (state.domain.clone(), Self::door(&config.data));
+        Ok(Self { serving, domain, door, nodes, state, relay, lock })
     }
 
     /// The socket for who runs the hub. Without it the hub serves all the same: a path that is too long is no reason not to.
@@ -305,22 +291,22 @@ impl Server {
 
     /// The address that the hub listens on.
     pub const fn local_addr(&self) -> SocketAddr {
-        self.listener.address
+        self.serving.local_addr()
     }
 
     /// The address that numbers are served at, if they are.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.numbers.as_ref().map(|listener| listener.address)
+        self.serving.metrics_addr()
     }
 
     /// The address where plain HTTP leads to HTTPS, if it does.
     pub fn redirect_addr(&self) -> Option<SocketAddr> {
-        self.redirects.as_ref().map(|listener| listener.address)
+        self.serving.redirect_addr()
     }
 
     /// Has the certificate read again while the hub runs. It is also read when its files change.
     pub fn reload(&self) -> Reload {
-        self.tls.as_ref().map(Certificate::reload).unwrap_or_default()
+        self.serving.reload()
     }
 
     /// The hub's domain.
@@ -331,21 +317,7 @@ impl Server {
     /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for events, gives running
     /// requests ten seconds, and leaves the database in one file.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self {
-            listener,
-            numbers,
-            redirects,
-            tls,
-            app,
-            door,
-            nodes,
-            state,
-            relay,
-            trigger,
-            closed,
-            lock,
-            ..
-        } = self;
+        let Self { serving, door, nodes, state, relay, lock, .. } = self;
         let told = nodes.begin(&state).await;
         if let Err(error) = restore::after_restore(&state).await {
             tracing::error!(%error, "the groups of a restored hub were not begun anew");
@@ -354,13 +326,6 @@ impl Server {
         if let Some(door) = door {
             tokio::spawn(door.answer(state.clone()));
         }
-        let port = listener.address.port();
-        let numbers = numbers
-            .map(|listener| (listener, http::numbers(state.storage.clone(), Arc::clone(&state.metrics))));
-        let redirects = redirects.map(|listener| (listener, http::redirect::router(port)));
-        let beside = numbers.into_iter().chain(redirects).collect();
-        let (stopping, header_timeout) = (state.shutdown.clone(), state.limits.header_timeout);
-        let (metrics, write_timeout) = (Arc::clone(&state.metrics), state.limits.event_timeout);
         // It ends when the hub is to stop, or this function does.
         tokio::spawn(guests::see_out(state.clone()));
         tokio::spawn(retention::see_to(state.clone()));
@@ -368,18 +333,6 @@ impl Server {
             tokio::spawn(relay::keep::see_to(relay));
         }
         tokio::spawn(removals::see_to(state));
-        let serving = Serving {
-            listener,
-            beside,
-            tls,
-            app,
-            metrics,
-            header_timeout,
-            write_timeout,
-            trigger,
-            stopping,
-            closed,
-        };
         serving.until(shutdown).await?;
         // Resolves as soon as nothing more can be told, and was sent.
         if let Some(told) = told
@@ -392,13 +345,21 @@ impl Server {
     }
 }
 
-/// What answers at an address.
-pub(crate) struct Serving {
-    pub(crate) listener: Listener,
-    /// Where something else is served, such as the numbers, and what serves it.
-    pub(crate) beside: Vec<(Listener, Router)>,
-    pub(crate) tls: Option<Certificate>,
+/// Where a server is to be reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) listen: SocketAddr,
+    /// Where the numbers are served.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Where plain HTTP leads to HTTPS.
+    pub(crate) redirect_http: Option<SocketAddr>,
+}
+
+/// What a server serves, and what it ends by.
+pub(crate) struct Service {
     pub(crate) app: Router,
+    /// What the numbers say the state of.
+    pub(crate) storage: Storage,
     /// Where all that is served is measured.
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) header_timeout: Duration,
@@ -410,12 +371,78 @@ pub(crate) struct Serving {
     pub(crate) closed: oneshot::Receiver<()>,
 }
 
+/// A server, hub or relay, that has its addresses and does not answer yet.
+pub(crate) struct Serving {
+    listener: Listener,
+    numbers: Option<(Listener, Router)>,
+    redirects: Option<(Listener, Router)>,
+    tls: Option<Certificate>,
+    app: Router,
+    metrics: Arc<Metrics>,
+    header_timeout: Duration,
+    write_timeout: Duration,
+    trigger: Trigger,
+    stopping: Shutdown,
+    closed: oneshot::Receiver<()>,
+}
+
 impl Serving {
+    /// Takes the addresses.
+    pub(crate) fn bind(
+        addresses: Addresses,
+        tls: Option<Certificate>,
+        service: Service,
+    ) -> Result<Self, ServerError> {
+        let Addresses { listen, metrics: numbers, redirect_http } = addresses;
+        let Service { app, storage, metrics, header_timeout, write_timeout, trigger, stopping, closed } =
+            service;
+        let listener = Listener::bind(listen)?;
+        let port = listener.address.port();
+        let numbers = numbers.map(Listener::bind).transpose()?;
+        let numbers = numbers.map(|listener| (listener, http::numbers(storage, Arc::clone(&metrics))));
+        let redirects = redirect_http.map(Listener::bind).transpose()?;
+        let redirects = redirects.map(|listener| (listener, http::redirect::router(port)));
+        Ok(Self {
+            listener,
+            numbers,
+            redirects,
+            tls,
+            app,
+            metrics,
+            header_timeout,
+            write_timeout,
+            trigger,
+            stopping,
+            closed,
+        })
+    }
+
+    /// The address that it listens on.
+    pub(crate) const fn local_addr(&self) -> SocketAddr {
+        self.listener.address
+    }
+
+    /// The address that numbers are served at, if they are.
+    pub(crate) fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.numbers.as_ref().map(|(listener, _)| listener.address)
+    }
+
+    /// The address where plain HTTP leads to HTTPS, if it does.
+    pub(crate) fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.redirects.as_ref().map(|(listener, _)| listener.address)
+    }
+
+    /// Has the certificate read again while it runs.
+    pub(crate) fn reload(&self) -> Reload {
+        self.tls.as_ref().map(Certificate::reload).unwrap_or_default()
+    }
+
     /// Serves until `shutdown` resolves, and ends in good order.
     pub(crate) async fn until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self {
             listener,
-            beside,
+            numbers,
+            redirects,
             tls,
             app,
             metrics,
@@ -428,7 +455,7 @@ impl Serving {
         let acceptor = Acceptor { write_timeout };
         let handle = Handle::new();
         tokio::spawn(metrics.see_to(stopping.clone()));
-        for (listener, app) in beside {
+        for (listener, app) in numbers.into_iter().chain(redirects) {
             let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
             let mut server = server.acceptor(acceptor);
             *server.http_builder() = http1(header_timeout);
@@ -534,18 +561,13 @@ impl Data {
 }
 
 /// An address that was taken.
-pub(crate) struct Listener {
+struct Listener {
     socket: TcpListener,
     address: SocketAddr,
 }
 
 impl Listener {
-    /// The address.
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    pub(crate) fn bind(listen: SocketAddr) -> Result<Self, ServerError> {
+    fn bind(listen: SocketAddr) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Listen { listen, source };
         let socket = TcpListener::bind(listen).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;

@@ -6,30 +6,21 @@ use crate::{
     config::RelayConfig,
     files, http,
     metrics::Metrics,
-    server::{Listener, ServerError, Serving, check_is_safe, lock},
+    server::{Addresses, ServerError, Service, Serving, check_is_safe, lock},
     shutdown::Trigger,
     storage::{Location, Storage, StorageError},
     tls::{Certificate, Reload},
     wake::Wake,
 };
-use axum::Router;
-use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::sync::oneshot;
+use std::{fs::File, net::SocketAddr, sync::Arc};
 
 /// The name of the file in the data directory.
 const DATABASE: &str = "relay.db";
 
 /// A relay without a hub, which has its data and its address and does not answer yet.
 pub struct RelayServer {
-    listener: Listener,
-    /// Where the numbers are served.
-    numbers: Option<(Listener, Router)>,
-    tls: Option<Certificate>,
-    app: Router,
+    serving: Serving,
     relay: RelayState,
-    trigger: Trigger,
-    header_timeout: Duration,
-    closed: oneshot::Receiver<()>,
     /// Held as long as the relay runs.
     lock: File,
 }
@@ -67,31 +58,42 @@ impl RelayServer {
             readers: wake.readers().clone(),
             limits: config.limits,
             metrics: Arc::clone(&metrics),
-            shutdown,
+            shutdown: shutdown.clone(),
             behind_proxy: config.behind_proxy,
         });
-        let listener = Listener::bind(config.listen)?;
-        let numbers = config.metrics.map(Listener::bind).transpose()?;
-        let numbers =
-            numbers.map(|listener| (listener, http::numbers(storage.clone(), Arc::clone(&metrics))));
-        let app = http::relay_app(relay.clone(), storage, metrics, config.request_timeout);
-        let header_timeout = config.header_timeout;
-        Ok(Self { listener, numbers, tls, app, relay, trigger, header_timeout, closed, lock })
+        let addresses = Addresses { listen: config.listen, metrics: config.metrics, redirect_http: None };
+        let service = Service {
+            app: http::relay_app(
+                relay.clone(),
+                storage.clone(),
+                Arc::clone(&metrics),
+                config.request_timeout,
+            ),
+            storage,
+            metrics,
+            header_timeout: config.header_timeout,
+            write_timeout: relay.limits.reader_timeout,
+            trigger,
+            stopping: shutdown,
+            closed,
+        };
+        let serving = Serving::bind(addresses, tls, service)?;
+        Ok(Self { serving, relay, lock })
     }
 
     /// The address that the relay listens on.
     pub const fn local_addr(&self) -> SocketAddr {
-        self.listener.address()
+        self.serving.local_addr()
     }
 
     /// The address that numbers are served at, if they are.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.numbers.as_ref().map(|(listener, _)| listener.address())
+        self.serving.metrics_addr()
     }
 
     /// Has the certificate read again while the relay runs. It is also read when its files change.
     pub fn reload(&self) -> Reload {
-        self.tls.as_ref().map(Certificate::reload).unwrap_or_default()
+        self.serving.reload()
     }
 
     /// What it measures.
@@ -103,29 +105,14 @@ impl RelayServer {
     /// Serves until `shutdown` resolves. Then it takes no new connections, ends what waits for envelopes, gives running requests
     /// ten seconds, and leaves the database in one file.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { listener, numbers, tls, app, relay, trigger, header_timeout, closed, lock } = self;
+        let Self { serving, relay, lock } = self;
         // The identity of what is kept is there before anybody asks.
         if let Err(error) = relay.log().await {
             tracing::error!(%error, "the relay does not begin");
             return Err(ServerError::RelayLog);
         }
-        let (stopping, metrics) = (relay.shutdown.clone(), Arc::clone(&relay.metrics));
-        let write_timeout = relay.limits.reader_timeout;
         // It ends when the relay is to stop.
         tokio::spawn(keep::see_to(relay));
-        let beside = numbers.into_iter().collect();
-        let serving = Serving {
-            listener,
-            beside,
-            tls,
-            app,
-            metrics,
-            header_timeout,
-            write_timeout,
-            trigger,
-            stopping,
-            closed,
-        };
         serving.until(shutdown).await?;
         drop(lock);
         Ok(())
