@@ -1,5 +1,6 @@
 //! The services that tests and benchmarks start for themselves, so that nothing on the machine is used that was there before: a
 //! private PostgreSQL server in a directory of its own, reached over a socket in it, a private NATS, and a certificate authority.
+//! With the feature `commits` also the engine's way to a hub, for members that are no homes of the SDK.
 //!
 //! ```no_run
 //! let server = tertulia_testkit::postgres::Server::start()?;
@@ -8,6 +9,8 @@
 //! # Ok::<(), tertulia_testkit::Error>(())
 //! ```
 
+#[cfg(feature = "commits")]
+pub mod commits;
 pub mod nats;
 pub mod pebble;
 pub mod ports;

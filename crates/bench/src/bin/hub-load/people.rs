@@ -12,10 +12,11 @@ use tertulia_domain::{
     Protocol, Role, UserId, connection::Status, policy::Policy,
 };
 use tertulia_mls::{
-    Ciphersuite, ClientId, CommitOptions, CommitOutcome, Credential, CredentialRef, KeyPackage,
-    MlsCommitBundle, MlsConversationConfiguration, MlsTransport, RejectReason, Session, SessionConfig,
+    Ciphersuite, ClientId, CommitOptions, Credential, CredentialRef, KeyPackage,
+    MlsConversationConfiguration, Session, SessionConfig,
 };
 use tertulia_store::{KeySource, Store};
+use tertulia_testkit::commits::Commits;
 use tertulia_transport::{Hub, Token};
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -183,30 +184,4 @@ async fn create_group(
     let length = message.len();
     creator.hub.send_message(conversation, message).await?;
     Ok((conversation, length))
-}
-
-/// The engine's way to the hub.
-struct Commits(Hub);
-
-#[async_trait::async_trait]
-impl MlsTransport for Commits {
-    async fn send_commit_bundle(
-        &self,
-        conversation: &tertulia_mls::ConversationId,
-        bundle: MlsCommitBundle,
-    ) -> CommitOutcome {
-        let bytes = conversation.as_bytes().try_into().expect("our groups have the conversation's id");
-        let MlsCommitBundle { commit, group_info, welcome, encrypted_message } = bundle;
-        let body =
-            [commit, group_info.payload, welcome.unwrap_or_default(), encrypted_message.unwrap_or_default()]
-                .concat();
-        match self.0.send_commit(ConversationId::from_bytes(bytes), body).await {
-            Ok(_) => CommitOutcome::Accepted,
-            // Nothing is retried here, so why it failed is all that matters.
-            Err(error) => CommitOutcome::Rejected(RejectReason::Refused {
-                code: error.code().to_owned(),
-                detail: error.to_string(),
-            }),
-        }
-    }
 }
