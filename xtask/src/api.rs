@@ -26,7 +26,7 @@ pub(crate) const IN_TESTS: Arguments = Arguments { seconds: 60, seed: None };
 
 pub(crate) fn api(arguments: &Arguments) -> Result<(), Failure> {
     let schemathesis = prerequisites::schemathesis()?;
-    let binaries = command::build(true, "")?;
+    let binaries = command::build(true, &[])?;
     let place = command::target_directory().join("api");
     if place.exists() {
         std::fs::remove_dir_all(&place).map_err(Failure::file(&place))?;

@@ -1,11 +1,14 @@
 //! `cargo xtask bench`: what the engine, the table of hints, a hub, and a home whose inbox is flooded can do on this machine.
 
 use crate::{
-    command::{self, Failure, Program, target_directory},
+    command::{self, Binary, Failure, Program, target_directory},
     prerequisites, say,
 };
 use clap::{Args, ValueEnum};
 use std::fs;
+
+const HUB_LOAD: Binary = Binary { package: "tertulia-bench", name: "hub-load" };
+const FLOOD: Binary = Binary { package: "tertulia-bench", name: "flood" };
 
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -75,7 +78,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
     }
     if arguments.wants(What::Hub) {
         say::heading("a hub, with durable storage");
-        let built = command::build(false, "--package tertulia-bench --bins")?;
+        let built = command::build(false, &[HUB_LOAD])?;
         let mut program = Program::new(built.join("hub-load")).arg("--json").arg(results.join("hub.json"));
         if !arguments.no_synapse {
             program = program.arg("--synapse").arg(prerequisites::synapse()?);
@@ -84,7 +87,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
     }
     if arguments.wants(What::Flood) {
         say::heading("a flood at an inbox");
-        let built = command::build(false, "--package tertulia-bench --bins")?;
+        let built = command::build(false, &[FLOOD])?;
         Program::new(built.join("flood")).arg("--json").arg(results.join("flood.json")).run()?;
     }
     say::note(format!("written to {}", results.display()));

@@ -9,7 +9,7 @@ mod search;
 mod stage;
 
 use crate::{
-    command::{self, Failure, Program},
+    command::{self, Binary, Failure, Program},
     say,
 };
 use clap::Args;
@@ -27,6 +27,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) blind: bool,
 }
+
+const HUB_LOG: Binary = Binary { package: "tertulia-bench", name: "hub-log" };
 
 const GROUP: &str = "The garden";
 
@@ -46,7 +48,7 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<(), Failure> {
     }
     say::heading("building");
     crate::prerequisites::system_tools()?;
-    let binaries = command::build(arguments.dev, "--package tertulia-bench --bin tertulia --bin hub-log")?;
+    let binaries = command::build(arguments.dev, &[HUB_LOG])?;
 
     let place = fresh_place("demo")?;
     let mut hub = Hub::start(&binaries, &place)?;

@@ -45,65 +45,41 @@ pub(crate) fn cargo_fuzz() -> Result<PathBuf, Failure> {
 
 /// `schemathesis`, of the version in xtask/api/requirements.txt, in an environment of its own.
 pub(crate) fn schemathesis() -> Result<Program, Failure> {
-    const REQUIREMENTS: &str = "xtask/api/requirements.txt";
-    let wanted = fs::read_to_string(REQUIREMENTS).map_err(Failure::file(Path::new(REQUIREMENTS)))?;
-    let root = target_directory().join("tools").join("schemathesis");
-    let programs = root.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    let program = programs.join("schemathesis");
-    let found = Program::new(&program).arg("--version").try_read().unwrap_or_default();
-    let version = wanted.trim().rsplit("==").next().unwrap_or_default();
-    if found.split_whitespace().last() != Some(version) {
-        install(&[&PYTHON])?;
-        say::note(format!("installing {} into {}", wanted.trim(), root.display()));
-        Program::new("python3").args("-m venv --clear").arg(&root).run()?;
-        Program::new(programs.join("pip"))
-            .args("install --quiet --disable-pip-version-check --requirement")
-            .arg(REQUIREMENTS)
-            .run()?;
-    }
-    Ok(Program::new(program))
+    Ok(Program::new(python_environment("schemathesis", "xtask/api/requirements.txt")?.join("schemathesis")))
 }
 
 /// The Python that has Synapse, of the version in xtask/bench/requirements.txt, in an environment of its own.
 pub(crate) fn synapse() -> Result<PathBuf, Failure> {
-    const REQUIREMENTS: &str = "xtask/bench/requirements.txt";
-    let wanted = fs::read_to_string(REQUIREMENTS).map_err(Failure::file(Path::new(REQUIREMENTS)))?;
-    let root = target_directory().join("tools").join("synapse");
-    let python = root.join(if cfg!(windows) { "Scripts" } else { "bin" }).join("python");
-    let version = "import importlib.metadata as m; print(m.version('matrix-synapse'))";
-    let found = Program::new(&python).arg("-c").arg(version).try_read().unwrap_or_default();
-    if wanted.trim().rsplit("==").next() != Some(found.as_str()) {
-        install(&[&PYTHON])?;
-        say::note(format!("installing {} into {}", wanted.trim(), root.display()));
-        Program::new("python3").args("-m venv --clear").arg(&root).run()?;
-        Program::new(&python)
-            .args("-m pip install --quiet --disable-pip-version-check --requirement")
-            .arg(REQUIREMENTS)
-            .run()?;
-    }
-    Ok(python)
+    Ok(python_environment("synapse", "xtask/bench/requirements.txt")?.join("python"))
 }
 
 /// Python with what docs/spec/requirements.txt names, in an environment of its own: for the decoder beside the specification.
 pub(crate) fn spec_decoder() -> Result<Program, Failure> {
-    const REQUIREMENTS: &str = "docs/spec/requirements.txt";
-    let wanted = fs::read_to_string(REQUIREMENTS).map_err(Failure::file(Path::new(REQUIREMENTS)))?;
-    let root = target_directory().join("tools").join("spec-decoder");
+    Ok(Program::new(python_environment("spec-decoder", "docs/spec/requirements.txt")?.join("python")))
+}
+
+/// Where the programs are of a Python environment of this name, in which is what the file names.
+fn python_environment(name: &str, requirements: &str) -> Result<PathBuf, Failure> {
+    let wanted = fs::read_to_string(requirements).map_err(Failure::file(Path::new(requirements)))?;
+    let root = target_directory().join("tools").join(name);
     let programs = root.join(if cfg!(windows) { "Scripts" } else { "bin" });
     let python = programs.join("python");
-    // What is in it stands in a file of its own, written last: an installation that was cut short is begun anew.
+    // What is in it stands in a file of its own, written last: an installation that was cut short is begun anew. So is one whose
+    // interpreter the system has replaced.
     let done = root.join("requirements.txt");
-    if fs::read_to_string(&done).unwrap_or_default() != wanted {
+    let is_there = fs::read_to_string(&done).is_ok_and(|installed| installed == wanted)
+        && Program::new(&python).arg("--version").try_read().is_some();
+    if !is_there {
         install(&[&PYTHON])?;
-        say::note(format!("installing the packages of {REQUIREMENTS} into {}", root.display()));
+        say::note(format!("installing the packages of {requirements} into {}", root.display()));
         Program::new("python3").args("-m venv --clear").arg(&root).run()?;
-        Program::new(programs.join("pip"))
-            .args("install --quiet --disable-pip-version-check --requirement")
-            .arg(REQUIREMENTS)
+        Program::new(&python)
+            .args("-m pip install --quiet --disable-pip-version-check --requirement")
+            .arg(requirements)
             .run()?;
         fs::write(&done, &wanted).map_err(Failure::file(&done))?;
     }
-    Ok(Program::new(python))
+    Ok(programs)
 }
 
 fn installed(tool: &Tool) -> Result<Program, Failure> {

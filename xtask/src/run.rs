@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     say::heading("building");
     crate::prerequisites::system_tools()?;
-    let binary = command::build(arguments.dev, "")?.join("tertulia");
+    let binary = command::build(arguments.dev, &[])?.join("tertulia");
 
     say::heading("a hub, with its data in ./data/hub");
     let tertulia =

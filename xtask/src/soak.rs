@@ -1,7 +1,7 @@
 //! `cargo xtask soak`: nothing that a hub has acknowledged is lost, whatever happens to it.
 
 use crate::{
-    command::{self, Failure, Program, target_directory},
+    command::{self, Binary, Failure, Program, target_directory},
     prerequisites, say,
 };
 use clap::Args;
@@ -61,8 +61,10 @@ pub(crate) fn in_tests() -> Result<(), Failure> {
     IN_TESTS.iter().fold(program(true)?, Program::arg).run()
 }
 
+const SOAK: Binary = Binary { package: "tertulia-soak", name: "soak" };
+
 fn program(dev: bool) -> Result<Program, Failure> {
     prerequisites::postgres()?;
-    let binaries = command::build(dev, "--package tertulia-soak --bin tertulia --bin soak")?;
+    let binaries = command::build(dev, &[SOAK])?;
     Ok(Program::new(binaries.join("soak")))
 }

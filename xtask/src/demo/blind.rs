@@ -9,7 +9,7 @@ use super::{
     stage::{Device, Hub},
 };
 use crate::{
-    command::{self, Failure, Program},
+    command::{self, Binary, Failure, Program},
     prerequisites, say,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -27,6 +27,8 @@ const LATER: &str = "The relay was away, and nothing is missing.";
 const SECRET: &str = "The present for Leonora is a hammock.";
 const SAID: [&str; 6] = [HELLO, ANSWER, INVITATION, LEONORA, LATER, SECRET];
 
+const RELAY_LOG: Binary = Binary { package: "tertulia-bench", name: "relay-log" };
+
 /// The relay as it is shipped, but that it logs each request.
 const RELAY: &[&str] = &["relay", "-v"];
 /// The same with less work for each envelope, for programs that were built without optimisation.
@@ -36,7 +38,7 @@ const EASY_RELAY: &[&str] = &["relay", "-v", "--difficulty", "10"];
 pub(super) fn demo(dev: bool) -> Result<(), Failure> {
     say::heading("building");
     prerequisites::system_tools()?;
-    let binaries = command::build(dev, "--package tertulia-bench --bin tertulia --bin relay-log")?;
+    let binaries = command::build(dev, &[RELAY_LOG])?;
     let place = fresh_place("demo-blind")?;
     let mut relay = Hub::relay(&binaries, &place, if dev { EASY_RELAY } else { RELAY })?;
     say::line(format!("a relay listens on {}", relay.url()));
