@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -159,7 +159,7 @@ pub(crate) async fn read(client: &Client, conversation: ConversationId) -> Vec<S
 }
 
 /// A network that can lose the answers to requests: the hub gets the request and carries it out, and nobody hears of it. Or the
-/// requests themselves.
+/// requests themselves. And it can hold either on the way.
 pub(crate) struct LossyNetwork {
     pub(crate) url: String,
     losses: Arc<Losses>,
@@ -171,6 +171,43 @@ struct Losses {
     requests: AtomicBool,
     /// Exchanges that come through before any loss.
     spared: AtomicUsize,
+    held: Mutex<Option<Holding>>,
+}
+
+/// Half of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Half {
+    Request,
+    Answer,
+}
+
+/// What is to be held on the way, as the network has it.
+struct Holding {
+    half: Half,
+    /// Told when it is.
+    is_here: oneshot::Sender<()>,
+    /// Resolves when it may go on.
+    goes_on: oneshot::Receiver<()>,
+}
+
+/// The same as a test has it.
+pub(crate) struct Held {
+    /// Resolves when it is held.
+    pub(crate) is_here: oneshot::Receiver<()>,
+    /// Lets it go on, when it is told so or dropped.
+    pub(crate) goes_on: oneshot::Sender<()>,
+}
+
+impl Losses {
+    /// Holds this half if it is to be held.
+    async fn pass(&self, half: Half) {
+        let held = self.held.lock().expect("nobody panics with it").take_if(|held| held.half == half);
+        if let Some(Holding { is_here, goes_on, .. }) = held {
+            // Nobody may wait for either any more.
+            let _ = is_here.send(());
+            drop(goes_on.await);
+        }
+    }
 }
 
 impl LossyNetwork {
@@ -204,6 +241,14 @@ impl LossyNetwork {
         self.losses.spared.store(exchanges, Ordering::SeqCst);
     }
 
+    /// Holds the next request, or the next answer, until it is let go.
+    pub(crate) fn hold(&self, half: Half) -> Held {
+        let ((here, is_here), (goes_on, going)) = (oneshot::channel(), oneshot::channel());
+        let holding = Holding { half, is_here: here, goes_on: going };
+        *self.losses.held.lock().expect("nobody panics with it") = Some(holding);
+        Held { is_here, goes_on }
+    }
+
     /// Whether all that were to be lost are lost.
     pub(crate) fn has_lost_all(&self) -> bool {
         self.losses.answers.load(Ordering::SeqCst) == 0
@@ -225,11 +270,13 @@ async fn relay(mut client: TcpStream, hub: String, path: &str, losses: Arc<Losse
                     matched = line.contains(path)
                         && losses.spared.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spare).is_err();
                 }
+                if matched { losses.pass(Half::Request).await }
                 if matched && losses.requests.load(Ordering::SeqCst) { return }
                 if hub.write_all(&from_client[..length]).await.is_err() { return }
             }
             read = hub.read(&mut from_hub) => {
                 let Ok(length @ 1..) = read else { return };
+                if matched { losses.pass(Half::Answer).await }
                 let lose = |left: usize| left.checked_sub(1);
                 if matched && losses.answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() { return }
                 if client.write_all(&from_hub[..length]).await.is_err() { return }
