@@ -75,7 +75,7 @@ pub enum EventBody {
         label: String,
     },
     /// A device of the user has few key packages left, so that it is to upload more. Told once, until it has enough again; of those that
-    /// have expired, with the next one that is handed out. Devices make new ones in time.
+    /// have expired, when somebody asks for one the next time. Devices make new ones in time.
     #[serde(rename = "device.key-packages-low")]
     KeyPackagesLow {
         /// The device.

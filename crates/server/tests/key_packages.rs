@@ -118,21 +118,43 @@ async fn that_key_packages_have_expired_is_told_with_the_next_one_that_is_handed
     connect(&alice, &bob).await;
     let last = bob.mls.key_package();
     assert_eq!(upload(&bob, Vec::new(), Some(last.clone())).await, 20);
-    let low = async || {
-        let events = bob.events().await.into_iter();
-        let counts = events.filter_map(|event| match event.body {
-            EventBody::KeyPackagesLow { count, .. } => Some(count),
-            _ => None,
-        });
-        counts.collect::<Vec<_>>()
-    };
     hub.change("UPDATE key_packages SET expires_at = ?1 WHERE last_resort = FALSE", [1]);
     assert_eq!(bob.get("/v1/key-packages/count").await.done::<KeyPackageCount>().count, 0);
-    assert!(low().await.is_empty());
+    assert!(told_low(&bob).await.is_empty());
     assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, last);
-    assert_eq!(low().await, [0]);
+    assert_eq!(told_low(&bob).await, [0]);
     assert_eq!(claim(&alice, &[bob.user]).await[0].key_package.0, last);
-    assert_eq!(low().await, [0], "once");
+    assert_eq!(told_low(&bob).await, [0], "once");
+}
+
+#[tokio::test]
+async fn that_all_key_packages_have_expired_is_told_once_when_somebody_asks_for_one() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let bob = Person::open(&hub, "bob", "/v1/accounts", 20).await;
+    connect(&alice, &bob).await;
+    let last = bob.mls.key_package();
+    assert_eq!(upload(&bob, Vec::new(), Some(last)).await, 20);
+    hub.change("UPDATE key_packages SET expires_at = ?1", [1]);
+    for _ in 0..2 {
+        assert!(claim(&alice, &[bob.user]).await.is_empty(), "the last-resort one has expired too");
+        assert_eq!(told_low(&bob).await, [0]);
+    }
+    // Who has enough again is told again.
+    let more = (0..20).map(|_| bob.mls.key_package()).collect();
+    assert_eq!(upload(&bob, more, None).await, 20);
+    hub.change("UPDATE key_packages SET expires_at = ?1", [1]);
+    assert!(claim(&alice, &[bob.user]).await.is_empty());
+    assert_eq!(told_low(&bob).await, [0, 0]);
+}
+
+/// How many key packages a person was told are left, each time.
+async fn told_low(person: &Person) -> Vec<u32> {
+    let low = |event: tertulia_api::event::Event| match event.body {
+        EventBody::KeyPackagesLow { count, .. } => Some(count),
+        _ => None,
+    };
+    person.events().await.into_iter().filter_map(low).collect()
 }
 
 #[tokio::test]

@@ -238,7 +238,7 @@ pub(crate) fn devices_to_add(
 }
 
 /// Takes one key package of each device of `user` for the device `claimer`, which is itself passed over. Owners of devices
-/// that are left with fewer than `low` are told.
+/// that have fewer than `low` then are told.
 pub(crate) fn claim(
     tx: &WriteTx<'_>,
     user: UserId,
@@ -258,8 +258,9 @@ pub(crate) fn claim(
         }
         if let Some(key_package) = claim_one(tx, address, claimer.user, now)? {
             claimed.push(ClaimedKeyPackage { user, device, key_package: key_package.into() });
-            warn(tx, address, low, now)?;
         }
+        // Also where all have expired and there was none to give: nothing else would tell the owner.
+        warn(tx, address, low, now)?;
     }
     Ok(claimed)
 }
