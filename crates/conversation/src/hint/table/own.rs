@@ -4,9 +4,13 @@ use rand::{CryptoRng, RngExt as _};
 use tertulia_domain::ConversationId;
 use zeroize::Zeroizing;
 
-use super::{Chains, Epoch, Hint, HintError, HintTable, Kind, Salt};
+use super::{Epoch, HintTable};
 use crate::{
     epoch::EpochId,
+    hint::{
+        Hint, HintError, Salt,
+        ratcheted::{Chains, Kind},
+    },
     types::{ConversationType, TypeId},
     wire::Envelope,
 };
