@@ -1,176 +1,39 @@
 //! Starting and stopping.
 
+mod data;
+mod error;
+mod serving;
+
 use crate::{
-    accepting::Acceptor,
     admin::Door,
     bus::{Bus, Nodes},
     config::ServerConfig,
-    cursors::Cursors,
-    files, guests, http, hub_key,
+    guests, http,
     limits::Limiters,
     metrics::Metrics,
-    mls::Observer,
     password::Passwords,
     places::Places,
     relay::{self, RelayState},
     removals, restore, retention,
     sessions::RecentSessions,
-    shutdown::{Shutdown, Trigger},
+    shutdown::Trigger,
     state::{AppState, Hub},
-    storage::{Batch, Location, Opened, Position, Storage, StorageError},
+    storage::StorageError,
     tls::{Certificate, Reload},
     typing::TypingBoard,
     wake::Wake,
 };
 use ::metrics::Gauge;
-use axum::Router;
-use axum_server::{Handle, tls_rustls::RustlsAcceptor};
-use hyper_util::{
-    rt::{TokioExecutor, TokioTimer},
-    server::conn::auto::Builder,
-};
-use std::{
-    fs::{File, TryLockError},
-    future::Future,
-    io,
-    net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, future::Future, net::SocketAddr, path::Path, sync::Arc};
 use tertulia_domain::Domain;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 
-/// The file in the data directory that whoever uses it has locked.
-const LOCK: &str = "hub.lock";
+pub(crate) use data::{Data, file, is_taken, lock};
+pub use error::ServerError;
+pub(crate) use serving::{Addresses, Service, Serving, check_is_safe};
 
-/// How long requests that are running may take to end once the hub stops.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// Why a hub does not start, or stopped by itself.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// Passwords and tokens would cross the network readable.
-    #[error(
-        "refusing plain HTTP on {listen}, which others can reach: give a TLS certificate and key, listen on a loopback \
-         address, or say that a proxy in front terminates TLS"
-    )]
-    PlainHttp {
-        /// The address.
-        listen: SocketAddr,
-    },
-    /// The address cannot be listened on.
-    #[error("cannot listen on {listen}: {source}")]
-    Listen {
-        /// The address.
-        listen: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-    /// The certificate or its key cannot be used.
-    #[error("cannot use the TLS file {}: {source}", path.display())]
-    TlsFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// Certificate and key do not go together.
-    #[error("cannot use the TLS certificate with its key: {0}")]
-    Tls(#[from] rustls::Error),
-    /// A file or directory cannot be read or written.
-    #[error("cannot use {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// There is a hub's data in a file, too, which would be passed over: all its accounts would be gone. Move it with
-    /// `tertulia admin copy-database`, or put the file elsewhere if nobody needs it.
-    #[error(
-        "{} holds a hub's data, which a hub with another database would pass over: `tertulia admin copy-database` \
-         moves it there; if nobody needs it, put the file elsewhere", path.display()
-    )]
-    TwoDatabases {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another hub runs on the data directory.
-    #[error("another hub uses the data directory {}", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The file with the hub's MLS key is damaged.
-    #[error("the hub's key in {} is damaged; groups know this key, so bring it back from a backup", path.display())]
-    HubKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The domain is part of every device's identity and cannot change.
-    #[error("this hub's domain is {stored} since its first start; it cannot become {given}")]
-    DomainFixed {
-        /// The domain in the database.
-        stored: Domain,
-        /// The domain in the configuration.
-        given: Domain,
-    },
-    /// There is a way to other nodes, and the data are in a file, which only one node can use. Leave out NATS, or keep the data
-    /// in PostgreSQL.
-    #[error(
-        "NATS is for the nodes of a hub on one PostgreSQL database, and this hub keeps its data in a file, as its only node: \
-         give it a database, or leave out NATS"
-    )]
-    NatsWithoutDatabase,
-    /// Plain HTTP is to lead to HTTPS, and there is none. Give a certificate, or names to have one issued for.
-    #[error(
-        "there is no HTTPS that plain HTTP could lead to: give a TLS certificate and key, or names to have one issued for"
-    )]
-    RedirectWithoutTls,
-    /// The database cannot be used.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The groups of a restored hub could not be begun anew. Look into the log, and start it again.
-    #[error("the hub was restored, and its groups could not be begun anew")]
-    AfterRestore,
-    /// The identity of what a relay keeps cannot be read or written. Look into the log, and start it again.
-    #[error("the relay's data cannot be used")]
-    RelayLog,
-    /// Passwords cannot be hashed, for want of randomness.
-    #[error("passwords cannot be hashed: {0}")]
-    Passwords(#[source] argon2::password_hash::Error),
-    /// There is no randomness to make the hub's key of.
-    #[error("the hub's key cannot be made, for want of randomness")]
-    NoRandomness,
-    /// Serving failed.
-    #[error("serving failed: {0}")]
-    Serve(#[source] io::Error),
-}
-
-impl ServerError {
-    /// The stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::PlainHttp { .. } => "plain-http-refused",
-            Self::Listen { .. } => "cannot-listen",
-            Self::TlsFile { .. } | Self::Tls(_) => "invalid-tls-files",
-            Self::File { .. } => "data-io",
-            Self::TwoDatabases { .. } => "two-databases",
-            Self::InUse { .. } => "data-in-use",
-            Self::HubKey { .. } => "damaged-hub-key",
-            Self::DomainFixed { .. } => "domain-fixed",
-            Self::NatsWithoutDatabase => "nats-without-database",
-            Self::RedirectWithoutTls => "redirect-without-tls",
-            Self::Storage(_) | Self::RelayLog => "data-unusable",
-            Self::AfterRestore => "restore-unfinished",
-            Self::Passwords(_) | Self::NoRandomness => "no-randomness",
-            Self::Serve(_) => "serving-failed",
-        }
-    }
-}
+use data::location;
+use serving::GRACE;
 
 /// A hub that has its data and its address and does not answer yet.
 pub struct Server {
@@ -345,273 +208,12 @@ impl Server {
     }
 }
 
-/// Where a server is to be reached.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Addresses {
-    pub(crate) listen: SocketAddr,
-    /// Where the numbers are served.
-    pub(crate) metrics: Option<SocketAddr>,
-    /// Where plain HTTP leads to HTTPS.
-    pub(crate) redirect_http: Option<SocketAddr>,
-}
-
-/// What a server serves, and what it ends by.
-pub(crate) struct Service {
-    pub(crate) app: Router,
-    /// What the numbers say the state of.
-    pub(crate) storage: Storage,
-    /// Where all that is served is measured.
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) header_timeout: Duration,
-    /// The longest time in which the other side takes nothing of what is written.
-    pub(crate) write_timeout: Duration,
-    pub(crate) trigger: Trigger,
-    pub(crate) stopping: Shutdown,
-    /// Resolves when the storage has ended.
-    pub(crate) closed: oneshot::Receiver<()>,
-}
-
-/// A server, hub or relay, that has its addresses and does not answer yet.
-pub(crate) struct Serving {
-    listener: Listener,
-    numbers: Option<(Listener, Router)>,
-    redirects: Option<(Listener, Router)>,
-    tls: Option<Certificate>,
-    app: Router,
-    metrics: Arc<Metrics>,
-    header_timeout: Duration,
-    write_timeout: Duration,
-    trigger: Trigger,
-    stopping: Shutdown,
-    closed: oneshot::Receiver<()>,
-}
-
-impl Serving {
-    /// Takes the addresses.
-    pub(crate) fn bind(
-        addresses: Addresses,
-        tls: Option<Certificate>,
-        service: Service,
-    ) -> Result<Self, ServerError> {
-        let Addresses { listen, metrics: numbers, redirect_http } = addresses;
-        let Service { app, storage, metrics, header_timeout, write_timeout, trigger, stopping, closed } =
-            service;
-        let listener = Listener::bind(listen)?;
-        let port = listener.address.port();
-        let numbers = numbers.map(Listener::bind).transpose()?;
-        let numbers = numbers.map(|listener| (listener, http::numbers(storage, Arc::clone(&metrics))));
-        let redirects = redirect_http.map(Listener::bind).transpose()?;
-        let redirects = redirects.map(|listener| (listener, http::redirect::router(port)));
-        Ok(Self {
-            listener,
-            numbers,
-            redirects,
-            tls,
-            app,
-            metrics,
-            header_timeout,
-            write_timeout,
-            trigger,
-            stopping,
-            closed,
-        })
-    }
-
-    /// The address that it listens on.
-    pub(crate) const fn local_addr(&self) -> SocketAddr {
-        self.listener.address
-    }
-
-    /// The address that numbers are served at, if they are.
-    pub(crate) fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.numbers.as_ref().map(|(listener, _)| listener.address)
-    }
-
-    /// The address where plain HTTP leads to HTTPS, if it does.
-    pub(crate) fn redirect_addr(&self) -> Option<SocketAddr> {
-        self.redirects.as_ref().map(|(listener, _)| listener.address)
-    }
-
-    /// Has the certificate read again while it runs.
-    pub(crate) fn reload(&self) -> Reload {
-        self.tls.as_ref().map(Certificate::reload).unwrap_or_default()
-    }
-
-    /// Serves until `shutdown` resolves, and ends in good order.
-    pub(crate) async fn until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self {
-            listener,
-            numbers,
-            redirects,
-            tls,
-            app,
-            metrics,
-            header_timeout,
-            write_timeout,
-            trigger,
-            stopping,
-            closed,
-        } = self;
-        let acceptor = Acceptor { write_timeout };
-        let handle = Handle::new();
-        tokio::spawn(metrics.see_to(stopping.clone()));
-        for (listener, app) in numbers.into_iter().chain(redirects) {
-            let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
-            let mut server = server.acceptor(acceptor);
-            *server.http_builder() = http1(header_timeout);
-            // It ends with the rest, which shares its handle.
-            tokio::spawn(server.handle(handle.clone()).serve(app.into_make_service()));
-        }
-        let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
-        let mut server = server.handle(handle.clone()).acceptor(acceptor);
-        *server.http_builder() = http1(header_timeout);
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        let mut serving: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match tls {
-            Some(tls) => {
-                let acceptor = RustlsAcceptor::new(tls.config()).acceptor(acceptor);
-                tokio::spawn(tls.keep_current(stopping));
-                Box::pin(server.acceptor(acceptor).serve(app))
-            }
-            None => Box::pin(server.serve(app)),
-        };
-        tokio::select! {
-            result = &mut serving => return result.map_err(ServerError::Serve),
-            () = shutdown => {}
-        }
-
-        tracing::info!("stopping");
-        trigger.request();
-        handle.graceful_shutdown(Some(GRACE));
-        serving.await.map_err(ServerError::Serve)?;
-        if timeout(GRACE, trigger.sockets_closed()).await.is_err() {
-            tracing::warn!("some sockets did not close in time");
-        }
-        // With the last request the last way to the writer is gone.
-        if timeout(GRACE, closed).await.is_err() {
-            tracing::warn!("something still uses the storage; everything that was answered is stored");
-        }
-        Ok(())
-    }
-}
-
-/// Whether what is said at this address cannot be read by others on the way.
-pub(crate) fn check_is_safe(listen: SocketAddr, is_encrypted: bool) -> Result<(), ServerError> {
-    if is_encrypted || listen.ip().is_loopback() { Ok(()) } else { Err(ServerError::PlainHttp { listen }) }
-}
-
-/// Where the hub's data are to be.
-fn location(config: &ServerConfig) -> Result<Location, ServerError> {
-    if let Some(url) = config.database.clone() {
-        let path = config.data.join("hub.db");
-        if path.is_file() {
-            return Err(ServerError::TwoDatabases { path });
-        }
-        let fresh_key = hub_key::generate().ok_or(ServerError::NoRandomness)?;
-        return Ok(Location::Postgres { url, fresh_key });
-    }
-    file(&config.data, config.limits.database_bytes)
-}
-
-/// The database in a data directory.
-pub(crate) fn file(data: &Path, max_bytes: Option<u64>) -> Result<Location, ServerError> {
-    let path = data.join("hub.db");
-    files::create_private(&path).map_err(|source| ServerError::File { path: path.clone(), source })?;
-    Ok(Location::File { path, max_bytes })
-}
-
-/// What is in a data directory, ready to be used.
-pub(crate) struct Data {
-    pub(crate) storage: Storage,
-    /// The domain that was fixed at the first start.
-    pub(crate) domain: Domain,
-    /// Looks at MLS messages, and holds the hub's key.
-    pub(crate) observer: Arc<Observer>,
-    /// Makes and reads cursors.
-    pub(crate) cursors: Arc<Cursors>,
-    /// The last position that was given out before.
-    pub(crate) position: Position,
-    /// Resolves when the storage has ended, after the last use of it.
-    pub(crate) closed: oneshot::Receiver<()>,
-}
-
-impl Data {
-    /// Opens the database of a data directory that was [taken](lock), or makes what is not there. The rest is as
-    /// [`Storage::open`] has it.
-    pub(crate) fn open(
-        data: &Path,
-        location: &Location,
-        domain: Option<&Domain>,
-        bus: Bus,
-        committed: impl Fn(Batch) + Send + 'static,
-    ) -> Result<Self, ServerError> {
-        let given = domain.cloned().unwrap_or_else(Domain::localhost);
-        let Opened { storage, domain: stored, key, position, closed } =
-            Storage::open(location, &given, bus, committed)?;
-        if domain.is_some() && given != stored {
-            return Err(ServerError::DomainFixed { stored, given });
-        }
-        let (secret, public) = match key {
-            Some(key) => hub_key::shared(&key)?,
-            None => hub_key::load_or_create(&data.join("hub.key"))?,
-        };
-        let cursors = Arc::new(Cursors::new(secret.as_bytes()));
-        let observer = Arc::new(Observer::new(stored.clone(), secret, public));
-        Ok(Self { storage, domain: stored, observer, cursors, position, closed })
-    }
-}
-
-/// An address that was taken.
-struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
-}
-
-impl Listener {
-    fn bind(listen: SocketAddr) -> Result<Self, ServerError> {
-        let failed = |source| ServerError::Listen { listen, source };
-        let socket = TcpListener::bind(listen).map_err(failed)?;
-        socket.set_nonblocking(true).map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address })
-    }
-}
-
-/// HTTP/1 alone: it carries WebSockets, and there is no first line to wait for in order to tell it from HTTP/2.
-fn http1(header_timeout: Duration) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
-    builder
-}
-
-/// Whether anything has ever taken the data directory.
-pub(crate) fn is_taken(data: &Path) -> bool {
-    data.join(LOCK).is_file()
-}
-
-/// Takes the data directory for this process, and creates it if it is not there. Two hubs on one would give the same
-/// positions twice. A restore that was interrupted in it is finished.
-pub(crate) fn lock(data: &Path) -> Result<File, ServerError> {
-    files::create_private_dir(data).map_err(|source| ServerError::File { path: data.to_owned(), source })?;
-    let path = data.join(LOCK);
-    let file = match files::create_private(&path) {
-        Ok(file) => file,
-        Err(source) => return Err(ServerError::File { path, source }),
-    };
-    match file.try_lock() {
-        Ok(()) => {
-            restore::finish(data)?;
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => Err(ServerError::InUse { path: data.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(ServerError::File { path, source }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::{config::RelayConfig, relay::RelayServer};
+    use std::time::Duration;
 
     /// Nobody asks for the numbers, so it is for the server itself to see that nothing piles up.
     async fn adds_up(metrics: &Metrics) {
