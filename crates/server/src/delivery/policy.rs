@@ -64,10 +64,14 @@ pub(super) fn check(
                 .with_open(after.entrance().open)
         }
     };
-    if let Some(unknown) = team::unknown_role(&defined, before.roles(), after.roles()) {
+    let verdict = policy::check(&before, &after, &change(sent.sender.user, valid, (&before, &after), domain));
+    // Who may not change what they change is told that, whatever role they name.
+    let is_denied = matches!(verdict, Err(Violation::ActionDenied { .. }));
+    if let Some(unknown) = team::unknown_role(&defined, before.roles(), after.roles()).filter(|_| !is_denied)
+    {
         return Err(ApiError::new(Code::UnknownRole, format!("There is no role {unknown}.")));
     }
-    match policy::check(&before, &after, &change(sent.sender.user, valid, (&before, &after), domain)) {
+    match verdict {
         Ok(()) => {
             check_entrance(tx, sent.sender.user, before.entrance(), after.entrance())?;
             Ok(Some(after))
