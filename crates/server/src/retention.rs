@@ -115,10 +115,12 @@ pub(crate) async fn cut(storage: &Storage, age: Duration, now: i64) -> Result<Cu
             break;
         }
     }
-    while let Some(gone) =
-        storage.write(move |tx| conversations::delete_next_ended(tx, before, horizon)).await?
+    let mut from = None;
+    while let Some((last, gone)) =
+        storage.write(move |tx| conversations::delete_next_ended(tx, from, (before, horizon))).await?
     {
         cut.conversations += u64::from(gone);
+        from = Some(last);
     }
     Ok(cut)
 }

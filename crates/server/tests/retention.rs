@@ -225,6 +225,30 @@ async fn a_conversation_goes_on_without_its_past() {
 }
 
 #[tokio::test]
+async fn a_conversation_that_has_ended_and_is_too_young_keeps_none_after_it() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let end_one = async || {
+        let (group, mut in_group) = alice.new_group().await;
+        let begun = commit(&mut in_group, &[], &[]);
+        alice.committed(group, &mut in_group, &begun).await;
+        alice.post(&format!("/v1/conversations/{group}/leave"), &json!({})).await.empty();
+        group
+    };
+    let old = [end_one().await, end_one().await];
+    prune(&hub, None).await;
+    pass(&hub, 29);
+    let young = [end_one().await, end_one().await];
+    // By what a wrong clock said, those whose logs are young have ended before and between the others.
+    for (ended_at, group) in (1_i64..).zip([young[0], old[0], young[1], old[1]]) {
+        hub.change("UPDATE conversations SET ended_at = ?2 WHERE id = ?1", (group.as_bytes(), ended_at));
+    }
+    assert_eq!(prune(&hub, None).await.conversations, 2);
+    assert_eq!(hub.stored().number("SELECT count(*) FROM conversations WHERE ended_at IN (1, 3)"), 2);
+    assert_eq!(prune(&hub, None).await.conversations, 0);
+}
+
+#[tokio::test]
 async fn what_is_shared_with_who_comes_later_is_kept() {
     let hub = Hub::start().await;
     let alice = Person::sign_up(&hub, "alice").await;

@@ -368,7 +368,13 @@ pub(crate) fn show(
         )?
         .query_row(params![Sql(conversation), Sql(user)], without_members)
         .optional()?;
-    row.map(|conversation| with_members(connection, conversation, user)).transpose()
+    let Some(conversation) = row else { return Ok(None) };
+    let mut roles = if conversation.kind.is_managed() {
+        roles::Known::of(connection, conversation.conversation)?
+    } else {
+        roles::Known::default()
+    };
+    with_members(connection, conversation, user, &mut roles).map(Some)
 }
 
 /// The conversations that this user is in, oldest first. Subconversations are listed by their parents only.
@@ -383,7 +389,8 @@ pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversa
          WHERE m.user_id = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
     let rows = statement.query_map([Sql(user)], without_members)?;
-    rows.map(|row| with_members(connection, row?, user)).collect()
+    let mut roles = roles::Known::of_user(connection, user)?;
+    rows.map(|row| with_members(connection, row?, user, &mut roles)).collect()
 }
 
 fn without_members(row: &Row<'_>) -> sql::Result<Conversation> {
@@ -419,6 +426,7 @@ fn with_members(
     connection: &Connection,
     mut conversation: Conversation,
     viewer: UserId,
+    roles: &mut roles::Known,
 ) -> Result<Conversation, ApiError> {
     // Who was once in a 1:1 is shown in it for good: that somebody blocked the other and so left must not show.
     let sql = if conversation.kind == ConversationType::Subconversation {
@@ -441,7 +449,7 @@ fn with_members(
     let members = statement.query_map([Sql(conversation.conversation)], member)?;
     conversation.members = members.collect::<Result<_, _>>()?;
     if conversation.kind.is_managed() {
-        conversation.roles = roles::known_roles(connection, &conversation, viewer)?;
+        conversation.roles = roles.shown(connection, &conversation, viewer)?;
     }
     (conversation.settings, conversation.parent) = settings::show(connection, conversation.conversation)?;
     Ok(conversation)
@@ -551,23 +559,29 @@ pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<bool> {
     Ok(false)
 }
 
-/// Deletes one of the conversations that have ended by this time, whoever has read of it, or the next of its log. Says whether there
-/// was one, and whether it is gone.
+/// When a conversation has ended, and which.
+pub(crate) type Ended = (i64, ConversationId);
+
+/// Deletes one of the conversations that have ended by this time, whoever has read of it, or the next of its log: the first from
+/// this one on in the order of their ends. Says which it was, if there was one, and whether it is gone. Those whose logs are too young
+/// are passed over, and not looked at again where it goes on from there.
 pub(crate) fn delete_next_ended(
     tx: &WriteTx<'_>,
-    by: i64,
-    horizon: Position,
-) -> Result<Option<bool>, ApiError> {
+    from: Option<Ended>,
+    (by, horizon): (i64, Position),
+) -> Result<Option<(Ended, bool)>, ApiError> {
+    let (ended_at, id) = from.unwrap_or((i64::MIN, ConversationId::from_bytes([0; 16])));
     let next = tx
         .prepare_cached(
-            "SELECT id FROM conversations c WHERE ended_at IS NOT NULL AND ended_at <= ?1
+            "SELECT ended_at, id FROM conversations c WHERE ended_at IS NOT NULL AND ended_at <= ?1
+             AND ended_at >= ?3 AND (ended_at > ?3 OR id >= ?4)
              AND NOT EXISTS (SELECT 1 FROM log l WHERE l.conversation = c.id AND l.position > ?2)
-             ORDER BY ended_at LIMIT 1",
+             ORDER BY ended_at, id LIMIT 1",
         )?
-        .query_row([by, horizon], |row| row.domain(0))
+        .query_row(params![by, horizon, ended_at, Sql(id)], |row| Ok((row.get(0)?, row.domain(1)?)))
         .optional()?;
-    let Some(conversation) = next else { return Ok(None) };
-    Ok(Some(!delete(tx, conversation)?))
+    let Some((ended_at, conversation)) = next else { return Ok(None) };
+    Ok(Some(((ended_at, conversation), !delete(tx, conversation)?)))
 }
 
 /// Deletes the next of a conversation's log and, with the last of it, the conversation. Says whether there is more to delete.

@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use std::collections::BTreeMap;
 use tertulia_api::{conversation::Conversation, team::ConversationRole};
 use tertulia_domain::{
-    ConversationId, Protocol, Role, RoleName, UserId,
+    ConversationId, Protocol, Role, RoleName, TeamId, UserId,
     role::{Action, ActionSet},
 };
 
@@ -141,26 +141,74 @@ pub(crate) fn roles_in_use(
     Ok(roles.collect::<Result<_, _>>()?)
 }
 
-/// The roles that a conversation knows beside the predefined ones, to one of its members: those that are in use in it, which stay as
-/// they are there, and those of its team if the member is one who gives roles.
-pub(super) fn known_roles(
-    connection: &Connection,
-    conversation: &Conversation,
-    viewer: UserId,
-) -> Result<Vec<ConversationRole>, ApiError> {
-    let in_use = roles_in_use(connection, conversation.conversation)?;
-    let role = conversation.members.iter().find(|member| member.user == viewer).map(|member| &member.role);
-    let actions = role.and_then(|name| match Role::predefined(name) {
-        Some(role) => Some(role.actions()),
-        None => in_use.get(name).copied(),
-    });
-    let gives = actions.is_some_and(|actions| {
-        actions.contains(Action::AddMember) || actions.contains(Action::ModifyOtherMember)
-    });
-    let mut known = match conversation.team {
-        Some(team) if gives => teams::roles(connection, team)?,
-        _ => BTreeMap::new(),
-    };
-    known.extend(in_use);
-    Ok(known.into_iter().map(|(name, actions)| ConversationRole { name, actions }).collect())
+/// The roles that are not predefined, looked up once for all the conversations that are described together.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    in_use: BTreeMap<ConversationId, BTreeMap<RoleName, ActionSet>>,
+    of_teams: BTreeMap<TeamId, BTreeMap<RoleName, ActionSet>>,
+}
+
+impl Known {
+    /// Those of one conversation.
+    pub(super) fn of(connection: &Connection, conversation: ConversationId) -> Result<Self, ApiError> {
+        let in_use = BTreeMap::from([(conversation, roles_in_use(connection, conversation)?)]);
+        Ok(Self { in_use, ..Self::default() })
+    }
+
+    /// Those of all the conversations that a user is in.
+    pub(super) fn of_user(connection: &Connection, user: UserId) -> Result<Self, ApiError> {
+        let mut statement = connection.prepare_cached(
+            "SELECT r.conversation, r.name, r.actions FROM members m
+             JOIN conversation_roles r ON r.conversation = m.conversation
+             WHERE m.user_id = ?1 AND m.left_position IS NULL",
+        )?;
+        let rows = statement.query_map([Sql(user)], |row| {
+            let actions = ActionSet::from_bits(row.get(2)?).unwrap_or(ActionSet::NONE);
+            Ok((row.domain::<ConversationId>(0)?, row.domain::<RoleName>(1)?, actions))
+        })?;
+        let mut known = Self::default();
+        for row in rows {
+            let (conversation, name, actions) = row?;
+            known.in_use.entry(conversation).or_default().insert(name, actions);
+        }
+        Ok(known)
+    }
+
+    /// The roles that a conversation knows beside the predefined ones, to one of its members: those that are in use in it, which stay
+    /// as they are there, and those of its team if the member is one who gives roles.
+    pub(super) fn shown(
+        &mut self,
+        connection: &Connection,
+        conversation: &Conversation,
+        viewer: UserId,
+    ) -> Result<Vec<ConversationRole>, ApiError> {
+        let in_use = self.in_use.remove(&conversation.conversation).unwrap_or_default();
+        let role = conversation.members.iter().find(|member| member.user == viewer);
+        let actions = role.and_then(|member| match Role::predefined(&member.role) {
+            Some(role) => Some(role.actions()),
+            None => in_use.get(&member.role).copied(),
+        });
+        let gives = actions.is_some_and(|actions| {
+            actions.contains(Action::AddMember) || actions.contains(Action::ModifyOtherMember)
+        });
+        let mut known = match conversation.team {
+            Some(team) if gives => self.of_team(connection, team)?,
+            _ => BTreeMap::new(),
+        };
+        known.extend(in_use);
+        Ok(known.into_iter().map(|(name, actions)| ConversationRole { name, actions }).collect())
+    }
+
+    fn of_team(
+        &mut self,
+        connection: &Connection,
+        team: TeamId,
+    ) -> Result<BTreeMap<RoleName, ActionSet>, ApiError> {
+        if let Some(roles) = self.of_teams.get(&team) {
+            return Ok(roles.clone());
+        }
+        let roles = teams::roles(connection, team)?;
+        self.of_teams.insert(team, roles.clone());
+        Ok(roles)
+    }
 }
