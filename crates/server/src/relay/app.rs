@@ -69,6 +69,8 @@ impl RelayServer {
             metrics: Arc::clone(&metrics),
             shutdown,
             behind_proxy: config.behind_proxy,
+            // It has no table of moments.
+            spans: None,
         });
         let listener = Listener::bind(config.listen)?;
         let numbers = config.metrics.map(Listener::bind).transpose()?;
