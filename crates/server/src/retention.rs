@@ -2,14 +2,16 @@
 //! something written comes in between. What was not come to is cut the next time.
 
 use crate::{
+    config::{RelayLimits, ServerConfig},
     error::ApiError,
     state::{AppState, now_ms},
     storage::{
         Storage, conversations,
-        retention::{self, Clock, Now, Old},
+        retention::{self, Clock, Now, Old, Pauses},
     },
 };
 use std::time::Duration;
+use tertulia_domain::limits::{GUEST_LIFETIME, MAX_GUEST_LIFETIME};
 use tokio::time::sleep;
 
 /// How often it is looked what has become old, and noted which position the hub has come to.
@@ -21,6 +23,53 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(7 * 24);
 
 /// It is longer than between two looks in any case.
 const SHORTEST_PAUSE: Duration = Duration::from_hours(3);
+
+/// For how long a hub keeps what it does not keep for ever.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spans {
+    /// Events; for ever without it.
+    pub(crate) events: Option<Duration>,
+    /// The accounts of guests.
+    guests: Duration,
+    /// The relay's envelopes.
+    envelopes: Duration,
+}
+
+impl Spans {
+    pub(crate) fn of(config: &ServerConfig) -> Self {
+        let other = Self::default();
+        Self {
+            events: config.limits.event_retention,
+            guests: config.guest_lifetime.unwrap_or(other.guests).min(MAX_GUEST_LIFETIME),
+            envelopes: config.relay.as_ref().map_or(other.envelopes, |relay| relay.retention),
+        }
+    }
+
+    /// The present time.
+    pub(crate) fn now(&self, is_settled: bool) -> Now {
+        let pause = |age: Duration| millis((age / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        let longest = Pauses {
+            logs: self.events.map_or(millis(LONGEST_PAUSE), pause),
+            guests: pause(self.guests),
+            envelopes: pause(self.envelopes),
+        };
+        Now { at: now_ms(), longest, guests_stay: millis(self.guests), is_settled }
+    }
+}
+
+impl Default for Spans {
+    /// Those of a hub of which nothing is known: it keeps events for ever, and all else as by default.
+    fn default() -> Self {
+        Self { events: None, guests: GUEST_LIFETIME, envelopes: RelayLimits::default().retention }
+    }
+}
+
+/// Notes what the clock says, before anything goes for it.
+pub(crate) async fn look(storage: &Storage, now: Now) -> Result<Clock, ApiError> {
+    let clock = storage.write(move |tx| retention::note_moment(tx, now)).await?;
+    warn_of(clock);
+    Ok(clock)
+}
 
 /// What was cut.
 #[derive(Debug, Default, Clone, Copy)]
@@ -52,24 +101,16 @@ pub(crate) async fn see_to(state: AppState) {
 }
 
 async fn keep(state: &AppState, is_settled: bool) -> Result<(), ApiError> {
-    let age = state.limits.event_retention;
-    let now = now(age, is_settled);
+    let now = state.spans.now(is_settled);
     // Also where everything is kept: it may be set otherwise one day.
-    let clock = state.storage.write(move |tx| retention::note_moment(tx, now)).await?;
-    warn_of(clock);
-    let Some(age) = age.filter(|_| clock != Clock::Ahead) else { return Ok(()) };
+    let clock = look(&state.storage, now).await?;
+    let Some(age) = state.spans.events.filter(|_| clock != Clock::Ahead) else { return Ok(()) };
     let Cut { entries, events, conversations } = cut(&state.storage, age, now.at).await?;
     if entries + events + conversations > 0 {
         state.metrics.entries_cut(entries + events);
         tracing::info!(entries, events, conversations, "what was kept for long enough was cut out");
     }
     Ok(())
-}
-
-/// The present time, where things are kept for so long.
-pub(crate) fn now(age: Option<Duration>, is_settled: bool) -> Now {
-    let longest_pause = age.map_or(LONGEST_PAUSE, |age| (age / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
-    Now { at: now_ms(), longest_pause: millis(longest_pause), is_settled }
 }
 
 /// Says what is strange about the clock.
@@ -115,10 +156,12 @@ pub(crate) async fn cut(storage: &Storage, age: Duration, now: i64) -> Result<Cu
             break;
         }
     }
-    while let Some(gone) =
-        storage.write(move |tx| conversations::delete_next_ended(tx, before, horizon)).await?
+    let mut from = None;
+    while let Some((last, gone)) =
+        storage.write(move |tx| conversations::delete_next_ended(tx, from, (before, horizon))).await?
     {
         cut.conversations += u64::from(gone);
+        from = Some(last);
     }
     Ok(cut)
 }

@@ -14,7 +14,8 @@ use crate::{
     password::Passwords,
     places::Places,
     relay::{self, RelayState},
-    removals, restore, retention,
+    removals, restore,
+    retention::{self, Spans},
     sessions::RecentSessions,
     shutdown::Trigger,
     state::{AppState, Hub},
@@ -75,6 +76,7 @@ impl Server {
 
     fn open(config: ServerConfig) -> Result<Self, ServerError> {
         let lock = lock(&config.data)?;
+        let spans = Spans::of(&config);
         let tls = config.tls.clone().map(|tls| Certificate::open(tls, &config.data)).transpose()?;
         let location = location(&config)?;
         let (metrics, wake) = (Arc::new(Metrics::new()), Wake::default());
@@ -97,6 +99,7 @@ impl Server {
                 metrics: Arc::clone(&metrics),
                 shutdown: shutdown.clone(),
                 behind_proxy: config.behind_proxy,
+                spans: Some(spans),
             })
         });
         let state = AppState::new(Hub {
@@ -113,6 +116,7 @@ impl Server {
             limits: config.limits,
             behind_proxy: config.behind_proxy,
             guest_lifetime: config.guest_lifetime,
+            spans,
             domain,
             storage,
             sessions: RecentSessions::new(),

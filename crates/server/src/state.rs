@@ -10,6 +10,7 @@ use crate::{
     mls::Observer,
     password::Passwords,
     places::Places,
+    retention::Spans,
     sessions::RecentSessions,
     shutdown::Shutdown,
     storage::{Storage, quotas},
@@ -50,6 +51,8 @@ pub(crate) struct Hub {
     pub(crate) behind_proxy: bool,
     /// How long guests are let in; none if they are not.
     pub(crate) guest_lifetime: Option<Duration>,
+    /// For how long it keeps what it does not keep for ever.
+    pub(crate) spans: Spans,
 }
 
 impl AppState {

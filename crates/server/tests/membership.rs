@@ -307,6 +307,10 @@ async fn roles_are_given_by_who_may() {
     alice.commit(conversation, &bundle).await.refused(Code::RoleElevation);
     at_alice.clear_pending_commit();
     let scribe = Role::defined("scribe".parse().unwrap(), ActionSet::of(&[Action::Leave])).unwrap();
+    // Who may give no role is told that, also of one that there is not.
+    let unknown = changed(&at_bob, |policy| policy.with_role(alice.user, &scribe));
+    bob.commit(conversation, &mls::commit_policy(&mut at_bob, &unknown)).await.refused(Code::ActionDenied);
+    at_bob.clear_pending_commit();
     let unknown = changed(&at_alice, |policy| policy.with_role(bob.user, &scribe));
     alice.commit(conversation, &mls::commit_policy(&mut at_alice, &unknown)).await.refused(Code::UnknownRole);
     at_alice.clear_pending_commit();

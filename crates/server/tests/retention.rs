@@ -6,17 +6,22 @@ mod support;
 use serde_json::json;
 use std::time::Duration;
 use support::{
+    database::Stored,
     hub::{Hub, Person, connect, one_to_one, types},
     mls::{commit, encrypt, leaf_of},
+    open::Client,
+    relay::{Envelopes, easy, topic},
     socket::{next, open, try_open},
 };
 use tertulia_api::{
     Code, Problem,
+    account::{Me, Session},
     conversation::{CommitAccepted, Conversation},
     event::{Event, EventBody, EventPage},
     history::HistoryPage,
 };
 use tertulia_server::{Answer, Pruned, Task, administer};
+use tertulia_transport::{Position, Relay};
 use tokio_tungstenite::tungstenite::Error;
 
 async fn prune(hub: &Hub, events_older_than: Option<Duration>) -> Pruned {
@@ -174,6 +179,49 @@ async fn a_clock_that_is_ahead_cuts_nothing_early() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_ahead_ends_no_guests_time_and_cuts_no_envelope_early() {
+    let start = |dir| Hub::start_with(dir, |config| config.relay = Some(easy()));
+    let hub = start(tempfile::tempdir().unwrap()).await;
+    let client = Client::new(&hub);
+    let come_in =
+        async |name: &str| client.post("/v1/guests", &json!({ "name": name })).await.done::<Session>();
+    let (stays, goes) = (come_in("Ana").await, come_in("Bo").await);
+    let (relay, mut envelopes) = (Relay::new(&hub.base).unwrap(), Envelopes::new());
+    for _ in 0..2 {
+        relay.post(&topic(5), &envelopes.next()).await.unwrap();
+    }
+    prune(&hub, None).await;
+    // As if the clock were a year ahead at the next start: what it noted and what it stored is a year old then. One guest and one
+    // envelope are due whatever it says.
+    let dir = hub.stop().await;
+    let stored = Stored::of(dir.path());
+    for change in [
+        "moments SET at = at",
+        "users SET expires_at = expires_at",
+        "relay_envelopes SET taken_at = taken_at",
+    ] {
+        stored.execute(&format!("UPDATE {change} - ?1"), [365 * DAY]);
+    }
+    stored.execute("UPDATE users SET expires_at = 1 WHERE handle = ?1", [&goes.handle]);
+    stored.execute("UPDATE relay_envelopes SET taken_at = 1 WHERE position = 1", ());
+    let hub = start(dir).await;
+    while hub.stored().number("SELECT count(*) FROM relay_envelopes") > 1
+        || hub.stored().number("SELECT count(*) FROM users") > 1
+    {
+        tokio::task::yield_now().await;
+    }
+    let me: Me = Client::new(&hub).with_token(&stays.token).get("/v1/self").await.done();
+    assert!(me.expires_at >= stays.expires_at, "{me:?}");
+    let page = Relay::new(&hub.base).unwrap().page(&topic(5), None, 10).await.unwrap();
+    assert_eq!(page.envelopes.iter().map(|(position, _)| *position).collect::<Vec<_>>(), [Position(2)]);
+    // Nor does pruning end or cut what is left.
+    prune(&hub, None).await;
+    assert_eq!(hub.stored().number("SELECT count(*) FROM relay_envelopes"), 1);
+    assert_eq!(hub.stored().number("SELECT count(*) FROM users"), 1);
+    hub.stop().await;
+}
+
+#[tokio::test]
 async fn an_entry_is_cut_only_if_its_own_time_says_so_too() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
@@ -222,6 +270,30 @@ async fn a_conversation_goes_on_without_its_past() {
     assert_eq!(cut(&hub).await.conversations, 1);
     alice.get(&format!("/v1/conversations/{group}")).await.refused(Code::NoConversation);
     alice.get("/v1/events").await.refused(Code::EventsMissed);
+}
+
+#[tokio::test]
+async fn a_conversation_that_has_ended_and_is_too_young_keeps_none_after_it() {
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let end_one = async || {
+        let (group, mut in_group) = alice.new_group().await;
+        let begun = commit(&mut in_group, &[], &[]);
+        alice.committed(group, &mut in_group, &begun).await;
+        alice.post(&format!("/v1/conversations/{group}/leave"), &json!({})).await.empty();
+        group
+    };
+    let old = [end_one().await, end_one().await];
+    prune(&hub, None).await;
+    pass(&hub, 29);
+    let young = [end_one().await, end_one().await];
+    // By what a wrong clock said, those whose logs are young have ended before and between the others.
+    for (ended_at, group) in (1_i64..).zip([young[0], old[0], young[1], old[1]]) {
+        hub.change("UPDATE conversations SET ended_at = ?2 WHERE id = ?1", (group.as_bytes(), ended_at));
+    }
+    assert_eq!(prune(&hub, None).await.conversations, 2);
+    assert_eq!(hub.stored().number("SELECT count(*) FROM conversations WHERE ended_at IN (1, 3)"), 2);
+    assert_eq!(prune(&hub, None).await.conversations, 0);
 }
 
 #[tokio::test]

@@ -422,6 +422,45 @@ async fn a_team_defines_roles_that_its_conversations_use() {
 }
 
 #[tokio::test]
+async fn where_all_conversations_are_listed_each_has_the_roles_that_it_has_by_itself() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let carol = Person::sign_up(&hub, "carol").await;
+    create(&alice).await;
+    join(&bob, &alice).await;
+    join(&carol, &alice).await;
+    for (name, actions) in [("host", ["add_member", "leave"]), ("scribe", ["modify_name", "leave"])] {
+        alice.post("/v1/team/roles", &json!({ "name": name, "actions": actions })).await.done::<Value>();
+    }
+    // In one Bob has a role that nobody has in the other, where Carol has one; and one has nothing to do with the team.
+    let mut made = Vec::new();
+    for (team, given) in [(true, Some((&bob, "host"))), (true, Some((&carol, "scribe"))), (false, None)] {
+        let new = json!({ "conversation": ConversationId::random(), "team": team, "protocol": "pairwise" });
+        let id = alice.post("/v1/conversations", &new).await.done::<Conversation>().conversation;
+        let members = format!("/v1/conversations/{id}/members");
+        alice.post(&members, &json!({ "users": [bob.user, carol.user] })).await.empty();
+        if let Some((person, role)) = given {
+            alice.put(&format!("{members}/{}/role", person.user), &json!({ "role": role })).await.empty();
+        }
+        made.push(id);
+    }
+    let both = vec!["host", "scribe"];
+    for (person, expected) in [
+        (&alice, [both.clone(), both.clone(), vec![]]),
+        (&bob, [both, vec!["scribe"], vec![]]),
+        (&carol, [vec!["host"], vec!["scribe"], vec![]]),
+    ] {
+        let listed = person.get("/v1/conversations").await.done::<Conversations>().conversations;
+        for (id, expected) in made.iter().zip(expected) {
+            let listed = listed.iter().find(|listed| listed.conversation == *id).unwrap();
+            let names: Vec<_> = listed.roles.iter().map(|role| role.name.as_str()).collect();
+            assert_eq!(names, expected);
+            assert_eq!(*listed, person.conversation(*id).await);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_role_of_the_team_works_in_a_pairwise_conversation_and_goes_with_it_to_mls() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);

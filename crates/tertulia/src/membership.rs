@@ -3,6 +3,7 @@
 use crate::{
     Client, Conversation, Error, ErrorKind, Result, SyncReport,
     groups::{Change, PolicyChange},
+    team::role_among,
 };
 use tertulia_api::{Code, conversation::NewConversation, policy::decode, setting::Setting, team::NewChannel};
 use tertulia_conversation::{
@@ -224,13 +225,14 @@ impl Client {
         role: &str,
     ) -> Result<Conversation> {
         self.check_group(id)?;
-        let (name, protocol) = (role_name(role)?, self.protocol(id)?);
+        let protocol = self.protocol(id)?;
         if protocol == Protocol::Pairwise {
+            let name = self.role_name(id, role, Action::AddMember).await?;
             let add = self.named(members).await?;
             let role = Some(name.as_str()).filter(|_| name != RoleName::MEMBER);
             self.hub()?.add_members(id, add, role).await?;
         } else {
-            let role = self.role(id, &name).await?;
+            let role = self.role_to_give(id, role, Action::AddMember).await?;
             let add = self.named(members).await?;
             let policy = Some(role).filter(|role| *role != Role::MEMBER).map(PolicyChange::Arrivals);
             self.change(id, &Change { add, policy, ..Change::default() }).await?;
@@ -364,19 +366,19 @@ impl Client {
         successor: Option<&Handle>,
     ) -> Result<Conversation> {
         self.check_group(id)?;
-        let name = role_name(role)?;
         let user = self.user(member).await?;
         let follows = match successor {
             Some(successor) => Some((self.user(successor).await?, successor)),
             None => None,
         };
         if self.protocol(id)? == Protocol::Pairwise {
+            let name = self.role_name(id, role, Action::ModifyOtherMember).await?;
             let successor = follows.map(|(user, _)| user);
             self.hub()?.set_role(id, user, name.as_str(), successor).await?;
             return self.caught_up(id).await;
         }
         self.ready(id).await?;
-        let role = self.role(id, &name).await?;
+        let role = self.role_to_give(id, role, Action::ModifyOtherMember).await?;
         let Some(policy) = self.policy(id)?.filter(|policy| policy.has(user)) else {
             return Err(Error::NoSuchMember { handle: member.clone() });
         };
@@ -397,6 +399,44 @@ impl Client {
         let policy = Some(PolicyChange::Roles(roles));
         self.change(id, &Change { policy, ..Change::default() }).await?;
         self.caught_up(id).await
+    }
+
+    /// The role of this name, which this user wishes to give by the action.
+    async fn role_to_give(&self, id: ConversationId, role: &str, action: Action) -> Result<Role> {
+        let name = self.role_name(id, role, action).await?;
+        match self.role(id, &name).await {
+            Err(unknown @ Error::UnknownRole { .. }) => Err(self.refusal(id, action, unknown).await?),
+            found => found,
+        }
+    }
+
+    /// The name of a role that is written so, which this user wishes to give by the action.
+    async fn role_name(&self, id: ConversationId, role: &str, action: Action) -> Result<RoleName> {
+        match role.parse() {
+            Ok(name) => Ok(name),
+            Err(_) => {
+                let unknown = Error::UnknownRole { role: role.to_owned() };
+                Err(self.refusal(id, action, unknown).await?)
+            }
+        }
+    }
+
+    /// Why a role is not given that is not known. Who may give none is told that, whatever role they name: the members' own actions
+    /// are looked at first, and who gives no roles is not shown those of the team.
+    async fn refusal(&self, id: ConversationId, action: Action, unknown: Error) -> Result<Error> {
+        let me = self.me().user;
+        let own = match self.policy(id)? {
+            Some(policy) => policy.role_of(me),
+            None => {
+                let at_hub = self.hub()?.conversation(id).await?;
+                let own = at_hub.members.iter().find(|member| member.user == me);
+                own.map(|member| role_among(&at_hub.roles, &member.role)).transpose()?
+            }
+        };
+        if own.is_some_and(|own| own.allows(action)) {
+            return Ok(unknown);
+        }
+        Ok(Error::NotAllowed { violation: Violation::ActionDenied { user: me, action } })
     }
 
     /// Why this user does not take the role of the last admin.
@@ -502,9 +542,4 @@ impl Client {
         tx.finish().await?;
         Ok(user)
     }
-}
-
-/// The name of a role that is written so.
-fn role_name(role: &str) -> Result<RoleName> {
-    role.parse().map_err(|_| Error::UnknownRole { role: role.to_owned() })
 }

@@ -152,6 +152,18 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) max_devices: usize,
 
+    /// Most places in which one device reads events, or waits for them, at once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 32,
+        value_parser = value_parser!(u16).range(1..),
+        env = "TERTULIA_MAX_READERS",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) max_readers: u16,
+
     /// Most that one user's messages may take, or `unlimited`; beyond it no more of them are taken until old ones go
     #[arg(
         long,
@@ -289,6 +301,18 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) rate_requests: Rate,
 
+    /// Requests from one address with tokens that are nobody's
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value = "100/100ms",
+        value_parser = rate,
+        env = "TERTULIA_RATE_UNKNOWN_TOKENS",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) rate_unknown_tokens: Rate,
+
     /// Searches of one user
     #[arg(
         long,
@@ -380,6 +404,7 @@ impl LimitArgs {
         let bytes = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
         Limits {
             devices_per_user: self.max_devices,
+            readers_per_device: usize::from(self.max_readers),
             message_bytes: bytes(self.max_message),
             commit_bytes: bytes(self.max_commit),
             bytes_per_user: Some(self.max_user_bytes.as_u64()).filter(|bytes| *bytes < u64::MAX),
@@ -392,6 +417,7 @@ impl LimitArgs {
             event_timeout: self.event_timeout,
             request_timeout: self.request_timeout,
             requests: self.rate_requests,
+            unknown_tokens: self.rate_unknown_tokens,
             searches: self.rate_searches,
             typing: self.rate_typing,
             sign_ups: self.rate_sign_ups,
@@ -452,6 +478,23 @@ mod tests {
     fn what_the_command_line_says_by_default_is_what_the_hub_does_by_default() {
         let Command::Serve(args) = Cli::parse_from(["tertulia", "serve"]).command else { panic!("serve") };
         assert_eq!(format!("{:?}", args.limits.limits()), format!("{:?}", Limits::default()));
+    }
+
+    #[test]
+    fn the_limits_on_readers_and_on_tokens_that_are_nobodys_can_be_set() {
+        let limits = |args: &[&str]| {
+            let args = ["tertulia", "serve"].iter().chain(args);
+            let Command::Serve(args) = Cli::try_parse_from(args).ok()?.command else { panic!("serve") };
+            Some(args.limits.limits())
+        };
+        let set = limits(&["--max-readers", "3", "--rate-unknown-tokens", "5/1s"]).unwrap();
+        assert_eq!(set.readers_per_device, 3);
+        assert_eq!(set.unknown_tokens, Rate { burst: 5, period: Duration::from_secs(1) });
+        assert_eq!(
+            limits(&["--rate-unknown-tokens", "none"]).map(|limits| limits.unknown_tokens),
+            Some(Rate::UNLIMITED)
+        );
+        assert!(limits(&["--max-readers", "0"]).is_none(), "no device could read anything");
     }
 
     #[test]

@@ -25,6 +25,7 @@ impl Door {
 use crate::{
     ServerError,
     bus::Bus,
+    retention::Spans,
     server::{Data, is_taken, lock},
     wake::Wake,
 };
@@ -303,7 +304,7 @@ pub async fn administer(data: &Path, task: Task) -> Result<Answer, AdminError> {
             .map_err(|_| ServerError::Storage(crate::StorageError::Panicked))??
     };
     let Data { storage, observer, closed, .. } = opened;
-    let result = perform(&storage, &observer, None, task).await;
+    let result = perform(&storage, &observer, Spans::default(), task).await;
     drop(storage);
     // The writer leaves the database in one file.
     let _ = closed.await;

@@ -5,7 +5,7 @@ use crate::{
     delivery,
     error::ApiError,
     mls::Observer,
-    retention::{cut, now, warn_of},
+    retention::{Spans, cut, warn_of},
     state::now_ms,
     storage::{Storage, WriteTx, devices, operator, retention},
 };
@@ -16,11 +16,11 @@ use tertulia_domain::{Handle, UserId};
 /// Accounts in one answer.
 const MOST: usize = 1000;
 
-/// Does a task. `event_retention` is for how long the hub is to keep events, as far as that is known.
+/// Does a task. `spans` are for how long the hub is to keep things, as far as that is known.
 pub(crate) async fn perform(
     storage: &Storage,
     observer: &Arc<Observer>,
-    event_retention: Option<Duration>,
+    spans: Spans,
     task: Task,
 ) -> Result<Answer, ApiError> {
     match task {
@@ -87,21 +87,21 @@ pub(crate) async fn perform(
             let numbers = storage.read(operator::numbers).await?;
             Ok(Answer::Numbers(Numbers { bytes, ..numbers }))
         }
-        Task::Prune { events_older_than } => prune(storage, event_retention, events_older_than).await,
+        Task::Prune { events_older_than } => prune(storage, spans, events_older_than).await,
     }
 }
 
 async fn prune(
     storage: &Storage,
-    event_retention: Option<Duration>,
+    spans: Spans,
     events_older_than: Option<Duration>,
 ) -> Result<Answer, ApiError> {
-    let now = now(event_retention, false);
+    let now = spans.now(false);
     let run_out =
         move |tx: &WriteTx<'_>| Ok((retention::note_moment(tx, now)?, operator::prune(tx, now.at)?));
     let (clock, pruned) = storage.write(run_out).await?;
     warn_of(clock);
-    let Some(age) = events_older_than.or(event_retention) else { return Ok(Answer::Pruned(pruned)) };
+    let Some(age) = events_older_than.or(spans.events) else { return Ok(Answer::Pruned(pruned)) };
     let cut = cut(storage, age, now.at).await?;
     let conversations = pruned.conversations + cut.conversations;
     Ok(Answer::Pruned(Pruned { log_entries: cut.entries, events: cut.events, conversations, ..pruned }))

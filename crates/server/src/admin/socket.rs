@@ -101,7 +101,7 @@ async fn serve(stream: UnixStream, state: &AppState) -> io::Result<()> {
     let mut line = String::new();
     timeout(PATIENCE, BufReader::new(reader.take(MAX_TASK)).read_line(&mut line)).await??;
     let task: Task = serde_json::from_str(&line)?;
-    let done = perform(&state.storage, &state.observer, state.limits.event_retention, task).await;
+    let done = perform(&state.storage, &state.observer, state.spans, task).await;
     let mut answer = serde_json::to_vec(&done.map_err(|error| error.into_problem()))?;
     answer.push(b'\n');
     writer.write_all(&answer).await

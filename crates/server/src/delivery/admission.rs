@@ -11,7 +11,7 @@ use crate::{
     storage::{
         WriteTx, accounts, conversations, joins as stored,
         log::{self, Entry, Extra, Kind},
-        teams,
+        roles, teams,
     },
 };
 use tertulia_api::{Code, UserDevice};
@@ -103,7 +103,7 @@ pub(crate) fn change_access(
     }
     let team = teams::of_conversation(tx, conversation)?;
     let mut members = Vec::new();
-    for (user, role) in conversations::role_names(tx, conversation)? {
+    for (user, role) in roles::role_names(tx, conversation)? {
         members.push((user, class_of(tx, team, user)?, role == RoleName::ADMIN));
     }
     let gone = wanted.narrowed(&members, actor.user)?;

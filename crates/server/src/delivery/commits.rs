@@ -19,6 +19,7 @@ use crate::{
         conversations::Access,
         groups, key_packages,
         log::{self, Digest, Entry, Extra, Kind},
+        roles,
     },
 };
 use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
@@ -221,7 +222,7 @@ fn check_arriving(
     }
     let mut joined = Vec::new();
     for user in arriving {
-        if conversations::role_of(tx, sent.conversation, user)?.is_none() {
+        if roles::role_of(tx, sent.conversation, user)?.is_none() {
             joined.push(user);
         }
     }
@@ -294,7 +295,7 @@ fn check_going(
             return Err(ApiError::device_mismatch(missing.collect()));
         }
         // Who has left may be removed by anybody.
-        if conversations::role_of(tx, conversation, user)?.is_some() {
+        if roles::role_of(tx, conversation, user)?.is_some() {
             left.push(user);
         }
     }

@@ -17,7 +17,7 @@ use crate::{
         WriteTx, accounts, conversations, groups,
         joins::{self, Request, StoredLink},
         log::{self, Entry, Extra, Kind},
-        teams,
+        roles, teams,
     },
 };
 use tertulia_api::{
@@ -204,7 +204,7 @@ pub(crate) fn join_by_link(tx: &WriteTx<'_>, domain: &Domain, by: &ByLink) -> Re
     let id = link.conversation;
     let entrance = joins::entrance(tx, id)?.ok_or(Code::NoConversationCode)?;
     let team = teams::of_conversation(tx, id)?;
-    if conversations::role_of(tx, id, user)?.is_some() {
+    if roles::role_of(tx, id, user)?.is_some() {
         return Ok(Joining { conversation: id, joined: true });
     }
     entrance.access.check(AccessMode::Code, class_of(tx, team, user)?)?;
@@ -222,7 +222,7 @@ pub(crate) fn join_by_id(
     now: i64,
 ) -> Result<Joining, ApiError> {
     let entrance = joins::entrance(tx, id)?.ok_or(PermissionError::NoConversation)?;
-    if entrance.kind.is_managed() && conversations::role_of(tx, id, user)?.is_some() {
+    if entrance.kind.is_managed() && roles::role_of(tx, id, user)?.is_some() {
         return Ok(Joining { conversation: id, joined: true });
     }
     let team = teams::of_conversation(tx, id)?;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::{
     error::ApiError,
     mls::Observer,
-    storage::{Connection, conversations, groups, joins, settings},
+    storage::{Connection, groups, joins, roles, settings},
 };
 use tertulia_api::policy::{decode, encode};
 use tertulia_domain::{ConversationId, ConversationType, access::AccessMode, policy::Policy};
@@ -67,7 +67,7 @@ fn read(
     conversation: ConversationId,
     kind: ConversationType,
 ) -> Result<Policy, ApiError> {
-    let members = conversations::member_roles(connection, conversation)?;
+    let members = roles::member_roles(connection, conversation)?;
     let defined = members.iter().map(|(_, role)| role).filter(|role| !role.name().is_predefined());
     let defined: BTreeMap<_, _> = defined.map(|role| (role.name().clone(), role.actions())).collect();
     let members = members.iter().map(|(user, role)| (*user, role.name().clone()));

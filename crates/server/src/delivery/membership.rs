@@ -12,7 +12,7 @@ use crate::{
         groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
-        profiles, removals, settings,
+        profiles, removals, roles, settings,
         sql::Connection,
         teams,
     },
@@ -115,7 +115,7 @@ pub(crate) fn add_members(
     let mut candidates = Vec::with_capacity(users.len());
     for &user in users {
         let known = profiles::user(tx, user)?.ok_or(Code::UnknownUser)?;
-        if conversations::role_of(tx, conversation, user)?.is_none() {
+        if roles::role_of(tx, conversation, user)?.is_none() {
             check_seen(tx, actor.user, &known)?;
             let connected = conversations::are_connected(tx, actor.user, known.user)?;
             candidates.push(Candidate { user, connected });
@@ -132,7 +132,7 @@ pub(crate) fn add_members(
         conversations::join(tx, conversation, user, granted.name(), now)?;
         joined.push(conversations::as_member(tx, user, granted.name().clone())?);
     }
-    conversations::keep_role(tx, conversation, &granted)?;
+    roles::keep_role(tx, conversation, &granted)?;
     let extra = Some(Extra::Members { joined, left: Vec::new() });
     let entry = Entry { sender: Some(actor), sent_at: now, extra, ..Entry::default() };
     log::append(tx, conversation, Kind::Members, &entry).map(|_| ())
@@ -151,7 +151,7 @@ pub(crate) fn remove_member(
     if access.protocol != Protocol::Pairwise {
         return Err(wrong_protocol(&access));
     }
-    let role = conversations::role_of(tx, conversation, user)?
+    let role = roles::role_of(tx, conversation, user)?
         .ok_or_else(|| ApiError::new(Code::UnknownUser, "This user is not a member of the conversation."))?;
     let roster = conversations::roster(tx, conversation)?;
     permission::check_remove_member(Some(&access.membership()), &role, roster)?;
@@ -196,7 +196,7 @@ pub(crate) fn change_role(
         return Err(ApiError::new(Code::InvalidOperation, detail));
     }
     let granted = role_to_give(tx, conversation, role)?;
-    let present = conversations::role_of(tx, conversation, user)?
+    let present = roles::role_of(tx, conversation, user)?
         .ok_or_else(|| ApiError::new(Code::UnknownUser, "This user is not a member of the conversation."))?;
     let unchanged = granted == present;
     let roster = conversations::roster(tx, conversation)?;
@@ -208,7 +208,7 @@ pub(crate) fn change_role(
     let successor = successor.filter(|&successor| takes_last_admin && successor != user);
     let follows = match successor {
         Some(successor) => {
-            let present = conversations::role_of(tx, conversation, successor)?.ok_or_else(|| {
+            let present = roles::role_of(tx, conversation, successor)?.ok_or_else(|| {
                 ApiError::new(Code::UnknownUser, "The successor is not a member of the conversation.")
             })?;
             let target = target(successor, present.clone());
@@ -230,8 +230,8 @@ pub(crate) fn change_role(
     }
     let given = follows.into_iter().map(|(successor, _)| (successor, Role::ADMIN)).chain([(user, granted)]);
     for (user, role) in given {
-        conversations::set_role(tx, conversation, user, role.name())?;
-        conversations::keep_role(tx, conversation, &role)?;
+        roles::set_role(tx, conversation, user, role.name())?;
+        roles::keep_role(tx, conversation, &role)?;
         announce_role(tx, conversation, Some(actor), user, role.name().clone(), now)?;
     }
     Ok(())
@@ -295,14 +295,14 @@ pub(crate) fn leave(
     // In an MLS group the successor is made one by a commit, before.
     let successor = successor.filter(|&user| user != leaver.user && are_roles_the_hubs(&access));
     let follows = match successor {
-        Some(user) => conversations::role_of(tx, conversation, user)?,
+        Some(user) => roles::role_of(tx, conversation, user)?,
         None => None,
     };
     permission::check_leave(Some(&access.membership()), roster, follows.as_ref())?;
 
     let last_admin = access.role.is_admin() && roster.admins == 1;
     if let (Some(user), Some(_), true) = (successor, follows, last_admin) {
-        conversations::set_role(tx, conversation, user, &RoleName::ADMIN)?;
+        roles::set_role(tx, conversation, user, &RoleName::ADMIN)?;
         announce_role(tx, conversation, Some(leaver), user, RoleName::ADMIN, now)?;
     }
     let entry = Entry {
@@ -338,7 +338,7 @@ pub(super) fn take_out(
     if epoch == 0
         && let Some(heir) = succession::heir(1, &conversations::remaining(tx, conversation, user)?)
     {
-        conversations::set_role(tx, conversation, heir, &RoleName::ADMIN)?;
+        roles::set_role(tx, conversation, heir, &RoleName::ADMIN)?;
         announce_role(tx, conversation, None, heir, RoleName::ADMIN, now)?;
     }
     let entry = Entry {

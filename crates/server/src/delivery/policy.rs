@@ -7,7 +7,7 @@ use super::commits::Sent;
 use crate::{
     error::{ApiError, sentence},
     mls::{Rejection, ValidCommit},
-    storage::{WriteTx, accounts, conversations, conversations::Access, groups, settings, teams},
+    storage::{WriteTx, accounts, conversations, conversations::Access, groups, roles, settings, teams},
 };
 use tertulia_api::{Code, UserDevice, join_link::by_link, policy::decode, setting::Setting};
 use tertulia_domain::{
@@ -55,7 +55,7 @@ pub(super) fn check(
         }
         None => {
             // What members could be given before there was a group they keep, also if the team that defined it is no more.
-            defined.extend(conversations::roles_in_use(tx, sent.conversation)?);
+            defined.extend(roles::roles_in_use(tx, sent.conversation)?);
             check_entrance(tx, sent.sender.user, &Entrance::default(), after.entrance())?;
             Policy::new(sent.conversation, access.kind, sent.sender.user)
                 .map_err(ApiError::internal)?
@@ -64,10 +64,14 @@ pub(super) fn check(
                 .with_open(after.entrance().open)
         }
     };
-    if let Some(unknown) = team::unknown_role(&defined, before.roles(), after.roles()) {
+    let verdict = policy::check(&before, &after, &change(sent.sender.user, valid, (&before, &after), domain));
+    // Who may not change what they change is told that, whatever role they name.
+    let is_denied = matches!(verdict, Err(Violation::ActionDenied { .. }));
+    if let Some(unknown) = team::unknown_role(&defined, before.roles(), after.roles()).filter(|_| !is_denied)
+    {
         return Err(ApiError::new(Code::UnknownRole, format!("There is no role {unknown}.")));
     }
-    match policy::check(&before, &after, &change(sent.sender.user, valid, (&before, &after), domain)) {
+    match verdict {
         Ok(()) => {
             check_entrance(tx, sent.sender.user, before.entrance(), after.entrance())?;
             Ok(Some(after))
@@ -130,18 +134,18 @@ fn unaccounted(
 
 /// Takes over the roles that a policy gives, and says whose have changed. The members must be those that the hub has.
 pub(super) fn adopt(tx: &WriteTx<'_>, sent: &Sent, policy: &Policy) -> Result<Vec<NewRole>, ApiError> {
-    let known = conversations::role_names(tx, sent.conversation)?;
+    let known = roles::role_names(tx, sent.conversation)?;
     if known.len() != policy.members().len() || !known.keys().all(|user| policy.has(*user)) {
         let detail =
             "The policy's members are not those of the conversation. Fetch the events, then try again.";
         return Err(ApiError::new(Code::InvalidCommit, detail));
     }
-    conversations::define_roles(tx, sent.conversation, policy.roles())?;
+    roles::define_roles(tx, sent.conversation, policy.roles())?;
     settings::set(tx, sent.conversation, Setting::AddPermission(policy.add_permission()))?;
     let mut changed = Vec::new();
     for (user, role) in policy.members() {
         if known.get(&user) != Some(role) {
-            conversations::set_role(tx, sent.conversation, user, role)?;
+            roles::set_role(tx, sent.conversation, user, role)?;
             changed.push(NewRole { user, role: role.clone() });
         }
     }

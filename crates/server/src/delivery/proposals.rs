@@ -15,6 +15,7 @@ use crate::{
         conversations::{self, Access},
         groups::{self, Pending},
         log::{self, Digest, Entry, Extra, Kind},
+        roles,
     },
 };
 use mls_rs::time::MlsTime;
@@ -136,7 +137,7 @@ pub(super) fn withdraw_void(
     let mut void = BTreeSet::new();
     for (reference, device) in observer.proposed_devices(&snapshot)? {
         let is_gone = groups::registered_key(tx, device)?.is_none()
-            || kind.is_managed() && conversations::role_of(tx, conversation, device.user)?.is_none();
+            || kind.is_managed() && roles::role_of(tx, conversation, device.user)?.is_none();
         if is_gone || has_expired(&reference) {
             void.insert(reference);
         }
@@ -184,7 +185,7 @@ fn check(
             || if access.kind == ConversationType::OneToOne {
                 conversations::other_user(connection, conversation, sender.user)? == Some(user)
             } else {
-                conversations::role_of(connection, conversation, user)?.is_some()
+                roles::role_of(connection, conversation, user)?.is_some()
             };
         if !is_member {
             let detail = "Only a device of a member can be proposed; new members are added by a commit.";

@@ -10,7 +10,7 @@ use crate::{
     error::{ApiError, sentence},
     removals,
     state::{AppState, now_ms},
-    storage::{accounts, profiles},
+    storage::{WriteTx, accounts, profiles, retention},
 };
 use axum::extract::State;
 use http::StatusCode;
@@ -95,16 +95,16 @@ async fn let_in(
     state.limiters.sign_ups.take(&address)?;
     let (user, handle) = (UserId::random(), Handle::of_guest(rand::random()));
     let (token, token_hash) = new_secret();
-    let now = now_ms();
-    let expires_at = now.saturating_add(i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX));
+    let lifetime = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
     let new = handle.clone();
-    state
-        .storage
-        .write(move |tx| {
-            accounts::create_guest(tx, user, (&new, &name), expires_at, now)?;
-            accounts::open_session(tx, &token_hash, user, now)
-        })
-        .await?;
+    let come_in = move |tx: &WriteTx<'_>| {
+        let now = retention::not_before_latest(tx, now_ms())?;
+        let expires_at = now.saturating_add(lifetime);
+        accounts::create_guest(tx, user, (&new, &name), expires_at, now)?;
+        accounts::open_session(tx, &token_hash, user, now)?;
+        Ok(expires_at)
+    };
+    let expires_at = state.storage.write(come_in).await?;
     tracing::info!(user = user.short(), "a guest came in");
     let session = session(&state, token, (user, AccountKind::Guest), &handle);
     Ok((StatusCode::CREATED, Json(Session { expires_at: Some(expires_at), ..session })))

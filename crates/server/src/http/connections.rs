@@ -8,7 +8,10 @@ use crate::{
     delivery::subconversations,
     error::{ApiError, sentence},
     state::{AppState, now_ms},
-    storage::{WriteTx, accounts, connections, conversations, events::append_user_event, profiles, teams},
+    storage::{
+        WriteTx, accounts, connections, conversations, events::append_user_event, last_request, profiles,
+        teams,
+    },
 };
 use axum::extract::State;
 use std::sync::Arc;
@@ -121,7 +124,7 @@ fn act(
     let mine = connections::status(tx, me, other)?;
     let theirs = connections::status(tx, other, me)?;
     let one_to_one = ConversationId::one_to_one((&me, domain), (&other, domain)).id;
-    let last = conversations::last_request(tx, one_to_one, (me, other))?;
+    let last = last_request::of(tx, one_to_one, (me, other))?;
     let change = transition(action, mine, theirs, last)?;
     if change.newly_counted {
         check_limit(&change, connections::counted(tx, me)?, most)?;

@@ -60,6 +60,8 @@ impl RelayServer {
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),
             behind_proxy: config.behind_proxy,
+            // It has no table of moments.
+            spans: None,
         });
         let addresses = Addresses { listen: config.listen, metrics: config.metrics, redirect_http: None };
         let service = Service {

@@ -123,7 +123,10 @@ async fn post(
     })?;
     let log = relay.log().await?;
     let room = Room::of(&relay.limits);
-    let taken = relay.storage.write_together(Posted { topic, hash, envelope, room, now }).await;
+    let taken = relay
+        .storage
+        .write_together(Posted { topic, hash, envelope, room, now, in_hub: relay.spans.is_some() })
+        .await;
     let taken = taken.inspect_err(|error| {
         if matches!(error, ApiError::Refused(problem) if problem.code == Code::RelayFull.as_str()) {
             relay.full.increment(1);

@@ -4,7 +4,7 @@ use super::{
     RelayState,
     rules::{Cutting, Room},
 };
-use crate::{error::ApiError, state::now_ms, storage::relay as kept};
+use crate::{error::ApiError, retention, state::now_ms, storage::relay as kept};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::sleep;
 
@@ -35,6 +35,9 @@ pub(crate) async fn see_to(relay: RelayState) {
 
 /// How many envelopes were cut.
 async fn keep(relay: &RelayState) -> Result<u64, ApiError> {
+    if let Some(spans) = relay.spans {
+        retention::look(&relay.storage, spans.now(false)).await?;
+    }
     let topics: Vec<_> = relay.storage.read(|db| Ok(kept::extents(db)?)).await?.into_iter().collect();
     let excess: BTreeMap<_, _> = Room::of(&relay.limits).excess(&topics).into_iter().collect();
     let now = now_ms();

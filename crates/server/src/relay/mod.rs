@@ -2,7 +2,9 @@
 //!
 //! It **owns** what is taken (work, shape, room, rates), the order in a topic, and how long anything is kept. It **leaves to others**
 //! the database with its writer (`storage`), how nodes wake one another (`bus`), and the connection (`serving`). It knows no account,
-//! no group and no member, and shares no table with them: what a hub knows besides does not become known here.
+//! no group and no member, and shares no table with them: what a hub knows besides does not become known here. Of a hub it asks one
+//! thing, what the clock has said before, so that a wrong one has nothing cut early. A relay alone has no table for that: it believes
+//! its clock.
 //!
 //! What is refused is decided before anything is stored; the position of an envelope is durable before it is told. No log line
 //! has a topic or an address in it. `docs/spec/relay.md` says what it is for others.
@@ -24,6 +26,7 @@ use crate::{
     limits::Limiter,
     metrics::Metrics,
     places::Places,
+    retention::Spans,
     shutdown::Shutdown,
     state::now_ms,
     storage::{Storage, StorageError, relay as kept},
@@ -66,6 +69,8 @@ pub(crate) struct Relay {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     behind_proxy: bool,
+    /// For how long the hub keeps things, of which this is the relay: it notes what the clock has said. None of a relay alone.
+    spans: Option<Spans>,
 }
 
 /// What a relay is made of.
@@ -76,6 +81,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: Shutdown,
     pub(crate) behind_proxy: bool,
+    pub(crate) spans: Option<Spans>,
 }
 
 impl Deref for RelayState {
@@ -94,7 +100,7 @@ impl BehindProxy for RelayState {
 
 impl RelayState {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { storage, readers, limits, metrics, shutdown, behind_proxy } = parts;
+        let Parts { storage, readers, limits, metrics, shutdown, behind_proxy, spans } = parts;
         Self(Arc::new(Relay {
             posts: Limiter::new(limits.posts, metrics.refused("relay_posts")),
             reads: Limiter::new(limits.reads, metrics.refused("relay_reads")),
@@ -114,6 +120,7 @@ impl RelayState {
             metrics,
             shutdown,
             behind_proxy,
+            spans,
         }))
     }
 }

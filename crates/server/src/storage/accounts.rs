@@ -91,6 +91,22 @@ pub(crate) fn expiry(connection: &Connection, user: UserId) -> Result<Option<i64
     Ok(expiry.flatten())
 }
 
+/// Puts off the end of all guests' time by so long, in milliseconds, though not beyond the latest.
+pub(super) fn put_off(tx: &WriteTx<'_>, by: i64, latest: i64) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "UPDATE users SET expires_at = CASE WHEN expires_at + ?1 < ?2 THEN expires_at + ?1 ELSE ?2 END
+         WHERE expires_at < ?2",
+    )?
+    .execute([by, latest])?;
+    Ok(())
+}
+
+/// Has all guests' time end at the latest then: a clock that was ahead would keep them for longer otherwise.
+pub(super) fn bring_forward(tx: &WriteTx<'_>, latest: i64) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE users SET expires_at = ?1 WHERE expires_at > ?1")?.execute([latest])?;
+    Ok(())
+}
+
 /// What a user's account is.
 pub(crate) fn kind(connection: &Connection, user: UserId) -> Result<AccountKind, ApiError> {
     let kind = connection

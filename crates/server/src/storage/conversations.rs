@@ -7,10 +7,10 @@ use super::{
     events::append_user_event,
     groups, joins,
     log::{self, Entry, Kind},
-    quotas, settings, teams,
+    quotas, roles, settings, teams,
 };
 use crate::error::ApiError;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use rusqlite::ToSql;
@@ -19,13 +19,11 @@ use tertulia_api::{
     conversation::{Conversation, Member, SubconversationAddress},
     event::{EventBody, LogEntry},
     setting::Settings,
-    team::ConversationRole,
 };
 use tertulia_domain::{
     ConversationId, ConversationType, GroupId, Handshake, Protocol, Role, RoleName, TeamId, UserId, access,
-    connection::{LastRequest, Status},
+    connection::Status,
     permission::{Membership, Roster},
-    role::{Action, ActionSet},
     succession::Remaining,
 };
 
@@ -194,7 +192,7 @@ pub(crate) fn end_member(
     )?
     .execute(params![Sql(conversation), Sql(user), position])?;
     tx.wake(user); // who follows it no more
-    forget_unused_roles(tx, conversation)
+    roles::forget_unused_roles(tx, conversation)
 }
 
 /// Takes everybody out of a conversation, who see its log up to `position`.
@@ -236,20 +234,6 @@ pub(crate) fn set_protocol(
     Ok(())
 }
 
-/// Changes the role of a current member.
-pub(crate) fn set_role(
-    tx: &WriteTx<'_>,
-    conversation: ConversationId,
-    user: UserId,
-    role: &RoleName,
-) -> Result<(), ApiError> {
-    tx.prepare_cached(
-        "UPDATE members SET role = ?3 WHERE conversation = ?1 AND user_id = ?2 AND left_position IS NULL",
-    )?
-    .execute(params![Sql(conversation), Sql(user), role.as_str()])?;
-    Ok(())
-}
-
 /// The conversation, if there is one and the user is in it.
 pub(crate) fn find(
     connection: &Connection,
@@ -280,7 +264,7 @@ pub(crate) fn find_each(
                 kind: row.domain(0)?,
                 group_id: row.get(1)?,
                 epoch: row.get::<i64>(2)?.cast_unsigned(),
-                role: role(row, 3)?,
+                role: roles::role(row, 3)?,
                 protocol: row.domain(5)?,
                 parent: row.optional(6)?,
                 handshake: row.domain(7)?,
@@ -327,80 +311,6 @@ pub(crate) fn are_connected(connection: &Connection, a: UserId, b: UserId) -> Re
     Ok(tertulia_domain::connection::connected(status(a, b)?, status(b, a)?))
 }
 
-/// The role of a current member.
-pub(crate) fn role_of(
-    connection: &Connection,
-    conversation: ConversationId,
-    user: UserId,
-) -> Result<Option<Role>, ApiError> {
-    let role = connection
-        .prepare_cached(
-            "SELECT m.role, r.actions FROM members m
-             LEFT JOIN conversation_roles r ON r.conversation = m.conversation AND r.name = m.role
-             WHERE m.conversation = ?1 AND m.user_id = ?2 AND m.left_position IS NULL",
-        )?
-        .query_row(params![Sql(conversation), Sql(user)], |row| role(row, 0))
-        .optional()?;
-    Ok(role)
-}
-
-/// A role from two columns: its name, and its actions if it is not predefined.
-fn role(row: &Row<'_>, column: usize) -> sql::Result<Role> {
-    let name: RoleName = row.domain(column)?;
-    if let Some(role) = Role::predefined(&name) {
-        return Ok(role);
-    }
-    let bits: Option<u16> = row.get(column + 1)?;
-    // A role without a definition allows nothing.
-    let actions = bits.and_then(ActionSet::from_bits).unwrap_or(ActionSet::NONE);
-    Ok(Role::defined(name, actions).unwrap_or(Role::MEMBER))
-}
-
-/// Keeps what the roles of a conversation allow that are not predefined.
-pub(crate) fn define_roles(
-    tx: &WriteTx<'_>,
-    conversation: ConversationId,
-    roles: &BTreeMap<RoleName, ActionSet>,
-) -> Result<(), ApiError> {
-    tx.prepare_cached("DELETE FROM conversation_roles WHERE conversation = ?1")?
-        .execute([Sql(conversation)])?;
-    let mut insert = tx
-        .prepare_cached("INSERT INTO conversation_roles (conversation, name, actions) VALUES (?1, ?2, ?3)")?;
-    for (name, actions) in roles {
-        insert.execute(params![Sql(conversation), name.as_str(), actions.bits()])?;
-    }
-    Ok(())
-}
-
-/// Forgets the roles that nobody has any more, where the hub's record of them is all that there is. Those in the policy of a group
-/// go with the commit that takes them out of it.
-fn forget_unused_roles(tx: &WriteTx<'_>, conversation: ConversationId) -> Result<(), ApiError> {
-    tx.prepare_cached(
-        "DELETE FROM conversation_roles WHERE conversation = ?1
-             AND name NOT IN (SELECT role FROM members WHERE conversation = ?1 AND left_position IS NULL)
-             AND EXISTS (SELECT 1 FROM conversations c
-                         WHERE c.id = ?1 AND (c.protocol = ?2 OR (c.epoch = 0 AND c.group_id = c.id)))",
-    )?
-    .execute(params![Sql(conversation), Sql(Protocol::Pairwise)])?;
-    Ok(())
-}
-
-/// Keeps what a role that a member was given allows, unless it is predefined, and forgets the roles that nobody has any more.
-pub(crate) fn keep_role(tx: &WriteTx<'_>, conversation: ConversationId, role: &Role) -> Result<(), ApiError> {
-    forget_unused_roles(tx, conversation)?;
-    if role.name().is_predefined() {
-        return Ok(());
-    }
-    // While somebody has a role, the team cannot define it otherwise. So what is there under its name, and is not the same, is left
-    // over from those who had it before.
-    tx.prepare_cached(
-        "INSERT INTO conversation_roles (conversation, name, actions) VALUES (?1, ?2, ?3)
-         ON CONFLICT (conversation, name) DO UPDATE SET actions = excluded.actions",
-    )?
-    .execute(params![Sql(conversation), role.name().as_str(), role.actions().bits()])?;
-    Ok(())
-}
-
 /// How many members and admins there are now.
 pub(crate) fn roster(connection: &Connection, conversation: ConversationId) -> Result<Roster, ApiError> {
     let (members, admins): (i64, i64) = connection
@@ -413,70 +323,6 @@ pub(crate) fn roster(connection: &Connection, conversation: ConversationId) -> R
         members: usize::try_from(members).unwrap_or(usize::MAX),
         admins: usize::try_from(admins).unwrap_or(usize::MAX),
     })
-}
-
-/// The current members with the names of their roles.
-pub(crate) fn role_names(
-    connection: &Connection,
-    conversation: ConversationId,
-) -> Result<BTreeMap<UserId, RoleName>, ApiError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT user_id, role FROM members WHERE conversation = ?1 AND left_position IS NULL",
-    )?;
-    let members = statement.query_map([Sql(conversation)], |row| Ok((row.domain(0)?, row.domain(1)?)))?;
-    Ok(members.collect::<Result<_, _>>()?)
-}
-
-/// The current members with their roles, in the order in which they joined.
-pub(crate) fn member_roles(
-    connection: &Connection,
-    conversation: ConversationId,
-) -> Result<Vec<(UserId, Role)>, ApiError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT m.user_id, m.role, r.actions FROM members m
-         LEFT JOIN conversation_roles r ON r.conversation = m.conversation AND r.name = m.role
-         WHERE m.conversation = ?1 AND m.left_position IS NULL ORDER BY m.joined_position, m.user_id",
-    )?;
-    let members = statement.query_map([Sql(conversation)], |row| Ok((row.domain(0)?, role(row, 1)?)))?;
-    Ok(members.collect::<Result<_, _>>()?)
-}
-
-/// What the roles in use in a conversation allow that are not predefined.
-pub(crate) fn roles_in_use(
-    connection: &Connection,
-    conversation: ConversationId,
-) -> Result<BTreeMap<RoleName, ActionSet>, ApiError> {
-    let mut statement =
-        connection.prepare_cached("SELECT name, actions FROM conversation_roles WHERE conversation = ?1")?;
-    let roles = statement.query_map([Sql(conversation)], |row| {
-        let actions = ActionSet::from_bits(row.get(1)?).unwrap_or(ActionSet::NONE);
-        Ok((row.domain(0)?, actions))
-    })?;
-    Ok(roles.collect::<Result<_, _>>()?)
-}
-
-/// The roles that a conversation knows beside the predefined ones, to one of its members: those that are in use in it, which stay as
-/// they are there, and those of its team if the member is one who gives roles.
-fn known_roles(
-    connection: &Connection,
-    conversation: &Conversation,
-    viewer: UserId,
-) -> Result<Vec<ConversationRole>, ApiError> {
-    let in_use = roles_in_use(connection, conversation.conversation)?;
-    let role = conversation.members.iter().find(|member| member.user == viewer).map(|member| &member.role);
-    let actions = role.and_then(|name| match Role::predefined(name) {
-        Some(role) => Some(role.actions()),
-        None => in_use.get(name).copied(),
-    });
-    let gives = actions.is_some_and(|actions| {
-        actions.contains(Action::AddMember) || actions.contains(Action::ModifyOtherMember)
-    });
-    let mut known = match conversation.team {
-        Some(team) if gives => teams::roles(connection, team)?,
-        _ => BTreeMap::new(),
-    };
-    known.extend(in_use);
-    Ok(known.into_iter().map(|(name, actions)| ConversationRole { name, actions }).collect())
 }
 
 /// The current members, by their ids alone.
@@ -522,7 +368,13 @@ pub(crate) fn show(
         )?
         .query_row(params![Sql(conversation), Sql(user)], without_members)
         .optional()?;
-    row.map(|conversation| with_members(connection, conversation, user)).transpose()
+    let Some(conversation) = row else { return Ok(None) };
+    let mut roles = if conversation.kind.is_managed() {
+        roles::Known::of(connection, conversation.conversation)?
+    } else {
+        roles::Known::default()
+    };
+    with_members(connection, conversation, user, &mut roles).map(Some)
 }
 
 /// The conversations that this user is in, oldest first. Subconversations are listed by their parents only.
@@ -537,7 +389,8 @@ pub(crate) fn list(connection: &Connection, user: UserId) -> Result<Vec<Conversa
          WHERE m.user_id = ?1 AND m.left_position IS NULL ORDER BY c.created_at, c.id",
     )?;
     let rows = statement.query_map([Sql(user)], without_members)?;
-    rows.map(|row| with_members(connection, row?, user)).collect()
+    let mut roles = roles::Known::of_user(connection, user)?;
+    rows.map(|row| with_members(connection, row?, user, &mut roles)).collect()
 }
 
 fn without_members(row: &Row<'_>) -> sql::Result<Conversation> {
@@ -573,6 +426,7 @@ fn with_members(
     connection: &Connection,
     mut conversation: Conversation,
     viewer: UserId,
+    roles: &mut roles::Known,
 ) -> Result<Conversation, ApiError> {
     // Who was once in a 1:1 is shown in it for good: that somebody blocked the other and so left must not show.
     let sql = if conversation.kind == ConversationType::Subconversation {
@@ -595,7 +449,7 @@ fn with_members(
     let members = statement.query_map([Sql(conversation.conversation)], member)?;
     conversation.members = members.collect::<Result<_, _>>()?;
     if conversation.kind.is_managed() {
-        conversation.roles = known_roles(connection, &conversation, viewer)?;
+        conversation.roles = roles.shown(connection, &conversation, viewer)?;
     }
     (conversation.settings, conversation.parent) = settings::show(connection, conversation.conversation)?;
     Ok(conversation)
@@ -667,32 +521,6 @@ pub(crate) fn was_in(
         .exists(params![Sql(conversation), Sql(user)])?)
 }
 
-/// What became of the last request between the two users of a 1:1, to one of them. Who asks joins it, and who is asked does not before
-/// they accept; so while nobody has, it was asked by who joined last.
-pub(crate) fn last_request(
-    connection: &Connection,
-    one_to_one: ConversationId,
-    (me, other): (UserId, UserId),
-) -> Result<LastRequest, ApiError> {
-    let found = connection
-        .prepare_cached(
-            "SELECT c.type,
-                    (SELECT max(joined_position) FROM members WHERE conversation = c.id AND user_id = ?2),
-                    (SELECT max(joined_position) FROM members WHERE conversation = c.id AND user_id = ?3)
-             FROM conversations c WHERE c.id = ?1",
-        )?
-        .query_row(params![Sql(one_to_one), Sql(me), Sql(other)], |row| {
-            let joined: (Option<Position>, Option<Position>) = (row.get(1)?, row.get(2)?);
-            Ok((row.domain::<ConversationType>(0)?, joined))
-        })
-        .optional()?;
-    Ok(match found {
-        Some((ConversationType::OneToOne, _)) => LastRequest::Accepted,
-        Some((_, (mine, theirs))) if theirs > mine => LastRequest::Theirs,
-        _ => LastRequest::Mine,
-    })
-}
-
 /// Notes that nobody is left in a conversation, for good. What its members do not need any more goes at once.
 pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> Result<(), ApiError> {
     tx.prepare_cached("UPDATE conversations SET ended_at = ?2, name = NULL WHERE id = ?1")?
@@ -731,23 +559,29 @@ pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<bool> {
     Ok(false)
 }
 
-/// Deletes one of the conversations that have ended by this time, whoever has read of it, or the next of its log. Says whether there
-/// was one, and whether it is gone.
+/// When a conversation has ended, and which.
+pub(crate) type Ended = (i64, ConversationId);
+
+/// Deletes one of the conversations that have ended by this time, whoever has read of it, or the next of its log: the first from
+/// this one on in the order of their ends. Says which it was, if there was one, and whether it is gone. Those whose logs are too young
+/// are passed over, and not looked at again where it goes on from there.
 pub(crate) fn delete_next_ended(
     tx: &WriteTx<'_>,
-    by: i64,
-    horizon: Position,
-) -> Result<Option<bool>, ApiError> {
+    from: Option<Ended>,
+    (by, horizon): (i64, Position),
+) -> Result<Option<(Ended, bool)>, ApiError> {
+    let (ended_at, id) = from.unwrap_or((i64::MIN, ConversationId::from_bytes([0; 16])));
     let next = tx
         .prepare_cached(
-            "SELECT id FROM conversations c WHERE ended_at IS NOT NULL AND ended_at <= ?1
+            "SELECT ended_at, id FROM conversations c WHERE ended_at IS NOT NULL AND ended_at <= ?1
+             AND ended_at >= ?3 AND (ended_at > ?3 OR id >= ?4)
              AND NOT EXISTS (SELECT 1 FROM log l WHERE l.conversation = c.id AND l.position > ?2)
-             ORDER BY ended_at LIMIT 1",
+             ORDER BY ended_at, id LIMIT 1",
         )?
-        .query_row([by, horizon], |row| row.domain(0))
+        .query_row(params![by, horizon, ended_at, Sql(id)], |row| Ok((row.get(0)?, row.domain(1)?)))
         .optional()?;
-    let Some(conversation) = next else { return Ok(None) };
-    Ok(Some(!delete(tx, conversation)?))
+    let Some((ended_at, conversation)) = next else { return Ok(None) };
+    Ok(Some(((ended_at, conversation), !delete(tx, conversation)?)))
 }
 
 /// Deletes the next of a conversation's log and, with the last of it, the conversation. Says whether there is more to delete.

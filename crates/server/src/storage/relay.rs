@@ -1,7 +1,7 @@
 //! What a relay keeps: envelopes by content topics. It stands beside what a hub keeps, and neither refers to the other.
 
 use super::{
-    Connection, RowExt as _, Together, WriteTx,
+    Connection, RowExt as _, Together, WriteTx, retention,
     sql::{self, OptionalExtension as _, params},
 };
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) struct Posted {
     pub(crate) room: Room,
     /// In milliseconds since 1970.
     pub(crate) now: i64,
+    /// Whether a hub keeps it, which notes what the clock has said.
+    pub(crate) in_hub: bool,
 }
 
 /// Where an envelope stands.
@@ -56,6 +58,11 @@ impl Together for Posted {
         let mut bytes = topics.values().fold(0_i64, |sum, extent| sum.saturating_add(extent.bytes));
         let mut fresh: HashMap<(ContentTopic, [u8; 32]), i64> = HashMap::new();
         let (mut answers, mut rows) = (Vec::with_capacity(all.len()), Vec::new());
+        let latest = if all.iter().any(|post| post.in_hub) {
+            retention::not_before_latest(tx, i64::MIN)?
+        } else {
+            i64::MIN
+        };
         for (post, there) in all.iter().zip(there) {
             let known = there.or_else(|| fresh.get(&(post.topic, post.hash)).copied());
             if let Some(position) = known {
@@ -72,7 +79,8 @@ impl Together for Posted {
             extent.bytes += size;
             extent.position += 1;
             fresh.insert((post.topic, post.hash), extent.position);
-            rows.push((i64::from(post.topic.number()), extent.position, size, *post));
+            let taken_at = post.now.max(latest);
+            rows.push((i64::from(post.topic.number()), extent.position, size, taken_at, *post));
             answers.push(Ok(Taken { position: extent.position, known: false }));
         }
         if rows.is_empty() {
@@ -84,8 +92,8 @@ impl Together for Posted {
             "INSERT INTO relay_envelopes (topic, position, hash, size, taken_at, envelope)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute_each(rows_with.map(|((topic, position, size, post), envelope)| {
-            [topic as &dyn ToSql, position, &post.hash, size, &post.now, envelope]
+        .execute_each(rows_with.map(|((topic, position, size, taken_at, post), envelope)| {
+            [topic as &dyn ToSql, position, &post.hash, size, taken_at, envelope]
         }))?;
         let moved_at = tx.next_position();
         let moved: BTreeMap<ContentTopic, Extent> =
@@ -237,6 +245,22 @@ fn envelopes(
 pub(super) fn moved(connection: &Connection, after: i64) -> sql::Result<Vec<ContentTopic>> {
     let mut statement = connection.prepare_cached("SELECT topic FROM relay_topics WHERE moved_at > ?1")?;
     statement.query_map([after], |row| row.domain(0))?.collect()
+}
+
+/// Has all envelopes been taken later by so long, in milliseconds, though not after now.
+pub(super) fn put_off(tx: &WriteTx<'_>, by: i64, now: i64) -> Result<(), ApiError> {
+    tx.prepare_cached(
+        "UPDATE relay_envelopes SET taken_at = CASE WHEN taken_at + ?1 < ?2 THEN taken_at + ?1 ELSE ?2 END
+         WHERE taken_at < ?2",
+    )?
+    .execute([by, now])?;
+    Ok(())
+}
+
+/// Has no envelope been taken after now: a clock that was ahead would keep it for longer otherwise.
+pub(super) fn bring_forward(tx: &WriteTx<'_>, now: i64) -> Result<(), ApiError> {
+    tx.prepare_cached("UPDATE relay_envelopes SET taken_at = ?1 WHERE taken_at > ?1")?.execute([now])?;
+    Ok(())
 }
 
 /// Cuts the oldest envelopes of a topic that are due. How many, and their bytes; 0 when there are no more.

@@ -8,7 +8,7 @@
 //! - their messages, as far back as they share them.
 
 use super::sql::{Connection, OptionalExtension as _, params};
-use super::{Position, RowExt as _, Sql, WriteTx, log::Kind, quotas};
+use super::{Position, RowExt as _, Sql, WriteTx, accounts, log::Kind, quotas, relay};
 use crate::error::ApiError;
 use std::collections::BTreeMap;
 use tertulia_domain::{ConversationId, History, UserId};
@@ -34,25 +34,74 @@ pub(crate) enum Clock {
     Ahead,
 }
 
+/// The longest times for which no moment was noted, in milliseconds, that are believed. What is kept for another time has another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pauses {
+    /// Of the logs.
+    pub(crate) logs: i64,
+    /// Of the accounts of guests.
+    pub(crate) guests: i64,
+    /// Of the relay's envelopes.
+    pub(crate) envelopes: i64,
+}
+
 /// What the time is taken for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
     /// By the clock, in milliseconds since 1970.
     pub(crate) at: i64,
-    /// The longest time for which no moment was noted, in milliseconds, that is believed.
-    pub(crate) longest_pause: i64,
+    pub(crate) longest: Pauses,
+    /// For how long guests are let in, in milliseconds.
+    pub(crate) guests_stay: i64,
     /// Whether the clock has had time to be set since the machine started. Until then moments never go back; after it, those that are
     /// yet to come are taken back, since it was wrong when they were noted. If it is wrong now, it will be [ahead](Clock::Ahead) then.
     pub(crate) is_settled: bool,
 }
 
+/// Clocks of nodes differ, and are set, by less than that, in milliseconds. What the hub has the times of itself is not moved for it.
+const TOLERATED: i64 = 60 * 60 * 1000;
+
+/// When the last moment was noted, if any was.
+fn latest(connection: &Connection) -> Result<Option<i64>, ApiError> {
+    Ok(connection.prepare_cached("SELECT max(at) FROM moments")?.query_row((), |row| row.get(0))?)
+}
+
+/// This time, or that of the last moment if the clock is behind it: what is stored now is kept from then on.
+pub(crate) fn not_before_latest(connection: &Connection, at: i64) -> Result<i64, ApiError> {
+    Ok(latest(connection)?.map_or(at, |latest| latest.max(at)))
+}
+
+/// Moves the times of what has one of its own, and no position, as the moments are moved: what is kept by a relay, and guests.
+fn move_times(tx: &WriteTx<'_>, latest: i64, now: Now) -> Result<(), ApiError> {
+    let ahead = now.at.saturating_sub(latest);
+    let longest_stay = now.at.saturating_add(now.guests_stay);
+    if ahead > now.longest.guests {
+        accounts::put_off(tx, ahead, longest_stay)?;
+        tracing::info!(milliseconds = ahead, "guests stay longer by the time for which no moment was noted");
+    }
+    if ahead > now.longest.envelopes {
+        relay::put_off(tx, ahead, now.at)?;
+        tracing::info!(
+            milliseconds = ahead,
+            "envelopes stay longer by the time for which no moment was noted"
+        );
+    }
+    if ahead < -TOLERATED && now.is_settled {
+        accounts::bring_forward(tx, longest_stay)?;
+        relay::bring_forward(tx, now.at)?;
+    }
+    Ok(())
+}
+
 /// Notes that everything that there is was stored before now. What the clock says is believed only as far as nothing is cut too early
 /// if it is wrong.
 pub(crate) fn note_moment(tx: &WriteTx<'_>, now: Now) -> Result<Clock, ApiError> {
-    let latest: Option<i64> =
-        tx.prepare_cached("SELECT max(at) FROM moments")?.query_row((), |row| row.get(0))?;
+    let latest = latest(tx)?;
+    if let Some(latest) = latest {
+        move_times(tx, latest, now)?;
+    }
     let (clock, at) = match latest {
-        Some(latest) if now.at.saturating_sub(latest) > now.longest_pause => {
+        Some(latest) if now.at.saturating_sub(latest) > now.longest.logs => {
             tx.prepare_cached("UPDATE moments SET at = at + ?1")?.execute([now.at.saturating_sub(latest)])?;
             (Clock::Ahead, now.at)
         }
@@ -245,9 +294,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::{
-        storage::{Storage, testing},
+        relay::rules::{Cutting, Room},
+        storage::{Storage, relay::Posted, testing},
         wake::Wake,
     };
+    use bytes::Bytes;
+    use tertulia_conversation::topic::ContentTopic;
+    use tertulia_domain::Handle;
 
     const HOUR: i64 = 60 * 60 * 1000;
     const DAY: i64 = 24 * HOUR;
@@ -279,11 +332,135 @@ mod tests {
         /// What the hub does every hour, or at its start.
         async fn look(&self, at: i64, is_settled: bool) -> (Clock, Option<Position>) {
             let look = move |tx: &WriteTx<'_>| {
-                let clock = note_moment(tx, Now { at, longest_pause: KEPT / 4, is_settled })?;
+                let longest = Pauses { logs: KEPT / 4, guests: 6 * HOUR, envelopes: KEPT / 8 };
+                let clock = note_moment(tx, Now { at, longest, guests_stay: DAY, is_settled })?;
                 Ok((clock, horizon(tx, at - KEPT)?))
             };
             self.storage.write(look).await.unwrap()
         }
+
+        /// The same every hour, when the clock goes on.
+        async fn look_from_to(&self, from: i64, to: i64) {
+            let mut at = from;
+            while at < to {
+                self.look(at, true).await;
+                at += HOUR;
+            }
+            self.look(to, true).await;
+        }
+
+        /// A guest comes in for a day, and an envelope that is kept for [`KEPT`].
+        async fn guest_and_envelope(&self, at: i64) {
+            let come_in = move |tx: &WriteTx<'_>| {
+                let (now, handle) = (not_before_latest(tx, at)?, Handle::of_guest(rand::random()));
+                accounts::create_guest(
+                    tx,
+                    UserId::random(),
+                    (&handle, &"Ana".parse().unwrap()),
+                    now + DAY,
+                    now,
+                )
+            };
+            self.storage.write(come_in).await.unwrap();
+            let posted = Posted {
+                topic: topic(),
+                hash: rand::random(),
+                envelope: Bytes::from_static(b"envelope"),
+                room: Room { topic: 1 << 20, all: 1 << 20 },
+                now: at,
+                in_hub: true,
+            };
+            self.storage.write_together(posted).await.unwrap();
+        }
+
+        /// Ends and cuts what is due at this time. How many guests, and how many envelopes.
+        async fn end(&self, at: i64) -> (usize, usize) {
+            let end = move |tx: &WriteTx<'_>| {
+                let guests = accounts::expired(tx, at, 1000)?;
+                for guest in &guests {
+                    accounts::delete(tx, *guest, at)?;
+                }
+                let cutting = Cutting { before: at - KEPT, excess: 0, spare_after: at };
+                Ok((guests.len(), relay::cut(tx, topic(), cutting)?.0))
+            };
+            self.storage.write(end).await.unwrap()
+        }
+    }
+
+    fn topic() -> ContentTopic {
+        ContentTopic::all().next().unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_comes_in_while_the_clock_is_behind_stays_for_their_time() {
+        let hub = Fixture::open();
+        hub.guest_and_envelope(TODAY).await;
+        hub.look(TODAY, true).await;
+        // The machine starts without knowing the time.
+        hub.look(LONG_AGO, false).await;
+        hub.guest_and_envelope(LONG_AGO).await;
+        hub.look(TODAY + HOUR, false).await;
+        assert_eq!(hub.end(TODAY + HOUR).await, (0, 0));
+        hub.look_from_to(TODAY + HOUR, TODAY + DAY).await;
+        assert_eq!(hub.end(TODAY + DAY).await, (2, 0));
+        hub.look_from_to(TODAY + DAY, TODAY + KEPT).await;
+        assert_eq!(hub.end(TODAY + KEPT - HOUR).await, (0, 0));
+        assert_eq!(hub.end(TODAY + KEPT + 1).await, (0, 2));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_behind_for_hours_or_from_the_beginning_ends_nobodys_time_early() {
+        let hub = Fixture::open();
+        hub.look(LONG_AGO, false).await;
+        hub.guest_and_envelope(LONG_AGO).await;
+        // It is set.
+        hub.look(TODAY, true).await;
+        assert_eq!(hub.end(TODAY).await, (0, 0));
+        hub.guest_and_envelope(TODAY).await;
+        // It is wrong again, for so long that the hub takes it for right, and set again.
+        hub.look(LONG_AGO, false).await;
+        hub.look(LONG_AGO + HOUR, true).await;
+        hub.guest_and_envelope(LONG_AGO + HOUR).await;
+        assert_eq!(hub.end(LONG_AGO + HOUR).await, (0, 0));
+        hub.look(TODAY + HOUR, true).await;
+        assert_eq!(hub.end(TODAY + HOUR).await, (0, 0));
+        hub.look_from_to(TODAY + HOUR, TODAY + HOUR + KEPT).await;
+        assert_eq!(hub.end(TODAY + HOUR + DAY).await, (3, 0));
+        assert_eq!(hub.end(TODAY + HOUR + KEPT + 1).await, (0, 3));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_ahead_ends_nobodys_time_early_and_when_it_is_right_again_nobody_stays_longer() {
+        let hub = Fixture::open();
+        hub.look(TODAY, true).await;
+        hub.guest_and_envelope(TODAY).await;
+        hub.look(LATE, false).await;
+        assert_eq!(hub.end(LATE).await, (0, 0));
+        hub.guest_and_envelope(LATE).await;
+        hub.look(LATE + HOUR, true).await;
+        assert_eq!(hub.end(LATE + HOUR).await, (0, 0));
+        // The clock is set right.
+        hub.look(TODAY + 2 * HOUR, false).await;
+        hub.guest_and_envelope(TODAY + 2 * HOUR).await;
+        hub.look(TODAY + 3 * HOUR, true).await;
+        assert_eq!(hub.end(TODAY + 3 * HOUR).await, (0, 0));
+        hub.look_from_to(TODAY + 3 * HOUR, TODAY + 3 * HOUR + KEPT).await;
+        assert_eq!(hub.end(TODAY + 3 * HOUR + DAY).await, (3, 0));
+        assert_eq!(hub.end(TODAY + 3 * HOUR + KEPT + 1).await, (0, 3));
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_was_off_for_hours_believes_the_clock_and_after_a_day_adds_it_for_guests_alone() {
+        let hub = Fixture::open();
+        hub.look(TODAY, true).await;
+        hub.guest_and_envelope(TODAY).await;
+        hub.look(TODAY + 5 * HOUR, false).await;
+        hub.look(TODAY + 2 * DAY, false).await;
+        // The guest has been there for five hours, the envelope for two days.
+        assert_eq!(hub.end(TODAY + 2 * DAY + 18 * HOUR).await, (0, 0));
+        assert_eq!(hub.end(TODAY + 2 * DAY + 19 * HOUR).await, (1, 0));
+        hub.look_from_to(TODAY + 2 * DAY, TODAY + KEPT).await;
+        assert_eq!(hub.end(TODAY + KEPT + 1).await, (0, 1));
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 //! That a device is in one is kept as intervals of positions, since it decides which entries of the log the device sees.
 
 use super::sql::{Connection, OptionalExtension as _, params};
-use super::{Position, RowExt as _, Sql, WriteTx, backup, conversations, groups};
+use super::{Position, RowExt as _, Sql, WriteTx, backup, groups, roles};
 use crate::error::ApiError;
 use tertulia_api::{
     UserDevice,
@@ -161,7 +161,7 @@ pub(crate) fn without_parent(
 ) -> Result<Vec<UserDevice>, ApiError> {
     let mut lost = Vec::new();
     for device in devices(connection, id)? {
-        if conversations::role_of(connection, parent, device.user)?.is_none()
+        if roles::role_of(connection, parent, device.user)?.is_none()
             || !super::groups::has_leaf(connection, parent, device)?
         {
             lost.push(device);

@@ -96,6 +96,35 @@ async fn who_is_added_has_the_role_from_the_beginning_and_the_last_admin_is_foll
     }
 }
 
+#[tokio::test]
+async fn who_may_give_no_roles_is_told_that_whatever_role_they_name() {
+    for protocol in [Protocol::Mls, Protocol::Pairwise] {
+        let hub = Hub::start().await;
+        let [alice, bob, carol, _dave] = team(&hub).await;
+        let mut options = GroupOptions::default();
+        (options.protocol, options.team) = (protocol, true);
+        let people = [handle("bob"), handle("carol")];
+        let id = alice.create_group_as("table", &people, options).await.expect("a group").id;
+        for client in [&bob, &carol] {
+            client.sync().await.expect("comes in");
+        }
+        // A role of the team that nobody has here, one that there is not, what is no name of one, and one that everybody knows.
+        for role in ["chair", "nobody", "NOT A NAME", "admin"] {
+            let refused = bob.set_role(id, &handle("carol"), role).await.expect_err("not his");
+            assert_eq!(refused.code(), "action-denied", "{protocol}, {role}");
+            let refused = bob.add_members_as(id, &[handle("dave")], role).await.expect_err("not his");
+            assert_eq!(refused.code(), "action-denied", "{protocol}, {role}");
+        }
+        let expected = named(&[("alice", "admin"), ("bob", "member"), ("carol", "member")]);
+        assert_eq!(roles(&carol, id).await, expected, "{protocol}");
+        // Who may is told that there is no such role.
+        for role in ["nobody", "NOT A NAME"] {
+            let unknown = alice.set_role(id, &handle("carol"), role).await.expect_err("no role");
+            assert_eq!(unknown.code(), "unknown-role", "{protocol}, {role}");
+        }
+    }
+}
+
 /// Alice, who has a team with the role `host`; Bob, who is in it; and Zoe, who has a team of her own, in which `host` means everything.
 async fn two_teams(hub: &Hub) -> [Client; 3] {
     let people = [hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("zoe").await];
