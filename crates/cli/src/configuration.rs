@@ -114,7 +114,7 @@ impl Origin {
 pub(crate) struct Origins(BTreeMap<String, (Option<String>, Origin)>);
 
 /// Settings that nobody who sees the configuration should see.
-const SECRET: [&str; 3] = ["database", "nats", "otlp-header"];
+const SECRET: [&str; 4] = ["database", "nats", "otlp-header", "to"];
 
 /// Settings that are of no use without another one.
 const NEEDED: [(&str, &str); 6] = [

@@ -208,7 +208,8 @@ impl TlsFiles {
 /// What a hub allows. The defaults are those of [`tertulia_domain::limits`] and generous rates.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Largest database, in bytes; a page or two more with what waits to be moved into it. Without it the disk is the limit.
+    /// Largest database, in bytes; a page or two more with what waits to be moved into it. Without it the disk is the limit. Only
+    /// for a hub that keeps its data in a file.
     pub database_bytes: Option<u64>,
     /// Longest application message, in bytes.
     pub message_bytes: usize,

@@ -3,7 +3,7 @@
 //!
 //! In which groups it is to be done stands in the database, from the transaction on in which the devices went. So it outlives the
 //! process, and is gone on with when the hub starts. Until then nothing is delivered to the devices, and whatever commit comes first
-//! in a group has the removals proposed as well.
+//! in a group, still with those who are gone in its policy, has the removals proposed as well.
 
 use crate::{
     delivery::membership,

@@ -64,6 +64,9 @@ impl Server {
         if config.nats.is_some() && config.database.is_none() {
             return Err(ServerError::NatsWithoutDatabase);
         }
+        if config.limits.database_bytes.is_some() && config.database.is_some() {
+            return Err(ServerError::SizeOfDatabase);
+        }
         if config.redirect_http.is_some() && config.tls.is_none() {
             return Err(ServerError::RedirectWithoutTls);
         }

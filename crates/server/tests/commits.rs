@@ -216,6 +216,38 @@ async fn a_proposal_that_the_hub_does_not_hold_cannot_be_committed() {
 }
 
 #[tokio::test]
+async fn of_a_commit_the_first_failing_step_answers() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (carol, dave) = (Person::sign_up(&hub, "carol").await, Person::sign_up(&hub, "dave").await);
+    let phone = Person::log_in(&hub, "carol").await;
+    Person::log_in(&hub, "dave").await;
+    for (a, b) in [(&alice, &bob), (&alice, &carol), (&bob, &carol)] {
+        connect(a, b).await;
+    }
+    let (group, mut at_alice) = alice.new_group().await;
+    let bundle = alice.add(group, &mut at_alice, &[bob.user]).await;
+    let mut at_bob = bob.mls.join(&bundle.welcome.unwrap().to_bytes().unwrap());
+    let (one_of_carols, one_of_daves) = ([carol.mls.key_package()], [dave.mls.key_package()]);
+
+    // Role, then connection, then whether all devices are there: of a user whom the sender may not add, no device is named.
+    let by_bob = commit(&mut at_bob, &one_of_carols, &[]);
+    let denied = bob.commit(group, &by_bob).await.refused(Code::ActionDenied);
+    assert!(denied.missing.is_empty());
+    let stranger = alice.commit(group, &commit(&mut at_alice, &one_of_daves, &[])).await;
+    assert!(stranger.refused(Code::NotConnected).missing.is_empty());
+    at_alice.clear_pending_commit();
+    let incomplete = alice.commit(group, &commit(&mut at_alice, &one_of_carols, &[])).await;
+    assert_eq!(incomplete.refused(Code::DeviceMismatch).missing, [name(&phone)]);
+    at_alice.clear_pending_commit();
+
+    // The epoch before all of them.
+    let renewal = commit(&mut at_alice, &[], &[]);
+    alice.committed(group, &mut at_alice, &renewal).await;
+    assert_eq!(bob.commit(group, &by_bob).await.refused(Code::StaleEpoch).current_epoch, Some(2));
+}
+
+#[tokio::test]
 async fn damaged_bundles_leave_nothing_behind() {
     let hub = Hub::start().await;
     let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);

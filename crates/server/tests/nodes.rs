@@ -548,3 +548,14 @@ async fn node_rows(services: &Services) -> i64 {
     let database = Stored::Postgres(services.database.clone());
     aside(move || database.number("SELECT count(*) FROM log")).await
 }
+
+#[tokio::test]
+async fn a_largest_size_is_refused_to_a_hub_that_keeps_its_data_in_postgresql() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
+    config.database = Some("postgres://hub@127.0.0.1:9/hub".parse().unwrap());
+    config.limits.database_bytes = Some(1 << 30);
+    let refused = Server::bind(config).await.unwrap_err();
+    assert!(matches!(refused, ServerError::SizeOfDatabase), "{refused}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}

@@ -87,3 +87,25 @@ async fn a_group_whose_stored_state_is_damaged_keeps_no_other_from_its_removals(
     let rows = hub.rows();
     assert_eq!((rows["proposals"], rows["removals_due"]), (COPIES + 1 - 5, 5));
 }
+
+#[tokio::test]
+async fn until_the_removals_are_proposed_other_commits_are_taken_and_have_them_proposed() {
+    let hub = Hub::start().await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let carol = Person::sign_up(&hub, "carol").await;
+    connect(&alice, &bob).await;
+    connect(&alice, &carol).await;
+    let (group, mut at_alice) = alice.new_group().await;
+    alice.add(group, &mut at_alice, &[bob.user]).await;
+    hub.change("CREATE TABLE before AS SELECT snapshot FROM groups", ());
+    bob.post("/v1/self/delete", &json!({ "password": PASSWORD })).await.empty();
+    // As it was after the transaction in which the account went, and before the next.
+    hub.change("DELETE FROM proposals", ());
+    hub.change("UPDATE groups SET snapshot = (SELECT snapshot FROM before)", ());
+    hub.change("INSERT INTO removals_due (conversation) SELECT conversation FROM groups", ());
+
+    alice.add(group, &mut at_alice, &[carol.user]).await;
+    let members = alice.conversation(group).await.members;
+    assert_eq!(members.iter().map(|member| member.user).collect::<Vec<_>>(), [alice.user, carol.user]);
+    assert_eq!(hub.rows()["proposals"], 1, "the removal of bob's device");
+}

@@ -66,7 +66,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT", env = "TERTULIA_REDIRECT_HTTP", hide_env_values = true)]
     pub(crate) redirect_http: Option<SocketAddr>,
 
-    /// Largest database, such as 20GiB; when it is full, the hub refuses what would have to be stored [default: the disk]
+    /// Largest database file, such as 20GiB; when it is full, the hub refuses what would have to be stored [default: the disk]
+    ///
+    /// Not with `--database`: the size of a PostgreSQL database is bounded where PostgreSQL runs.
     #[arg(long, value_name = "SIZE", env = "TERTULIA_MAX_STORAGE", hide_env_values = true)]
     pub(crate) max_storage: Option<ByteSize>,
 

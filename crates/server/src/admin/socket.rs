@@ -4,7 +4,7 @@
 //! anyway.
 
 use super::{AdminError, Answer, Task, door, perform};
-use crate::state::AppState;
+use crate::{removals, state::AppState};
 use std::{
     fs, io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -102,6 +102,7 @@ async fn serve(stream: UnixStream, state: &AppState) -> io::Result<()> {
     timeout(PATIENCE, BufReader::new(reader.take(MAX_TASK)).read_line(&mut line)).await??;
     let task: Task = serde_json::from_str(&line)?;
     let done = perform(&state.storage, &state.observer, state.spans, task).await;
+    removals::carry_out(state).await; // of an account or a device that was deleted
     let mut answer = serde_json::to_vec(&done.map_err(|error| error.into_problem()))?;
     answer.push(b'\n');
     writer.write_all(&answer).await

@@ -132,10 +132,19 @@ fn unaccounted(
     Ok(if remaining.is_empty() { violation } else { ApiError::device_mismatch(remaining) })
 }
 
-/// Takes over the roles that a policy gives, and says whose have changed. The members must be those that the hub has.
+/// Takes over the roles that a policy gives, and says whose have changed. The members must be those that the hub has, and beside
+/// them those at most who have left and whose devices are in the group still: the committer was not yet told to take them out.
 pub(super) fn adopt(tx: &WriteTx<'_>, sent: &Sent, policy: &Policy) -> Result<Vec<NewRole>, ApiError> {
     let known = roles::role_names(tx, sent.conversation)?;
-    if known.len() != policy.members().len() || !known.keys().all(|user| policy.has(*user)) {
+    let departed: Vec<UserId> =
+        policy.members().map(|(user, _)| user).filter(|user| !known.contains_key(user)).collect();
+    let leaving = if departed.is_empty() {
+        Vec::new()
+    } else {
+        groups::devices_to_remove(tx, sent.conversation, true)?
+    };
+    let may_be_named = |user: &UserId| leaving.iter().any(|device| device.user == *user);
+    if !known.keys().all(|user| policy.has(*user)) || !departed.iter().all(may_be_named) {
         let detail =
             "The policy's members are not those of the conversation. Fetch the events, then try again.";
         return Err(ApiError::new(Code::InvalidCommit, detail));
@@ -144,7 +153,7 @@ pub(super) fn adopt(tx: &WriteTx<'_>, sent: &Sent, policy: &Policy) -> Result<Ve
     settings::set(tx, sent.conversation, Setting::AddPermission(policy.add_permission()))?;
     let mut changed = Vec::new();
     for (user, role) in policy.members() {
-        if known.get(&user) != Some(role) {
+        if known.get(&user).is_some_and(|before| before != role) {
             roles::set_role(tx, sent.conversation, user, role)?;
             changed.push(NewRole { user, role: role.clone() });
         }

@@ -81,6 +81,13 @@ pub enum ServerError {
          give it a database, or leave out NATS"
     )]
     NatsWithoutDatabase,
+    /// A largest size of the database is given, and the data are in PostgreSQL, whose size this program does not bound. Leave it
+    /// out, and bound the database where PostgreSQL runs.
+    #[error(
+        "a largest size is for the file that a hub keeps its data in, and this hub keeps them in PostgreSQL: leave it out, and \
+         give the database a disk of its own"
+    )]
+    SizeOfDatabase,
     /// Plain HTTP is to lead to HTTPS, and there is none. Give a certificate, or names to have one issued for.
     #[error(
         "there is no HTTPS that plain HTTP could lead to: give a TLS certificate and key, or names to have one issued for"
@@ -119,6 +126,7 @@ impl ServerError {
             Self::HubKey { .. } => "damaged-hub-key",
             Self::DomainFixed { .. } => "domain-fixed",
             Self::NatsWithoutDatabase => "nats-without-database",
+            Self::SizeOfDatabase => "size-of-database",
             Self::RedirectWithoutTls => "redirect-without-tls",
             Self::Storage(_) | Self::RelayLog => "data-unusable",
             Self::AfterRestore => "restore-unfinished",
