@@ -61,6 +61,9 @@ pub(crate) struct Now {
 /// Clocks of nodes differ, and are set, by less than that, in milliseconds. What the hub has the times of itself is not moved for it.
 const TOLERATED: i64 = 60 * 60 * 1000;
 
+/// By how much the clocks of nodes may differ without being remarked upon, in milliseconds. Moments do not go back for it.
+const SKEW: i64 = 5 * 60 * 1000;
+
 /// When the last moment was noted, if any was.
 fn latest(connection: &Connection) -> Result<Option<i64>, ApiError> {
     Ok(connection.prepare_cached("SELECT max(at) FROM moments")?.query_row((), |row| row.get(0))?)
@@ -105,6 +108,7 @@ pub(crate) fn note_moment(tx: &WriteTx<'_>, now: Now) -> Result<Clock, ApiError>
             tx.prepare_cached("UPDATE moments SET at = at + ?1")?.execute([now.at.saturating_sub(latest)])?;
             (Clock::Ahead, now.at)
         }
+        Some(latest) if now.at < latest && latest.saturating_sub(now.at) <= SKEW => (Clock::Steady, latest),
         Some(latest) if now.at < latest && !now.is_settled => (Clock::Behind, latest),
         Some(latest) if now.at < latest => {
             tx.prepare_cached("UPDATE moments SET at = ?1 WHERE at > ?1")?.execute([now.at])?;
@@ -540,6 +544,18 @@ mod tests {
             let (_, horizon) = hub.look(begun + DAY, true).await;
             assert_eq!(horizon, (cycle >= 27).then_some(stored), "after {} days of running", cycle + 1);
         }
+    }
+
+    #[tokio::test]
+    async fn nodes_whose_clocks_differ_a_little_are_not_remarked_upon_and_cut_nothing_early() {
+        let fixture = Fixture::open();
+        let first = fixture.store().await;
+        assert_eq!(fixture.look(TODAY, true).await, (Clock::Steady, None));
+        assert_eq!(fixture.look(TODAY - SKEW, true).await, (Clock::Steady, None));
+        assert_eq!(fixture.look(TODAY + HOUR - 200, true).await, (Clock::Steady, None));
+        fixture.look_from_to(TODAY, TODAY + KEPT - 1).await;
+        assert_eq!(fixture.look(TODAY + KEPT - 1, true).await.1, None);
+        assert_eq!(fixture.look(TODAY + KEPT, true).await.1, Some(first));
     }
 
     #[tokio::test]
