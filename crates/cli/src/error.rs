@@ -65,6 +65,9 @@ pub(crate) enum CliError {
     /// What is to be admitted cannot be.
     #[error("{0}")]
     Access(#[from] tertulia::AccessError),
+    /// Only a link says where it leads before one asks to come in.
+    #[error("that is the id of a group and no link; only links are shown before one joins")]
+    NoLink,
     /// What an operator asked for was not done.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -107,7 +110,7 @@ impl CliError {
             Self::Copy(error) => error.code(),
             Self::RestoredDatabase(error) => error.code(),
             Self::MissingLine { .. } | Self::EmptySecret { .. } | Self::NoTerminal(_) => "no-secret",
-            Self::SecretTooLong { .. } | Self::NotUtf8 { .. } => "bad-input",
+            Self::SecretTooLong { .. } | Self::NotUtf8 { .. } | Self::NoLink => "bad-input",
             Self::EntriesDiffer => "entries-differ",
             Self::TextTooLong { .. } => "text-too-long",
             Self::Access(_) => "bad-request",

@@ -141,6 +141,10 @@ impl Output {
         self.all(joinings, |joinings| human::joinings(joinings, &Page::stdout()))
     }
 
+    pub(crate) fn link_preview(self, preview: &view::LinkPreview) -> Result<(), CliError> {
+        self.one(preview, |preview| human::link_preview(preview, &Page::stdout()))
+    }
+
     pub(crate) fn access(self, access: &view::Access) -> Result<(), CliError> {
         self.one(access, human::access)
     }

@@ -1,6 +1,6 @@
 //! Connections: who may talk to whom.
 
-use crate::{Client, Connection, Error, Result};
+use crate::{Client, Connection, Error, Result, SyncReport};
 use tertulia_domain::{Handle, connection::Status};
 use tertulia_store::ConnectionRecord;
 
@@ -42,21 +42,25 @@ impl Client {
         self.set_connection(handle, Status::Blocked).await
     }
 
-    /// Takes a block back.
+    /// Takes a block back. Where there is none, nothing changes: a request that waits goes on waiting.
     ///
     /// # Errors
     ///
-    /// As [`accept`](Self::accept).
+    /// As [`accept`](Self::accept), and [`Error::NotConnected`] where there is nothing between the two.
     pub async fn unblock(&self, handle: &Handle) -> Result<Connection> {
         if self.inner().hub.is_none() {
             return self.unblock_by_key(handle).await;
         }
         let user = self.user(handle).await?;
-        // `accepted` means "as before the block" on the hub; what is not blocked must not become accepted by this.
-        let stored = self.inner().store.read(|r| r.connection(user))?;
-        match stored {
-            Some(record) if record.status != Status::Blocked => Ok(from_store(&record, handle.clone())),
-            _ => self.set_connection(handle, Status::Accepted).await,
+        // `accepted` means "as before the block" on the hub; what is not blocked must not become accepted by this. What another device
+        // of the user has done, or the other user has asked, may be news here.
+        self.catch_up(&mut SyncReport::default()).await?;
+        match self.inner().store.read(|r| r.connection(user))? {
+            Some(record) if record.status == Status::Blocked => {
+                self.set_connection(handle, Status::Accepted).await
+            }
+            Some(record) => Ok(from_store(&record, handle.clone())),
+            None => Err(Error::NotConnected { handle: handle.clone() }),
         }
     }
 

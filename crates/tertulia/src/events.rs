@@ -156,7 +156,7 @@ impl Events {
                 if applied.resets > 0 {
                     self.tell_resets().await?;
                 }
-                let to_join = self.client.inner().store.read(|r| r.conversations_to_join())?;
+                let to_join = self.client.to_join()?;
                 if !applied.todo.is_empty() || !to_join.is_empty() {
                     let report = self.client.follow_up().await?;
                     if report.history > 0 {

@@ -85,14 +85,18 @@ impl Client {
 
 /// For who wants to come in.
 impl Client {
-    /// Where a join link leads, as the hub says.
+    /// Where a join link leads, as the hub says. Nothing is asked for, and it takes no password.
     ///
     /// # Errors
     ///
-    /// [`Error::LinkOfOtherHub`], and what the hub refuses: `no-conversation-code`, `rate-limited`.
+    /// [`Error::LinkOfOtherHub`], [`Error::UntrustworthyHub`] if the hub names another conversation than the link, and what the hub
+    /// refuses: `no-conversation-code`, `rate-limited`.
     pub async fn preview_link(&self, link: &JoinLink) -> Result<LinkPreview> {
         self.check_is_of_own_hub(link)?;
         let shown = self.hub()?.preview_link(&LinkCode { code: link.code() }).await?;
+        if shown.conversation != link.conversation() {
+            return Err(Error::UntrustworthyHub { what: "the link is into another conversation" });
+        }
         Ok(LinkPreview {
             conversation: shown.conversation,
             kind: shown.kind,

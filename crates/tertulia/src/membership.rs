@@ -275,17 +275,18 @@ impl Client {
         self.caught_up(id).await
     }
 
-    /// Leaves a group, on all devices of the user. The last admin names a successor.
+    /// Leaves a group, on all devices of the user. The last admin names a successor, who becomes admin by that; where another admin
+    /// remains, nobody has to follow, and nobody does.
     ///
     /// # Errors
     ///
     /// What the hub refuses: `last-admin`, `no-conversation`, `invalid-operation`.
     pub async fn leave(&self, id: ConversationId, successor: Option<&Handle>) -> Result<()> {
         self.check_group(id)?;
-        let by_request = self.protocol(id)? == Protocol::Pairwise;
+        let (by_request, was_in) = (self.protocol(id)? == Protocol::Pairwise, self.is_known(id)?);
         if self.is_enveloped(id)? {
             if let Some(successor) = successor {
-                self.set_role(id, successor, RoleName::ADMIN.as_str()).await?;
+                self.follow_last_admin(id, successor).await?;
             }
             return self.leave_by_proposal(id).await;
         }
@@ -293,19 +294,36 @@ impl Client {
             Some(successor) if by_request => Some(self.user(successor).await?),
             Some(successor) => {
                 // By a commit, so that the others see that it is this user's will.
-                self.set_role(id, successor, RoleName::ADMIN.as_str()).await?;
+                self.follow_last_admin(id, successor).await?;
                 None
             }
             None => None,
         };
         match self.hub()?.leave(id, successor).await {
             // The answer of an earlier try was lost.
-            Err(error) if error.hub_code() == Some(Code::NoConversation) && self.is_known(id)? => {}
+            Err(error) if error.hub_code() == Some(Code::NoConversation) && was_in => {}
             answer => answer?,
         }
         self.forget(id).await?;
         self.catch_up(&mut SyncReport::default()).await?;
         Ok(())
+    }
+
+    /// Makes the successor admin of a group that would have none without this user.
+    async fn follow_last_admin(&self, id: ConversationId, successor: &Handle) -> Result<()> {
+        // Who is admin is looked at here, and others may have changed it meanwhile.
+        self.catch_up_with(id).await?;
+        if !self.is_known(id)? {
+            // Left already, be it that the answer of an earlier try was lost.
+            return Ok(());
+        }
+        self.ready(id).await?;
+        let me = self.me().user;
+        let is_other_admin = |(user, role): (UserId, &RoleName)| user != me && *role == RoleName::ADMIN;
+        if self.policy(id)?.is_some_and(|policy| policy.members().any(is_other_admin)) {
+            return Ok(());
+        }
+        self.set_role(id, successor, RoleName::ADMIN.as_str()).await.map(drop)
     }
 
     /// Deletes a group or channel for all its members, which takes the action `delete`. What was received stays readable, here and

@@ -27,8 +27,8 @@ pub enum Suspicion {
         /// Which rule it breaks.
         reason: String,
     },
-    /// Of a group whose commits the hub cannot read: a member's commit leads nowhere, or the hub has damaged it. This device joins
-    /// anew.
+    /// The hub has taken a commit that this device cannot follow: its sender made it so, in a part that no hub can check, or the hub has
+    /// damaged it. This device joins anew, and after some within an hour only when its user wants something of the conversation.
     UnfitCommit {
         /// Whose commit it is, as the hub says.
         user: UserId,
@@ -147,7 +147,7 @@ impl fmt::Display for Suspicion {
             Self::ForbiddenCommit { reason } => write!(f, "the hub let a forbidden change pass: {reason}"),
             Self::ForbiddenGroup { reason } => write!(f, "the hub offered a forbidden group: {reason}"),
             Self::UnfitCommit { user } => {
-                write!(f, "user {} changed the group in a way that nobody can follow", user.short())
+                write!(f, "user {} changed the group in a way that this device cannot follow", user.short())
             }
             Self::Withheld => f.write_str("the hub has withheld something"),
             Self::Missed { since, until } => {

@@ -294,11 +294,11 @@ impl Client {
 
 /// Putting right what was interrupted.
 impl Client {
-    /// Joins the conversations that have a group without this device. Says whether it joined any.
+    /// Joins the conversations that have a group without this device, as far as it does so by itself. Says whether it joined any.
     async fn join_missing(&self) -> Result<bool> {
         self.notice_lost_groups().await?;
         let mut joined = false;
-        for conversation in self.inner().store.read(|r| r.conversations_to_join())? {
+        for conversation in self.to_join()? {
             joined |= tolerate(self.join_group(conversation, Caution::Compare).await)?.is_some();
         }
         Ok(joined)

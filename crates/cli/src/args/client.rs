@@ -150,7 +150,7 @@ pub(crate) enum GroupCommand {
     Leave {
         #[command(flatten)]
         conversation: ConversationArg,
-        /// Who becomes admin in your place; the last admin must name somebody
+        /// Who becomes admin if you are the last, who must name somebody; where another admin remains, nobody follows you
         #[arg(long, value_name = "HANDLE")]
         successor: Option<Handle>,
         #[command(flatten)]

@@ -176,12 +176,14 @@ TERTULIA_LINK_PASSWORD has it or --password-stdin is given.";
 
 pub(super) const JOIN: &str = "\
 Examples:
+  tertulia join 'https://hub.example/join#…' --preview
   tertulia join 'https://hub.example/join#…'
   tertulia join 'https://hub.example/join#…' --password
   tertulia join                       # what you wait for
   tertulia join ID --cancel
 
-The link is a secret: quote it, for a shell takes # for a comment.";
+The link is a secret: quote it, for a shell takes # for a comment. The hub
+says where it leads; what the group is called, only its members know.";
 
 pub(super) const DIRECT: &str = "\
 Examples:

@@ -71,6 +71,10 @@ pub(crate) struct JoinArgs {
     #[command(flatten)]
     pub(crate) password: LinkPasswordArgs,
 
+    /// Show where the link leads and whether it takes a password, and ask for nothing; nobody is told
+    #[arg(long, requires = "target", conflicts_with_all = ["cancel", "password", "password_stdin"])]
+    pub(crate) preview: bool,
+
     /// Take back that you want to come in
     #[arg(long, requires = "target")]
     pub(crate) cancel: bool,

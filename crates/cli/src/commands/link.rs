@@ -40,6 +40,9 @@ pub(super) async fn link(session: &mut Session<'_>, command: &LinkCommand) -> Re
 }
 
 pub(super) async fn join(session: &mut Session<'_>, args: &JoinArgs) -> Result<(), CliError> {
+    if args.preview {
+        return preview(session, args).await;
+    }
     let (builder, password) = (session.builder(false)?, session.link_password(&args.password, false)?);
     let client = session.current(builder, false).await?;
     let Some(target) = &args.target else {
@@ -62,6 +65,14 @@ pub(super) async fn join(session: &mut Session<'_>, args: &JoinArgs) -> Result<(
     let waiting = client.join_requests().await?;
     let this = waiting.into_iter().filter(|request| request.conversation == target.conversation());
     session.output.joinings(&this.map(view::Joining::from).collect::<Vec<_>>())
+}
+
+/// Shows where a link leads, without its password and without anything else being done.
+async fn preview(session: &mut Session<'_>, args: &JoinArgs) -> Result<(), CliError> {
+    let Some(JoinTarget::Link(link)) = &args.target else { return Err(CliError::NoLink) };
+    let client = session.open().await?;
+    let preview = watched("Asking the hub", client.preview_link(link)).await?;
+    session.output.link_preview(&preview.into())
 }
 
 /// Changes what is given, and shows how it is then.

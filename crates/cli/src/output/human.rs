@@ -16,8 +16,9 @@ use super::{
     text,
     view::{
         Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported,
-        Ignored, Intro, Invitation, Joining, Key, Link, Me, Member, Message, Moment, Profile, Rekeyed,
-        RemovedDevice, Report, Request, Role, Secret, SubConversation, Team, TeamMember, Warning, Who,
+        Ignored, Intro, Invitation, Joining, Key, Link, LinkPreview, Me, Member, Message, Moment, Profile,
+        Rekeyed, RemovedDevice, Report, Request, Role, Secret, SubConversation, Team, TeamMember, Warning,
+        Who,
     },
 };
 
@@ -392,6 +393,17 @@ pub(crate) fn links(links: &[Link], page: &Page) -> String {
     }
 }
 
+pub(crate) fn link_preview(preview: &LinkPreview, page: &Page) -> String {
+    let row = vec![
+        Cell::new(preview.kind.as_str()),
+        Cell::new(preview.members).set_alignment(CellAlignment::Right),
+        Cell::new(if preview.has_password { "yes" } else { "no" }),
+        Cell::new(minute(preview.expires_at, page)),
+        Cell::new(preview.conversation),
+    ];
+    table(["TYPE", "MEMBERS", "PASSWORD", "UNTIL", "CONVERSATION"], &[4], [row].into_iter(), page)
+}
+
 pub(crate) fn joinings(joinings: &[Joining], page: &Page) -> String {
     if joinings.is_empty() {
         return "You wait for nothing.\n".to_owned();
@@ -663,6 +675,7 @@ mod tests {
             links(&samples::links()[..1], &PAGE),
             links(&samples::links()[1..], &PAGE),
             links(&[], &PAGE),
+            link_preview(&samples::link_preview(), &PAGE),
             joinings(&[samples::joining()], &PAGE),
             joinings(&[], &PAGE),
             access(&samples::access()),

@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn a_link_a_request_and_who_is_admitted() {
         let links: String = samples::links().iter().map(line).collect();
-        insta::assert_snapshot!([links, line(&samples::joining()), line(&samples::access())].concat());
+        let asked = line(&samples::link_preview()) + &line(&samples::joining());
+        insta::assert_snapshot!([links, asked, line(&samples::access())].concat());
     }
 
     #[test]

@@ -10,8 +10,9 @@ use url::Url;
 
 use super::view::{
     Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported, Frame,
-    Invitation, Joining, Key, Link, LinkSecret, Me, Member, Message, Moment, OwnFlag, OwnType, Profile,
-    Receipt, Rekeyed, RemovedDevice, Report, Role, SharedHistory, Team, TeamMember, Warning, Who, address,
+    Invitation, Joining, Key, Link, LinkPreview, LinkSecret, Me, Member, Message, Moment, OwnFlag, OwnType,
+    Profile, Receipt, Rekeyed, RemovedDevice, Report, Role, SharedHistory, Team, TeamMember, Warning, Who,
+    address,
 };
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -300,6 +301,16 @@ pub(crate) fn links() -> [Link; 2] {
         secret,
         expires_at: Moment::from_millis(EVENING),
     })
+}
+
+pub(crate) fn link_preview() -> LinkPreview {
+    LinkPreview {
+        conversation: conversation_id(1),
+        kind: ConversationType::Group,
+        members: 12,
+        has_password: true,
+        expires_at: Moment::from_millis(EVENING),
+    }
 }
 
 pub(crate) fn joining() -> Joining {

@@ -466,6 +466,29 @@ impl Link {
     }
 }
 
+/// What `join --preview` answers: where a link leads, as the hub says.
+#[derive(Serialize)]
+pub(crate) struct LinkPreview {
+    pub(crate) conversation: ConversationId,
+    #[serde(rename = "type")]
+    pub(crate) kind: ConversationType,
+    pub(crate) members: u64,
+    pub(crate) has_password: bool,
+    pub(crate) expires_at: Moment,
+}
+
+impl From<tertulia::LinkPreview> for LinkPreview {
+    fn from(preview: tertulia::LinkPreview) -> Self {
+        Self {
+            conversation: preview.conversation,
+            kind: preview.kind,
+            members: preview.members,
+            has_password: preview.has_password,
+            expires_at: Moment::from_millis(preview.expires_at),
+        }
+    }
+}
+
 /// A line of `join`: what the user waits for.
 #[derive(Serialize)]
 pub(crate) struct Joining {

@@ -1,6 +1,6 @@
 //! Join links and who is admitted, as their commands show them.
 
-use crate::support::{Device, Hub};
+use crate::support::{Device, Hub, tertulia};
 use serde_json::{Value, json};
 
 const LINK_PASSWORD: &str = "open, sesame";
@@ -54,6 +54,47 @@ fn by_a_link_with_a_password_one_comes_in_and_talks() {
     assert_eq!(alice.texts("garden"), ["nice roses"]);
     assert_eq!(bob.texts("garden"), ["nice roses"]);
     assert!(alice.run(&["warnings"]).lines().is_empty());
+}
+
+#[test]
+fn where_a_link_leads_is_shown_before_one_joins_and_nobody_is_told() {
+    let (hub, [alice, bob, carol]) = garden();
+    let create = ["link", "create", "garden", "--password-stdin", "--expires", "12h"];
+    let made = alice.run_with(&create, LINK_PASSWORD).one();
+    let link = text(&made, "link");
+    // It takes no password, also where the link has one.
+    let shown = carol.run(&["join", &link, "--preview"]).one();
+    let expected = json!({
+        "conversation": made["conversation"], "type": "group", "members": 2,
+        "has_password": true, "expires_at": made["expires_at"],
+    });
+    assert_eq!(shown, expected);
+    assert!(carol.run(&["join"]).lines().is_empty(), "she has asked for nothing");
+    bob.run(&["sync"]).done();
+    assert_eq!(members(&bob), ["alice", "bob"]);
+
+    // For people, who type no `--json`.
+    let home = carol.home().to_str().expect("a path of ours");
+    let output = tertulia().args(["--home", home, "join", &link, "--preview"]).output().expect("runs");
+    let table = String::from_utf8(output.stdout).expect("text");
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["TYPE", "MEMBERS", "PASSWORD", "UNTIL", "CONVERSATION"]);
+    assert_eq!(
+        (&lines[1][..3], lines[1].last()),
+        (&["group", "2", "yes"][..], shown["conversation"].as_str().as_ref())
+    );
+    assert_eq!(lines.len(), 2, "{table}");
+
+    // An id says nothing before one asks; a link that is void, or of another hub, nothing at all.
+    assert_eq!(carol.run(&["join", &text(&made, "conversation"), "--preview"]).code(), "bad-input");
+    carol.run(&["join", &link, "--preview", "--password"]).usage();
+    let elsewhere = link.replace(&hub.url(), "https://hub.example");
+    assert_eq!(carol.run(&["join", &elsewhere, "--preview"]).code(), "link-of-other-hub");
+    let open = text(&alice.run(&["link", "create", "garden"]).one(), "link");
+    assert_eq!(carol.run(&["join", &open, "--preview"]).one()["has_password"], false);
+    assert_eq!(carol.run(&["join", &link, "--preview"]).code(), "no-conversation-code", "it was replaced");
+    alice.run(&["link", "revoke", "garden"]).done();
+    assert_eq!(carol.run(&["join", &open, "--preview"]).code(), "no-conversation-code");
 }
 
 #[test]

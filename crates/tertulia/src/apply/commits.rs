@@ -4,7 +4,7 @@ use super::Page;
 use crate::{Result, Suspicion};
 use tertulia_api::{event::LogEntry, policy::decode};
 use tertulia_domain::{ConversationId, DeviceAddress, UserId, policy::Policy};
-use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, MlsWirePolicy, Outcome, Proposer};
+use tertulia_mls::{ClientId, EngineError, MlsConversationDecryptMessage, Outcome, Proposer};
 
 impl Page<'_> {
     pub(super) async fn commit(
@@ -21,8 +21,8 @@ impl Page<'_> {
             self.wipe(conversation)?;
         }
         let done = self.decrypt(conversation, commit).await?;
-        if let Some(sender) = entry.sender.filter(|_| foreign) {
-            self.check_fitness(conversation, sender.user, done.as_ref()).await?;
+        if foreign {
+            self.check_fitness(conversation, entry.sender.map(|sender| sender.user), done.as_ref())?;
         }
         if let Some(done) = &done {
             self.note_new_device(conversation, done);
@@ -62,12 +62,13 @@ impl Page<'_> {
         })?)
     }
 
-    /// A commit that the hub cannot read may be anything. If this device cannot follow it, it joins again where the hub has the group
-    /// now, as everybody else must.
-    async fn check_fitness(
+    /// The hub has taken this commit and gone on. It cannot check all of it: not the membership tag, nor what the path encrypts, and of
+    /// an encrypted one nothing. If this device cannot follow it, it joins again where the hub has the group now, as everybody else
+    /// must; `Client::to_join` bounds how often.
+    fn check_fitness(
         &mut self,
         conversation: ConversationId,
-        by: UserId,
+        by: Option<UserId>,
         done: Option<&MlsConversationDecryptMessage>,
     ) -> Result<()> {
         // An encrypted one can pass for one that was read before.
@@ -76,12 +77,10 @@ impl Page<'_> {
         if is_applied || self.is_distrusted(conversation)? || !self.in_group(conversation)? {
             return Ok(());
         }
-        let group = self.group_of(conversation)?;
-        if self.tx.conversation(&group).await?.handshake()? == MlsWirePolicy::Ciphertext {
-            self.suspect(conversation, Suspicion::UnfitCommit { user: by })?;
-            self.rejoin(conversation)?;
-        }
-        Ok(())
+        // An honest hub says whose each commit is.
+        let told = by.map_or(Suspicion::Withheld, |user| Suspicion::UnfitCommit { user });
+        self.suspect(conversation, told)?;
+        self.rejoin(conversation)
     }
 
     /// Joins by the Welcome that came with a commit. If that is not possible, it is done by external commit later.

@@ -3,14 +3,45 @@
 use super::{Attempt, Retries};
 use crate::{
     Client, Error, Result,
+    client::now,
     coming_in::{Caution, Known, Offered},
-    suspicion::Suspicion,
+    suspicion::{Suspicion, noticed},
 };
 use tertulia_api::Code;
 use tertulia_domain::ConversationId;
 use tertulia_mls::{EngineError, VerifiableGroupInfo};
 
+/// How often within [`AN_HOUR`] a device joins a conversation's group anew by itself, because it could not follow the group. Each
+/// time it commits, which a hub that damages every commit can make another device's reason for the next.
+const ANEW: usize = 8;
+/// In milliseconds.
+const AN_HOUR: i64 = 60 * 60 * 1000;
+
 impl Client {
+    /// The conversations that have a group without this device, which it joins by itself. Of those that it could not follow too often
+    /// lately it keeps out until somebody wants something of them ([`ready`](Self::ready)), or an hour has passed.
+    pub(crate) fn to_join(&self) -> Result<Vec<ConversationId>> {
+        let now = now();
+        self.inner().store.read(|r| {
+            let mut to_join = r.conversations_to_join()?;
+            if to_join.is_empty() {
+                return Ok(to_join);
+            }
+            let lost: Vec<_> = r
+                .suspicions_after(0)?
+                .into_iter()
+                .filter_map(noticed)
+                .filter(|noticed| {
+                    matches!(noticed.suspicion, Suspicion::UnfitCommit { .. } | Suspicion::Withheld)
+                        && (now - AN_HOUR..=now).contains(&noticed.at)
+                })
+                .map(|noticed| noticed.conversation)
+                .collect();
+            to_join.retain(|id| lost.iter().filter(|lost| *lost == id).count() <= ANEW);
+            Ok(to_join)
+        })
+    }
+
     /// Joins the group as a further device, by external commit.
     pub(crate) async fn join_group(&self, conversation: ConversationId, caution: Caution) -> Result<()> {
         let mut retries = Retries::new(conversation);

@@ -30,6 +30,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 
 type Change = Box<dyn FnMut(&mut Vec<Event>) + Send>;
 type ChangeHistory = Box<dyn FnMut(&mut HistoryPage) + Send>;
+type ChangeCommit = Box<dyn FnMut(&mut Vec<u8>) + Send>;
 type Describe = Box<dyn FnMut(&mut Conversation) + Send>;
 
 /// Changes answers of the hub on their way to who uses this address.
@@ -41,6 +42,8 @@ pub(crate) struct LyingHub {
 #[derive(Default)]
 struct Lies {
     events: Option<Change>,
+    /// Changes commit bundles on their way to the hub: what a member does who keeps to no rule.
+    commits: Option<ChangeCommit>,
     history: Option<ChangeHistory>,
     conversation: Option<Describe>,
     group_info: Option<Bytes>,
@@ -66,6 +69,11 @@ impl LyingHub {
     /// Changes each page of events from now on.
     pub(crate) fn change_events(&self, change: impl FnMut(&mut Vec<Event>) + Send + 'static) {
         self.lies.lock().expect("nobody panics").events = Some(Box::new(change));
+    }
+
+    /// Changes each commit bundle from now on, before the hub has it, as its sender could.
+    pub(crate) fn change_commits(&self, change: impl FnMut(&mut Vec<u8>) + Send + 'static) {
+        self.lies.lock().expect("nobody panics").commits = Some(Box::new(change));
     }
 
     /// Changes each page of older messages from now on.
@@ -115,7 +123,7 @@ impl LyingHub {
     pub(crate) fn repent(&self) {
         let mut lies = self.lies.lock().expect("nobody panics");
         (lies.events, lies.conversation, lies.group_info, lies.history) = (None, None, None, None);
-        (lies.takes_commits, lies.refuses_commits) = (false, None);
+        (lies.takes_commits, lies.refuses_commits, lies.commits) = (false, None, None);
     }
 
     pub(crate) fn seen(&self) -> Vec<Event> {
@@ -166,7 +174,14 @@ async fn pass_on(State((hub, lies, client)): State<Passing>, request: Request) -
         let _ = released.await;
     }
     let url = format!("{hub}{}", parts.uri.path_and_query().expect("it has one"));
-    let body = axum::body::to_bytes(body, usize::MAX).await.expect("the client sends all of it");
+    let mut body = axum::body::to_bytes(body, usize::MAX).await.expect("the client sends all of it");
+    if let (true, Some(change)) =
+        (path.ends_with("/commits"), &mut lies.lock().expect("nobody panics").commits)
+    {
+        let mut bundle = body.to_vec();
+        change(&mut bundle);
+        body = bundle.into();
+    }
     let mut headers = parts.headers;
     headers.remove(http::header::HOST);
     let answer = client.request(parts.method, url).headers(headers).body(body).send().await;
@@ -220,6 +235,14 @@ impl Lies {
         }
         serde_json::to_vec(&page).expect("a page").into()
     }
+}
+
+/// Flips the last bit of a readable commit's membership tag, which stands at the commit's end (RFC 9420, section 6.2), in a bundle of a
+/// commit and a group info.
+pub(crate) fn flip_tag(bundle: &mut [u8]) {
+    let is_group_info = |at: &usize| VerifiableGroupInfo::from_bytes(&bundle[*at..]).is_ok();
+    let commit_ends = (1..bundle.len()).find(is_group_info).expect("a group info behind the commit");
+    bundle[commit_ends - 1] ^= 1;
 }
 
 /// The commit with which a device of this identity, whose program asks nobody, joins the group of a group info.

@@ -41,5 +41,6 @@ mod sub_conversations;
 mod support;
 mod talking;
 mod typing;
+mod unfit_commits;
 mod watch;
 mod withdrawn;

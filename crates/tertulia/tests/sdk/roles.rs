@@ -125,6 +125,36 @@ async fn who_may_give_no_roles_is_told_that_whatever_role_they_name() {
     }
 }
 
+/// Whoever leaves and names somebody changes nothing as long as another admin is there, whatever the messages are encrypted by; and the
+/// home of who leaves need not have heard who that is.
+#[tokio::test]
+async fn a_successor_becomes_admin_only_of_a_group_that_would_have_none() {
+    for protocol in [Protocol::Mls, Protocol::Pairwise] {
+        let hub = Hub::start().await;
+        let [alice, bob, carol, dave] = team(&hub).await;
+        let mut options = GroupOptions::default();
+        (options.protocol, options.team) = (protocol, true);
+        let others = [handle("bob"), handle("carol"), handle("dave")];
+        let id = alice.create_group_as("table", &others, options).await.expect("a group").id;
+        bob.sync().await.expect("comes in");
+        alice.set_role(id, &handle("bob"), "admin").await.expect("promotes");
+        carol.sync().await.expect("comes in");
+
+        // Carol is none and Alice is one of two: nobody follows either.
+        carol.leave(id, Some(&handle("dave"))).await.expect("leaves");
+        let expected = [("alice", "admin"), ("bob", "admin"), ("dave", "member")];
+        assert_eq!(roles(&alice, id).await, named(&expected), "{protocol}");
+        alice.leave(id, Some(&handle("dave"))).await.expect("leaves");
+        // Bob has not heard that he is the last.
+        let refused = bob.leave(id, None).await.expect_err("the last admin");
+        assert_eq!(refused.code(), "last-admin", "{protocol}");
+        assert_eq!(roles(&dave, id).await, named(&[("bob", "admin"), ("dave", "member")]), "{protocol}");
+        bob.leave(id, Some(&handle("dave"))).await.expect("with a successor");
+        assert_eq!(roles(&dave, id).await, named(&[("dave", "admin")]), "{protocol}");
+        dave.rename(id, "Dave's table").await.expect("an admin may");
+    }
+}
+
 /// Alice, who has a team with the role `host`; Bob, who is in it; and Zoe, who has a team of her own, in which `host` means everything.
 async fn two_teams(hub: &Hub) -> [Client; 3] {
     let people = [hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("zoe").await];

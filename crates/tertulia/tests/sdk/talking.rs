@@ -2,7 +2,7 @@
 
 use crate::support::{Hub, connect, group, handle, read, texts, three_friends};
 use futures::StreamExt as _;
-use tertulia::{Client, ClientEvent, ConversationType, Error, MessageQuery};
+use tertulia::{Client, ClientEvent, ConnectionStatus, ConversationType, Error, MessageQuery};
 
 #[tokio::test]
 async fn two_people_connect_and_talk() {
@@ -85,6 +85,41 @@ async fn a_group_is_named_changed_and_left() {
     let members = carol.conversation(table.id).await.expect("there").members;
     let handles: Vec<_> = members.into_iter().map(|member| member.handle).collect();
     assert_eq!(handles, [Some(handle("bob")), Some(handle("carol"))]);
+}
+
+/// What another device of the user has done, and what the other user has asked, may be news to the one that unblocks.
+#[tokio::test]
+async fn to_unblock_takes_back_a_block_wherever_it_was_made_and_accepts_no_request() {
+    let hub = Hub::start().await;
+    let (alice, bob, carol) =
+        (hub.sign_up("alice").await, hub.sign_up("bob").await, hub.sign_up("carol").await);
+    let tablet = hub.log_in("alice", "tablet").await;
+    let status = async |client: &Client, other: &Client| {
+        client.sync().await.expect("syncs");
+        let connections = client.connections().await.expect("readable");
+        connections.iter().find(|row| row.user == other.me().user).map(|row| row.status)
+    };
+    let nothing = alice.unblock(&handle("bob")).await.expect_err("there is nothing between them");
+    assert_eq!(nothing.code(), "not-connected");
+
+    // Bob asks, and no device of Alice's has heard of it.
+    bob.connect(&handle("alice")).await.expect("asks");
+    let row = tablet.unblock(&handle("bob")).await.expect("nothing is blocked");
+    assert_eq!(row.status, ConnectionStatus::Pending);
+    for device in [&alice, &tablet] {
+        assert_eq!(status(device, &bob).await, Some(ConnectionStatus::Pending));
+    }
+    assert_eq!(status(&bob, &alice).await, Some(ConnectionStatus::Sent), "she has accepted nothing");
+
+    // She blocks Carol on one device, and takes it back on the other.
+    connect(&alice, &carol).await;
+    assert_eq!(status(&tablet, &carol).await, Some(ConnectionStatus::Accepted));
+    alice.block(&handle("carol")).await.expect("blocks");
+    let row = tablet.unblock(&handle("carol")).await.expect("unblocks");
+    assert_eq!(row.status, ConnectionStatus::Accepted);
+    for device in [&alice, &tablet] {
+        assert_eq!(status(device, &carol).await, Some(ConnectionStatus::Accepted));
+    }
 }
 
 #[tokio::test]
