@@ -4,7 +4,7 @@ use super::{
     Work,
     future::READS,
     intro::is_new,
-    mls::{forget_continuing, take_group_invitation},
+    mls::take_group_invitation,
     people, private, requests,
     taking::count,
 };
@@ -155,30 +155,18 @@ impl Client {
             return Ok(());
         }
         let mine = self.inner().store.read(|r| r.connection(user))?;
-        match mine.map(|mine| (mine.status, mine.conversation)) {
+        match mine {
             // Nobody learns that.
-            Some((Status::Blocked, _)) => Ok(()),
-            // Both have asked: both know both conversations, and take the one with the smaller id.
-            Some((Status::Sent, own)) if own < id => {
-                private::set_accepted(work, own)?;
-                people::connected(work, user, own)
-            }
-            Some((Status::Sent, own)) => {
-                if Self::enter_invited(work, id, invitation, is_own)? {
-                    forget_continuing(work, own)?;
-                    work.forget_conversation(own)?;
-                    work.write(move |w| w.remove_or_end(own))?;
+            Some(mine) if mine.status == Status::Blocked => Ok(()),
+            Some(mine) if matches!(mine.status, Status::Sent | Status::Accepted) => {
+                match private::accept_beside(work, &mine, id, invitation, is_own) {
+                    Err(Error::Ratchet(error)) => {
+                        tracing::warn!(%error, "an invitation cannot be read");
+                        work.applied.invalid += 1;
+                        Ok(())
+                    }
+                    entered => entered,
                 }
-                Ok(())
-            }
-            // They have lost what they had, and begin anew.
-            Some((Status::Accepted, old)) => {
-                if Self::enter_invited(work, id, invitation, is_own)? {
-                    forget_continuing(work, old)?;
-                    work.forget_conversation(old)?;
-                    work.write(move |w| w.remove_or_end(old))?;
-                }
-                Ok(())
             }
             _ => {
                 if !requests::note_request(work, user, id, invitation, is_own)? {
@@ -186,24 +174,6 @@ impl Client {
                 }
                 Ok(())
             }
-        }
-    }
-
-    /// Enters a conversation to which an invitation has just come. Where its first message cannot be read, it is passed over.
-    fn enter_invited(
-        work: &mut Work<'_>,
-        id: tertulia_domain::ConversationId,
-        invitation: &Invitation,
-        is_own: bool,
-    ) -> Result<bool> {
-        match private::accept(work, id, invitation, is_own) {
-            Ok(()) => Ok(true),
-            Err(Error::Ratchet(error)) => {
-                tracing::warn!(%error, "an invitation cannot be read");
-                work.applied.invalid += 1;
-                Ok(false)
-            }
-            Err(error) => Err(error),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod backups;
 mod connection_table;
 mod contention;
+mod crossings;
 mod encrypted_handshakes;
 mod enveloped_directs;
 mod enveloped_future;
