@@ -7,8 +7,8 @@ use common::{NOW, Person, SigningKey, seeded};
 use rand::{RngExt as _, rngs::StdRng};
 use tertulia_conversation::{
     inbox::{
-        Bundle, BundleError, Inbox, InboxError, InvitesTo, MAX_INVITATION_LIFETIME, NewInvitation, PREFIX,
-        QrCode, Replays, invite,
+        Bundle, BundleError, Inbox, InboxError, Invitation, InvitesTo, MAX_INVITATION_LIFETIME,
+        NewInvitation, PREFIX, QrCode, Replays, invite,
     },
     topic::ContentTopic,
     wire::{EncryptedBytes, Envelope, Outcome, WireError},
@@ -78,6 +78,24 @@ fn an_invitation_is_taken_once_also_after_a_restart() {
     let identity = bruno.bundle.content().identity_key;
     let mut again = Inbox::new(&identity, vec![bruno.inbox_key.clone()], stored);
     assert!(matches!(again.open(&envelope, NOW), Outcome::Decoded(Err(InboxError::Replayed))));
+}
+
+#[test]
+fn what_is_only_looked_at_can_come_again_until_it_is_noted() {
+    let random = &mut seeded();
+    let (ana, bruno) = (Person::new(random), Person::new(random));
+    let envelope = send(&ana, &bruno, random);
+    let mut inbox = inbox_of(&bruno);
+    for _ in 0..2 {
+        assert!(matches!(inbox.look_at(&envelope, NOW), Outcome::Decoded(Ok(_))));
+    }
+    let Outcome::Decoded(Ok(invitation)) = inbox.look_at(&envelope, NOW) else { panic!("it is for Bruno") };
+    inbox.note(&invitation, true, NOW);
+    assert!(matches!(inbox.look_at(&envelope, NOW), Outcome::Decoded(Err(InboxError::Replayed))));
+    // One that was stored was noted when it came.
+    let stored = Invitation::stored(invitation.sender, invitation.expires, invitation.invites_to);
+    inbox.note(&stored, true, NOW);
+    assert_eq!(inbox.replays().len(), 1);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// How long an invitation may be valid, in seconds: 30 days. So long its id is remembered.
+/// How long an invitation may be valid, in seconds: 30 days. So long the id of one that had an effect is remembered.
 pub const MAX_INVITATION_LIFETIME: u64 = 30 * 24 * 60 * 60;
 
 const INFO_LABEL: &[u8] = b"tertulia/inbox/v1 hpke";
@@ -147,12 +147,21 @@ pub struct Inbox {
 /// An invitation that is genuine, in time, and new.
 #[derive(Debug)]
 pub struct Invitation {
+    /// Its id; none of one that was stored meanwhile, and so was noted.
+    id: Option<[u8; 16]>,
     /// Who sends it, as its bundle says.
     pub sender: Contact,
     /// Seconds since 1970 after which it is void.
     pub expires: u64,
     /// What it is to.
     pub invites_to: InvitesTo,
+}
+
+impl Invitation {
+    /// One that was taken, as it was stored.
+    pub const fn stored(sender: Contact, expires: u64, invites_to: InvitesTo) -> Self {
+        Self { id: None, sender, expires, invites_to }
+    }
 }
 
 /// Who has sent an invitation.
@@ -191,27 +200,32 @@ impl Inbox {
         &self.replays
     }
 
-    /// Opens an envelope that may be for this inbox, at this time in seconds since 1970.
-    ///
-    /// What is not for this inbox costs one hash. An invitation is noted, so that it is not taken again. One that is genuine and comes too late, or again, is an
-    /// `Err` inside what was decoded.
+    /// Opens an envelope that may be for this inbox, at this time in seconds since 1970, and [notes](Self::note) it as of somebody who is not known.
     pub fn open(&mut self, envelope: &Envelope, now: u64) -> Outcome<Result<Invitation, InboxError>> {
-        let read = self.read(envelope, now);
-        read.map(|read| {
-            let (id, invitation) = read?;
-            // Only what is genuine is remembered: nobody else can fill the memory.
-            self.replays.note(invitation.expires, id, now);
-            Ok(invitation)
-        })
+        let opened = self.look_at(envelope, now);
+        if let Outcome::Decoded(Ok(invitation)) = &opened {
+            self.note(invitation, false, now);
+        }
+        opened
     }
 
-    /// The same, and notes nothing: so several threads can look at what somebody floods an inbox with.
+    /// Opens an envelope and notes nothing: so several threads can look at what somebody floods an inbox with, and what has no effect takes no memory.
+    ///
+    /// What is not for this inbox costs one hash. One that is genuine and comes too late, or again, is an `Err` inside what was decoded.
     pub fn look_at(&self, envelope: &Envelope, now: u64) -> Outcome<Result<Invitation, InboxError>> {
-        self.read(envelope, now).map(|read| read.map(|(_, invitation)| invitation))
+        self.read(envelope, now)
     }
 
-    /// The invitation with its id.
-    fn read(&self, envelope: &Envelope, now: u64) -> Outcome<Result<([u8; 16], Invitation), InboxError>> {
+    /// Notes an invitation that had an effect, so that it is not taken again. `is_known` says that the user has asked the sender, or is connected with them: of such people
+    /// more is remembered, and no stranger takes anything of it.
+    pub fn note(&mut self, invitation: &Invitation, is_known: bool, now: u64) {
+        if let Some(id) = invitation.id {
+            let sender = invitation.sender.bundle.content().identity_key;
+            self.replays.note(sender, is_known, (invitation.expires, id), now);
+        }
+    }
+
+    fn read(&self, envelope: &Envelope, now: u64) -> Outcome<Result<Invitation, InboxError>> {
         if !self.is_aimed_at(envelope) {
             return Outcome::NotForUs;
         }
@@ -252,11 +266,11 @@ impl Inbox {
         signed: &[u8],
         signature: &[u8; 64],
         now: u64,
-    ) -> Result<([u8; 16], Invitation), InboxError> {
+    ) -> Result<Invitation, InboxError> {
         let InvitationContent { id, expires, sender_bundle, sender_device, invites_to } = content;
         in_time(expires, now)?;
-        self.replays.check(expires, id)?;
         let bundle = Bundle::decode(&sender_bundle)?;
+        self.replays.check(&bundle.content().identity_key, expires, id)?;
         if bundle.is_expired(now) {
             return Err(BundleError::Expired.into());
         }
@@ -265,7 +279,7 @@ impl Inbox {
         if !verifies(&device.signature_key, SIGNATURE_LABEL, signed, signature) {
             return Err(InboxError::Signature);
         }
-        Ok((id, Invitation { sender: Contact { bundle, device: index }, expires, invites_to }))
+        Ok(Invitation { id: Some(id), sender: Contact { bundle, device: index }, expires, invites_to })
     }
 }
 

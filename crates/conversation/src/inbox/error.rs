@@ -95,7 +95,7 @@ pub enum InboxError {
         /// The most.
         max: u64,
     },
-    /// It has come before, or so many have come meanwhile that this cannot be told. Drop it.
+    /// It has come before, or so many of its sender have come meanwhile that this cannot be told. Drop it.
     #[error("the invitation has come before")]
     Replayed,
     /// A key of the receiver is not fit for use. Ask for another bundle.

@@ -352,7 +352,24 @@ pub struct StoredReplays {
     /// Invitations that expire at this time or earlier are refused.
     #[prost(uint64, tag = "1")]
     pub floor: u64,
+    /// Of whom is not known: as they were stored before there were inviters.
     #[prost(message, repeated, tag = "2")]
+    pub seen: ::prost::alloc::vec::Vec<StoredReplay>,
+    #[prost(message, repeated, tag = "3")]
+    pub inviters: ::prost::alloc::vec::Vec<StoredInviter>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StoredInviter {
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub identity_key: ::prost::alloc::vec::Vec<u8>,
+    /// Whether this device's user had asked them or was connected with them.
+    #[prost(bool, tag = "2")]
+    pub is_known: bool,
+    /// Invitations of theirs that expire at this time or earlier are refused.
+    #[prost(uint64, tag = "3")]
+    pub floor: u64,
+    #[prost(message, repeated, tag = "4")]
     pub seen: ::prost::alloc::vec::Vec<StoredReplay>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

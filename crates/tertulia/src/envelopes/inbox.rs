@@ -1,12 +1,7 @@
 //! First contact on its way in: what knocks at the inbox, and what becomes of it.
 
 use super::{
-    Work,
-    future::READS,
-    intro::is_new,
-    mls::{forget_continuing, take_group_invitation},
-    people, private, requests,
-    taking::count,
+    Work, future::READS, intro::is_new, mls::take_group_invitation, people, private, requests, taking::count,
 };
 use crate::{Client, Error, Result, SyncReport, apply::Applied};
 use std::sync::atomic::Ordering;
@@ -16,8 +11,8 @@ use tertulia_conversation::{
     types::{ConversationType as _, PrivateV1},
     wire::{EncryptedBytes, Envelope, Outcome},
 };
-use tertulia_domain::connection::Status;
-use tertulia_store::{InboxKeyRecord, StoreError, UnsupportedEnvelope};
+use tertulia_domain::{ConversationId, connection::Status};
+use tertulia_store::{ConnectionRecord, InboxKeyRecord, StoreError, UnsupportedEnvelope};
 
 /// Most requests that are kept. Of those the oldest that were ignored or blocked make room for a new one; if all wait for an answer, new ones are passed over until some
 /// are answered or have expired.
@@ -49,7 +44,8 @@ impl Client {
         })?;
         let replays = Replays::decode(&record.replays).ok_or(StoreError::Damaged { what: "the inbox" })?;
         let mut opened = Inbox::new(&inbox.identity_key, secrets(&keys), replays);
-        let invitation = match opened.open(envelope, work.now_in_seconds()) {
+        let now = work.now_in_seconds();
+        let invitation = match opened.look_at(envelope, now) {
             Outcome::Decoded(Ok(invitation)) => invitation,
             Outcome::Decoded(Err(reason)) => {
                 tracing::info!(%reason, "an invitation was refused");
@@ -61,28 +57,36 @@ impl Client {
         if self.is_of_a_type_to_come(&invitation)? {
             return self.keep_invitation(work, &invitation, envelope).await;
         }
-        let replays = opened.replays().encode();
-        work.write(move |w| w.set_replays(&replays))?;
         work.applied.events += 1;
-        match &invitation.invites_to {
+        let user = people::user_of(&invitation.sender.bundle);
+        let mine = self.inner().store.read(|r| r.connection(user))?;
+        let is_taken = match &invitation.invites_to {
             InvitesTo::Private { creation_secret, .. } => {
                 let id = conversation_id(PrivateV1::DESCRIPTOR.id, creation_secret);
                 let own = own_keys(&work, keys)?;
                 let own = Inbox::new(&inbox.identity_key, secrets(&own), Replays::default());
-                let to_own = own.look_at(envelope, work.now_in_seconds());
-                let is_own = matches!(to_own, Outcome::Decoded(Ok(_)));
-                self.take_request(&mut work, id, &invitation, is_own)?;
+                let is_own = matches!(own.look_at(envelope, now), Outcome::Decoded(Ok(_)));
+                self.take_request(&mut work, mine, id, &invitation, is_own)?
             }
             _ => match take_group_invitation(&mut work, &invitation).await {
-                Ok(true) => {}
-                Ok(false) => work.applied.invalid += 1,
+                Ok(is_taken) => is_taken,
                 Err(error @ Error::Store(_)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(%error, "an invitation to a group cannot be used");
-                    return Ok(invalid());
+                    Taken::Refused
                 }
             },
+        };
+        match is_taken {
+            Taken::Effect => {}
+            // Whatever comes without an effect costs no write, and keeps nothing out that comes later.
+            Taken::Nothing => return Ok((Applied { events: 1, ..Applied::default() }, false)),
+            Taken::Refused => return Ok(invalid()),
         }
+        let is_known = mine.is_some_and(|mine| matches!(mine.status, Status::Accepted | Status::Sent));
+        opened.note(&invitation, is_known, now);
+        let replays = opened.replays().encode();
+        work.write(move |w| w.set_replays(&replays))?;
         let applied = work.finish().await?;
         self.listen_anew();
         Ok((applied, false))
@@ -145,67 +149,44 @@ impl Client {
     fn take_request(
         &self,
         work: &mut Work<'_>,
-        id: tertulia_domain::ConversationId,
+        mine: Option<ConnectionRecord>,
+        id: ConversationId,
         invitation: &Invitation,
         is_own: bool,
-    ) -> Result<()> {
+    ) -> Result<Taken> {
         let user = people::user_of(&invitation.sender.bundle);
         // One's own, or one that was accepted and sent again before that was heard of.
         if user == self.me().user || self.is_enveloped(id)? {
-            return Ok(());
+            return Ok(Taken::Nothing);
         }
-        let mine = self.inner().store.read(|r| r.connection(user))?;
-        match mine.map(|mine| (mine.status, mine.conversation)) {
+        match mine {
             // Nobody learns that.
-            Some((Status::Blocked, _)) => Ok(()),
-            // Both have asked: both know both conversations, and take the one with the smaller id.
-            Some((Status::Sent, own)) if own < id => {
-                private::set_accepted(work, own)?;
-                people::connected(work, user, own)
-            }
-            Some((Status::Sent, own)) => {
-                if Self::enter_invited(work, id, invitation, is_own)? {
-                    forget_continuing(work, own)?;
-                    work.forget_conversation(own)?;
-                    work.write(move |w| w.remove_or_end(own))?;
+            Some(mine) if mine.status == Status::Blocked => Ok(Taken::Nothing),
+            Some(mine) if matches!(mine.status, Status::Sent | Status::Accepted) => {
+                match private::accept_beside(work, &mine, id, invitation, is_own) {
+                    Ok(()) => Ok(Taken::Effect),
+                    Err(Error::Ratchet(error)) => {
+                        tracing::warn!(%error, "an invitation cannot be read");
+                        Ok(Taken::Refused)
+                    }
+                    Err(error) => Err(error),
                 }
-                Ok(())
             }
-            // They have lost what they had, and begin anew.
-            Some((Status::Accepted, old)) => {
-                if Self::enter_invited(work, id, invitation, is_own)? {
-                    forget_continuing(work, old)?;
-                    work.forget_conversation(old)?;
-                    work.write(move |w| w.remove_or_end(old))?;
-                }
-                Ok(())
-            }
-            _ => {
-                if !requests::note_request(work, user, id, invitation, is_own)? {
-                    work.applied.invalid += 1;
-                }
-                Ok(())
-            }
+            _ if requests::note_request(work, user, id, invitation, is_own)? => Ok(Taken::Effect),
+            _ => Ok(Taken::Refused),
         }
     }
+}
 
-    /// Enters a conversation to which an invitation has just come. Where its first message cannot be read, it is passed over.
-    fn enter_invited(
-        work: &mut Work<'_>,
-        id: tertulia_domain::ConversationId,
-        invitation: &Invitation,
-        is_own: bool,
-    ) -> Result<bool> {
-        match private::accept(work, id, invitation, is_own) {
-            Ok(()) => Ok(true),
-            Err(Error::Ratchet(error)) => {
-                tracing::warn!(%error, "an invitation cannot be read");
-                work.applied.invalid += 1;
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
+/// What became of an invitation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Something that is to be written, and not to be done again.
+    Effect,
+    /// Nothing, which is in order.
+    Nothing,
+    /// Nothing, for it cannot be used or there is no room for it.
+    Refused,
 }
 
 fn secrets(keys: &[InboxKeyRecord]) -> Vec<InboxKey> {

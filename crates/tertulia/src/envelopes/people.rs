@@ -2,7 +2,7 @@
 //!
 //! Each side has its own row, and hears of the other's only by what comes: there is nobody who could tell that one is ignored or blocked.
 
-use super::{Work, home::name_by_key, intro::own_bundle, mls::forget_continuing, private, requests};
+use super::{Work, home::name_by_key, intro::own_bundle, private, requests};
 use crate::{Client, Connection, Error, Result, SyncReport, sync::tolerate};
 use tertulia_api::connection::Connection as Told;
 use tertulia_conversation::{
@@ -118,9 +118,9 @@ impl Client {
             }
             (Status::Sent, Status::Cancelled) => {
                 set_status(&mut work, handle, &mine, Status::Cancelled)?;
-                forget_continuing(&mut work, id)?;
-                work.forget_conversation(id)?;
-                work.write(move |w| w.remove_or_end(id))?;
+                // The request may be on its way: what is asked again is asked by the same.
+                private::set_aside(&mut work, id)?;
+                work.write(move |w| w.drop_envelopes_of(id))?;
             }
             _ => return Err(not_connected()),
         }
@@ -157,6 +157,7 @@ impl Client {
     ) -> Result<()> {
         let identity = self.identity()?;
         let own = own_bundle(work, &identity, 0)?;
+        let is_taken_back = mine.is_some_and(|mine| mine.status == Status::Cancelled);
         // Asking once more is asking for the same.
         let asked = match mine {
             Some(mine) => self.inner().store.read(|r| r.enveloped(mine.conversation))?,
@@ -189,8 +190,15 @@ impl Client {
         let topic = ContentTopic::of_inbox(&bundle.inbox_address());
         work.post_to(id, topic, self.carriers().ids(), envelope.encode(), None)?;
         keep_bundle(work, user, bundle, 0)?;
-        if asked.is_none() {
+        if asked.is_some() {
+            // What was taken back may have been accepted meanwhile.
+            if private::take_up(work, id)? {
+                return connected(work, user, id);
+            }
+        } else {
             private::begin(work, id, creation_secret, address)?;
+        }
+        if asked.is_none() || is_taken_back {
             let record = ConversationRecord {
                 id,
                 kind: ConversationType::Connection,

@@ -1,19 +1,22 @@
 //! `PrivateV1`: two devices and a Double Ratchet between them.
 
+mod choice;
 mod renewal;
 mod state;
 
 use super::{
-    Work, people,
+    Work,
     types::{At, EnvelopeType, Verdict},
 };
-use crate::{Client, Error, Result, receipts::is_report};
+use crate::{Client, Result, receipts::is_report};
 use async_trait::async_trait;
+use choice::{Sign, heard};
+pub(super) use choice::{accept, accept_beside, is_used_by_other, set_aside, take_up};
 use state::State;
 use tertulia_conversation::{
     EpochId, EpochSecrets,
     hint::{EpochStart, Opened, Origin},
-    inbox::{Bundle, Invitation, InvitesTo},
+    inbox::Bundle,
     types::{ConversationType as _, PrivateV1},
     wire::{Outcome, PrivateFrame},
 };
@@ -130,43 +133,6 @@ fn put(
     Ok((record, state))
 }
 
-/// Accepts an invitation: its first message is read with the key that it was written for, and a receipt tells the other. `is_own` says that it came to a key of
-/// this incarnation of the store; if not, another copy may have accepted it, and a new session and a new epoch begin.
-pub(super) fn accept(
-    work: &mut Work<'_>,
-    id: ConversationId,
-    invitation: &Invitation,
-    is_own: bool,
-) -> Result<()> {
-    let InvitesTo::Private { creation_secret, message } = &invitation.invites_to else {
-        return Err(Error::damaged_request());
-    };
-    let bundle = &invitation.sender.bundle;
-    let peer = people::address_of(bundle, invitation.sender.device)?;
-    let context = Context { conversation: id, purpose: Purpose::Message };
-    let ratchet = work.ratchet()?;
-    ratchet.decrypt(context, &peer, message)?;
-    // The session is with the device that has signed the invitation.
-    let device = bundle.content().devices.get(invitation.sender.device);
-    let expected = device.map(|device| (device.signature_key, device.ratchet_key));
-    if ratchet.keys_of(&peer)? != expected {
-        return Err(RatchetError::KeysChanged.into());
-    }
-    let origin = if is_own { Origin::Own } else { Origin::Restored };
-    let (record, mut state) = put(work, id, creation_secret.clone(), (ACCEPTER, origin), peer.clone())?;
-    if !is_own {
-        begin_session(work, &peer, bundle, invitation.sender.device)?;
-        renewal::force_if_restored(work, &record, &mut state)?;
-        state.write(work, id)?;
-    }
-    let ratchet = work.ratchet()?;
-    let accepted = ratchet.encrypt(Context { conversation: id, purpose: Purpose::Receipt }, &peer, b"")?;
-    work.post_frame::<PrivateV1>(&record, &PrivateFrame::Receipt(accepted), None)?;
-    let user = people::user_of(bundle);
-    people::keep_bundle(work, user, bundle, invitation.sender.device)?;
-    people::connected(work, user, id)
-}
-
 /// Notes that the invitation of this home was accepted, of which the other's own request tells.
 pub(super) fn set_accepted(work: &mut Work<'_>, id: ConversationId) -> Result<()> {
     let mut state = State::of(&work.conversation(id)?)?;
@@ -174,10 +140,11 @@ pub(super) fn set_accepted(work: &mut Work<'_>, id: ConversationId) -> Result<()
     state.write(work, id)
 }
 
-/// Whether a conversation of this home was accepted by both; none if there is none.
+/// Whether a conversation of this home was accepted by both; none if there is none, or it is not used, for its request was taken back.
 pub(super) fn is_accepted(client: &Client, id: ConversationId) -> Result<Option<bool>> {
     let record = client.inner().store.read(|r| r.enveloped(id))?;
-    record.map(|record| Ok(State::of(&record)?.accepted)).transpose()
+    let state = record.map(|record| State::of(&record)).transpose()?;
+    Ok(state.filter(|state| state.aside_since.is_none()).map(|state| state.accepted))
 }
 
 /// Enters an epoch of a conversation, which becomes the current one.
@@ -261,19 +228,9 @@ fn status(work: &Work<'_>, id: ConversationId, peer: UserId) -> Result<Option<St
     Ok(mine.filter(|mine| mine.conversation == id).map(|mine| mine.status))
 }
 
-/// The other has said something genuine: by the first of it they have accepted. Says whether it may be shown.
-fn heard(work: &mut Work<'_>, id: ConversationId, state: &mut State) -> Result<bool> {
-    let status = status(work, id, state.peer.user)?;
-    if status == Some(Status::Sent) {
-        people::connected(work, state.peer.user, id)?;
-    }
-    state.accepted = true;
-    Ok(matches!(status, Some(Status::Sent | Status::Accepted)))
-}
-
 /// Takes a content. That of who is blocked is read, so that the keys move on, and dropped.
 fn take(work: &mut Work<'_>, id: ConversationId, state: &mut State, content: Vec<u8>) -> Result<Verdict> {
-    if heard(work, id, state)? {
+    if heard(work, id, state, Sign::Used)? {
         work.take_content(id, &state.peer.clone(), content)?;
     }
     Ok(Verdict::Genuine)
@@ -286,7 +243,7 @@ fn take_receipt(
     state: &mut State,
     content: Vec<u8>,
 ) -> Result<Verdict> {
-    let is_heard = heard(work, id, state)?;
+    let is_heard = heard(work, id, state, Sign::Receipt)?;
     if content.is_empty() || !is_heard {
         return Ok(Verdict::Genuine);
     }

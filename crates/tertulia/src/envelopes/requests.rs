@@ -381,7 +381,7 @@ pub(super) fn invitation_of(record: &InvitationRecord) -> Result<Invitation> {
             InvitesTo::Group { conversation_type: TypeId::new(number), creation_secret, welcome: message.0 }
         }
     };
-    Ok(Invitation { sender: Contact { bundle, device }, expires: record.head.expires, invites_to })
+    Ok(Invitation::stored(Contact { bundle, device }, record.head.expires, invites_to))
 }
 
 /// Whether no other copy of this home than the one of this incarnation can have accepted it.

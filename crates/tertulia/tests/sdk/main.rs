@@ -4,6 +4,7 @@ mod backups;
 mod carriers;
 mod connection_table;
 mod contention;
+mod crossings;
 mod encrypted_handshakes;
 mod enveloped_directs;
 mod enveloped_future;

@@ -3,7 +3,7 @@
 use super::{State, direct, epochs, is_as_group, outside};
 use crate::{
     Client, Error, Result, Suspicion,
-    envelopes::{Work, intro::own_bundle, people, requests},
+    envelopes::{Work, inbox::Taken, intro::own_bundle, people, requests},
     own_types::own_type_of,
 };
 use tertulia_api::policy::decode;
@@ -66,25 +66,26 @@ pub(super) fn send(
     work.post_to(id, ContentTopic::of_inbox(&to.inbox_address()), carriers, envelope.encode(), None)
 }
 
-/// Takes an invitation to a conversation on MLS. Says whether anything came of it; if not, nothing is to be written but that it has come.
-pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invitation) -> Result<bool> {
+/// Takes an invitation to a conversation on MLS. Where nothing comes of it, nothing is to be written.
+pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invitation) -> Result<Taken> {
     let InvitesTo::Group { conversation_type, creation_secret, welcome } = &invitation.invites_to else {
-        return Ok(false);
+        return Ok(Taken::Refused);
     };
+    let taken = |has_effect| if has_effect { Taken::Effect } else { Taken::Refused };
     let id = conversation_id(*conversation_type, creation_secret);
     match *conversation_type {
         number if number == DirectV1::DESCRIPTOR.id => {
-            return direct::take_invitation(work, id, invitation).await;
+            return direct::take_invitation(work, id, invitation).await.map(taken);
         }
         number if is_as_group(number) => {}
-        _ => return Ok(false),
+        _ => return Ok(Taken::Refused),
     }
     let client = work.client;
     let known = client.inner().store.read(|r| r.enveloped(id))?;
     if let Ok(key_package) = KeyPackage::from_bytes(welcome) {
         return match known {
-            Some(record) => outside::take_wish(work, &record, invitation, &key_package),
-            None => Ok(false),
+            Some(record) => outside::take_wish(work, &record, invitation, &key_package).map(taken),
+            None => Ok(Taken::Refused),
         };
     }
     let user = people::user_of(&invitation.sender.bundle);
@@ -93,14 +94,14 @@ pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invi
         // Who is in it, and has not asked, does not let itself be put into another state of it. A member may answer who has asked.
         let is_member = || Ok::<_, Error>(client.policy(id)?.is_some_and(|policy| policy.has(user)));
         let is_expected = State::of(&record)?.missed && (mine == Some(Status::Accepted) || is_member()?);
-        return if is_expected { enter_group(work, invitation).await } else { Ok(false) };
+        return if is_expected { enter_group(work, invitation).await.map(taken) } else { Ok(Taken::Refused) };
     }
     match mine {
-        Some(Status::Accepted) => enter_group(work, invitation).await,
+        Some(Status::Accepted) => enter_group(work, invitation).await.map(taken),
         // Nobody learns that.
-        Some(Status::Blocked) => Ok(true),
-        _ if user == client.me().user => Ok(false),
-        _ => requests::note_group_request(work, user, id, invitation),
+        Some(Status::Blocked) => Ok(Taken::Nothing),
+        _ if user == client.me().user => Ok(Taken::Refused),
+        _ => requests::note_group_request(work, user, id, invitation).map(taken),
     }
 }
 

@@ -3,8 +3,10 @@
 
 use super::{
     super::{Work, intro::own_bundle, people, types::Verdict},
-    INVITER, encrypt, enter, epoch_of, other,
-    state::{OFFERED_EVERY, Offer, RENEWED_EVERY, State},
+    INVITER,
+    choice::{self, Sign},
+    encrypt, enter, epoch_of, other,
+    state::{OFFERED_EVERY, Offer, READ_ON, RENEWED_EVERY, State},
     status,
 };
 use crate::{Client, Result};
@@ -31,7 +33,7 @@ pub(super) fn take(
     let Some((secret, bundle)) = content.split_first_chunk::<32>() else {
         return Ok(Verdict::Unreadable("a renewal is too short".to_owned()));
     };
-    super::heard(work, id, state)?;
+    choice::heard(work, id, state, Sign::Used)?;
     if !bundle.is_empty() {
         match Bundle::decode(bundle) {
             Ok(bundle) if people::user_of(&bundle) == state.peer.user => {
@@ -104,6 +106,12 @@ pub(super) async fn do_what_is_due(client: &Client, id: ConversationId, now: i64
     let mut work = Work::begin(client).await?;
     let record = work.conversation(id)?;
     let mut state = State::of(&record)?;
+    if let Some(since) = state.aside_since {
+        if since.saturating_add(READ_ON) <= now {
+            choice::forget(&mut work, id)?;
+        }
+        return work.finish().await.map(drop);
+    }
     let is_talking = status(&work, id, state.peer.user)? == Some(Status::Accepted);
     if !is_talking {
         // Nothing goes to who is blocked. It is looked at again in a day.
@@ -179,7 +187,7 @@ impl Client {
                 hints.table().must_update(&id)
             };
             let begins_cover = self.inner().cover.is_some() && state.cover_at.is_none();
-            if state.accepted && (is_restored || begins_cover) {
+            if state.accepted && state.aside_since.is_none() && (is_restored || begins_cover) {
                 match do_what_is_due(self, id, now).await {
                     // Until the other shows what a new session can begin with.
                     Err(crate::Error::Ratchet(RatchetError::NoSession)) => {

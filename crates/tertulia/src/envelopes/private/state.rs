@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 /// How often the keys of hints and of the outer encryption are renewed, in milliseconds: once a week.
 pub(super) const RENEWED_EVERY: i64 = 7 * 24 * 60 * 60 * 1000;
+/// For how long one that is not used any more is read after the last that came in it, in milliseconds: 30 days, as long as an invitation can be on its way.
+pub(super) const READ_ON: i64 = 30 * 24 * 60 * 60 * 1000;
 /// After how long a renewal that had no effect is sent again, in milliseconds: a day.
 pub(super) const OFFERED_EVERY: i64 = 24 * 60 * 60 * 1000;
 
@@ -30,6 +32,22 @@ pub(super) struct State {
     /// When the next cover traffic is due, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cover_at: Option<i64>,
+    /// How this device has accepted it, until something of the other has come in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unheard: Option<Accepted>,
+    /// Where another is used in its place: when it was set aside, or something came in it since, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) aside_since: Option<i64>,
+}
+
+/// How an invitation was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Accepted {
+    /// When nothing of the other had come in another conversation of the two that was used.
+    First,
+    /// When something had: either the other has lost that one, or the invitation is an old one.
+    Beside,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,7 +83,22 @@ impl Drop for Offer {
 impl State {
     pub(super) const fn new(peer: DeviceAddress, own_sender: u32, now: i64) -> Self {
         let accepted = own_sender != super::INVITER;
-        Self { peer, own_sender, accepted, epoch: 0, since: now, offer: None, cover_at: None }
+        Self {
+            peer,
+            own_sender,
+            accepted,
+            epoch: 0,
+            since: now,
+            offer: None,
+            cover_at: None,
+            unheard: None,
+            aside_since: None,
+        }
+    }
+
+    /// Whether something of the other has come in it, after the invitation.
+    pub(super) const fn is_heard(&self) -> bool {
+        self.accepted && self.unheard.is_none()
     }
 
     pub(super) fn of(record: &EnvelopedRecord) -> Result<Self> {
@@ -79,6 +112,9 @@ impl State {
 
     /// When there is something to do.
     pub(super) fn due_at(&self) -> Option<i64> {
+        if let Some(since) = self.aside_since {
+            return Some(since.saturating_add(READ_ON));
+        }
         let renewal = match &self.offer {
             Some(offer) => offer.sent_at.saturating_add(OFFERED_EVERY),
             None => self.since.saturating_add(RENEWED_EVERY),

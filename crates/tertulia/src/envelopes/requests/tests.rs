@@ -12,11 +12,11 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tertulia_conversation::{
     conversation_id,
-    inbox::{Bundle, InvitesTo, NewInvitation, invite},
+    inbox::{Bundle, InvitesTo, MAX_INVITATION_LIFETIME, NewInvitation, invite},
     topic::ContentTopic,
     types::{ConversationType as _, GroupV1, PrivateV1},
 };
-use tertulia_domain::{ConversationId, UserId, connection::Status};
+use tertulia_domain::{ConversationId, Handle, UserId, connection::Status};
 use tertulia_store::{ConnectionRecord, InvitationHead, InvitationRecord};
 use tertulia_transport::MemoryNetwork;
 use zeroize::Zeroizing;
@@ -78,6 +78,30 @@ impl Setting {
         }
         work.finish().await.expect("writes");
         heads
+    }
+
+    /// Has somebody send Bruno so many requests, which are valid for as long as any may be, and says how many of them had no effect.
+    async fn flood(&self, from: &Client, count: usize) -> u64 {
+        let mut work = Work::begin(from).await.expect("free");
+        let own = own_bundle(&mut work, &from.identity().expect("no account"), 0).expect("a bundle");
+        let now = work.now_in_seconds();
+        let mut refused = 0;
+        for _ in 0..count {
+            let expires = now + MAX_INVITATION_LIFETIME;
+            let invites_to = to_talk(100).0;
+            let invitation = NewInvitation { sender: &own, sender_device: 0, expires, invites_to };
+            let envelope = {
+                let signer = work.signer().expect("hers");
+                invite(&self.shown, 0, invitation, &signer, now, &mut rand::rng()).expect("seals")
+            };
+            refused += self.bruno.take_knock(&envelope).await.expect("looks at it").invalid;
+        }
+        refused
+    }
+
+    /// What is written down of the invitations that had an effect.
+    fn noted(&self) -> Vec<u8> {
+        self.bruno.inner().store.read(|r| r.identity()).expect("readable").expect("no account").replays
     }
 
     async fn asked(&self) -> Vec<ConversationId> {
@@ -179,4 +203,70 @@ async fn while_as_many_wait_as_may_nobody_else_gets_through_and_nothing_goes() {
     let ana = setting.stranger("ana").await;
     assert_eq!(setting.ask(&ana, to_talk(100).0).await, 1);
     assert_eq!(setting.kept().into_iter().map(|(head, _)| head).collect::<Vec<_>>(), heads);
+}
+
+#[tokio::test]
+async fn ten_thousand_invitations_of_a_stranger_keep_nobody_else_out_and_bring_no_replay_back() {
+    let setting = Setting::new().await;
+    let [ana, carla, mallory] =
+        [setting.stranger("ana").await, setting.stranger("carla").await, setting.stranger("mallory").await];
+    // Ana is connected with Bruno, who ignores Carla.
+    let name = |name: &str| name.parse::<Handle>().expect("a name");
+    ana.meet(&setting.shown.to_string(), Some(&name("bruno"))).await.expect("asks");
+    setting.bruno.sync().await.expect("hears of it");
+    let of_ana = ana.intro().await.expect("an intro").to_string();
+    setting.bruno.meet(&of_ana, Some(&name("ana"))).await.expect("accepts");
+    ana.sync().await.expect("hears of it");
+    assert_eq!(setting.ask(&carla, to_talk(100).0).await, 0);
+    let request = setting.bruno.requests().await.expect("readable").remove(0);
+    setting.bruno.ignore_request(&request.from).await.expect("ignores");
+    let topic = ContentTopic::of_inbox(&setting.shown.inbox_address());
+    let of_carla = setting.network.published(&topic).pop().expect("hers is the last");
+
+    let refused = setting.flood(&mallory, 10_001).await;
+    assert!(refused > 9_000, "{refused}");
+    assert!(setting.noted().len() < 1 << 12, "{}", setting.noted().len());
+    let noted = setting.noted();
+    assert_eq!(setting.flood(&mallory, 1).await, 1);
+    assert_eq!(setting.noted(), noted, "nothing is written");
+
+    // Who is connected invites, and a stranger asks.
+    let group = ana.create_group("Tertulia", &[name("bruno")]).await.expect("a group").id;
+    setting.bruno.sync().await.expect("hears of it");
+    assert_eq!(setting.bruno.find("Tertulia").await.expect("he is in it"), group);
+    let dora = setting.stranger("dora").await;
+    let (request, id) = to_talk(100);
+    assert_eq!(setting.ask(&dora, request).await, 0);
+    assert!(setting.asked().await.contains(&id));
+    // What was ignored is not asked again by a replay.
+    setting.network.inject(&topic, &of_carla);
+    assert_eq!(setting.bruno.sync().await.expect("syncs").invalid, 1);
+    assert_eq!(setting.asked().await.len(), 2, "Mallory's and Dora's");
+}
+
+#[tokio::test]
+async fn what_has_no_effect_is_not_noted_and_can_be_taken_later() {
+    let setting = Setting::new().await;
+    let ana = setting.stranger("ana").await;
+    let before = setting.noted();
+    let heads = setting.fill(MOST_REQUESTS, 10, true).await;
+    let (request, id) = to_talk(100);
+    assert_eq!(setting.ask(&ana, request).await, 1);
+    assert_eq!(setting.noted(), before, "there was no room for it");
+    // There is room, and it comes by another relay, say.
+    let mut work = Work::begin(&setting.bruno).await.expect("free");
+    let gone = heads[0].conversation;
+    work.write(move |w| w.remove_invitation(gone)).expect("open");
+    work.finish().await.expect("writes");
+    let topic = ContentTopic::of_inbox(&setting.shown.inbox_address());
+    let again = setting.network.published(&topic).pop().expect("it is there");
+    setting.network.inject(&topic, &again);
+    assert_eq!(setting.bruno.sync().await.expect("syncs").invalid, 0);
+    assert_eq!(setting.asked().await, [id]);
+    // Of who is blocked nothing is noted.
+    let from = setting.bruno.requests().await.expect("readable").remove(0).from;
+    setting.bruno.block(&from).await.expect("blocks");
+    let before = setting.noted();
+    assert_eq!(setting.ask(&ana, to_talk(100).0).await, 0);
+    assert_eq!(setting.noted(), before);
 }

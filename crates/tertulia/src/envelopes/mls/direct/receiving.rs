@@ -3,7 +3,7 @@
 use super::{Direct, give_up};
 use crate::{
     Result,
-    envelopes::{Work, types::Verdict},
+    envelopes::{Work, private, types::Verdict},
     receipts::is_report,
     sync::may_talk,
 };
@@ -21,7 +21,8 @@ pub(in crate::envelopes::mls) fn take(
     let Direct { mut state, mut of_two, .. } = Direct::of(record.clone())?;
     let id = record.conversation;
     let shown = record.continues.unwrap_or(id);
-    let is_of_other = author.user == of_two.peer;
+    let peer = of_two.peer;
+    let is_of_other = author.user == peer;
     if is_of_other && !of_two.confirmed {
         of_two.confirmed = true;
         state.of_two = Some(of_two);
@@ -34,7 +35,10 @@ pub(in crate::envelopes::mls) fn take(
         work.write(move |w| w.advance_protocol(shown, Protocol::Mls).map(drop))?;
         work.applied.changed.push(shown);
     }
-    let mine = work.client.inner().store.read(|r| r.connection_of(shown))?;
+    if is_of_other && !is_receipt {
+        private::is_used_by_other(work, shown, author.user)?;
+    }
+    let mine = work.client.inner().store.read(|r| r.connection(peer))?;
     if is_of_other && !mine.is_some_and(|mine| may_talk(mine.status)) {
         // Of who is blocked it is read, so that the keys move on, and dropped.
         return Ok(Verdict::Genuine);
