@@ -17,7 +17,7 @@ use std::{
 };
 use support::{
     database::Stored,
-    hub::{Hub, Person, connect, one_to_one},
+    hub::{Hub, PASSWORD, Person, connect, one_to_one},
     mls::encrypt,
     open::Client,
     race,
@@ -403,6 +403,27 @@ async fn nodes_that_start_at_once_on_an_empty_database_all_come_up_as_one_hub() 
         let keys: HubKeys = Client::new(node).with_token(&alice.token).get("/v1/mls/keys").await.done();
         assert_eq!(keys.external_sender.0, alice.hub_key, "all sign with one key");
     }
+}
+
+#[tokio::test]
+async fn a_transaction_that_waited_in_vain_on_a_new_connection_leaves_nothing_for_the_next() {
+    let services = Services::start().await;
+    let node = services.node().await;
+    let client = Client::new(&node);
+    let database = Stored::Postgres(services.database.clone());
+    // The writer's connection ends, and on its next one it does not get the lock.
+    let other = aside(move || {
+        let other = database.hold();
+        let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name = 'tertulia'";
+        assert!(database.number(ended) > 0);
+        other
+    })
+    .await;
+    let bob = json!({ "handle": "bob", "password": PASSWORD });
+    client.post("/v1/accounts", &bob).await.refused(Code::Unavailable);
+    aside(move || drop(other)).await;
+    assert!(client.post("/v1/accounts", &bob).await.status.is_success());
 }
 
 #[tokio::test]
