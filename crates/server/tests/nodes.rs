@@ -427,6 +427,48 @@ async fn a_transaction_that_waited_in_vain_on_a_new_connection_leaves_nothing_fo
 }
 
 #[tokio::test]
+async fn nodes_that_start_at_once_after_a_restore_begin_each_group_anew_once() {
+    let services = Services::start().await;
+    let node = services.node().await;
+    let alice = Person::sign_up(&node, "alice").await;
+    for _ in 0..8 {
+        let (group, mut at_alice) = alice.new_group().await;
+        alice.add(group, &mut at_alice, &[]).await;
+    }
+    node.stop().await;
+    let (url, database) = (services.database.parse().unwrap(), services.database.clone());
+    let mut client = aside(move || {
+        tertulia_server::after_database_restore(&url).unwrap();
+        let mut client = ::postgres::Client::connect(&database, ::postgres::NoTls).unwrap();
+        client.batch_execute("BEGIN; LOCK TABLE groups_to_renew").unwrap();
+        client
+    })
+    .await;
+    // Both ask for the list before either has begun one anew.
+    let nodes = join_all((0..2).map(|_| services.node())).await;
+    aside(move || {
+        let waiting =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'groups_to_renew'::regclass";
+        while client.query_one(waiting, &[]).unwrap().get::<_, i64>(0) < 2 {
+            std::thread::sleep(Duration::from_millis(5)); // nothing tells
+        }
+        client.batch_execute("COMMIT").unwrap();
+    })
+    .await;
+    for node in &nodes {
+        assert_eq!(Client::new(node).get("/healthz").await.bytes(), b"ok\n");
+    }
+    let database = Stored::Postgres(services.database.clone());
+    let [begun, groups] = aside(move || {
+        ["count(*)", "count(DISTINCT conversation)"]
+            .map(|count| database.number(&format!("SELECT {count} FROM log WHERE kind = 'reset'")))
+    })
+    .await;
+    assert!(groups >= 8, "{groups}");
+    assert_eq!(begun, groups);
+}
+
+#[tokio::test]
 async fn a_guest_whose_time_is_over_is_seen_out_once_whoever_notices() {
     let services = Services::start().await;
     let nodes = services.three(|_| ()).await;
