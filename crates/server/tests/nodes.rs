@@ -406,27 +406,6 @@ async fn nodes_that_start_at_once_on_an_empty_database_all_come_up_as_one_hub() 
 }
 
 #[tokio::test]
-async fn a_transaction_that_waited_in_vain_on_a_new_connection_leaves_nothing_for_the_next() {
-    let services = Services::start().await;
-    let node = services.node().await;
-    let client = Client::new(&node);
-    let database = Stored::Postgres(services.database.clone());
-    // The writer's connection ends, and on its next one it does not get the lock.
-    let other = aside(move || {
-        let other = database.hold();
-        let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                     WHERE datname = current_database() AND application_name = 'tertulia'";
-        assert!(database.number(ended) > 0);
-        other
-    })
-    .await;
-    let bob = json!({ "handle": "bob", "password": PASSWORD });
-    client.post("/v1/accounts", &bob).await.refused(Code::Unavailable);
-    aside(move || drop(other)).await;
-    assert!(client.post("/v1/accounts", &bob).await.status.is_success());
-}
-
-#[tokio::test]
 async fn nodes_that_start_at_once_after_a_restore_begin_each_group_anew_once() {
     let services = Services::start().await;
     let node = services.node().await;
@@ -466,6 +445,41 @@ async fn nodes_that_start_at_once_after_a_restore_begin_each_group_anew_once() {
     .await;
     assert!(groups >= 8, "{groups}");
     assert_eq!(begun, groups);
+}
+
+#[tokio::test]
+async fn a_transaction_that_waited_in_vain_on_a_new_connection_leaves_nothing_for_the_next() {
+    let services = Services::start().await;
+    let node = services.node().await;
+    let client = Client::new(&node);
+    let database = Stored::Postgres(services.database.clone());
+    // The writer's connection ends, and on its next one it does not get the lock.
+    let other = aside(move || {
+        let other = database.hold();
+        let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name = 'tertulia'";
+        assert!(database.number(ended) > 0);
+        other
+    })
+    .await;
+    let bob = json!({ "handle": "bob", "password": PASSWORD });
+    client.post("/v1/accounts", &bob).await.refused(Code::Unavailable);
+    aside(move || drop(other)).await;
+    assert!(client.post("/v1/accounts", &bob).await.status.is_success());
+}
+
+#[tokio::test]
+async fn numbers_are_told_while_the_database_is_away() {
+    let services = Services::start_own().await;
+    let node = services.node().await;
+    assert!(number(&node, "tertulia_database_bytes").await.is_some());
+    let postgres = Arc::clone(&services.postgres);
+    aside(move || postgres.lock().unwrap().stop(postgres::Shutdown::Fast).unwrap()).await;
+    assert_eq!(number(&node, "tertulia_database_bytes").await, None);
+    assert!(number(&node, "tertulia_writer_queue").await.is_some());
+    let postgres = Arc::clone(&services.postgres);
+    aside(move || postgres.lock().unwrap().start_again().unwrap()).await;
+    assert!(number(&node, "tertulia_database_bytes").await.is_some());
 }
 
 #[tokio::test]
