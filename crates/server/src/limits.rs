@@ -1,4 +1,4 @@
-//! Rates: sign-ups by address, log-ins by address and by handle and address, requests by session, unknown tokens by address.
+//! Rates: sign-ups by address, log-ins by address and by handle and site, requests by session, unknown tokens by address.
 
 use crate::{
     config::{Limits, Rate},
@@ -15,7 +15,7 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher as _, Hash, RandomState},
     marker::PhantomData,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     sync::{PoisonError, RwLock},
     time::{Duration, Instant},
@@ -39,7 +39,7 @@ pub(crate) struct Limiters {
     pub(crate) typing: Limiter<UserDevice>,
     /// Sign-ups by address.
     pub(crate) sign_ups: Limiter<IpAddr>,
-    /// Log-ins by handle and address. The right password counts too: what is counted after the password was looked at
+    /// Log-ins by handle and [`site`]. The right password counts too: what is counted after the password was looked at
     /// lets many wrong ones through at once.
     log_ins: Limiter<(Handle, IpAddr)>,
     /// Log-ins by address alone: handles can be invented without end.
@@ -82,9 +82,12 @@ impl Limiters {
     ///
     /// Of an address that has none left the handle is not counted: whoever invents handles would use up the cells of everybody's,
     /// and nobody could log in from anywhere. What is refused for its handle does not count against others at the same address.
+    ///
+    /// There is no count of a handle over all addresses: whoever used it up would keep the account's owner out
+    /// (`docs/decisions/0045-log-ins-to-one-account.md`).
     pub(crate) fn log_in(&self, handle: &Handle, address: IpAddr) -> Result<(), ApiError> {
         self.log_ins_per_address.ask(&address)?;
-        self.log_ins.take(&(handle.clone(), address))?;
+        self.log_ins.take(&(handle.clone(), site(address)))?;
         self.log_ins_per_address.take_noted(&address)
     }
 }
@@ -173,6 +176,15 @@ impl<K: Hash> Limiter<K> {
     }
 }
 
+/// What one customer of a provider has, as far as one account is concerned: an IPv4 address, or the /48 of an IPv6 address. Of the /64s
+/// that are counted otherwise, whoever has a /48 has 65,536. That neighbours share it matters only to who logs in to the same account.
+fn site(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & (u128::MAX << 80))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 /// `rate-limited`, with whole seconds to wait.
 fn rate_limited(wait: Duration) -> ApiError {
     ApiError::rate_limited(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
@@ -231,6 +243,18 @@ mod tests {
         limiters.log_in(&handle(1), address).unwrap();
         limiters.log_in(&handle(2), address).unwrap();
         assert!(limiters.log_in(&handle(3), address).is_err());
+    }
+
+    #[test]
+    fn who_has_many_networks_of_one_provider_guesses_at_one_handle_no_oftener() {
+        let limiters = limiters(3, 5);
+        let network = |number: u16| IpAddr::from([0x2001, 0xdb8, 7, number, 0, 0, 0, 0]);
+        let let_in = (0..1000).filter(|number| limiters.log_in(&handle(0), network(*number)).is_ok()).count();
+        assert_eq!(let_in, 3);
+        // Others log in from there, and the same account from elsewhere.
+        limiters.log_in(&handle(1), network(2000)).unwrap();
+        limiters.log_in(&handle(0), IpAddr::from([0x2001, 0xdb8, 8, 0, 0, 0, 0, 0])).unwrap();
+        limiters.log_in(&handle(0), IpAddr::from([192, 0, 2, 1])).unwrap();
     }
 
     #[test]

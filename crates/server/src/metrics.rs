@@ -99,11 +99,14 @@ const COUNTERS: [(&str, &str); 11] = [
     ("tertulia_wake_ups_found_total", "Times that what another node stored was found in the log, late."),
 ];
 
+/// The one number that only the database knows.
+const DATABASE_BYTES: &str = "tertulia_database_bytes";
+
 const GAUGES: [(&str, &str); 7] = [
     ("tertulia_sockets_open", "WebSockets that are open."),
     ("tertulia_relay_places_taken", "Requests and sockets that the relay has in hand."),
     ("tertulia_writer_queue", "Requests that wait for a place in a transaction."),
-    ("tertulia_database_bytes", "Size of the database."),
+    (DATABASE_BYTES, "Size of the database."),
     ("tertulia_nats_connected", "1 while there is a connection with NATS; absent without --nats."),
     ("tertulia_start_time_seconds", "When the hub started, in seconds since 1970."),
     ("tertulia_build_info", "1, with the version."),
@@ -160,7 +163,7 @@ impl Metrics {
                 cut: counter(&recorder, "tertulia_relay_cut_total", None),
             },
             waiting: gauge(&recorder, "tertulia_writer_queue", None),
-            database: gauge(&recorder, "tertulia_database_bytes", None),
+            database: gauge(&recorder, DATABASE_BYTES, None),
             recorder,
         }
     }
@@ -259,13 +262,18 @@ impl Metrics {
     }
 
     /// Everything in Prometheus's text format, with what is looked up only now: how many requests wait for the writer, and
-    /// how large the database is, in bytes.
-    pub(crate) fn render(&self, waiting: usize, database: u64) -> String {
+    /// how large the database is, in bytes. If that is not known it is left out.
+    pub(crate) fn render(&self, waiting: usize, database: Option<u64>) -> String {
         #[expect(clippy::cast_precision_loss, reason = "nobody reads a size to the byte")]
-        self.database.set(database as f64);
+        self.database.set(database.unwrap_or_default() as f64);
         self.waiting.set(f64::from(u32::try_from(waiting).unwrap_or(u32::MAX)));
         self.handle.run_upkeep();
-        self.handle.render()
+        let numbers = self.handle.render();
+        if database.is_some() {
+            return numbers;
+        }
+        // A size from before would look like one of now.
+        numbers.split_inclusive('\n').filter(|line| !line.contains(DATABASE_BYTES)).collect()
     }
 
     /// Adds up what was measured, again and again, until the hub is to stop. Without it every single measurement would be kept

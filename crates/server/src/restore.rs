@@ -133,16 +133,19 @@ fn is_there(path: &Path) -> bool {
 pub(crate) async fn after_restore(state: &AppState) -> Result<(), ApiError> {
     let mut begun = 0;
     loop {
-        let groups = state.storage.read(|db| backup::groups_to_renew(db, STEP)).await?;
-        if groups.is_empty() {
+        // Another node may find the same, and be the first to begin them anew.
+        let conversations = state.storage.read(|db| backup::groups_to_renew(db, STEP)).await?;
+        if conversations.is_empty() {
             break;
         }
-        begun += groups.len();
         let observer = Arc::clone(&state.observer);
         let replace = state.storage.write(move |tx| {
-            groups.into_iter().try_for_each(|group| resets::after_restore(tx, &observer, group, now_ms()))
+            conversations.into_iter().try_fold(0_usize, |begun, conversation| {
+                let is_begun = resets::after_restore(tx, &observer, conversation, now_ms())?;
+                Ok(begun + usize::from(is_begun))
+            })
         });
-        replace.await?;
+        begun += replace.await?;
     }
     if begun > 0 {
         tracing::warn!(groups = begun, "this hub was restored; its groups were begun anew");

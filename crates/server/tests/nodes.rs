@@ -17,7 +17,7 @@ use std::{
 };
 use support::{
     database::Stored,
-    hub::{Hub, Person, connect, one_to_one},
+    hub::{Hub, PASSWORD, Person, connect, one_to_one},
     mls::encrypt,
     open::Client,
     race,
@@ -403,6 +403,83 @@ async fn nodes_that_start_at_once_on_an_empty_database_all_come_up_as_one_hub() 
         let keys: HubKeys = Client::new(node).with_token(&alice.token).get("/v1/mls/keys").await.done();
         assert_eq!(keys.external_sender.0, alice.hub_key, "all sign with one key");
     }
+}
+
+#[tokio::test]
+async fn nodes_that_start_at_once_after_a_restore_begin_each_group_anew_once() {
+    let services = Services::start().await;
+    let node = services.node().await;
+    let alice = Person::sign_up(&node, "alice").await;
+    for _ in 0..8 {
+        let (group, mut at_alice) = alice.new_group().await;
+        alice.add(group, &mut at_alice, &[]).await;
+    }
+    node.stop().await;
+    let (url, database) = (services.database.parse().unwrap(), services.database.clone());
+    let mut client = aside(move || {
+        tertulia_server::after_database_restore(&url).unwrap();
+        let mut client = ::postgres::Client::connect(&database, ::postgres::NoTls).unwrap();
+        client.batch_execute("BEGIN; LOCK TABLE groups_to_renew").unwrap();
+        client
+    })
+    .await;
+    // Both ask for the list before either has begun one anew.
+    let nodes = join_all((0..2).map(|_| services.node())).await;
+    aside(move || {
+        let waiting =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'groups_to_renew'::regclass";
+        while client.query_one(waiting, &[]).unwrap().get::<_, i64>(0) < 2 {
+            std::thread::sleep(Duration::from_millis(5)); // nothing tells
+        }
+        client.batch_execute("COMMIT").unwrap();
+    })
+    .await;
+    for node in &nodes {
+        assert_eq!(Client::new(node).get("/healthz").await.bytes(), b"ok\n");
+    }
+    let database = Stored::Postgres(services.database.clone());
+    let [begun, groups] = aside(move || {
+        ["count(*)", "count(DISTINCT conversation)"]
+            .map(|count| database.number(&format!("SELECT {count} FROM log WHERE kind = 'reset'")))
+    })
+    .await;
+    assert!(groups >= 8, "{groups}");
+    assert_eq!(begun, groups);
+}
+
+#[tokio::test]
+async fn a_transaction_that_waited_in_vain_on_a_new_connection_leaves_nothing_for_the_next() {
+    let services = Services::start().await;
+    let node = services.node().await;
+    let client = Client::new(&node);
+    let database = Stored::Postgres(services.database.clone());
+    // The writer's connection ends, and on its next one it does not get the lock.
+    let other = aside(move || {
+        let other = database.hold();
+        let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name = 'tertulia'";
+        assert!(database.number(ended) > 0);
+        other
+    })
+    .await;
+    let bob = json!({ "handle": "bob", "password": PASSWORD });
+    client.post("/v1/accounts", &bob).await.refused(Code::Unavailable);
+    aside(move || drop(other)).await;
+    assert!(client.post("/v1/accounts", &bob).await.status.is_success());
+}
+
+#[tokio::test]
+async fn numbers_are_told_while_the_database_is_away() {
+    let services = Services::start_own().await;
+    let node = services.node().await;
+    assert!(number(&node, "tertulia_database_bytes").await.is_some());
+    let postgres = Arc::clone(&services.postgres);
+    aside(move || postgres.lock().unwrap().stop(postgres::Shutdown::Fast).unwrap()).await;
+    assert_eq!(number(&node, "tertulia_database_bytes").await, None);
+    assert!(number(&node, "tertulia_writer_queue").await.is_some());
+    let postgres = Arc::clone(&services.postgres);
+    aside(move || postgres.lock().unwrap().start_again().unwrap()).await;
+    assert!(number(&node, "tertulia_database_bytes").await.is_some());
 }
 
 #[tokio::test]

@@ -1,6 +1,16 @@
 //! Traces, sent to a collector over OTLP: HTTP with Protobuf, in batches, from a thread that no request waits for.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    error::Error,
+    fmt::Display,
+    iter::successors,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -55,7 +65,7 @@ impl Traces {
             serve.otlp_header.iter().map(|header| (header.name.clone(), header.value.to_string())).collect();
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Collector { http, runtime: runtime.clone() })
+            .with_http_client(Collector { http, runtime: runtime.clone(), told: Arc::default() })
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(endpoint)
             .with_timeout(PATIENCE)
@@ -97,28 +107,65 @@ impl Traces {
 struct Collector {
     http: reqwest::Client,
     runtime: Handle,
+    told: Arc<Told>,
+}
+
+/// Whether the operator knows that the collector takes nothing: it is told once, not with every batch.
+#[derive(Debug, Default)]
+struct Told(AtomicBool);
+
+impl Told {
+    fn failed(&self, why: &dyn Display) {
+        if !self.0.swap(true, Ordering::Relaxed) {
+            tracing::warn!(error = %why, "traces cannot be sent; the next ones are tried all the same");
+        }
+    }
+
+    fn taken(&self) {
+        if self.0.swap(false, Ordering::Relaxed) {
+            tracing::info!("traces are sent again");
+        }
+    }
 }
 
 #[async_trait]
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
         let request = reqwest::Request::try_from(request)?;
-        let http = self.http.clone();
+        let (http, told) = (self.http.clone(), Arc::clone(&self.told));
         let sent = self.runtime.spawn(async move {
-            let mut response = http.execute(request).await?;
-            let mut answer = http::Response::builder().status(response.status());
-            if let Some(headers) = answer.headers_mut() {
-                *headers = response.headers().clone();
+            let answer = send(&http, request).await;
+            match &answer {
+                Ok(answer) if answer.status().as_u16() < 400 => told.taken(),
+                Ok(answer) => told.failed(&format_args!("the collector answers {}", answer.status())),
+                Err(error) => told.failed(&cause(&**error)),
             }
-            let mut body = Vec::new();
-            while let Some(piece) = response.chunk().await? {
-                if body.len() + piece.len() > MAX_ANSWER {
-                    break;
-                }
-                body.extend_from_slice(&piece);
-            }
-            Ok::<_, HttpError>(answer.body(Bytes::from(body))?)
+            answer
         });
         sent.await?
     }
+}
+
+/// The collector's answer. An error does not name the collector's address, in which a secret may stand.
+async fn send(http: &reqwest::Client, request: reqwest::Request) -> Result<http::Response<Bytes>, HttpError> {
+    let mut response = http.execute(request).await.map_err(reqwest::Error::without_url)?;
+    let mut answer = http::Response::builder().status(response.status());
+    if let Some(headers) = answer.headers_mut() {
+        *headers = response.headers().clone();
+    }
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(reqwest::Error::without_url)? {
+        if body.len() + piece.len() > MAX_ANSWER {
+            break;
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(answer.body(Bytes::from(body))?)
+}
+
+/// What went wrong, with what that comes from: on top stands only that a request failed.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let all: Vec<String> =
+        successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    all.join(": ")
 }

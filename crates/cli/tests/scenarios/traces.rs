@@ -10,9 +10,17 @@ use prost::Message as _;
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
+    time::Duration,
 };
+
+/// How often a hub sends spans, in milliseconds: oftener than by default, so that a test sees several batches.
+const OFTEN: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "50");
 
 /// A collector: it takes what it is sent and says so. Its threads end with the process.
 struct Collector {
@@ -29,20 +37,26 @@ struct Export {
 
 impl Collector {
     fn start() -> Self {
+        Self::refusing(0)
+    }
+
+    /// One that refuses so many batches before it takes any.
+    fn refusing(batches: usize) -> Self {
+        let left = Arc::new(AtomicUsize::new(batches));
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, received) = mpsc::channel();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let sender = sender.clone();
-                thread::spawn(move || answer(&stream, &sender));
+                let (sender, left) = (sender.clone(), Arc::clone(&left));
+                thread::spawn(move || answer(&stream, &sender, &left));
             }
         });
         Self { url, received }
     }
 }
 
-fn answer(stream: &TcpStream, exports: &Sender<Export>) {
+fn answer(stream: &TcpStream, exports: &Sender<Export>, refusals: &AtomicUsize) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -63,12 +77,10 @@ fn answer(stream: &TcpStream, exports: &Sender<Export>) {
         let path = head[0].split(' ').nth(1).unwrap().to_owned();
         let body = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
         exports.send(Export { path, headers: head, body }).unwrap();
-        let mut stream = stream;
-        stream
-            .write_all(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n",
-            )
-            .unwrap();
+        let refuses = refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let status = if refuses.is_ok() { "403 Forbidden" } else { "200 OK" };
+        let (mut stream, media) = (stream, "content-type: application/x-protobuf");
+        write!(stream, "HTTP/1.1 {status}\r\n{media}\r\ncontent-length: 0\r\n\r\n").unwrap();
     }
 }
 
@@ -142,11 +154,47 @@ fn each_request_is_a_span_with_its_route_and_not_with_whom_it_is_about() {
     }
 }
 
+/// What the hub says when it cannot send traces, and when it can again.
+const AWAY: &str = "traces cannot be sent";
+const BACK: &str = "traces are sent again";
+
+/// How often the hub has logged this.
+fn times(hub: &Hub, what: &str) -> usize {
+    hub.log().matches(what).count()
+}
+
+fn wait_until_logged(hub: &Hub, what: &str) {
+    while times(hub, what) == 0 {
+        thread::sleep(Duration::from_millis(20)); // nothing tells
+    }
+}
+
 #[test]
-fn a_collector_that_is_not_there_holds_up_nobody() {
-    let mut hub = Hub::start_with(&["--otlp-endpoint", "http://127.0.0.1:9", "--otlp-header", "x: y"]);
+fn a_collector_that_is_not_there_holds_up_nobody_and_is_missed_once() {
+    let collector = ["--otlp-endpoint", "http://me:secret@127.0.0.1:9", "--otlp-header", "x: y"];
+    let mut hub = Hub::start_in(&collector, &[OFTEN]);
     let (alice, bob) = (hub.sign_up("alice"), hub.sign_up("bob"));
+    wait_until_logged(&hub, AWAY);
     alice.befriend(&bob);
     alice.send("@bob", "hello");
     assert!(hub.terminate().success());
+    assert_eq!((times(&hub, AWAY), times(&hub, BACK)), (1, 0), "{}", hub.log());
+    assert!(!hub.log().contains("secret"), "{}", hub.log());
+}
+
+#[test]
+fn a_collector_that_refuses_is_told_once_and_also_when_it_takes_traces_again() {
+    let collector = Collector::refusing(2);
+    let mut hub = Hub::start_in(&["--otlp-endpoint", &collector.url], &[OFTEN]);
+    let alice = hub.sign_up("alice");
+    wait_until_logged(&hub, AWAY);
+    // Each command is a batch at least.
+    while times(&hub, BACK) == 0 {
+        alice.run(&["whoami"]).done();
+        alice.run(&["sync"]).done();
+    }
+    assert!(hub.terminate().success());
+    assert_eq!((times(&hub, AWAY), times(&hub, BACK)), (1, 1), "{}", hub.log());
+    assert!(hub.log().contains("403"), "{}", hub.log());
+    assert!(collector.received.try_iter().count() > 2);
 }

@@ -54,22 +54,24 @@ pub(crate) fn reset(tx: &WriteTx<'_>, observer: &Observer, asked: &Asked) -> Res
     Ok(())
 }
 
-/// Begins a group anew whose members' devices may be ahead of the hub, because the hub was restored. Nobody asked for it.
+/// Begins a group anew whose members' devices may be ahead of the hub, because the hub was restored. Nobody asked for it. Whether it
+/// did: of several nodes that start at once, one does it.
 pub(crate) fn after_restore(
     tx: &WriteTx<'_>,
     observer: &Observer,
-    (kind, group): (ConversationType, GroupId),
+    conversation: ConversationId,
     now: i64,
-) -> Result<(), ApiError> {
-    let conversation = group.conversation;
-    backup::renewed(tx, conversation)?;
+) -> Result<bool, ApiError> {
+    let Some((kind, group)) = backup::take_to_renew(tx, conversation)? else { return Ok(false) };
     let next = backup::successor(group, now);
     if kind == ConversationType::Subconversation {
         replace_with(tx, next, None, None, now)?;
-        return subconversations::empty(tx, conversation);
+        subconversations::empty(tx, conversation)?;
+        return Ok(true);
     }
     let policy = last_policy::known(tx, observer, conversation, kind)?;
-    replace_with(tx, next, policy.as_deref(), None, now).map(drop)
+    replace_with(tx, next, policy.as_deref(), None, now)?;
+    Ok(true)
 }
 
 /// The group is still the one that the caller means, in the epoch that the caller knows.

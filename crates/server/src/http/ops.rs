@@ -11,11 +11,14 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// How old an answer of the storage may be. Anybody may ask, as often as they like.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long the numbers wait for the size of the database. Who collects them waits for some seconds, and is to have the others even so.
+const SIZE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whether the storage answers, asked once for all who want to know.
 #[derive(Clone)]
@@ -81,12 +84,17 @@ pub(crate) fn numbers(storage: Storage, metrics: Arc<Metrics>) -> Router {
         .with_state((storage, metrics))
 }
 
-async fn render(
-    State((storage, metrics)): State<(Storage, Arc<Metrics>)>,
-) -> Result<impl IntoResponse, ApiError> {
-    let database = storage.bytes().await?;
-    let numbers = metrics.render(storage.waiting(), database);
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], numbers))
+/// The numbers, also while the database is away: then they are needed most.
+async fn render(State((storage, metrics)): State<(Storage, Arc<Metrics>)>) -> impl IntoResponse {
+    let database = match timeout(SIZE_WITHIN, storage.bytes()).await {
+        Ok(Ok(bytes)) => Some(bytes),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "how large the database is was not found out");
+            None
+        }
+        Err(_) => None,
+    };
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render(storage.waiting(), database))
 }
 
 #[cfg(test)]
@@ -109,5 +117,25 @@ mod tests {
         health.ask().await.unwrap_err();
         let health = Health { fresh: Duration::from_hours(1), ..health };
         health.ask().await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn numbers_are_told_without_the_size_of_a_database_that_does_not_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = testing::open(&testing::location(dir.path()), Wake::default(), |_| ());
+        let metrics = Arc::new(Metrics::new());
+        let told = async || {
+            let answer = render(State((storage.clone(), Arc::clone(&metrics)))).await.into_response();
+            assert_eq!(answer.status(), http::StatusCode::OK);
+            let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        let (with, size) = (told().await, "tertulia_database_bytes");
+        assert!(with.lines().any(|line| line.starts_with(size)), "{with}");
+        let busy = testing::hold_readers(&storage).await;
+        let without = told().await;
+        assert!(!without.contains(size), "{without}");
+        assert!(without.lines().any(|line| line.starts_with("tertulia_writer_queue ")), "{without}");
+        drop(busy);
     }
 }

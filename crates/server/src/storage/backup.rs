@@ -198,26 +198,35 @@ pub(crate) fn first_after(restore: Position, conversation: ConversationId) -> Gr
     successor(GroupId::first(conversation), restore / IN_A_MILLISECOND)
 }
 
-/// The groups that a restored hub still has to begin anew, each with its conversation's type, at most so many.
-pub(crate) fn groups_to_renew(
-    connection: &Connection,
-    most: usize,
-) -> Result<Vec<(ConversationType, GroupId)>, ApiError> {
+/// The conversations whose groups a restored hub still has to begin anew, at most so many.
+pub(crate) fn groups_to_renew(connection: &Connection, most: usize) -> Result<Vec<ConversationId>, ApiError> {
     let mut statement = connection.prepare_cached(
-        "SELECT c.id, c.type, c.generation FROM groups_to_renew r JOIN conversations c ON c.id = r.conversation
-         ORDER BY c.id LIMIT ?1",
+        "SELECT c.id FROM groups_to_renew r JOIN conversations c ON c.id = r.conversation ORDER BY c.id LIMIT ?1",
     )?;
-    let found = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
-        let generation = row.get::<i64>(2)?.cast_unsigned();
-        Ok((row.domain(1)?, GroupId { conversation: row.domain(0)?, generation }))
-    })?;
+    let found = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| row.domain(0))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// Notes that a group was begun anew.
-pub(crate) fn renewed(tx: &WriteTx<'_>, conversation: ConversationId) -> Result<(), ApiError> {
-    tx.prepare_cached("DELETE FROM groups_to_renew WHERE conversation = ?1")?.execute([Sql(conversation)])?;
-    Ok(())
+/// Strikes a conversation out whose group is begun anew, and gives its type and present group; none if it was struck out before, by
+/// another node that has started at the same time.
+pub(crate) fn take_to_renew(
+    tx: &WriteTx<'_>,
+    conversation: ConversationId,
+) -> Result<Option<(ConversationType, GroupId)>, ApiError> {
+    let struck = tx
+        .prepare_cached("DELETE FROM groups_to_renew WHERE conversation = ?1")?
+        .execute([Sql(conversation)])?;
+    if struck == 0 {
+        return Ok(None);
+    }
+    let found = tx.prepare_cached("SELECT type, generation FROM conversations WHERE id = ?1")?.query_row(
+        [Sql(conversation)],
+        |row| {
+            let generation = row.get::<i64>(1)?.cast_unsigned();
+            Ok((row.domain(0)?, GroupId { conversation, generation }))
+        },
+    )?;
+    Ok(Some(found))
 }
 
 /// The group that takes the place of one from before a restore: its id cannot be that of any that was lost, since its

@@ -1,7 +1,7 @@
 //! What the tests of the storage begin with.
 #![allow(clippy::unwrap_used)]
 
-use super::{Batch, Location, Opened, Storage, WriteTx};
+use super::{Batch, Connection, Location, Opened, READERS, Storage, WriteTx};
 use crate::{bus::Bus, hub_key, wake::Wake};
 use std::{env, path::Path, sync::mpsc, thread};
 use tertulia_domain::Domain;
@@ -39,6 +39,27 @@ pub(crate) async fn hold(storage: &Storage) -> mpsc::Sender<()> {
     });
     starts.await.unwrap();
     release
+}
+
+/// Lets nobody else read until the answer is dropped.
+pub(crate) async fn hold_readers(storage: &Storage) -> Vec<mpsc::Sender<()>> {
+    let mut held = Vec::new();
+    for _ in 0..READERS {
+        let (release, released) = mpsc::channel::<()>();
+        let (started, starts) = oneshot::channel();
+        let storage = storage.clone();
+        tokio::spawn(async move {
+            let work = move |_: &Connection| {
+                let _ = started.send(());
+                let _ = released.recv();
+                Ok(())
+            };
+            storage.read(work).await
+        });
+        starts.await.unwrap();
+        held.push(release);
+    }
+    held
 }
 
 /// On a thread of its own, for the client of PostgreSQL has a runtime of its own.

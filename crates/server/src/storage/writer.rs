@@ -307,17 +307,18 @@ fn begin(
     connection: &mut Connection,
     connect: impl Fn() -> Result<Connection, StorageError>,
 ) -> Result<(), StorageError> {
-    match connection.begin_writing() {
-        Err(error) if connection.has_ended(&error) => {}
-        Err(error) => {
-            undo(connection);
-            return Err(error.into());
+    let Err(mut error) = connection.begin_writing() else { return Ok(()) };
+    if connection.has_ended(&error) {
+        *connection = connect()?;
+        tracing::info!("the database is there again");
+        match connection.begin_writing() {
+            Ok(()) => return Ok(()),
+            Err(again) => error = again,
         }
-        Ok(()) => return Ok(()),
     }
-    *connection = connect()?;
-    tracing::info!("the database is there again");
-    Ok(connection.begin_writing()?)
+    // It has begun as far as the server is concerned: the next transaction would be refused.
+    undo(connection);
+    Err(error.into())
 }
 
 /// Runs all jobs in the transaction and commits it. What is to be woken goes into `woken`. The positions that were given out, and
