@@ -107,7 +107,9 @@ fn secrets_are_not_printed() {
 fn a_password_in_an_address_that_is_not_understood_is_not_printed() {
     for command in ["serve", "admin copy-database", "admin after-restore"] {
         let mut tertulia = std::process::Command::new(env!("CARGO_BIN_EXE_tertulia"));
-        tertulia.args(command.split(' ')).env("TERTULIA_DATABASE", "postgres://hub:opensesame@db.example/hub?sslmode=perhaps");
+        tertulia
+            .args(command.split(' '))
+            .env("TERTULIA_DATABASE", "postgres://hub:opensesame@db.example/hub?sslmode=perhaps");
         let refused = tertulia.output().unwrap();
         let told = String::from_utf8(refused.stderr).unwrap();
         assert!(!refused.status.success() && told.contains("(not shown)"), "{command}: {told}");
