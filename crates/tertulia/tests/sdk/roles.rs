@@ -103,6 +103,7 @@ async fn who_may_give_no_roles_is_told_that_whatever_role_they_name() {
         let [alice, bob, carol, _dave] = team(&hub).await;
         let mut options = GroupOptions::default();
         (options.protocol, options.team) = (protocol, true);
+        alice.sync().await.expect("knows the team");
         let people = [handle("bob"), handle("carol")];
         let id = alice.create_group_as("table", &people, options).await.expect("a group").id;
         for client in [&bob, &carol] {
