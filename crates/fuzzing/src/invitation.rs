@@ -76,7 +76,7 @@ pub fn invitation(input: &[u8]) {
         // What is remembered grows with each, and is the same when it is written.
         let replays = world.inbox.replays().encode();
         assert_eq!(Replays::decode(&replays).as_ref(), Some(world.inbox.replays()));
-        if world.inbox.replays().len() > 64 {
+        if world.inbox.replays().len() >= Replays::MOST_OF_A_STRANGER {
             *world = World::new();
         }
     });
