@@ -1,6 +1,7 @@
 //! The SDK against a real hub: one binary, so that it is linked once.
 
 mod backups;
+mod busy_relays;
 mod connection_table;
 mod contention;
 mod encrypted_handshakes;
