@@ -2,7 +2,7 @@
 
 use crate::{
     envelopes::{Homes, meet},
-    support::texts,
+    support::{handle, read, texts},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tertulia::{Client, Delivery, ErrorKind};
+use tertulia::{Client, ConnectionStatus, Delivery, ErrorKind};
 use tertulia_conversation::{
     hint::{Hint, Salt},
     topic::ContentTopic,
@@ -50,6 +50,14 @@ impl RealRelay {
             server.run(async { drop(stopped.await) }).await.expect("the relay ends well");
         });
         Self { url, dir, stop, running }
+    }
+
+    /// Starts again at the same address with the same envelopes, and other room.
+    async fn restart(self, topic_bytes: u64) -> Self {
+        drop(self.stop);
+        self.running.await.expect("the relay ends well");
+        let listen = self.url.trim_start_matches("http://").parse().expect("an address");
+        Self::start_on(listen, self.dir, topic_bytes).await
     }
 
     fn home(&self, name: &str) -> PathBuf {
@@ -239,4 +247,42 @@ async fn an_inbox_that_gains_more_than_is_read_keeps_nobody_from_their_conversat
     assert_eq!(error.kind(), ErrorKind::Transient);
     let all: Vec<_> = (0..300).map(|number| number.to_string()).collect();
     assert_eq!(texts(&bruno, id).await, all);
+}
+
+#[tokio::test]
+async fn an_inbox_without_room_holds_up_its_owner_alone_until_there_is_some() {
+    let relay = RealRelay::start(512 << 10).await;
+    let [ana, bruno, carla, dora] = [
+        relay.init("ana").await,
+        relay.init("bruno").await,
+        relay.init("carla").await,
+        relay.init("dora").await,
+    ];
+    meet(&ana, "ana", &bruno, "bruno").await;
+    meet(&ana, "ana", &carla, "carla").await;
+    let group = ana.create_group("Tertulia", &[handle("bruno")]).await.expect("a group").id;
+    assert_eq!(read(&bruno, group).await, [""; 0]);
+    let inbox = inbox_of(&carla).await;
+    assert!(relay.flood(inbox, 1000).await < 1000, "it is full");
+
+    // Her Welcome finds no room, and all else goes on: what is said in the group, and first contact with others.
+    ana.add_members(group, &[handle("carla")]).await.expect("adds her");
+    ana.send(group, "Carla is to come").await.expect("sends");
+    assert_eq!(read(&bruno, group).await, ["Carla is to come"]);
+    if inbox_of(&dora).await != inbox {
+        let intro = dora.intro().await.expect("an intro").to_string();
+        let asked = ana.meet(&intro, Some(&handle("dora"))).await.expect("asks");
+        assert_eq!(asked.status, ConnectionStatus::Sent);
+        dora.sync().await.expect("syncs");
+        assert_eq!(dora.requests().await.expect("readable").len(), 1);
+    }
+    carla.sync().await.expect("syncs");
+    assert!(carla.conversation(group).await.is_err(), "she was told of it where there was no room");
+    let report = ana.sync().await.expect("syncs");
+    assert_eq!(report.refused, 0, "it waits, and is not given up");
+
+    let relay = relay.restart(MUCH).await;
+    ana.sync().await.expect("syncs");
+    assert_eq!(read(&carla, group).await, ["Carla is to come"]);
+    drop(relay);
 }
