@@ -245,6 +245,22 @@ async fn each_refusal_says_what_is_wrong_and_keeps_nothing() {
         request.header("tertulia-topic", &name).header("tertulia-stamp", &good).body(envelope.clone());
     assert_eq!(request.send().await.unwrap().status(), 415);
 
+    // Of several things that are wrong the first is told, in the order of docs/spec/relay.md.
+    let ask = async |headers: &[(&str, &str)]| {
+        let request = reqwest::Client::new().post(format!("{base}/v1/relay/envelopes")).body("junk");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let response = request.send().await.unwrap();
+        Answer { status: response.status(), body: response.bytes().await.unwrap().to_vec() }
+    };
+    let (unknown, named) =
+        (("tertulia-topic", "/tertulia/1/talk-999/proto"), ("tertulia-topic", name.as_str()));
+    let missing = ask(&[("tertulia-stamp", "17")]).await.refused(Code::BadRequest);
+    assert!(missing.detail.contains("tertulia-topic"), "{}", missing.detail);
+    ask(&[unknown, ("tertulia-stamp", "17")]).await.refused(Code::UnknownTopic);
+    let missing = ask(&[named]).await.refused(Code::BadRequest);
+    assert!(missing.detail.contains("tertulia-stamp"), "{}", missing.detail);
+    ask(&[named, ("tertulia-stamp", &good)]).await.refused(Code::UnsupportedMediaType);
+
     assert!(all(&client(base), talk, 256).await.is_empty());
     // What a later version adds is none of the relay's business.
     let later = [&envelope[..], &[0x58, 7]].concat();
