@@ -74,7 +74,8 @@ pub struct RelayRead {
 /// What there is in the topics that were asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RelayPages {
-    /// A page for each topic for which there is anything to say: envelopes, or another cursor than the one that was given.
+    /// A page for each topic for which there is anything to say: envelopes, that there are more than found room in this answer, or
+    /// another cursor than the one that was given.
     pub pages: Vec<RelayPage>,
 }
 
@@ -89,7 +90,8 @@ pub struct RelayPage {
     pub cursor: String,
     /// Whether something between the given cursor and the first of these envelopes is not kept any more, or is of another log.
     pub missed: bool,
-    /// Whether there was more when the page was made.
+    /// Whether there was more when the page was made. Then the page can be without envelopes: those of the topics before it have
+    /// filled the answer.
     pub more: bool,
 }
 

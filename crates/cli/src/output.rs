@@ -185,7 +185,9 @@ impl Output {
 
     /// Types of conversations.
     pub(crate) fn types<'a>(self, types: impl Iterator<Item = &'a Descriptor>) -> Result<(), CliError> {
-        self.all(&types.copied().collect::<Vec<_>>(), |types| human::types(types, &Page::stdout()))
+        let types =
+            types.map(|&descriptor| view::DescribedType { descriptor, is_carried: descriptor.is_carried() });
+        self.all(&types.collect::<Vec<_>>(), |types| human::types(types, &Page::stdout()))
     }
 
     fn one<T: Serialize>(self, view: &T, human: impl FnOnce(&T) -> String) -> Result<(), CliError> {

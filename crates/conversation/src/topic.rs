@@ -68,6 +68,11 @@ impl ContentTopic {
         Some(Self { kind, bucket: number % BUCKETS })
     }
 
+    /// Whether first contact is left there, and not the envelopes of conversations.
+    pub const fn is_inbox(self) -> bool {
+        matches!(self.kind, Kind::Inbox)
+    }
+
     /// The bucket, less than [`BUCKETS`].
     pub const fn bucket(self) -> u16 {
         self.bucket

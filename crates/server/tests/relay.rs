@@ -140,6 +140,43 @@ async fn what_is_posted_is_kept_once_and_read_in_order_in_a_hub_and_alone() {
 }
 
 #[tokio::test]
+async fn a_topic_behind_one_that_fills_the_answer_has_a_page_that_says_that_there_is_more() {
+    let (relay, mut envelopes) = (Alone::start().await, Envelopes::new());
+    let (to, full, behind) = (client(&relay.base), topic(7), topic(300));
+    let start =
+        |pages: Vec<(ContentTopic, Page)>| pages.into_iter().map(|(topic, page)| (topic, Some(page.cursor)));
+    let places: Vec<_> =
+        start(to.wait(&[(full, None), (behind, None)], Duration::ZERO).await.unwrap()).collect();
+    assert_eq!(places.len(), 2);
+    for _ in 0..300 {
+        to.post(&full, &envelopes.next()).await.unwrap();
+    }
+    let said = envelopes.next();
+    to.post(&behind, &said).await.unwrap();
+    let pages = to.wait(&places, Duration::ZERO).await.unwrap();
+    let [(first, filled), (second, empty)] = &pages[..] else { panic!("two pages: {pages:?}") };
+    assert_eq!((*first, *second), (full, behind));
+    assert!(filled.more && filled.envelopes.len() > 200 && filled.envelopes.len() <= 256);
+    let expected =
+        Page { envelopes: vec![], cursor: places[1].1.clone().unwrap(), missed: false, more: true };
+    assert_eq!(*empty, expected, "it goes on where it was");
+    // Asked for first, it has its turn; and where there is nothing there is no page.
+    let turned: Vec<_> = [
+        (behind, places[1].1.clone()),
+        (topic(8), Some(Cursor::newest())),
+        (full, Some(filled.cursor.clone())),
+    ]
+    .into();
+    let pages = to.wait(&turned, Duration::ZERO).await.unwrap();
+    assert_eq!(pages[0].1.envelopes, [(Position(1), said)]);
+    let rest = &pages.last().unwrap().1;
+    assert_eq!((filled.envelopes.len() + rest.envelopes.len(), rest.more), (300, false));
+    let places: Vec<_> = start(pages).collect();
+    assert!(to.wait(&places, Duration::ZERO).await.unwrap().is_empty());
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn an_envelope_of_any_size_class_up_to_the_largest_is_given_back_as_it_was() {
     let (relay, mut envelopes) = (Alone::start().await, Envelopes::new());
     let to = client(&relay.base);
@@ -207,6 +244,22 @@ async fn each_refusal_says_what_is_wrong_and_keeps_nothing() {
     let request =
         request.header("tertulia-topic", &name).header("tertulia-stamp", &good).body(envelope.clone());
     assert_eq!(request.send().await.unwrap().status(), 415);
+
+    // Of several things that are wrong the first is told, in the order of docs/spec/relay.md.
+    let ask = async |headers: &[(&str, &str)]| {
+        let request = reqwest::Client::new().post(format!("{base}/v1/relay/envelopes")).body("junk");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let response = request.send().await.unwrap();
+        Answer { status: response.status(), body: response.bytes().await.unwrap().to_vec() }
+    };
+    let (unknown, named) =
+        (("tertulia-topic", "/tertulia/1/talk-999/proto"), ("tertulia-topic", name.as_str()));
+    let missing = ask(&[("tertulia-stamp", "17")]).await.refused(Code::BadRequest);
+    assert!(missing.detail.contains("tertulia-topic"), "{}", missing.detail);
+    ask(&[unknown, ("tertulia-stamp", "17")]).await.refused(Code::UnknownTopic);
+    let missing = ask(&[named]).await.refused(Code::BadRequest);
+    assert!(missing.detail.contains("tertulia-stamp"), "{}", missing.detail);
+    ask(&[named, ("tertulia-stamp", &good)]).await.refused(Code::UnsupportedMediaType);
 
     assert!(all(&client(base), talk, 256).await.is_empty());
     // What a later version adds is none of the relay's business.

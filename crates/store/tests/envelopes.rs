@@ -61,6 +61,27 @@ async fn an_envelope_waits_for_each_of_its_carriers_and_goes_once_all_have_it() 
 }
 
 #[tokio::test]
+async fn an_envelope_is_behind_those_of_its_conversation_and_topic_and_no_others() {
+    let (_dir, store) = new_store();
+    write(&store, |w| {
+        w.put_envelope(&envelope(None, 1))?;
+        w.put_envelope(&NewEnvelope { topic: "/tertulia/1/inbox-7/proto".to_owned(), ..envelope(None, 2) })?;
+        w.put_envelope(&NewEnvelope { conversation: TWO, ..envelope(None, 3) })?;
+        w.put_envelope(&envelope(None, 4))?;
+        w.put_envelope(&envelope(None, 5)).map(drop)
+    })
+    .await;
+    let all = store.read(|r| r.to_post("a", 0, 9)).expect("readable");
+    let before = |carrier: &str, of: usize| {
+        let rows = store.read(|r| r.to_post_before(carrier, &all[of])).expect("readable");
+        rows.iter().map(|row| row.created_at).collect::<Vec<_>>()
+    };
+    assert_eq!((before("a", 3), before("a", 1), before("a", 0)), (vec![1], vec![], vec![]));
+    write(&store, |w| w.posted(all[0].id, "a")).await;
+    assert_eq!((before("a", 3), before("b", 4)), (vec![], vec![1, 4]));
+}
+
+#[tokio::test]
 async fn what_waits_for_a_carrier_that_never_comes_is_dropped_and_what_no_carrier_has_is_not() {
     let (_dir, store) = new_store();
     write(&store, |w| {

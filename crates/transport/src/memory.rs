@@ -17,10 +17,29 @@ use tokio::sync::watch;
 
 use crate::{Cursor, Delivery, Page, Position, TransportError};
 
-/// Most bytes of one page, unless one envelope alone has more.
-const MAX_PAGE: usize = 4 << 20;
-/// Most envelopes of one topic that are given to who waits.
-const ENVELOPES: u32 = 100;
+/// Most of all topics together in one answer, as at a relay: envelopes, and bytes unless the first envelope alone has more.
+const MOST: Room =
+    Room { envelopes: tertulia_api::relay::MAX_PAGE as usize, bytes: 256 << 10, is_empty: true };
+
+/// What there is room for in an answer.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    envelopes: usize,
+    bytes: usize,
+    /// Whether nothing is in the answer yet.
+    is_empty: bool,
+}
+
+impl Room {
+    fn take(&mut self, size: usize) -> bool {
+        let is_taken = self.envelopes > 0 && (size <= self.bytes || self.is_empty);
+        if is_taken {
+            let bytes = self.bytes.saturating_sub(size);
+            *self = Self { envelopes: self.envelopes - 1, bytes, is_empty: false };
+        }
+        is_taken
+    }
+}
 
 /// What goes wrong in a network without order. Shares are of 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,6 +78,7 @@ pub struct Memory {
 struct State {
     random: StdRng,
     faults: Faults,
+    room: Room,
     /// How many operations there were.
     clock: u64,
     /// All that was ever published, for endpoints that come later.
@@ -88,7 +108,8 @@ impl MemoryNetwork {
 
     fn new(name: &str, is_ordered: bool, seed: u64, faults: Faults) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        let state = State { random, faults, clock: 0, all: BTreeMap::new(), endpoints: HashMap::new() };
+        let (all, endpoints) = (BTreeMap::new(), HashMap::new());
+        let state = State { random, faults, room: MOST, clock: 0, all, endpoints };
         let state = Arc::new(Mutex::new(state));
         Self { name: name.into(), is_ordered, state, news: watch::Sender::new(0) }
     }
@@ -98,6 +119,11 @@ impl MemoryNetwork {
         if !self.is_ordered {
             self.state().faults = faults;
         }
+    }
+
+    /// Gives at most so many envelopes in one answer from now on, of all topics together; at least one, and never more than a relay does.
+    pub fn set_room(&self, envelopes: usize) {
+        self.state().room = Room { envelopes: envelopes.clamp(1, MOST.envelopes), ..MOST };
     }
 
     /// The endpoint of this name. A new one has all that was published before.
@@ -188,6 +214,26 @@ impl State {
         self.arrive(self.clock);
     }
 
+    /// What comes next for an endpoint in a topic, as far as there is room.
+    fn page(
+        &mut self,
+        endpoint: &str,
+        topic: &ContentTopic,
+        after: Option<&Cursor>,
+        room: &mut Room,
+    ) -> Page {
+        self.tick();
+        let from: usize = after.and_then(|cursor| cursor.as_str().parse().ok()).unwrap_or(0);
+        let arrived = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.arrived.get(topic));
+        let arrived = arrived.map(Vec::as_slice).unwrap_or_default();
+        let next = (1..).map(Position).zip(arrived).skip(from);
+        let given = next.take_while(|(_, envelope)| room.take(envelope.len()));
+        let envelopes: Vec<_> = given.map(|(position, envelope)| (position, envelope.clone())).collect();
+        let end = from + envelopes.len();
+        let cursor = end.to_string().try_into().expect("digits are a cursor");
+        Page { envelopes, cursor, missed: false, more: end < arrived.len() }
+    }
+
     fn publish(&mut self, by: &str, topic: ContentTopic, envelope: &[u8]) -> u64 {
         let Faults { loss, duplication, delay } = self.faults;
         let all = self.all.entry(topic).or_default();
@@ -230,6 +276,22 @@ impl Memory {
             _ => Err(self.unreachable("this endpoint is cut off")),
         }
     }
+
+    /// One answer about these topics. As at a relay, one for which those before it have left no room has a page that says that there is more.
+    fn pages(
+        &self,
+        topics: &[(ContentTopic, Option<Cursor>)],
+    ) -> Result<Vec<(ContentTopic, Page)>, TransportError> {
+        let mut state = self.network.state();
+        self.check(&state)?;
+        let mut room = state.room;
+        let page = |(topic, after): &(ContentTopic, Option<Cursor>)| {
+            (*topic, state.page(&self.endpoint, topic, after.as_ref(), &mut room))
+        };
+        let mut pages: Vec<_> = topics.iter().map(page).collect();
+        pages.retain(|(_, page)| !page.envelopes.is_empty() || page.more);
+        Ok(pages)
+    }
 }
 
 #[async_trait]
@@ -265,21 +327,8 @@ impl Delivery for Memory {
     ) -> Result<Page, TransportError> {
         let mut state = self.network.state();
         self.check(&state)?;
-        state.tick();
-        let from: usize = after.and_then(|cursor| cursor.as_str().parse().ok()).unwrap_or(0);
-        let arrived = state.endpoints.get(&self.endpoint).and_then(|endpoint| endpoint.arrived.get(topic));
-        let arrived = arrived.map(Vec::as_slice).unwrap_or_default();
-        let (mut bytes, mut envelopes) = (0, Vec::new());
-        for (position, envelope) in (1..).zip(arrived).skip(from).take(limit as usize) {
-            bytes += envelope.len();
-            if bytes > MAX_PAGE && !envelopes.is_empty() {
-                break;
-            }
-            envelopes.push((Position(position), envelope.clone()));
-        }
-        let end = from + envelopes.len();
-        let cursor = end.to_string().try_into().expect("digits are a cursor");
-        Ok(Page { envelopes, cursor, missed: false, more: end < arrived.len() })
+        let mut room = Room { envelopes: state.room.envelopes.min(limit as usize), ..state.room };
+        Ok(state.page(&self.endpoint, topic, after, &mut room))
     }
 
     async fn wait(
@@ -290,13 +339,7 @@ impl Delivery for Memory {
         let mut news = self.network.news.subscribe();
         let waiting = async {
             loop {
-                let mut found = Vec::new();
-                for (topic, after) in topics {
-                    let page = self.fetch(topic, after.as_ref(), ENVELOPES).await?;
-                    if !page.envelopes.is_empty() {
-                        found.push((*topic, page));
-                    }
-                }
+                let found = self.pages(topics)?;
                 if !found.is_empty() || news.changed().await.is_err() {
                     return Ok(found);
                 }

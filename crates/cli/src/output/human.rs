@@ -10,13 +10,17 @@ use tertulia::{
     AccountKind, AddPermission, ConnectionStatus, ConversationType, DisplayName, Handle, History, Locale,
     Protocol, ReceiptMode, ReceiptStatus,
 };
-use tertulia_conversation::types::Descriptor;
 
 use super::{
     text,
     view::{
+<<<<<<< HEAD
         Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported,
         Ignored, Intro, Invitation, Joining, Key, Link, LinkPreview, Me, Member, Message, Moment, Profile,
+=======
+        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, DescribedType, Device,
+        Exported, Ignored, Intro, Invitation, Joining, Key, Link, Me, Member, Message, Moment, Profile,
+>>>>>>> relays
         Rekeyed, RemovedDevice, Report, Request, Role, Secret, SubConversation, Team, TeamMember, Warning,
         Who,
     },
@@ -83,12 +87,12 @@ pub(crate) fn devices(devices: &[Device], page: &Page) -> String {
     table(["DEVICE", "LABEL", "SINCE", ""], &[0], rows, page)
 }
 
-pub(crate) fn types(types: &[Descriptor], page: &Page) -> String {
-    let rows = types.iter().map(|one| {
+pub(crate) fn types(types: &[DescribedType], page: &Page) -> String {
+    let rows = types.iter().map(|DescribedType { descriptor: one, .. }| {
         vec![
             Cell::new(one.title),
             Cell::new(one.id),
-            Cell::new(one.carrier.as_str()),
+            Cell::new(one.carried_by()),
             Cell::new(one.encryption.scheme.as_str()),
             Cell::new(one.hints.as_str()),
             Cell::new(one.members.max_users).set_alignment(CellAlignment::Right),

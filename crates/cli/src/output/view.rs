@@ -10,6 +10,7 @@ use tertulia::{
     ConversationName, ConversationType, DeviceId, DisplayName, Domain, Handle, History, Locale, MessageTimer,
     Protocol, ReceiptMode, ReceiptStatus, RequestKind, RoleName, TeamId, TeamRole, UserId,
 };
+use tertulia_conversation::types::Descriptor;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -33,6 +34,15 @@ impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{:.3}", self.0))
     }
+}
+
+/// `types`.
+#[derive(Serialize)]
+pub(crate) struct DescribedType {
+    #[serde(flatten)]
+    pub(crate) descriptor: Descriptor,
+    /// Whether this version carries conversations of the type; some are specified only.
+    pub(crate) is_carried: bool,
 }
 
 /// `whoami`, `signup`, `login`.

@@ -54,4 +54,10 @@ fn the_types_of_conversations_are_listed_without_a_home() {
     let group = types.iter().find(|one| one["title"] == "GroupV1").unwrap();
     assert_eq!((&group["id"], &group["hints"]), (&4.into(), &"ratcheted".into()));
     assert!(!group["guarantees"]["leaks"].as_array().unwrap().is_empty());
+
+    // What is specified and waits says so.
+    let waiting: Vec<_> = types.iter().filter(|one| one["is_carried"] == false).collect();
+    let titles: Vec<_> = waiting.iter().map(|one| one["title"].as_str().unwrap()).collect();
+    assert_eq!(titles, ["SelfV1", "SubconversationV1"]);
+    assert_eq!(table.matches("envelopes, not yet").count(), 2, "{table}");
 }

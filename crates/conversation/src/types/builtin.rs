@@ -31,6 +31,22 @@ pub const BUILT_IN: &[Descriptor] = &[
     SubconversationV1::DESCRIPTOR,
 ];
 
+/// What is specified, and nothing of this version carries: users with several devices and subconversations there are with a hub only, whose types are others.
+const NOT_CARRIED: [TypeId; 2] = [SelfV1::DESCRIPTOR.id, SubconversationV1::DESCRIPTOR.id];
+
+impl Descriptor {
+    /// Whether this version of the program carries conversations of the type, if it is one of the project's: some are specified only. Of an application's own type
+    /// its registration decides.
+    pub fn is_carried(&self) -> bool {
+        !NOT_CARRIED.contains(&self.id)
+    }
+
+    /// What brings the messages, as tables show it.
+    pub fn carried_by(&self) -> &'static str {
+        if self.is_carried() { self.carrier.as_str() } else { "envelopes, not yet" }
+    }
+}
+
 /// A frame of one of these types.
 const fn frame(number: u32, name: &'static str, carries: &'static str) -> FrameKind {
     FrameKind { name, number, carries, is_handshake: false }

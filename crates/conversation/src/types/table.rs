@@ -26,7 +26,7 @@ fn row(out: &mut String, of: &Descriptor) -> std::fmt::Result {
         "| [`{}`](#{anchor}) | {} | {} | {} | {} | {} | {} | {} |",
         of.title,
         of.id,
-        of.carrier.as_str(),
+        of.carried_by(),
         of.encryption.scheme.as_str(),
         of.hints.as_str(),
         span(of.members.min_users, of.members.max_users),

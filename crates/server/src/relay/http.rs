@@ -208,7 +208,7 @@ fn look(
 /// Read envelopes
 ///
 /// What comes next in some topics: first those that are there, and if there are none and `wait` says so, the next one that comes. A
-/// topic of which there is nothing to say has no page.
+/// topic of which there is nothing to say has no page; one that has more than there was room for has a page that says so, perhaps without envelopes.
 #[utoipa::path(
     post, path = "/v1/relay/read", tag = "relay", security(()),
     request_body = RelayRead,
@@ -274,7 +274,8 @@ async fn woken(relay: &RelayState, reading: Option<&Reading>, until: Instant) ->
     }
 }
 
-/// The pages that say something to who asked so: also where a topic ends now, if it was not said. The place is held until they are handed over.
+/// The pages that say something to who asked so: also where a topic ends now, if it was not said, and that there is more for which there was no room any more.
+/// The place is held until they are handed over.
 fn answer(
     relay: &RelayState,
     log: LogId,
@@ -283,7 +284,7 @@ fn answer(
     place: Place<IpAddr>,
 ) -> Result<Response, ApiError> {
     let says = |(page, (_, from)): &(Page, &(ContentTopic, Start))| {
-        page.missed || !page.envelopes.is_empty() || Start::After(log, page.end) != *from
+        page.missed || page.more || !page.envelopes.is_empty() || Start::After(log, page.end) != *from
     };
     let pages: Vec<RelayPage> =
         pages.into_iter().zip(asked).filter(says).map(|(page, _)| shown(log, page)).collect();

@@ -113,18 +113,13 @@ impl ReadTx<'_> {
         all(&self.tx, &sql, (carrier, after, limit), envelope)
     }
 
-    /// The envelopes of a conversation that a carrier has not taken yet and that are before this one, save those with messages of the outbox: the oldest first.
-    pub fn to_post_before(
-        &self,
-        carrier: &str,
-        conversation: ConversationId,
-        before: i64,
-    ) -> Result<Vec<EnvelopeRow>, StoreError> {
+    /// The envelopes that a carrier has not taken yet and that are before this one in its conversation and topic, save those with messages of the outbox: the oldest first.
+    pub fn to_post_before(&self, carrier: &str, of: &EnvelopeRow) -> Result<Vec<EnvelopeRow>, StoreError> {
         let sql = format!(
             "{ENVELOPE} JOIN postings p ON p.envelope = e.id \
-             WHERE p.carrier = ?1 AND e.conversation = ?2 AND e.id < ?3 AND e.outbox IS NULL ORDER BY e.id"
+             WHERE p.carrier = ?1 AND e.conversation = ?2 AND e.topic = ?3 AND e.id < ?4 AND e.outbox IS NULL ORDER BY e.id"
         );
-        all(&self.tx, &sql, (carrier, conversation.as_uuid(), before), envelope)
+        all(&self.tx, &sql, (carrier, of.conversation.as_uuid(), &of.topic, of.id), envelope)
     }
 
     /// The conversation of this device's own envelope with these bytes, if it waits to see its place.

@@ -2,7 +2,8 @@
 
 use super::{Work, taking::number, types::type_of};
 use crate::{Client, Error, Result, SyncReport, apply::NewMessages};
-use tertulia_api::conversation::MessageAccepted;
+use std::collections::BTreeSet;
+use tertulia_api::{Code, conversation::MessageAccepted};
 use tertulia_conversation::topic::ContentTopic;
 use tertulia_domain::ConversationId;
 use tertulia_store::{EnvelopeRow, StoreError};
@@ -12,6 +13,8 @@ use tertulia_transport::{Delivery, Position, TransportError};
 const OFFERED: i64 = 14 * 24 * 60 * 60 * 1000;
 /// How many envelopes are read from the store at once.
 const BATCH: u32 = 32;
+/// After so many full topics a carrier is taken for full: what it says of one topic, it may say because it has no room for any. Each costs the work for an envelope.
+const MOST_FULL: usize = 16;
 /// How often a type may do something else before a message can be sealed.
 const ATTEMPTS: usize = 8;
 
@@ -73,15 +76,16 @@ impl Client {
         }
     }
 
-    /// Posts an envelope behind what waits for the same carrier and was made before it in its conversation: a message of a new epoch cannot be read before what tells of
-    /// that epoch.
+    /// Posts an envelope behind what waits for the same carrier and was made before it in its conversation, in the same topic: a message of a new epoch cannot be read before
+    /// what tells of that epoch. There is no order between topics: who is told of the conversation in an inbox reads its topic from the beginning. So an inbox that takes
+    /// nothing holds up nobody else.
     async fn publish_in_order(
         &self,
         carrier: &dyn Delivery,
         envelope: &EnvelopeRow,
     ) -> Result<Result<Position, TransportError>> {
         let store = &self.inner().store;
-        for before in store.read(|r| r.to_post_before(carrier.id(), envelope.conversation, envelope.id))? {
+        for before in store.read(|r| r.to_post_before(carrier.id(), envelope))? {
             match publish(carrier, &before).await {
                 Err(error) if is_open(&error) => return Ok(Err(error)),
                 // What it does not take it will never have.
@@ -125,17 +129,26 @@ impl Client {
         Ok(tx.finish().await?)
     }
 
-    /// Posts what waits for carriers, save messages of the outbox that none has yet. A carrier that cannot be reached is left for the next time.
+    /// Posts what waits for carriers, save messages of the outbox that none has yet. A carrier that cannot be reached is left for the next time, and so is a topic that is full.
     pub(crate) async fn flush_envelopes(&self, report: &mut SyncReport) -> Result<()> {
         for carrier in self.carriers().iter() {
             let mut after = 0;
+            let mut full = BTreeSet::new();
             'carrier: loop {
                 let batch = self.inner().store.read(|r| r.to_post(carrier.id(), after, BATCH))?;
                 let Some(last) = batch.last() else { break };
                 after = last.id;
                 for envelope in batch.into_iter().filter(|envelope| envelope.outbox.is_none()) {
+                    // What comes behind in the same topic keeps its order.
+                    if full.contains(&envelope.topic) {
+                        continue;
+                    }
                     match publish(&**carrier, &envelope).await {
                         Ok(_) => self.note_posted(envelope.id, carrier.id().to_owned()).await?,
+                        Err(error) if is_of_the_topic(&error) && full.len() < MOST_FULL => {
+                            tracing::info!(carrier = carrier.id(), "envelopes wait for room in a topic");
+                            full.insert(envelope.topic);
+                        }
                         Err(error) if is_open(&error) => {
                             tracing::info!(
                                 carrier = carrier.id(),
@@ -173,6 +186,11 @@ async fn publish(carrier: &dyn Delivery, envelope: &EnvelopeRow) -> Result<Posit
         });
     };
     carrier.publish(&topic, &envelope.bytes).await
+}
+
+/// Whether other topics of the carrier may have room. A relay says the same when it has none at all.
+fn is_of_the_topic(error: &TransportError) -> bool {
+    error.hub_code() == Some(Code::RelayFull)
 }
 
 /// Whether the carrier may have taken it, or may later.

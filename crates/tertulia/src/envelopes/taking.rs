@@ -69,25 +69,66 @@ impl Client {
     }
 
     /// Takes what one carrier has in this home's topics, also in those that are this home's by what was taken.
+    ///
+    /// Each topic has its turn before any is read to its end, and inboxes are read to their ends last: anybody can fill those, and faster than they are read.
     async fn take_from(&self, carrier: &Arc<dyn Delivery>, report: &mut SyncReport) -> Result<()> {
         let mut seen = BTreeSet::new();
         loop {
-            let places = self.places(&**carrier)?;
-            let places: Vec<_> = places.into_iter().filter(|(topic, _)| seen.insert(*topic)).collect();
-            if places.is_empty() {
+            let topics = self.places(&**carrier)?.into_iter().map(|(topic, _)| topic);
+            let topics: Vec<_> = topics.filter(|topic| seen.insert(*topic)).collect();
+            if topics.is_empty() {
                 return Ok(());
             }
-            for places in places.chunks(TOPICS) {
-                for (topic, page) in carrier.wait(places, Duration::ZERO).await? {
-                    let Some((_, since)) = places.iter().find(|(asked, _)| *asked == topic) else { continue };
-                    let more = page.more;
-                    count(report, &self.take_page_of(&**carrier, topic, since.as_ref(), page).await?);
-                    if more {
-                        self.take_rest(&**carrier, topic, report).await?;
-                    }
-                }
+            let mut unfinished = Vec::new();
+            for topics in topics.chunks(TOPICS) {
+                unfinished.extend(self.take_first_pages(&**carrier, topics, report).await?);
+            }
+            unfinished.sort_by_key(|topic| topic.is_inbox());
+            for topic in unfinished {
+                self.take_rest(&**carrier, topic, report).await?;
             }
         }
+    }
+
+    /// Takes a page of each topic that has anything, and gives the topics that have more.
+    ///
+    /// An answer has room for so much of all topics together. Those behind one that has filled it are asked for again: a relay says of each that it has more, or, in
+    /// an earlier version, nothing at all.
+    async fn take_first_pages(
+        &self,
+        carrier: &dyn Delivery,
+        topics: &[ContentTopic],
+        report: &mut SyncReport,
+    ) -> Result<Vec<ContentTopic>> {
+        let (mut waiting, mut unfinished) = (topics.to_vec(), Vec::new());
+        while !waiting.is_empty() {
+            let place = |topic: &ContentTopic| Ok::<_, Error>((*topic, self.cursor_of(carrier, *topic)?));
+            let places = waiting.iter().map(place).collect::<Result<Vec<_>>>()?;
+            let pages = carrier.wait(&places, Duration::ZERO).await?;
+            let was_filled = pages.iter().any(|(_, page)| page.more);
+            let before = waiting.len();
+            for (topic, page) in pages {
+                let has_its_turn = !page.more || !page.envelopes.is_empty();
+                let Some(at) = waiting.iter().position(|one| *one == topic).filter(|_| has_its_turn) else {
+                    continue;
+                };
+                waiting.remove(at);
+                if page.more {
+                    unfinished.push(topic);
+                }
+                let since =
+                    places.iter().find(|(asked, _)| *asked == topic).and_then(|(_, since)| since.as_ref());
+                count(report, &self.take_page_of(carrier, topic, since, page).await?);
+            }
+            if !was_filled {
+                break;
+            }
+            if waiting.len() == before {
+                // It says that there is more, and gives nothing: then each by itself.
+                unfinished.append(&mut waiting);
+            }
+        }
+        Ok(unfinished)
     }
 
     /// Takes what a topic still has. While a page is looked at, the next one is on its way.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tertulia_conversation::topic::ContentTopic;
-use tertulia_transport::{Delivery, Page, TransportError};
+use tertulia_transport::{Cursor, Delivery, Page, TransportError};
 
 /// How long a carrier is asked to wait at most.
 const WAIT: Duration = Duration::from_secs(25);
@@ -63,7 +63,12 @@ pub(crate) struct Waiting {
     failing: BTreeSet<String>,
     /// Those that had something and nothing new. They are not asked again at once.
     idling: BTreeSet<String>,
+    /// The topics at carriers that had more than was given last. They are asked for after the others, which would have no room behind them.
+    filled: BTreeSet<(String, ContentTopic)>,
 }
+
+/// A topic, and how far it was read.
+type Place = (ContentTopic, Option<Cursor>);
 
 /// What there is to be done next.
 enum News {
@@ -81,7 +86,8 @@ impl Waiting {
             return Err(Error::NoCarrier);
         }
         let mut topics = client.inner().topics.subscribe();
-        let places = carriers.iter().map(|carrier| client.places(&**carrier)).collect::<Result<Vec<_>>>()?;
+        let places = carriers.iter().map(|carrier| self.places(client, &**carrier));
+        let places = places.collect::<Result<Vec<_>>>()?;
         let mut asking = Vec::new();
         for (carrier, places) in carriers.iter().zip(&places) {
             let rests = self.failing.contains(carrier.id()) || self.idling.contains(carrier.id());
@@ -108,6 +114,12 @@ impl Waiting {
                     if since.as_ref() != Some(&page.cursor) {
                         self.idling.remove(carrier.id());
                     }
+                    let of_carrier = (carrier.id().to_owned(), topic);
+                    if page.more && !page.envelopes.is_empty() {
+                        self.filled.insert(of_carrier);
+                    } else {
+                        self.filled.remove(&of_carrier);
+                    }
                     applied.add(client.take_page_of(&**carrier, topic, since.as_ref(), page).await?);
                 }
             }
@@ -128,13 +140,16 @@ impl Waiting {
         client.flush_envelopes(&mut report).await?;
         Ok(applied)
     }
+
+    /// The topics of a home at a carrier, those that had their turn and have more still behind the others.
+    fn places(&self, client: &Client, carrier: &dyn Delivery) -> Result<Vec<Place>> {
+        let mut places = client.places(carrier)?;
+        places.sort_by_key(|(topic, _)| self.filled.contains(&(carrier.id().to_owned(), *topic)));
+        Ok(places)
+    }
 }
 
-async fn ask(
-    carrier: &dyn Delivery,
-    places: &[(ContentTopic, Option<tertulia_transport::Cursor>)],
-    rests: bool,
-) -> News {
+async fn ask(carrier: &dyn Delivery, places: &[Place], rests: bool) -> News {
     if rests {
         tokio::time::sleep(REST).await;
     }
