@@ -14,13 +14,8 @@ use tertulia::{
 use super::{
     text,
     view::{
-<<<<<<< HEAD
-        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, Device, Exported,
+        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, DescribedType, Device, Exported,
         Ignored, Intro, Invitation, Joining, Key, Link, LinkPreview, Me, Member, Message, Moment, Profile,
-=======
-        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, DescribedType, Device,
-        Exported, Ignored, Intro, Invitation, Joining, Key, Link, Me, Member, Message, Moment, Profile,
->>>>>>> relays
         Rekeyed, RemovedDevice, Report, Request, Role, Secret, SubConversation, Team, TeamMember, Warning,
         Who,
     },

@@ -1,11 +1,8 @@
 //! The SDK against a real hub: one binary, so that it is linked once.
 
 mod backups;
-<<<<<<< HEAD
-mod carriers;
-=======
 mod busy_relays;
->>>>>>> relays
+mod carriers;
 mod connection_table;
 mod contention;
 mod crossings;
