@@ -14,10 +14,10 @@ use tertulia::{
 use super::{
     text,
     view::{
-        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, DescribedType, Device, Exported,
-        Ignored, Intro, Invitation, Joining, Key, Link, LinkPreview, Me, Member, Message, Moment, Profile,
-        Rekeyed, RemovedDevice, Report, Request, Role, Secret, SubConversation, Team, TeamMember, Warning,
-        Who,
+        Access, ChangedPassword, Channel, Connection, Conversation, DeletedAccount, DescribedType, Device,
+        Exported, Ignored, Intro, Invitation, Joining, Key, Link, LinkPreview, Me, Member, Message, Moment,
+        Profile, Rekeyed, RemovedDevice, Report, Request, Role, Secret, SubConversation, Team, TeamMember,
+        Warning, Who,
     },
 };
 
