@@ -256,6 +256,9 @@ pub struct Limits {
     pub event_timeout: Duration,
     /// Most requests for events and WebSockets of one device at once. Each holds a page.
     pub readers_per_device: usize,
+    /// Most bytes of requests' bodies that are in hand at once, of those that are longer than 64 KiB; an address has a quarter of it.
+    /// There is room for the longest body that the other limits allow in any case.
+    pub upload_bytes: usize,
     /// Longest time that a request may take, the waiting for an event aside.
     pub request_timeout: Duration,
     /// Longest lifetime of a key package.
@@ -342,6 +345,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             event_timeout: Duration::from_mins(1),
             readers_per_device: 32,
+            upload_bytes: 256 * 1024 * 1024,
             request_timeout: Duration::from_secs(30),
             key_package_lifetime: limits::MAX_KEY_PACKAGE_LIFETIME,
             link_validity: Duration::from_hours(7 * 24),

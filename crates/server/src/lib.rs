@@ -57,6 +57,7 @@ mod state;
 mod storage;
 mod tls;
 mod typing;
+mod uploads;
 mod wake;
 
 /// The target of the spans that are made for traces: one for each request, named by its route, and inside it those that say

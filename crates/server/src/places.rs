@@ -1,4 +1,5 @@
-//! How much there may be in hand at once, in all and of one address or device: each place holds a page, an envelope or a socket.
+//! How much there may be in hand at once, in all and of one address or device: each place holds a page, an envelope, a socket
+//! or a piece of a body.
 
 use crate::error::ApiError;
 use metrics::{Counter, Gauge};
@@ -37,10 +38,11 @@ impl<K> Taken<K> {
     }
 }
 
-/// A place, given back when it is dropped.
+/// One place or several, given back when this is dropped.
 pub(crate) struct Place<K: Copy + Eq + Hash> {
     taken: Arc<Taken<K>>,
     key: K,
+    number: usize,
 }
 
 impl<K: Copy + Eq + Hash> Places<K> {
@@ -52,20 +54,25 @@ impl<K: Copy + Eq + Hash> Places<K> {
 
     /// A place, or `rate-limited` if this one has as many as each may have; `unavailable` if there is none for anybody.
     pub(crate) fn take(&self, key: K) -> Result<Place<K>, ApiError> {
+        self.take_many(key, 1)
+    }
+
+    /// So many places, or none of them and the same errors.
+    pub(crate) fn take_many(&self, key: K, number: usize) -> Result<Place<K>, ApiError> {
         let mut counts = self.taken.lock();
-        let error = if counts.all >= self.all {
+        let error = if number > self.all.saturating_sub(counts.all) {
             let mut problem =
-                tertulia_api::Problem::new(Code::Unavailable, "Too many read here at this moment.");
+                tertulia_api::Problem::new(Code::Unavailable, "Too much is in hand here at this moment.");
             problem.retry_after = Some(COME_AGAIN);
             ApiError::Refused(Box::new(problem))
         } else {
             let own = counts.by_key.get(&key).copied().unwrap_or(0);
-            if own < self.each {
-                counts.by_key.insert(key, own + 1);
-                counts.all += 1;
+            if number <= self.each.saturating_sub(own) {
+                counts.by_key.insert(key, own + number);
+                counts.all += number;
                 drop(counts);
-                self.taken.gauge.increment(1.0);
-                return Ok(Place { taken: Arc::clone(&self.taken), key });
+                self.taken.gauge.increment(as_number(number));
+                return Ok(Place { taken: Arc::clone(&self.taken), key, number });
             }
             ApiError::rate_limited(COME_AGAIN)
         };
@@ -78,16 +85,21 @@ impl<K: Copy + Eq + Hash> Places<K> {
 impl<K: Copy + Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
         let mut counts = self.taken.lock();
-        counts.all -= 1;
+        counts.all -= self.number;
         if let Some(own) = counts.by_key.get_mut(&self.key) {
-            *own -= 1;
+            *own -= self.number;
             if *own == 0 {
                 counts.by_key.remove(&self.key);
             }
         }
         drop(counts);
-        self.taken.gauge.decrement(1.0);
+        self.taken.gauge.decrement(as_number(self.number));
     }
+}
+
+/// As gauges count.
+fn as_number(places: usize) -> f64 {
+    f64::from(u32::try_from(places).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
@@ -112,6 +124,11 @@ mod tests {
         assert_eq!(code(places.take(a)), "rate-limited");
         assert_eq!(code(places.take(b)), "taken");
         drop(held);
+        assert_eq!(code(places.take_many(a, 3)), "rate-limited");
+        let both = places.take_many(a, 2);
+        assert_eq!(code(places.take_many(b, 2)), "unavailable", "all of them or none");
+        assert_eq!(code(places.take(b)), "taken");
+        drop(both);
         assert_eq!(places.taken.lock().all, 0);
         assert!(places.taken.lock().by_key.is_empty(), "nothing is kept of who has gone");
     }

@@ -22,6 +22,7 @@ use crate::{
     storage::StorageError,
     tls::{Certificate, Reload},
     typing::TypingBoard,
+    uploads::Uploads,
     wake::Wake,
 };
 use ::metrics::Gauge;
@@ -116,6 +117,7 @@ impl Server {
                 Gauge::noop(),
                 metrics.refused("readers"),
             ),
+            uploads: Uploads::new(&config.limits, &metrics),
             limits: config.limits,
             behind_proxy: config.behind_proxy,
             guest_lifetime: config.guest_lifetime,

@@ -15,6 +15,7 @@ use crate::{
     shutdown::Shutdown,
     storage::{Storage, quotas},
     typing::TypingBoard,
+    uploads::Uploads,
     wake::Wake,
 };
 use std::{
@@ -42,6 +43,8 @@ pub(crate) struct Hub {
     pub(crate) limiters: Limiters,
     /// What reads or waits for events, by device.
     pub(crate) readers: Places<UserDevice>,
+    /// What there is of bodies at once, by address.
+    pub(crate) uploads: Uploads,
     pub(crate) passwords: Passwords,
     pub(crate) observer: Arc<Observer>,
     pub(crate) cursors: Arc<Cursors>,

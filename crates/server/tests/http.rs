@@ -615,6 +615,42 @@ async fn who_opens_a_stream_and_does_not_read_it_is_cut_off() {
 }
 
 #[tokio::test]
+async fn long_bodies_that_do_not_end_take_what_room_there_is_and_no_more() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.upload_bytes = 1; // room for one of the longest
+    })
+    .await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut group, _) = one_to_one(&alice, &bob).await;
+    let mut message =
+        |length| group.encrypt_application_message(&vec![0; length], Vec::new()).unwrap().to_bytes().unwrap();
+    let address = hub.base.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v1/conversations/{conversation}/commits HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {}\r\n\
+         content-type: message/mls\r\ncontent-length: {}\r\n\r\n",
+        bob.token,
+        8 * 1024 * 1024
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let long = message(100 * 1024);
+    let problem = loop {
+        let answer = alice.send(conversation, long.clone()).await;
+        if !answer.status.is_success() {
+            break answer.refused(Code::Unavailable);
+        }
+    };
+    assert!(problem.retry_after.is_some());
+    alice.sent(conversation, message(1024)).await; // what is short needs no room
+    let chunked = alice.request(Method::POST, &format!("/v1/conversations/{conversation}/messages"));
+    let pieces = futures::stream::iter([Ok::<_, std::io::Error>(message(100))]);
+    let chunked = chunked.header("content-type", "message/mls").body(reqwest::Body::wrap_stream(pieces));
+    alice.answer(chunked).await.refused(Code::Unavailable); // who does not say how long it is could send all
+    drop(stream);
+    while !alice.send(conversation, long.clone()).await.status.is_success() {}
+}
+
+#[tokio::test]
 async fn who_asks_for_events_and_does_not_read_the_answer_is_cut_off() {
     let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
         config.limits.event_timeout = Duration::from_secs(1);

@@ -124,6 +124,9 @@ impl Client {
     /// Puts what opens shared history into the outbox, for those who came without.
     async fn give_history(&self, id: ConversationId) -> Result<()> {
         let Some(since) = self.shared_since(id)? else { return Ok(()) };
+        if self.keeps_out(id)? {
+            return Ok(()); // who is out holds nothing to give
+        }
         self.ready(id).await?;
         let group = self.group_of(id)?;
         let mut tx = self.inner().session.new_transaction().await?;

@@ -430,26 +430,23 @@ impl Client {
 
     /// The name of a role that is written so, which this user wishes to give by the action.
     async fn role_name(&self, id: ConversationId, role: &str, action: Action) -> Result<RoleName> {
-        match role.parse() {
-            Ok(name) => Ok(name),
-            Err(_) => {
-                let unknown = Error::UnknownRole { role: role.to_owned() };
-                Err(self.refusal(id, action, unknown).await?)
-            }
+        if let Ok(name) = role.parse() {
+            return Ok(name);
         }
+        let unknown = Error::UnknownRole { role: role.to_owned() };
+        Err(self.refusal(id, action, unknown).await?)
     }
 
     /// Why a role is not given that is not known. Who may give none is told that, whatever role they name: the members' own actions
     /// are looked at first, and who gives no roles is not shown those of the team.
     async fn refusal(&self, id: ConversationId, action: Action, unknown: Error) -> Result<Error> {
         let me = self.me().user;
-        let own = match self.policy(id)? {
-            Some(policy) => policy.role_of(me),
-            None => {
-                let at_hub = self.hub()?.conversation(id).await?;
-                let own = at_hub.members.iter().find(|member| member.user == me);
-                own.map(|member| role_among(&at_hub.roles, &member.role)).transpose()?
-            }
+        let own = if let Some(policy) = self.policy(id)? {
+            policy.role_of(me)
+        } else {
+            let at_hub = self.hub()?.conversation(id).await?;
+            let own = at_hub.members.iter().find(|member| member.user == me);
+            own.map(|member| role_among(&at_hub.roles, &member.role)).transpose()?
         };
         if own.is_some_and(|own| own.allows(action)) {
             return Ok(unknown);

@@ -101,6 +101,9 @@ impl Client {
         }
         for asking in std::mem::take(&mut todo.joins) {
             // What cannot be done now stays to be done.
+            if self.keeps_out(asking.conversation)? {
+                continue;
+            }
             if tolerate(self.let_in(&asking).await)?.is_some() {
                 todo.joins.insert(asking);
             }

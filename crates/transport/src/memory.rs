@@ -215,16 +215,10 @@ impl State {
     }
 
     /// What comes next for an endpoint in a topic, as far as there is room.
-    fn page(
-        &mut self,
-        endpoint: &str,
-        topic: &ContentTopic,
-        after: Option<&Cursor>,
-        room: &mut Room,
-    ) -> Page {
+    fn page(&mut self, endpoint: &str, topic: ContentTopic, after: Option<&Cursor>, room: &mut Room) -> Page {
         self.tick();
         let from: usize = after.and_then(|cursor| cursor.as_str().parse().ok()).unwrap_or(0);
-        let arrived = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.arrived.get(topic));
+        let arrived = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.arrived.get(&topic));
         let arrived = arrived.map(Vec::as_slice).unwrap_or_default();
         let next = (1..).map(Position).zip(arrived).skip(from);
         let given = next.take_while(|(_, envelope)| room.take(envelope.len()));
@@ -286,7 +280,7 @@ impl Memory {
         self.check(&state)?;
         let mut room = state.room;
         let page = |(topic, after): &(ContentTopic, Option<Cursor>)| {
-            (*topic, state.page(&self.endpoint, topic, after.as_ref(), &mut room))
+            (*topic, state.page(&self.endpoint, *topic, after.as_ref(), &mut room))
         };
         let mut pages: Vec<_> = topics.iter().map(page).collect();
         pages.retain(|(_, page)| !page.envelopes.is_empty() || page.more);
@@ -328,7 +322,7 @@ impl Delivery for Memory {
         let mut state = self.network.state();
         self.check(&state)?;
         let mut room = Room { envelopes: state.room.envelopes.min(limit as usize), ..state.room };
-        Ok(state.page(&self.endpoint, topic, after, &mut room))
+        Ok(state.page(&self.endpoint, *topic, after, &mut room))
     }
 
     async fn wait(

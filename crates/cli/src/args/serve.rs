@@ -166,6 +166,17 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) max_readers: u16,
 
+    /// Memory for what is being sent to the hub at once, of what is longer than 64 KiB; one address has a quarter of it
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "256MiB",
+        env = "TERTULIA_MAX_UPLOADS",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) max_uploads: ByteSize,
+
     /// Most that one user's messages may take, or `unlimited`; beyond it no more of them are taken until old ones go
     #[arg(
         long,
@@ -407,6 +418,7 @@ impl LimitArgs {
         Limits {
             devices_per_user: self.max_devices,
             readers_per_device: usize::from(self.max_readers),
+            upload_bytes: bytes(self.max_uploads),
             message_bytes: bytes(self.max_message),
             commit_bytes: bytes(self.max_commit),
             bytes_per_user: Some(self.max_user_bytes.as_u64()).filter(|bytes| *bytes < u64::MAX),

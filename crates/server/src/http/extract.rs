@@ -108,7 +108,7 @@ impl<S: BehindProxy> FromRequestParts<S> for ClientAddress {
 
 impl ClientAddress {
     /// Where this request comes from.
-    pub(super) fn of(parts: &Parts, state: &impl BehindProxy) -> Self {
+    pub(crate) fn of(parts: &Parts, state: &impl BehindProxy) -> Self {
         let forwarded = state.is_behind_proxy().then(|| forwarded_for(&parts.headers)).flatten();
         let address = forwarded.or_else(|| peer(parts)).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         Self(network(address))

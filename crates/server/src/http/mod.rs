@@ -8,7 +8,7 @@ mod connections;
 mod conversations;
 mod devices;
 mod events;
-mod extract;
+pub(crate) mod extract;
 mod history;
 mod joins;
 mod key_packages;
@@ -37,6 +37,7 @@ use crate::{
     relay::{self, RelayState},
     state::AppState,
     storage::Storage,
+    uploads,
 };
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
 use ops::Health;
@@ -71,6 +72,7 @@ pub(crate) fn app(state: AppState, relay: Option<RelayState>) -> Router {
         .merge(pairwise::messages().layer(DefaultBodyLimit::max(limits.pairwise_message_bytes)))
         .merge(messages::router().layer(DefaultBodyLimit::max(limits.message_bytes)))
         .merge(commits::router().layer(DefaultBodyLimit::max(limits.commit_bytes)))
+        .layer(from_fn_with_state(state.clone(), uploads::hold))
         .layer(from_fn_with_state(limits.request_timeout, layers::time_out));
     // Waiting for events takes as long as it takes.
     let events = events::router().merge(ws::router()).layer(json);

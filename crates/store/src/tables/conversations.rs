@@ -280,9 +280,11 @@ impl WriteTx<'_> {
         execute(&self.tx, sql, (parent.as_uuid(), ended)).map(drop)
     }
 
-    /// Removes a conversation in which nothing was ever said; ends any other.
+    /// Removes a conversation in which nothing was ever said and nothing waits to be; ends any other.
     pub fn remove_or_end(&mut self, id: ConversationId) -> Result<(), StoreError> {
-        let sql = "DELETE FROM conversations WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation = ?1)";
+        let sql = "DELETE FROM conversations WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation = ?1)
+             AND NOT EXISTS (SELECT 1 FROM outbox WHERE conversation = ?1)";
         execute(&self.tx, sql, [id.as_uuid()])?;
         self.set_active(id, false)
     }

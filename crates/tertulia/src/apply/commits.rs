@@ -20,8 +20,10 @@ impl Page<'_> {
             // Somebody else made the group first; what this device began is void.
             self.wipe(conversation)?;
         }
+        let (was_in, told) = (foreign && self.in_group(conversation)?, self.noticed.len());
         let done = self.decrypt(conversation, commit).await?;
-        if foreign {
+        // Why it is given up may have been said already.
+        if was_in && self.noticed.len() == told {
             self.check_fitness(conversation, entry.sender.map(|sender| sender.user), done.as_ref())?;
         }
         if let Some(done) = &done {
@@ -73,14 +75,15 @@ impl Page<'_> {
     ) -> Result<()> {
         // An encrypted one can pass for one that was read before.
         let is_applied = done.is_some_and(|done| done.outcome != Outcome::Duplicate);
-        // Who keeps out, or joins again already, has said why.
-        if is_applied || self.is_distrusted(conversation)? || !self.in_group(conversation)? {
+        // Who keeps out has said why.
+        if is_applied || self.is_distrusted(conversation)? {
             return Ok(());
         }
         // An honest hub says whose each commit is.
         let told = by.map_or(Suspicion::Withheld, |user| Suspicion::UnfitCommit { user });
         self.suspect(conversation, told)?;
-        self.rejoin(conversation)
+        // An encrypted one that says to be this device's own has had the group given up already.
+        if self.in_group(conversation)? { self.rejoin(conversation) } else { Ok(()) }
     }
 
     /// Joins by the Welcome that came with a commit. If that is not possible, it is done by external commit later.

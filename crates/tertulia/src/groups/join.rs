@@ -21,25 +21,30 @@ impl Client {
     /// The conversations that have a group without this device, which it joins by itself. Of those that it could not follow too often
     /// lately it keeps out until somebody wants something of them ([`ready`](Self::ready)), or an hour has passed.
     pub(crate) fn to_join(&self) -> Result<Vec<ConversationId>> {
-        let now = now();
-        self.inner().store.read(|r| {
-            let mut to_join = r.conversations_to_join()?;
-            if to_join.is_empty() {
-                return Ok(to_join);
-            }
-            let lost: Vec<_> = r
-                .suspicions_after(0)?
-                .into_iter()
-                .filter_map(noticed)
-                .filter(|noticed| {
-                    matches!(noticed.suspicion, Suspicion::UnfitCommit { .. } | Suspicion::Withheld)
-                        && (now - AN_HOUR..=now).contains(&noticed.at)
-                })
-                .map(|noticed| noticed.conversation)
-                .collect();
+        let mut to_join = self.inner().store.read(|r| r.conversations_to_join())?;
+        if !to_join.is_empty() {
+            let lost = self.lately_lost()?;
             to_join.retain(|id| lost.iter().filter(|lost| *lost == id).count() <= ANEW);
-            Ok(to_join)
-        })
+        }
+        Ok(to_join)
+    }
+
+    /// Whether this device is out of a conversation's group and joins it again only for somebody who wants something of it.
+    pub(crate) fn keeps_out(&self, conversation: ConversationId) -> Result<bool> {
+        let group = self.group_of(conversation)?;
+        Ok(!self.inner().session.conversation_exists(&group)?
+            && self.lately_lost()?.iter().filter(|lost| **lost == conversation).count() > ANEW)
+    }
+
+    /// The conversations that this device could not follow within the last hour, each as often as it was so.
+    fn lately_lost(&self) -> Result<Vec<ConversationId>> {
+        let now = now();
+        let told = self.inner().store.read(|r| r.suspicions_after(0))?;
+        let lost = told.into_iter().filter_map(noticed).filter(|noticed| {
+            matches!(noticed.suspicion, Suspicion::UnfitCommit { .. } | Suspicion::Withheld)
+                && (now - AN_HOUR..=now).contains(&noticed.at)
+        });
+        Ok(lost.map(|noticed| noticed.conversation).collect())
     }
 
     /// Joins the group as a further device, by external commit.

@@ -82,10 +82,11 @@ impl RealRelay {
     }
 }
 
+#[allow(clippy::print_stdout)]
 fn random() -> StdRng {
     let seed = std::env::var("TERTULIA_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(rand::random);
-    println!("TERTULIA_SEED={seed}");
+    println!("TERTULIA_SEED={seed}"); // which seed failed
     StdRng::seed_from_u64(seed)
 }
 

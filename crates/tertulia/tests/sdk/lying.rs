@@ -68,14 +68,14 @@ impl Setting {
         event(EventBody::Commit { entry, epoch, commit: Base64(commit), welcome: None, message: None })
     }
 
-    /// A user's device as the hub names it.
-    pub(crate) fn device_of(&self, client: &Client) -> UserDevice {
-        UserDevice { user: client.me().user, device: client.me().device }
-    }
-
     pub(crate) async fn suspicions(&self) -> Vec<Suspicion> {
         self.bob.suspicions().await.expect("readable").into_iter().map(|noticed| noticed.suspicion).collect()
     }
+}
+
+/// A user's device as the hub names it.
+pub(crate) fn device_of(client: &Client) -> UserDevice {
+    UserDevice { user: client.me().user, device: client.me().device }
 }
 
 /// A device that the hub makes up.

@@ -136,6 +136,7 @@ async fn a_successor_becomes_admin_only_of_a_group_that_would_have_none() {
         let mut options = GroupOptions::default();
         (options.protocol, options.team) = (protocol, true);
         let others = [handle("bob"), handle("carol"), handle("dave")];
+        alice.sync().await.expect("hears who is in the team");
         let id = alice.create_group_as("table", &others, options).await.expect("a group").id;
         bob.sync().await.expect("comes in");
         alice.set_role(id, &handle("bob"), "admin").await.expect("promotes");
