@@ -111,17 +111,18 @@ pub(crate) struct Binary {
     pub(crate) name: &'static str,
 }
 
-/// Builds the shipped binary and `more`, with the release profile or the development one, and returns the directory that they are
-/// in. With the development profile they are built as binaries of the whole workspace, as for the tests: of fewer packages the
-/// dependencies would have other features, and be built once more.
+/// Builds the shipped binary and `more` with the release profile, or all binaries with the development one, and returns the
+/// directory that they are in. With the development profile it is the whole workspace that is built: of fewer packages or binaries the
+/// dependencies would have other features for each selection, and be built once more.
 pub(crate) fn build(dev: bool, more: &[Binary]) -> Result<PathBuf, Failure> {
-    let (selected, profile) =
-        if dev { ("--workspace", "dev") } else { ("--package tertulia-cli", "release") };
-    let shipped = Program::cargo().args("build --profile").arg(profile).args(selected).args("--bin tertulia");
+    if dev {
+        Program::cargo().args("build --workspace --bins").run()?;
+        return Ok(target_directory().join("debug"));
+    }
+    let shipped = Program::cargo().args("build --profile release --package tertulia-cli --bin tertulia");
     let all = more.iter().fold(shipped, |cargo, Binary { package, name }| {
-        let cargo = if dev { cargo } else { cargo.arg("--package").arg(package) };
-        cargo.arg("--bin").arg(name)
+        cargo.arg("--package").arg(package).arg("--bin").arg(name)
     });
     all.run()?;
-    Ok(target_directory().join(if dev { "debug" } else { "release" }))
+    Ok(target_directory().join("release"))
 }
