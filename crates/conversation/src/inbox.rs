@@ -9,15 +9,17 @@ mod bundle;
 mod contact;
 mod error;
 mod identity;
+mod key;
 mod qr;
 mod replay;
 mod text;
 
 pub use address::{ClientAddress, InboxAddress};
 pub use bundle::{Bundle, BundleContent, BundleDevice, BundleKey, MAX_BUNDLE, Signer};
-pub use contact::{Contact, Inbox, InboxKey, Invitation, MAX_INVITATION_LIFETIME, NewInvitation, invite};
+pub use contact::{Contact, Inbox, Invitation, MAX_INVITATION_LIFETIME, NewInvitation, invite};
 pub use error::{BundleError, InboxError};
 pub use identity::{IdentityKey, KEY_DOMAIN, device_address, device_id, user_id};
+pub use key::InboxKey;
 pub use qr::QrCode;
 pub use replay::Replays;
 pub use text::PREFIX;

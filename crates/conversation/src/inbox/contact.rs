@@ -4,18 +4,12 @@
 //! inbox address and inbox key, the encapsulated key of this very encryption, and the invitation. So nobody can pass an invitation
 //! on as if it had been meant for somebody else, nor put it into another encryption.
 
-use std::fmt;
-
-use hpke::{
-    Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _, aead::ChaCha20Poly1305,
-    kdf::HkdfSha256, kem::X25519HkdfSha256 as X25519,
-};
 use rand::{CryptoRng, RngExt as _};
 use zeroize::Zeroizing;
 
 use super::{
-    Bundle, BundleError, ClientAddress, InboxAddress, InboxError, InvitesTo, Replays, Signer,
-    bundle::verifies,
+    Bundle, BundleError, ClientAddress, InboxAddress, InboxError, InboxKey, InvitesTo, Replays, Signer,
+    bundle::verifies, key,
 };
 use crate::{
     hint::{Hint, Salt},
@@ -76,16 +70,8 @@ pub fn invite(
         }
         .encode(),
     );
-    let key =
-        <X25519 as hpke::Kem>::PublicKey::from_bytes(&to.inbox_key).map_err(|_| InboxError::UnfitKey)?;
-    let (encapsulated, mut context) = hpke::setup_sender_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519>(
-        &OpModeS::Base,
-        &key,
-        &info(&address),
-        random,
-    )
-    .map_err(|_| InboxError::UnfitKey)?;
-    let encapsulated_key: [u8; 32] = encapsulated.to_bytes().into();
+    let (encapsulated_key, mut sealing) =
+        key::seal_to(&to.inbox_key, &info(&address), random).ok_or(InboxError::UnfitKey)?;
     let signed = statement(&address, &to.inbox_key, &encapsulated_key, &content);
     let signature = signer.sign(SIGNATURE_LABEL, &signed).ok_or(BundleError::Signing)?;
     let frame = InboxFrame::Invitation(SignedInvitation { invitation: content.to_vec(), signature });
@@ -93,47 +79,8 @@ pub fn invite(
     let padded = pad(&Zeroizing::new(frame.encode()))?;
     let salt = Salt::random(random);
     let hint = Hint::salted(&address.conversation_id(), salt);
-    let ciphertext = context.seal(&padded, &bound(hint, salt)).map_err(|_| InboxError::UnfitKey)?;
+    let ciphertext = sealing.seal(&padded, &bound(hint, salt)).ok_or(InboxError::UnfitKey)?;
     Ok(Envelope { hint, salt, body: EncryptedBytes::Hpke { encapsulated_key, ciphertext } })
-}
-
-/// The private half of a device's inbox key. Wiped when dropped.
-#[derive(Clone)]
-pub struct InboxKey {
-    secret: Zeroizing<[u8; 32]>,
-    public: [u8; 32],
-}
-
-impl InboxKey {
-    /// A new key.
-    pub fn generate(random: &mut impl CryptoRng) -> Self {
-        let (secret, _) = X25519::gen_keypair_with_rng(random);
-        Self::from_secret(secret.to_bytes().into())
-    }
-
-    /// The key with these bytes, as they were stored.
-    pub fn from_secret(bytes: [u8; 32]) -> Self {
-        let secret = Zeroizing::new(bytes);
-        let key = <X25519 as hpke::Kem>::PrivateKey::from_bytes(secret.as_slice())
-            .expect("any 32 bytes are an X25519 private key");
-        Self { public: X25519::sk_to_pk(&key).to_bytes().into(), secret }
-    }
-
-    /// What is to be stored.
-    pub fn secret(&self) -> &Zeroizing<[u8; 32]> {
-        &self.secret
-    }
-
-    /// What stands in the bundle.
-    pub const fn public(&self) -> [u8; 32] {
-        self.public
-    }
-}
-
-impl fmt::Debug for InboxKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "InboxKey({}…)", hex::encode(&self.public[..4]))
-    }
 }
 
 /// A device's inbox: where it is, the keys that open it, and what has come.
@@ -254,10 +201,10 @@ impl Inbox {
     /// What is in an envelope, and the public half of the key that has opened it.
     fn decrypt(&self, envelope: &Envelope) -> Option<([u8; 32], Zeroizing<Vec<u8>>)> {
         let EncryptedBytes::Hpke { encapsulated_key, ciphertext } = &envelope.body else { return None };
-        let bound = bound(envelope.hint, envelope.salt);
-        self.keys.iter().find_map(|key| {
-            Some((key.public, decrypt(key, &self.address, encapsulated_key, ciphertext, &bound)?))
-        })
+        let (info, bound) = (info(&self.address), bound(envelope.hint, envelope.salt));
+        self.keys
+            .iter()
+            .find_map(|key| Some((key.public(), key.open(encapsulated_key, ciphertext, &info, &bound)?)))
     }
 
     fn admit(
@@ -311,23 +258,4 @@ fn statement(
     invitation: &[u8],
 ) -> Zeroizing<Vec<u8>> {
     Zeroizing::new([&address.as_bytes()[..], inbox_key, encapsulated_key, invitation].concat())
-}
-
-fn decrypt(
-    key: &InboxKey,
-    address: &InboxAddress,
-    encapsulated_key: &[u8; 32],
-    ciphertext: &[u8],
-    bound: &[u8],
-) -> Option<Zeroizing<Vec<u8>>> {
-    let secret = <X25519 as hpke::Kem>::PrivateKey::from_bytes(key.secret.as_slice()).ok()?;
-    let encapsulated = <X25519 as hpke::Kem>::EncappedKey::from_bytes(encapsulated_key).ok()?;
-    let mut context = hpke::setup_receiver::<ChaCha20Poly1305, HkdfSha256, X25519>(
-        &OpModeR::Base,
-        &secret,
-        &encapsulated,
-        &info(address),
-    )
-    .ok()?;
-    context.open(ciphertext, bound).ok().map(Zeroizing::new)
 }
