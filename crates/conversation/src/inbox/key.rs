@@ -103,3 +103,48 @@ pub(super) fn seal_to(
     .ok()?;
     Some((encapsulated.to_bytes().into(), Sealing(context)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hexadecimal: &str) -> Vec<u8> {
+        hex::decode(hexadecimal).expect("it is hexadecimal")
+    }
+
+    /// RFC 9180, appendix A.2.1.1.
+    #[test]
+    fn what_the_standard_has_sealed_is_opened() {
+        let secret = bytes("8057991eef8f1f1af18f4a9491d16a1ce333f695d4db8e38da75975c4478e0fb");
+        let key = InboxKey::from_secret(secret.try_into().expect("32 bytes"));
+        assert_eq!(
+            key.public().to_vec(),
+            bytes("4310ee97d88cc1f088a5576c77ab0cf5c3ac797f3d95139c6c84b5429c59662a")
+        );
+        let encapsulated: [u8; 32] =
+            bytes("1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a")
+                .try_into()
+                .expect("32 bytes");
+        let ciphertext = bytes(
+            "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28",
+        );
+        let info = b"Ode on a Grecian Urn";
+        let opened = key.open(&encapsulated, &ciphertext, info, b"Count-0");
+        assert_eq!(opened.expect("it is sealed to this key").as_slice(), b"Beauty is truth, truth beauty");
+        assert!(key.open(&encapsulated, &ciphertext, info, b"Count-1").is_none(), "another position");
+        assert!(key.open(&encapsulated, &ciphertext, b"Ode", b"Count-0").is_none(), "another purpose");
+    }
+
+    /// RFC 9180, section 7.1.4: a point of small order has a shared secret of zeros.
+    #[test]
+    fn an_encapsulated_key_of_small_order_opens_nothing() {
+        let key = InboxKey::from_secret([7; 32]);
+        for encapsulated in [[0; 32], {
+            let mut one = [0; 32];
+            one[0] = 1;
+            one
+        }] {
+            assert!(key.open(&encapsulated, &[0; 48], b"", b"").is_none());
+        }
+    }
+}
