@@ -126,6 +126,16 @@ const NEEDED: [(&str, &str); 6] = [
     ("otlp-header", "otlp-endpoint"),
 ];
 
+/// Settings of the file that do not count because a flag or the environment gives another one, of the same purpose.
+const REPLACED: [(&str, &[&str]); 6] = [
+    ("tls-cert", &["acme-names"]),
+    ("tls-key", &["acme-names"]),
+    ("acme-names", &["tls-cert", "tls-key"]),
+    ("acme-contact", &["tls-cert", "tls-key"]),
+    ("acme-directory", &["tls-cert", "tls-key"]),
+    ("acme-root", &["tls-cert", "tls-key"]),
+];
+
 /// Reads the command line, and with it the file of settings that a hub or a relay is given. Ends the process when the command line
 /// is wrong, as clap does.
 pub(crate) fn read(command: &Command, arguments: &[OsString]) -> (Cli, Result<(), ConfigError>) {
@@ -136,7 +146,7 @@ pub(crate) fn read(command: &Command, arguments: &[OsString]) -> (Cli, Result<()
     let from_file = match &start.config {
         None => Vec::new(),
         Some(path) => match file::settings(program, path) {
-            Ok(entries) => entries.into_iter().filter(|entry| !is_given(own, &entry.key)).collect(),
+            Ok(entries) => entries.into_iter().filter(|entry| !is_overridden(own, &entry.key)).collect(),
             Err(error) => return (cli, Err(error)),
         },
     };
@@ -147,6 +157,11 @@ pub(crate) fn read(command: &Command, arguments: &[OsString]) -> (Cli, Result<()
         (Program::of(&mut cli.command), all.subcommand_matches(program.name()))
     {
         start.origins = origins(program, own, &from_file);
+        // By its value, for that it is off stands in every file that was printed.
+        if own.contains_id("acme_names") && own.get_one::<bool>("behind_proxy") == Some(&true) {
+            let text = "`acme-names` cannot be used with `behind-proxy`";
+            command.clone().error(ErrorKind::ArgumentConflict, text).exit();
+        }
         let has = |key: &str| program.settings().any(|setting| setting == key);
         for (key, needed) in NEEDED.into_iter().filter(|(key, _)| has(key)) {
             let set = |key: &str| own.contains_id(&id(key));
@@ -176,6 +191,12 @@ fn parsed(matches: &ArgMatches) -> Cli {
 /// Whether a flag or the environment says it, so that the file does not count.
 fn is_given(matches: &ArgMatches, key: &str) -> bool {
     matches!(matches.value_source(&id(key)), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+}
+
+/// Whether what the file says of it does not count.
+fn is_overridden(matches: &ArgMatches, key: &str) -> bool {
+    let mut replaced = REPLACED.iter().filter(|(replaced, _)| *replaced == key);
+    is_given(matches, key) || replaced.any(|(_, by)| by.iter().any(|other| is_given(matches, other)))
 }
 
 fn origins(program: Program, matches: &ArgMatches, from_file: &[file::Entry]) -> Origins {

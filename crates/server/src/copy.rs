@@ -7,7 +7,7 @@ use crate::{
     hub_key,
     server::{is_taken, lock},
     state::now_ms,
-    storage::copy::{self, Unfit},
+    storage::copy::{Target, Unfit},
 };
 use serde::Serialize;
 use std::{
@@ -39,6 +39,9 @@ pub enum CopyError {
     /// The target has tables. Give an empty database.
     #[error("the database is not empty")]
     TargetInUse,
+    /// A hub runs on the target, or another copy goes into it. Stop all nodes of that hub, or wait for the other copy.
+    #[error("a hub uses the database that is to be copied into, or another copy goes into it")]
+    TargetTaken,
     /// A schema is of a later version than this program knows. Use the program that it was written with, or a later one.
     #[error("the schema of the {what} is of version {found}, and this program knows versions up to {known}")]
     TooNew {
@@ -77,6 +80,7 @@ impl CopyError {
         match self {
             Self::NoData { .. } => "no-hub-data",
             Self::TargetInUse => "destination-in-use",
+            Self::TargetTaken => "data-in-use",
             Self::TooNew { .. } => "schema-too-new",
             Self::Differs { .. } => "copy-differs",
             Self::File { .. } => "data-io",
@@ -95,7 +99,7 @@ impl CopyError {
 ///
 /// # Errors
 ///
-/// [`CopyError`] says which. A hub must not run on the data.
+/// [`CopyError`] says which. A hub must not run on the data, nor on the target, on which none comes up meanwhile.
 pub fn copy_database(
     data: &Path,
     to: &DatabaseUrl,
@@ -109,12 +113,17 @@ pub fn copy_database(
     }
     let lock = lock(data)?;
     if !is_there() {
-        let moved = put_aside_before(data, to)?.ok_or_else(no_data)?;
-        return finish(data, to, moved);
+        if files[0].is_file() {
+            return Err(no_data()); // without its key
+        }
+        let target = take(to)?;
+        let moved = put_aside_before(data, &target)?.ok_or_else(no_data)?;
+        return finish(data, target, moved);
     }
     let key = hub_key::read(&files[1])?;
+    let target = take(to)?;
     let begun = now_ms();
-    copy::copy(&files[0], &key, to, begun, told).map_err(|unfit| match unfit {
+    target.copy(&files[0], &key, begun, told).map_err(|unfit| match unfit {
         Unfit::InUse => CopyError::TargetInUse,
         Unfit::TooNew { is_file, version } => {
             let what = if is_file { "file" } else { "target" };
@@ -125,9 +134,17 @@ pub fn copy_database(
     })?;
     let moved = aside(data, begun);
     crate::files::create_private_dir(&moved).map_err(at(&moved))?;
-    let info = finish(data, to, moved)?;
+    let info = finish(data, target, moved)?;
     drop(lock);
     Ok(info)
+}
+
+/// Takes the target, from the first look at it to the end: what a hub or another copy writes there meanwhile would be lost.
+fn take(to: &DatabaseUrl) -> Result<Target, CopyError> {
+    Target::take(to).map_err(|error| match error {
+        StorageError::InUse => CopyError::TargetTaken,
+        error => error.into(),
+    })
 }
 
 /// Where the file of a copy is put that was begun at this time.
@@ -136,17 +153,14 @@ fn aside(data: &Path, begun: i64) -> PathBuf {
 }
 
 /// Where the file is that was put aside, if the target has a copy of it and only waits to be finished.
-fn put_aside_before(data: &Path, to: &DatabaseUrl) -> Result<Option<PathBuf>, CopyError> {
-    if data.join(DATABASE).is_file() {
-        return Ok(None); // without its key
-    }
-    let moved = copy::compared(to)?.map(|begun| aside(data, begun));
+fn put_aside_before(data: &Path, target: &Target) -> Result<Option<PathBuf>, CopyError> {
+    let moved = target.compared()?.map(|begun| aside(data, begun));
     Ok(moved.filter(|moved| moved.join(DATABASE).is_file()))
 }
 
 /// Puts the file aside as far as it is not, and then lets hubs use the database, in this order also on the disk: at no time are there
 /// two that a hub would go on with, and wherever this ends, it can be [taken up](put_aside_before) again.
-fn finish(data: &Path, to: &DatabaseUrl, moved: PathBuf) -> Result<CopyInfo, CopyError> {
+fn finish(data: &Path, target: Target, moved: PathBuf) -> Result<CopyInfo, CopyError> {
     for name in [DATABASE, KEY, "hub.db-wal", "hub.db-shm"] {
         let path = data.join(name);
         match fs::rename(&path, moved.join(name)) {
@@ -157,7 +171,7 @@ fn finish(data: &Path, to: &DatabaseUrl, moved: PathBuf) -> Result<CopyInfo, Cop
     for directory in [&moved, data] {
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(at(directory))?;
     }
-    let rows = copy::finish(to)?;
+    let rows = target.finish()?;
     Ok(CopyInfo { rows, moved })
 }
 

@@ -97,6 +97,13 @@ impl ApiError {
                 let detail = "The hub's database is not there; whether something was stored is not known. The same request again settles it.";
                 Problem::new(Code::Unavailable, detail)
             }
+            Self::Storage(error @ StorageError::ReadOnly) => {
+                tracing::error!(%error, "a request failed");
+                Problem::new(
+                    Code::Unavailable,
+                    "The hub's database takes no writes for now. Nothing was stored.",
+                )
+            }
             Self::Storage(StorageError::Closed | StorageError::InUse) => {
                 Problem::new(Code::Unavailable, "The hub is shutting down or busy.")
             }

@@ -10,12 +10,18 @@ use std::{fs, io, path::Path};
 use zeroize::Zeroizing;
 
 /// Reads the key from the file at `path`, which has its 64 bytes (seed, then public key) in hexadecimal. Makes one if
-/// there is no file.
-pub(crate) fn load_or_create(path: &Path) -> Result<(SignatureSecretKey, SignaturePublicKey), ServerError> {
+/// there is no file, unless the hub `has_users`: their groups name the key that it had, and would refuse what another one signs.
+pub(crate) fn load_or_create(
+    path: &Path,
+    has_users: bool,
+) -> Result<(SignatureSecretKey, SignaturePublicKey), ServerError> {
     let damaged = || ServerError::HubKey { path: path.to_owned() };
     let secret = match fs::read_to_string(path).map(Zeroizing::new) {
         Ok(text) => Zeroizing::new(hex::decode(text.trim()).map_err(|_| damaged())?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if has_users {
+                return Err(ServerError::NoHubKey { path: path.to_owned() });
+            }
             let secret = generate().ok_or_else(damaged)?;
             let text = Zeroizing::new(hex::encode(secret.as_slice()));
             crate::files::write_private(path, text.as_bytes())

@@ -108,6 +108,28 @@ async fn what_was_issued_is_kept_for_the_hub_alone_and_outlives_a_restart_withou
 }
 
 #[tokio::test]
+async fn a_certificate_that_cannot_be_written_is_used_and_written_later_without_another_one() {
+    let port = ports::free();
+    let authority = authority(port, AN_HOUR);
+    let dir = tempfile::tempdir().unwrap();
+    // Where the file is to be, there is a directory.
+    let file = dir.path().join("acme/certificate.pem");
+    std::fs::create_dir_all(&file).unwrap();
+    let first = hub(port, &authority, dir).await;
+    let root = issued_root(&authority).await;
+    let issued = certificate(port, &root).await;
+    std::fs::remove_dir(&file).unwrap();
+    while !file.is_file() {
+        tokio::time::sleep(Duration::from_millis(20)).await; // nothing tells
+    }
+    assert_eq!(certificate(port, &root).await, issued);
+    // What was written is what was issued first.
+    let again = hub(port, &authority, first.stop().await).await;
+    assert_eq!(certificate(port, &root).await, issued);
+    again.stop().await;
+}
+
+#[tokio::test]
 async fn a_hub_that_the_authority_does_not_reach_under_its_name_tries_again() {
     let (port, public) = (ports::free(), ports::free());
     let authority = authority(public, AN_HOUR);

@@ -11,7 +11,8 @@ use support::{
 };
 use tertulia_api::event::EventBody;
 use tertulia_server::{
-    CopyError, CopyInfo, CopyProgress, DatabaseUrl, Server, ServerConfig, StorageError, copy_database,
+    CopyError, CopyInfo, CopyProgress, DatabaseUrl, Server, ServerConfig, ServerError, StorageError,
+    copy_database,
 };
 use tertulia_testkit::postgres::Server as Postgres;
 
@@ -196,6 +197,52 @@ async fn nothing_is_copied_over_what_is_there() {
     assert_eq!(copy(dir.path(), &url, |_| ()).unwrap_err().code(), "destination-in-use");
     assert!(dir.path().join("hub.db").is_file());
     assert_eq!(copy(Path::new("nowhere"), &url, |_| ()).unwrap_err().code(), "no-hub-data");
+}
+
+#[tokio::test]
+async fn a_target_that_a_hub_or_another_copy_uses_is_left_as_it_is() {
+    if !on_postgres() {
+        return; // there is no server to move to
+    }
+    let mut dirs = Vec::new();
+    for handle in ["alice", "bob"] {
+        let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| config.database = None).await;
+        Person::sign_up(&hub, handle).await;
+        dirs.push(hub.stop().await);
+    }
+    let [alices, bobs] = [dirs[0].path(), dirs[1].path()];
+    let taken = |refused: &CopyError| {
+        assert!(matches!(refused, CopyError::TargetTaken), "{refused}");
+        assert_eq!(refused.code(), "data-in-use");
+    };
+
+    // A hub that runs on it goes on.
+    let url = create_database();
+    let start = |config: &mut ServerConfig| config.database = Some(url.parse().unwrap());
+    let running = Hub::start_with(tempfile::tempdir().unwrap(), start).await;
+    let carol = Person::sign_up(&running, "carol").await;
+    taken(&copy(alices, &url, |_| ()).unwrap_err());
+    assert!(alices.join("hub.db").is_file());
+    carol.events().await;
+    running.stop().await;
+
+    // While one copy goes into it, no other does, and no hub comes up.
+    let url = create_database();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut refused = Vec::new();
+    let meanwhile = |table: &str| {
+        if table == "users" {
+            refused.push(copy(bobs, &url, |_| ()).unwrap_err());
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let hub = runtime.block_on(Server::bind(at(elsewhere.path(), &url))).unwrap_err();
+            assert!(matches!(hub, ServerError::Storage(StorageError::InUse)), "{hub}");
+        }
+    };
+    let info = copy(alices, &url, meanwhile).unwrap();
+    taken(&refused.remove(0));
+    assert!(info.moved.join("hub.db").is_file() && bobs.join("hub.db").is_file());
+    let stored = support::database::Stored::Postgres(url);
+    assert_eq!(stored.texts("SELECT handle FROM users"), ["alice"]);
 }
 
 #[tokio::test]

@@ -413,6 +413,31 @@ async fn two_hubs_do_not_share_a_data_directory() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_missing_is_made_for_nobody_who_has_an_account() {
+    let start = |dir| Hub::start_with(dir, |config| config.database = None);
+    let dir = start(tempfile::tempdir().unwrap()).await.stop().await;
+    let key = dir.path().join("hub.key");
+    // As if the first start had ended before it was written: nobody knows it.
+    std::fs::remove_file(&key).unwrap();
+    let hub = start(dir).await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let dir = hub.stop().await;
+
+    // As if the database alone had been brought to another machine.
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::rename(&key, &elsewhere).unwrap();
+    let alone = ServerConfig::new(([127, 0, 0, 1], 0).into(), dir.path());
+    let error = Server::bind(alone).await.unwrap_err();
+    assert!(matches!(&error, ServerError::NoHubKey { path } if *path == key), "{error}");
+    assert_eq!(error.code(), "missing-hub-key");
+    assert!(!key.exists());
+
+    std::fs::rename(&elsewhere, &key).unwrap();
+    let hub = start(dir).await;
+    assert_eq!(Person::log_in(&hub, "alice").await.hub_key, alice.hub_key);
+}
+
+#[tokio::test]
 async fn a_damaged_key_or_certificate_is_named() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("hub.key"), "not a key").unwrap();

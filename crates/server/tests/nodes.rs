@@ -31,7 +31,7 @@ use tertulia_api::{
     event::{EventBody, EventPage},
 };
 use tertulia_domain::ConversationId;
-use tertulia_server::{Server, ServerConfig, ServerError};
+use tertulia_server::{Server, ServerConfig, ServerError, StorageError};
 use tertulia_testkit::{nats, postgres};
 use tertulia_transport::{Relay, RelayNews};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
@@ -466,6 +466,71 @@ async fn a_transaction_that_waited_in_vain_on_a_new_connection_leaves_nothing_fo
     client.post("/v1/accounts", &bob).await.refused(Code::Unavailable);
     aside(move || drop(other)).await;
     assert!(client.post("/v1/accounts", &bob).await.status.is_success());
+}
+
+/// Has the server take writes, or none, as a standby does, over all connections to it.
+fn set_writable(database: &str, is_writable: bool) {
+    let connect = || ::postgres::Client::connect(database, ::postgres::NoTls).unwrap();
+    let mut client = connect();
+    let (change, expected) = if is_writable { ("RESET", "off") } else { ("SET", "on") };
+    let value = if is_writable { "" } else { " = on" };
+    client.batch_execute(&format!("ALTER SYSTEM {change} default_transaction_read_only{value}")).unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    // Who connects from now on finds it so, and by then whoever is connected was told.
+    let found = || connect().query_one("SHOW transaction_read_only", &[]).unwrap().get::<_, String>(0);
+    while found() != expected {
+        std::thread::sleep(Duration::from_millis(5)); // nothing tells
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_comes_to_a_standby_says_so_and_goes_on_by_itself() {
+    let services = Services::start_own().await;
+    let node = services.node().await;
+    let alice = Person::sign_up(&node, "alice").await;
+    let (group, mut at_alice) = alice.new_group().await;
+    alice.add(group, &mut at_alice, &[]).await;
+    let mut message = || encrypt(&mut at_alice, "does anybody take this?");
+    let (here, there) = (message(), message());
+    let set = async |is_writable: bool| {
+        let database = services.database.clone();
+        aside(move || set_writable(&database, is_writable)).await;
+    };
+
+    // Over a connection that is there, which the server keeps.
+    set(false).await;
+    for _ in 0..3 {
+        alice.send(group, here.clone()).await.refused(Code::Unavailable);
+    }
+    set(true).await;
+    alice.sent(group, here).await;
+
+    // Over new ones: neither who writes nor who reads takes a standby for the server.
+    set(false).await;
+    let database = Stored::Postgres(services.database.clone());
+    aside(move || {
+        let own =
+            "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tertulia'";
+        assert!(database.number(&format!("SELECT count(pg_terminate_backend(pid)) {own}")) > 0);
+        while database.number(&format!("SELECT count(*) {own}")) > 0 {
+            std::thread::sleep(Duration::from_millis(5)); // nothing tells
+        }
+    })
+    .await;
+    for _ in 0..3 {
+        alice.get("/v1/self").await.refused(Code::Unavailable);
+        alice.send(group, there.clone()).await.refused(Code::Unavailable);
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into(), elsewhere.path());
+    config.database = Some(services.database.parse().unwrap());
+    let refused = Server::bind(config).await.unwrap_err();
+    assert!(matches!(refused, ServerError::Storage(StorageError::ReadOnly)), "{refused}");
+    assert!(refused.to_string().contains("standby"), "{refused}");
+    set(true).await;
+    alice.get("/v1/self").await.done::<Value>();
+    alice.sent(group, there).await;
+    node.stop().await;
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ pub(crate) struct AcmeArgs {
         long = "acme-names",
         id = "acme_names",
         value_name = "NAME[,NAME…]",
-        conflicts_with_all = ["tls_cert", "tls_key", "behind_proxy"],
+        conflicts_with_all = ["tls_cert", "tls_key"],
         value_parser = names,
         env = "TERTULIA_ACME_NAMES",
         hide_env_values = true

@@ -80,14 +80,59 @@ fn what_is_printed_is_a_file_that_says_the_same() {
         let set = text.lines().filter(|line| !line.starts_with('#'));
         set.map(|line| line.rsplit_once(" # ").unwrap().0.to_owned()).collect()
     };
-    let again = Settings::new(&printed).print(&[], &[]).done().stdout();
-    assert_eq!(values(&again), values(&printed));
-    assert!(
-        again.lines().filter(|line| !line.starts_with('#')).all(|line| line.ends_with("# file")),
-        "{again}"
-    );
+    // Also with each way to a certificate.
+    let ways = [
+        "acme-names = 'chat.example.org,example.org'\nacme-contact = 'admin@example.org'\n",
+        "tls-cert = 'chain.pem'\ntls-key = 'key.pem'\n",
+        "behind-proxy = true\n",
+    ];
+    let ways = ways.map(|text| Settings::new(text).print(&[], &[]).done().stdout());
+    for printed in ways.into_iter().chain([printed]) {
+        let again = Settings::new(&printed).print(&[], &[]).done().stdout();
+        assert_eq!(values(&again), values(&printed));
+        assert!(
+            again.lines().filter(|line| !line.starts_with('#')).all(|line| line.ends_with("# file")),
+            "{again}"
+        );
+    }
     // Nothing was started or made.
     assert_eq!(fs::read_dir(file.directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn no_proxy_is_told_beside_names_to_have_a_certificate_issued_for() {
+    let names = ["--acme-names", "chat.example.org"];
+    let set = |text: &str, args: &[&str], environment: &[(&str, &str)]| {
+        Settings::new(text).print(&[&names[..], args].concat(), environment)
+    };
+    // That there is none may be said.
+    set("behind-proxy = false\n", &[], &[]).done();
+    set("", &["--behind-proxy=false"], &[]).done();
+    set("", &[], &[("TERTULIA_BEHIND_PROXY", "0")]).done();
+    set("behind-proxy = true\n", &["--behind-proxy=false"], &[]).done();
+    set("behind-proxy = true\n", &[], &[]).usage();
+    set("", &["--behind-proxy"], &[]).usage();
+    set("", &[], &[("TERTULIA_BEHIND_PROXY", "1")]).usage();
+}
+
+#[test]
+fn another_way_to_a_certificate_by_a_flag_or_the_environment_replaces_that_of_the_file() {
+    let files = Settings::new("tls-cert = 'chain.pem'\ntls-key = 'key.pem'\n");
+    let acme = Settings::new("acme-names = 'chat.example.org'\nacme-contact = 'admin@example.org'\n");
+    let name = "other.example.org";
+    for printed in [
+        files.print(&["--acme-names", name], &[]),
+        files.print(&[], &[("TERTULIA_ACME_NAMES", name)]),
+        acme.print(&["--tls-cert", "other.pem", "--tls-key", "other-key.pem"], &[]),
+    ] {
+        let printed = printed.done().stdout();
+        assert!(printed.contains("other") && !printed.contains("# file"), "{printed}");
+    }
+    // In one place they contradict each other.
+    files.print(&["--acme-names", name, "--tls-cert", "other.pem"], &[]).usage();
+    Settings::new("tls-cert = 'chain.pem'\ntls-key = 'key.pem'\nacme-names = 'other.example.org'\n")
+        .print(&[], &[])
+        .usage();
 }
 
 #[test]

@@ -67,14 +67,14 @@ impl Data {
         committed: impl Fn(Batch) + Send + 'static,
     ) -> Result<Self, ServerError> {
         let given = domain.cloned().unwrap_or_else(Domain::localhost);
-        let Opened { storage, domain: stored, key, position, closed } =
+        let Opened { storage, domain: stored, key, has_users, position, closed } =
             Storage::open(location, &given, bus, committed)?;
         if domain.is_some() && given != stored {
             return Err(ServerError::DomainFixed { stored, given });
         }
         let (secret, public) = match key {
             Some(key) => hub_key::shared(&key)?,
-            None => hub_key::load_or_create(&data.join("hub.key"))?,
+            None => hub_key::load_or_create(&data.join("hub.key"), has_users)?,
         };
         let cursors = Arc::new(Cursors::new(secret.as_bytes()));
         let observer = Arc::new(Observer::new(stored.clone(), secret, public));

@@ -66,6 +66,16 @@ pub enum ServerError {
         /// The file.
         path: PathBuf,
     },
+    /// The file with the hub's MLS key is not there, and groups know that key. Bring it from where the database comes from, or from a
+    /// backup.
+    #[error(
+        "the hub's key {} is missing; groups know this key, so bring it from where the database comes from, or from a backup",
+        path.display()
+    )]
+    NoHubKey {
+        /// Where the file is to be.
+        path: PathBuf,
+    },
     /// The domain is part of every device's identity and cannot change.
     #[error("this hub's domain is {stored} since its first start; it cannot become {given}")]
     DomainFixed {
@@ -124,6 +134,7 @@ impl ServerError {
             Self::TwoDatabases { .. } => "two-databases",
             Self::InUse { .. } => "data-in-use",
             Self::HubKey { .. } => "damaged-hub-key",
+            Self::NoHubKey { .. } => "missing-hub-key",
             Self::DomainFixed { .. } => "domain-fixed",
             Self::NatsWithoutDatabase => "nats-without-database",
             Self::SizeOfDatabase => "size-of-database",

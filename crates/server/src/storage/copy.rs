@@ -1,7 +1,7 @@
 //! Copying what a hub keeps in a file into a PostgreSQL database: every table, row by row, and then a look at whether both have
 //! the same.
 //!
-//! While it is not finished, a table of its own in the target says so, and no hub uses the target. As long as that is empty,
+//! Nobody else uses the target meanwhile. While it is not finished, a table of its own in the target says so, and no hub uses it. As long as that is empty,
 //! whatever is in the target is of no worth: a copy that is begun again begins from the beginning. Once everything is there and was
 //! compared, it has a row with the time at which the copy was begun, and the file is put aside under that number. Then the table goes.
 
@@ -115,69 +115,86 @@ pub struct CopyProgress {
     pub all_rows: u64,
 }
 
-/// Copies everything, with the hub's key, which a file does not have in it, and notes in the target which copy it has: the one that
-/// was `begun` at this time. `told` hears of each batch of rows that is there, and of each table's end.
-///
-/// The target is of use once this copy is [finished](finish).
-pub(crate) fn copy(
-    from: &Path,
-    key: &[u8],
-    to: &DatabaseUrl,
-    begun: i64,
-    mut told: impl FnMut(CopyProgress),
-) -> Result<(), Unfit> {
-    let mut source = File::open(from)?;
-    configure_file(&source)?;
-    // Whatever is wrong is said before either is changed.
-    check_version(true, version_of_file(&source)?)?;
-    check_target(&Connection::postgres_reader(to)?)?;
-    migrate_file(&mut source)?;
-    source.execute_batch("BEGIN")?;
-    let mut all_rows = 0;
-    for (table, _) in TABLES {
-        let count = format!("SELECT count(*) FROM {table}");
-        all_rows += source.query_row(&count, (), |row| row.get::<_, i64>(0))?.cast_unsigned();
+/// The database that is copied into. Nobody else uses it, or can, as long as this is there.
+pub(crate) struct Target(Connection);
+
+impl Target {
+    /// Takes the database: [`StorageError::InUse`] if a hub runs on it, or another copy goes into it.
+    pub(crate) fn take(to: &DatabaseUrl) -> Result<Self, StorageError> {
+        Connection::postgres_alone(to).map(Self)
     }
-    let target = prepare(to)?;
-    let mut sums = Vec::with_capacity(TABLES.len());
-    let mut before = 0;
-    for (table, order) in TABLES {
-        let columns = columns(&source, table)?;
-        let sum =
-            copy_table(&source, &target, (table, order, &columns), key, |table_rows, is_table_done| {
-                told(CopyProgress { table, table_rows, is_table_done, rows: before + table_rows, all_rows });
-            })?;
-        before += sum.rows;
-        sums.push((table, order, columns, sum));
-    }
-    for (table, order, columns, sum) in &sums {
-        if look_at(&target, (table, order, columns))? != *sum {
-            return Err(Unfit::Differs(table));
+
+    /// Copies everything, with the hub's key, which a file does not have in it, and notes in the target which copy it has: the one that
+    /// was `begun` at this time. `told` hears of each batch of rows that is there, and of each table's end.
+    ///
+    /// The target is of use once this copy is [finished](Self::finish).
+    pub(crate) fn copy(
+        &self,
+        from: &Path,
+        key: &[u8],
+        begun: i64,
+        mut told: impl FnMut(CopyProgress),
+    ) -> Result<(), Unfit> {
+        let mut source = File::open(from)?;
+        configure_file(&source)?;
+        // Whatever is wrong is said before either is changed.
+        check_version(true, version_of_file(&source)?)?;
+        let was_begun = check_target(&self.0)?;
+        migrate_file(&mut source)?;
+        source.execute_batch("BEGIN")?;
+        let mut all_rows = 0;
+        for (table, _) in TABLES {
+            let count = format!("SELECT count(*) FROM {table}");
+            all_rows += source.query_row(&count, (), |row| row.get::<_, i64>(0))?.cast_unsigned();
         }
+        prepare(&self.0, was_begun)?;
+        let mut sums = Vec::with_capacity(TABLES.len());
+        let mut before = 0;
+        for (table, order) in TABLES {
+            let columns = columns(&source, table)?;
+            let sum =
+                copy_table(&source, &self.0, (table, order, &columns), key, |table_rows, is_table_done| {
+                    told(CopyProgress {
+                        table,
+                        table_rows,
+                        is_table_done,
+                        rows: before + table_rows,
+                        all_rows,
+                    });
+                })?;
+            before += sum.rows;
+            sums.push((table, order, columns, sum));
+        }
+        for (table, order, columns, sum) in &sums {
+            if look_at(&self.0, (table, order, columns))? != *sum {
+                return Err(Unfit::Differs(table));
+            }
+        }
+        self.0.prepare_cached("INSERT INTO copy_unfinished (begun) VALUES (?1)")?.execute([begun])?;
+        Ok(())
     }
-    target.prepare_cached("INSERT INTO copy_unfinished (begun) VALUES (?1)")?.execute([begun])?;
-    Ok(())
-}
 
-/// Which copy the target has everything of, though it is not finished: when it was begun.
-pub(crate) fn compared(to: &DatabaseUrl) -> Result<Option<i64>, StorageError> {
-    let target = Connection::postgres_reader(to)?;
-    if !is_unfinished(&target)? {
-        return Ok(None);
+    /// Which copy the target has everything of, though it is not finished: when it was begun.
+    pub(crate) fn compared(&self) -> Result<Option<i64>, StorageError> {
+        if !is_unfinished(&self.0)? {
+            return Ok(None);
+        }
+        Ok(self
+            .0
+            .prepare_cached("SELECT max(begun) FROM copy_unfinished")?
+            .query_row((), |row| row.get(0))?)
     }
-    Ok(target.prepare_cached("SELECT max(begun) FROM copy_unfinished")?.query_row((), |row| row.get(0))?)
-}
 
-/// Lets hubs use the target, which has everything: what it was copied from is put aside. How many rows it has.
-pub(crate) fn finish(to: &DatabaseUrl) -> Result<u64, StorageError> {
-    let target = Connection::postgres_reader(to)?;
-    let mut rows = 0;
-    for (table, _) in TABLES {
-        let count = format!("SELECT count(*) FROM {table}");
-        rows += target.prepare_cached(&count)?.query_row((), |row| row.get::<i64>(0))?.cast_unsigned();
+    /// Lets hubs use the target, which has everything: what it was copied from is put aside. How many rows it has.
+    pub(crate) fn finish(self) -> Result<u64, StorageError> {
+        let mut rows = 0;
+        for (table, _) in TABLES {
+            let count = format!("SELECT count(*) FROM {table}");
+            rows += self.0.prepare_cached(&count)?.query_row((), |row| row.get::<i64>(0))?.cast_unsigned();
+        }
+        self.0.run("DROP TABLE copy_unfinished")?;
+        Ok(rows)
     }
-    target.run("DROP TABLE copy_unfinished")?;
-    Ok(rows)
 }
 
 /// Whether a copy into this database was begun and not finished.
@@ -200,20 +217,16 @@ fn check_target(target: &Connection) -> Result<bool, Unfit> {
     if target.prepare_cached(tables)?.exists(())? { Err(Unfit::InUse) } else { Ok(false) }
 }
 
-/// The target, with empty tables and the note that it is not finished.
-fn prepare(to: &DatabaseUrl) -> Result<Connection, Unfit> {
-    let connection = Connection::postgres_reader(to)?;
-    let was_begun = check_target(&connection)?;
-    connection.run(if was_begun {
+/// Brings the target to empty tables and the note that it is not finished.
+fn prepare(target: &Connection, was_begun: bool) -> Result<(), StorageError> {
+    target.run(if was_begun {
         "DELETE FROM copy_unfinished"
     } else {
         "CREATE TABLE copy_unfinished (begun BIGINT)"
     })?;
-    drop(connection);
-    let connection = Connection::postgres_writer(to)?;
+    target.migrate_server()?;
     let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
-    connection.run(&format!("TRUNCATE {}", tables.join(", ")))?;
-    Ok(connection)
+    Ok(target.run(&format!("TRUNCATE {}", tables.join(", ")))?)
 }
 
 fn columns(source: &File, table: &str) -> Result<Vec<String>, StorageError> {

@@ -1,4 +1,4 @@
-use super::sql::{SqlError, is_gone};
+use super::sql::{SqlError, is_gone, takes_no_writes};
 use rusqlite::ffi::{SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
 use std::{error::Error, sync::Arc};
 
@@ -17,6 +17,10 @@ pub enum StorageError {
     /// transaction was stored is not known, and the same request again settles it.
     #[error("the database server cannot be reached: {0}")]
     Unreachable(#[source] Arc<dyn Error + Send + Sync>),
+    /// The database server takes no writes. Passes when the standby takes over, or the address leads to the server that has; or it was
+    /// set to read only, and has to be set back.
+    #[error("the database server takes no writes: it is a standby, or was set to read only")]
+    ReadOnly,
     /// The address of the database server cannot be read. It is like `postgres://user:password@host:port/database`.
     #[error("the address of the database cannot be used: {0}")]
     Address(#[source] Arc<dyn Error + Send + Sync>),
@@ -76,6 +80,7 @@ impl From<SqlError> for StorageError {
             SqlError::Postgres(postgres) => match postgres.code().map(|state| state.code()) {
                 Some("53100") => Self::Full,  // disk_full
                 Some("55P03") => Self::InUse, // lock_not_available
+                _ if takes_no_writes(postgres) => Self::ReadOnly,
                 _ if is_gone(postgres) => Self::Unreachable(Arc::new(error)),
                 _ => Self::Database(Arc::new(error)),
             },

@@ -81,6 +81,8 @@ pub(crate) struct Opened {
     pub(crate) domain: Domain,
     /// The hub's key, where several hubs share a database and so the key.
     pub(crate) key: Option<HubSecret>,
+    /// Whether anybody has, or had, an account.
+    pub(crate) has_users: bool,
     /// The last position that was given out before.
     pub(crate) position: Position,
     /// Resolves when the writer's thread has ended, after the last [`Storage`] is gone.
@@ -144,13 +146,14 @@ impl Storage {
         }
         connection.begin_writing()?;
         let (domain, key) = identity(&connection, location, domain)?;
+        let has_users = connection.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists(())?;
         // What nobody needed to read any more only since it ended.
         conversations::delete_ended(&connection)?;
         let position =
             connection.prepare_cached("SELECT position FROM hub")?.query_row((), |row| row.get(0))?;
         connection.run("COMMIT")?;
         let (storage, closed) = Self::start(connection, location, bus, committed)?;
-        Ok(Opened { storage, domain, key, position, closed })
+        Ok(Opened { storage, domain, key, has_users, position, closed })
     }
 
     /// Opens the database of a relay that is no hub, which has no domain and no key, or creates it. What it gives besides resolves

@@ -309,7 +309,8 @@ fn begin(
 ) -> Result<(), StorageError> {
     let Err(mut error) = connection.begin_writing() else { return Ok(()) };
     if connection.has_ended(&error) {
-        *connection = connect()?;
+        // A standby keeps the connection, and the transaction that it has refused.
+        *connection = connect().inspect_err(|_| undo(connection))?;
         tracing::info!("the database is there again");
         match connection.begin_writing() {
             Ok(()) => return Ok(()),

@@ -39,6 +39,8 @@ pub(crate) struct Certificate {
     directory: PathBuf,
     resolver: Arc<Resolver>,
     config: RustlsConfig,
+    /// The one in use, in PEM, as long as it could not be written.
+    unwritten: Option<Zeroizing<String>>,
     /// When the next one is due; at once without one.
     due: SystemTime,
 }
@@ -67,7 +69,7 @@ impl Certificate {
         let config = RustlsConfig::from_config(Arc::new(config));
 
         let due = SystemTime::UNIX_EPOCH;
-        let mut opened = Self { acme, directory, resolver, config, due };
+        let mut opened = Self { acme, directory, resolver, config, unwritten: None, due };
         if let Some(issued) = opened.issued_before() {
             opened.take(issued);
         }
@@ -89,9 +91,11 @@ impl Certificate {
 
     async fn renew_in_time(&mut self) {
         loop {
+            self.write();
             let left = self.due.duration_since(SystemTime::now()).unwrap_or_default();
             if !left.is_zero() {
-                tokio::time::sleep(left.min(LOOK_EVERY)).await;
+                let pause = if self.unwritten.is_some() { self.acme.retry } else { LOOK_EVERY };
+                tokio::time::sleep(left.min(pause)).await;
                 continue;
             }
             let pauses = ExponentialBuilder::default()
@@ -104,9 +108,11 @@ impl Certificate {
                 tracing::warn!(%error, again_in = ?pause, "no certificate was issued");
             });
             match issued.await {
-                Ok(issued) => {
+                Ok((issued, pem)) => {
                     tracing::info!(names = ?issued.names, "a new certificate is in use");
                     self.take(issued);
+                    self.unwritten = Some(pem);
+                    self.write();
                     let rest = rest(self.due, SystemTime::now(), self.acme.retry);
                     if rest > self.acme.retry {
                         tracing::warn!(
@@ -121,13 +127,25 @@ impl Certificate {
         }
     }
 
-    /// Has a certificate issued and kept.
-    async fn issue(&self) -> Result<Issued, IssuingError> {
+    /// Has a certificate issued: what can be used, and what is to be kept.
+    async fn issue(&self) -> Result<(Issued, Zeroizing<String>), IssuingError> {
         let pem = issuing::issue(&self.acme, &self.directory, &self.resolver).await?;
         let issued = Issued::read(pem.as_bytes()).ok_or(IssuingError::Unusable)?;
+        Ok((issued, pem))
+    }
+
+    /// Writes the certificate in use, if that is not done yet. If it fails, no other one is ordered for that: an authority issues the
+    /// same a few times a week.
+    fn write(&mut self) {
+        let Some(pem) = &self.unwritten else { return };
         let path = self.file();
-        files::write_private(&path, pem.as_bytes()).map_err(|source| IssuingError::File { path, source })?;
-        Ok(issued)
+        match files::write_private(&path, pem.as_bytes()) {
+            Ok(()) => self.unwritten = None,
+            Err(error) => {
+                let (path, again_in) = (path.display(), self.acme.retry);
+                tracing::warn!(%path, %error, ?again_in, "the certificate is in use, and cannot be written");
+            }
+        }
     }
 
     /// What was issued by the same authority, for the same names. Whatever cannot be read is issued anew.

@@ -44,7 +44,7 @@ pub(super) enum IssuingError {
     /// The certificate cannot be read, or does not go with its key. It is ordered anew.
     #[error("the certificate that was issued cannot be used")]
     Unusable,
-    /// Account or certificate is not kept. The directory has to be writable for the hub.
+    /// The account is not kept. The directory has to be writable for the hub.
     #[error("cannot use {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     /// The account cannot be written. It is tried again.

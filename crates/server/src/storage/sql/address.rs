@@ -1,7 +1,10 @@
 //! Where a PostgreSQL server is, and how the way to it is protected.
 
 use super::{super::StorageError, postgres::Client};
-use ::tokio_postgres::{Config, NoTls, config::SslMode};
+use ::tokio_postgres::{
+    Config, NoTls,
+    config::{SslMode, TargetSessionAttrs},
+};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -19,7 +22,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Where a PostgreSQL server is, and as whom to connect: `postgres://user:password@host:port/database`. With
 /// `?sslmode=verify-full` the connection is encrypted, and the server's certificate has to be for its host and from an authority that
 /// the machine trusts, or one in the PEM file of `sslrootcert`. `require` is the same: who demands encryption wants to know with
-/// whom. Its `Debug` shows no password.
+/// whom. Of several hosts (`host,other`) it is the first that takes writes, unless `target_session_attrs` says otherwise. Its `Debug`
+/// shows no password.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     config: Arc<Config>,
@@ -69,6 +73,10 @@ impl FromStr for DatabaseUrl {
             (Some(_), _) => return Err(unusable(TlsError::Mode)),
         };
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
+        // Nothing is written at a standby, and who reads there may be behind.
+        if !url.contains("target_session_attrs") {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         if config.get_application_name().is_none() {
             config.application_name("tertulia");
         }
@@ -202,6 +210,19 @@ mod tests {
         assert!(matches!(file.tls.as_deref(), Some(Trust::File(path)) if path.as_os_str() == "/etc/a b.pem"));
         assert_eq!(file.config.get_connect_timeout(), Some(&Duration::from_secs(3)));
         assert!(!format!("{file:?}").contains("\"p\""));
+    }
+
+    #[test]
+    fn a_server_has_to_take_writes_unless_the_address_says_otherwise() {
+        for (url, expected) in [
+            ("postgres://u:p@a,b/d", TargetSessionAttrs::ReadWrite),
+            ("postgres://u:p@a/d?sslmode=require", TargetSessionAttrs::ReadWrite),
+            ("host=a,b user=u", TargetSessionAttrs::ReadWrite),
+            ("postgres://u:p@a,b/d?target_session_attrs=any", TargetSessionAttrs::Any),
+            ("host=a,b user=u target_session_attrs=any", TargetSessionAttrs::Any),
+        ] {
+            assert_eq!(read(url).config.get_target_session_attrs(), expected, "{url}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod sqlite;
 mod values;
 
 pub use self::address::DatabaseUrl;
-pub(super) use self::postgres::is_gone;
+pub(super) use self::postgres::{is_gone, takes_no_writes};
 pub(super) use self::schema::{Version, version_of_file, version_of_server};
 pub(crate) use rusqlite::params;
 pub(super) use sqlite::{configure as configure_file, migrate as migrate_file};

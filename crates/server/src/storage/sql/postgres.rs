@@ -14,7 +14,7 @@ use rusqlite::{
     ToSql,
     types::{ToSqlOutput, Value, ValueRef},
 };
-use std::{cell::RefCell, collections::HashMap, error::Error, time::Duration};
+use std::{cell::RefCell, collections::HashMap, error::Error, io::ErrorKind, time::Duration};
 
 /// What every connection begins with. A lock is waited for as long as SQLite waits for another process. A hub that is gone
 /// without a word, in the middle of a transaction, does not keep the others out. What is committed is on the disk, and
@@ -30,6 +30,9 @@ const SESSION: &str = "SET lock_timeout = '5s';
 /// What every connection of a hub holds together with all others, so that [who needs the database alone](Connection::open_alone) notices.
 /// The number is ours alone.
 const IN_USE: i64 = 0x7465_7274_756c_6962;
+
+/// What a server that takes no writes says of one (SQLSTATE).
+const READ_ONLY: &str = "25006";
 
 /// A connection that was in use so short a time ago is taken to be good, unless its end was heard of.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -246,13 +249,28 @@ pub(in crate::storage) fn is_gone(error: &::tokio_postgres::Error) -> bool {
     }
 }
 
-/// Whether the server says with this code (SQLSTATE) that there is no connection, or is none from now on.
+/// Whether the server says with this code (SQLSTATE) that there is no connection, or none of use from now on.
 fn ends_the_connection(code: &str) -> bool {
     // Connection exceptions, and a server that stops or starts.
     code.starts_with("08")
         || code.starts_with("57P")
         // Too many connections; and a transaction that has said nothing, or gone on, for longer than the server allows.
         || matches!(code, "53300" | "25P03" | "25P04")
+        // A standby keeps a connection that it is of no use over: another one leads to the server that has taken over.
+        || code == READ_ONLY
+}
+
+/// Whether the server takes no writes.
+pub(in crate::storage) fn takes_no_writes(error: &::tokio_postgres::Error) -> bool {
+    match error.code().map(|state| state.code()) {
+        Some(code) => code == READ_ONLY,
+        // What the client found when it asked, as the address has it: no error of the system's, which has a number.
+        None => {
+            error.source().and_then(|source| source.downcast_ref::<std::io::Error>()).is_some_and(|cause| {
+                cause.kind() == ErrorKind::PermissionDenied && cause.raw_os_error().is_none()
+            })
+        }
+    }
 }
 
 /// What went wrong, in the server's words. Its `detail` is left out, which has values of rows in it.
@@ -276,8 +294,8 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_the_connection_is_asked_again_over_another() {
-        // Shut down, starting, connection failure, too many clients, idle for too long in a transaction, transaction too long.
-        for code in ["57P01", "57P03", "08006", "53300", "25P03", "25P04"] {
+        // Shut down, starting, connection failure, too many clients, idle for too long in a transaction, transaction too long, a standby.
+        for code in ["57P01", "57P03", "08006", "53300", "25P03", "25P04", "25006"] {
             assert!(ends_the_connection(code), "{code}");
         }
         // A failed transaction, a unique violation, a full disk, a lock that was not got, a statement that was cancelled.
