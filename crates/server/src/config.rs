@@ -254,7 +254,8 @@ pub struct Limits {
     /// Longest time for an event to be taken by who reads events over a WebSocket, and the longest in which nothing of any answer is
     /// taken. Who reads more slowly has to connect anew.
     pub event_timeout: Duration,
-    /// Most requests for events and WebSockets of one device at once. Each holds a page.
+    /// Most requests for events, WebSockets and other answers of more than 64 KiB of one device at once. Each holds a page, or what it
+    /// answers.
     pub readers_per_device: usize,
     /// Most bytes of requests' bodies that are in hand at once, of those that are longer than 64 KiB; an address has a quarter of it.
     /// There is room for the longest body that the other limits allow in any case.

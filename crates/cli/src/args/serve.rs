@@ -154,7 +154,7 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) max_devices: usize,
 
-    /// Most places in which one device reads events, or waits for them, at once
+    /// Most places in which one device reads events or other answers of more than 64 KiB, or waits for events, at once
     #[arg(
         long,
         value_name = "N",

@@ -30,9 +30,10 @@ mod ws;
 
 pub(crate) use extract::{BehindProxy, ClientAddress, Json, media_type};
 pub(crate) use ops::numbers;
-pub(crate) use page::page;
+pub(crate) use page::{page, pieces};
 
 use crate::{
+    answers,
     metrics::Metrics,
     relay::{self, RelayState},
     state::AppState,
@@ -73,6 +74,7 @@ pub(crate) fn app(state: AppState, relay: Option<RelayState>) -> Router {
         .merge(messages::router().layer(DefaultBodyLimit::max(limits.message_bytes)))
         .merge(commits::router().layer(DefaultBodyLimit::max(limits.commit_bytes)))
         .layer(from_fn_with_state(state.clone(), uploads::hold))
+        .layer(from_fn_with_state(state.clone(), answers::hold))
         .layer(from_fn_with_state(limits.request_timeout, layers::time_out));
     // Waiting for events takes as long as it takes.
     let events = events::router().merge(ws::router()).layer(json);
