@@ -274,6 +274,8 @@ pub struct Limits {
     pub unknown_tokens: Rate,
     /// Searches of one user.
     pub searches: Rate,
+    /// Handles that one user asks for in full, also to connect with whose they are.
+    pub look_ups: Rate,
     /// Notices of one device that its user is typing, or no longer.
     pub typing: Rate,
     /// Sign-ups from one address.
@@ -354,6 +356,7 @@ impl Default for Limits {
             requests: Rate { burst: 2000, period: Duration::from_millis(1) },
             unknown_tokens: Rate { burst: 100, period: Duration::from_millis(100) },
             searches: Rate { burst: 60, period: Duration::from_secs(1) },
+            look_ups: Rate { burst: 200, period: Duration::from_millis(200) },
             typing: Rate { burst: 20, period: Duration::from_secs(1) },
             sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },
             log_ins: Rate { burst: 10, period: Duration::from_secs(10) },

@@ -43,7 +43,7 @@ impl HubCommand {
         fs::create_dir_all(&self.data)?;
         let mut command = Command::new(&self.program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-filter", "warn", "--data"]).arg(&self.data);
-        for rate in ["requests", "sign-ups", "log-ins", "address-log-ins"] {
+        for rate in ["requests", "sign-ups", "log-ins", "address-log-ins", "look-ups"] {
             command.args([&format!("--rate-{rate}"), "none"]);
         }
         let mut process = command.args(&self.more).stdout(Stdio::piped()).spawn()?;
