@@ -505,6 +505,7 @@ mod tests {
     fn what_the_command_line_says_by_default_is_what_the_hub_does_by_default() {
         let Command::Serve(args) = Cli::parse_from(["tertulia", "serve"]).command else { panic!("serve") };
         assert_eq!(format!("{:?}", args.limits.limits()), format!("{:?}", Limits::default()));
+        assert_eq!(args.common.connections(), Limits::default().connections);
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl HubCommand {
         for rate in ["requests", "sign-ups", "log-ins", "address-log-ins", "look-ups"] {
             command.args([&format!("--rate-{rate}"), "none"]);
         }
+        command.args(["--max-connections", "1000000"]); // all come from here
         let mut process = command.args(&self.more).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("standard output was asked to be a pipe"))
