@@ -57,6 +57,8 @@ pub struct RelayConfig {
     pub metrics: Option<SocketAddr>,
     /// Largest database, in bytes. Without it the disk is the limit.
     pub database_bytes: Option<u64>,
+    /// Most connections at once, as in [`Limits::connections`].
+    pub connections: usize,
     /// Longest time for the head of a request to arrive.
     pub header_timeout: Duration,
     /// Longest time that a request may take, the waiting for an envelope aside.
@@ -68,7 +70,7 @@ pub struct RelayConfig {
 impl RelayConfig {
     /// A relay that listens at `listen` and keeps its data in `data`, with everything else as by default.
     pub fn new(listen: SocketAddr, data: impl AsRef<Path>) -> Self {
-        let Limits { header_timeout, request_timeout, .. } = Limits::default();
+        let Limits { connections, header_timeout, request_timeout, .. } = Limits::default();
         Self {
             listen,
             data: data.as_ref().to_owned(),
@@ -76,6 +78,7 @@ impl RelayConfig {
             behind_proxy: false,
             metrics: None,
             database_bytes: None,
+            connections,
             header_timeout,
             request_timeout,
             limits: RelayLimits::default(),
@@ -249,12 +252,16 @@ pub struct Limits {
     /// For how long a session's token is good. Then it can only be exchanged for another, which devices do by themselves, and long
     /// before.
     pub token_lifetime: Duration,
+    /// Most connections at once; an address has a quarter of them, unless a proxy stands in front. Each holds up to 64 KiB of a request's
+    /// head before it is known whose it is. Those to the numbers do not count.
+    pub connections: usize,
     /// Longest time for the head of a request to arrive, also on a connection that is kept open for it.
     pub header_timeout: Duration,
     /// Longest time for an event to be taken by who reads events over a WebSocket, and the longest in which nothing of any answer is
     /// taken. Who reads more slowly has to connect anew.
     pub event_timeout: Duration,
-    /// Most requests for events and WebSockets of one device at once. Each holds a page.
+    /// Most requests for events, WebSockets and other answers of more than 64 KiB of one device at once. Each holds a page, or what it
+    /// answers.
     pub readers_per_device: usize,
     /// Most bytes of requests' bodies that are in hand at once, of those that are longer than 64 KiB; an address has a quarter of it.
     /// There is room for the longest body that the other limits allow in any case.
@@ -273,6 +280,8 @@ pub struct Limits {
     pub unknown_tokens: Rate,
     /// Searches of one user.
     pub searches: Rate,
+    /// Handles that one user asks for in full, also to connect with whose they are.
+    pub look_ups: Rate,
     /// Notices of one device that its user is typing, or no longer.
     pub typing: Rate,
     /// Sign-ups from one address.
@@ -342,6 +351,7 @@ impl Default for Limits {
             event_retention: Some(limits::EVENT_RETENTION),
             session_idle: Duration::from_hours(180 * 24),
             token_lifetime: Duration::from_hours(90 * 24),
+            connections: 32 * 1024,
             header_timeout: Duration::from_secs(30),
             event_timeout: Duration::from_mins(1),
             readers_per_device: 32,
@@ -353,6 +363,7 @@ impl Default for Limits {
             requests: Rate { burst: 2000, period: Duration::from_millis(1) },
             unknown_tokens: Rate { burst: 100, period: Duration::from_millis(100) },
             searches: Rate { burst: 60, period: Duration::from_secs(1) },
+            look_ups: Rate { burst: 200, period: Duration::from_millis(200) },
             typing: Rate { burst: 20, period: Duration::from_secs(1) },
             sign_ups: Rate { burst: 100, period: Duration::from_secs(1) },
             log_ins: Rate { burst: 10, period: Duration::from_secs(10) },

@@ -29,6 +29,7 @@
 
 mod accepting;
 mod admin;
+mod answers;
 mod backup;
 mod bus;
 mod config;

@@ -35,6 +35,8 @@ pub(crate) struct Limiters {
     unknown_tokens: Limiter<IpAddr>,
     /// Searches by user.
     pub(crate) searches: Limiter<UserId>,
+    /// Handles that a user asks for in full, also to connect with whose they are: the answer tells whether there is such a user.
+    pub(crate) look_ups: Limiter<UserId>,
     /// Notices of typing by device.
     pub(crate) typing: Limiter<UserDevice>,
     /// Sign-ups by address.
@@ -56,6 +58,7 @@ impl Limiters {
             requests: Limiter::new(limits.requests, metrics.refused("requests")),
             unknown_tokens: Limiter::new(limits.unknown_tokens, metrics.refused("unknown_tokens")),
             searches: Limiter::new(limits.searches, metrics.refused("searches")),
+            look_ups: Limiter::new(limits.look_ups, metrics.refused("look_ups")),
             typing: Limiter::new(limits.typing, metrics.refused("typing")),
             sign_ups: Limiter::new(limits.sign_ups, metrics.refused("sign_ups")),
             log_ins: Limiter::new(limits.log_ins, metrics.refused("log_ins")),

@@ -5,6 +5,7 @@ mod error;
 mod serving;
 
 use crate::{
+    accepting::Acceptor,
     admin::Door,
     bus::{Bus, Nodes},
     config::ServerConfig,
@@ -139,7 +140,12 @@ impl Server {
             storage: state.storage.clone(),
             metrics: Arc::clone(&state.metrics),
             header_timeout: state.limits.header_timeout,
-            write_timeout: state.limits.event_timeout,
+            acceptor: Acceptor::new(
+                state.limits.connections,
+                state.behind_proxy,
+                &state.metrics,
+                state.limits.event_timeout,
+            ),
             trigger,
             stopping: state.shutdown.clone(),
             closed,

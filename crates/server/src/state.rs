@@ -41,7 +41,7 @@ pub(crate) struct Hub {
     pub(crate) typing: TypingBoard,
     pub(crate) limits: Limits,
     pub(crate) limiters: Limiters,
-    /// What reads or waits for events, by device.
+    /// What reads or waits for events and long answers, by device.
     pub(crate) readers: Places<UserDevice>,
     /// What there is of bodies at once, by address.
     pub(crate) uploads: Uploads,

@@ -245,6 +245,31 @@ async fn users_are_found_by_id_and_by_handle() {
 }
 
 #[tokio::test]
+async fn who_tries_handles_one_by_one_is_told_to_wait_however_they_ask() {
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.look_ups = Rate { burst: 3, period: Duration::from_hours(1) };
+    })
+    .await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (by_handle, nobody) = ("/v1/users?handle=bob", json!({ "handle": "nobody" }));
+    // What is no handle is nobody's, and is not looked up.
+    alice.get("/v1/users?handle=%20").await.refused(Code::InvalidHandle);
+    alice.get(by_handle).await.done::<User>();
+    alice.get("/v1/users?handle=nobody").await.refused(Code::UnknownUser);
+    alice.post("/v1/connections", &nobody).await.refused(Code::InvalidUser);
+    let problem = alice.get(by_handle).await.refused(Code::RateLimited);
+    assert!(problem.retry_after.is_some_and(|wait| (3500..=3600).contains(&wait)), "{problem:?}");
+    alice.post("/v1/connections", &nobody).await.refused(Code::RateLimited);
+    alice.post("/v1/connections", &json!({ "handle": "bob" })).await.refused(Code::RateLimited);
+    // Another device of hers is hers, and an id cannot be guessed.
+    Person::log_in(&hub, "alice").await.get(by_handle).await.refused(Code::RateLimited);
+    alice.get(&format!("/v1/users/{}", bob.user)).await.done::<User>();
+    // Others have a rate of their own, and answering needs none.
+    bob.connect(&alice).await;
+    assert_eq!(alice.set_connection(&bob, "accepted").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_further_device_is_told_to_the_others_and_not_to_itself() {
     let hub = Hub::start().await;
     let laptop = Person::sign_up(&hub, "alice").await;

@@ -10,6 +10,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use support::database::Stored;
 use support::hub::{Answer, Hub, Person};
+use support::race;
 use tertulia_api::{
     Code,
     connection::{Connection, Connections},
@@ -236,7 +237,7 @@ fn expected_one_to_one(model: &Model) -> [Option<ConversationType>; 2] {
 #[tokio::test]
 async fn every_cell_of_the_table_is_so_through_the_api() {
     const PAIRS: usize = 6;
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), race::without_limit).await;
     let courses = courses();
     let mut cells = Vec::new();
     for mine in rows() {
@@ -306,7 +307,7 @@ impl Pair {
 #[tokio::test]
 async fn both_orders_of_crossing_actions_end_as_the_model_says() {
     const PAIRS: usize = 6;
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), race::without_limit).await;
     let mut crossings = Vec::new();
     // Of two states that are each other's mirror image one is enough: each user does everything.
     for (_, course) in courses().into_iter().filter(|([mine, theirs], _)| mine <= theirs) {
@@ -339,7 +340,7 @@ async fn both_orders_of_crossing_actions_end_as_the_model_says() {
 #[tokio::test]
 async fn actions_at_the_same_time_are_done_one_after_the_other() {
     const PAIRS: usize = 6;
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), race::without_limit).await;
     let mut crossings = Vec::new();
     let asked = vec![(0, Action::Connect)];
     let connected = vec![(0, Action::Connect), (1, Action::Connect)];
@@ -396,7 +397,7 @@ async fn a_thousand_random_courses_end_as_the_model_says() {
         })
         .collect();
 
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), race::without_limit).await;
     let pairs = Pair::several(&hub, PAIRS).await;
     let work =
         pairs.into_iter().zip(courses.chunks(COURSES.div_ceil(PAIRS))).map(async |(mut pair, courses)| {

@@ -4,6 +4,8 @@
 mod support;
 
 use futures::SinkExt as _;
+use mls_rs::{Extension, ExtensionList, extension::ExtensionType};
+use reqwest::StatusCode;
 use serde_json::json;
 use std::collections::BTreeSet;
 use support::{
@@ -13,7 +15,12 @@ use support::{
 };
 use tertulia_api::{
     Code,
+    conversation::CommitAccepted,
     event::{EventBody, EventPage},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
 };
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::frame::coding::CloseCode};
 
@@ -288,5 +295,55 @@ async fn a_device_reads_and_waits_in_so_many_places_at_once() {
     };
     let (events, ()) = tokio::join!(waiting, something);
     assert!(!events.is_empty());
+    drop(second);
+}
+
+/// Asks for something over a connection of its own, and reads no more than how the answer begins.
+async fn ask_and_do_not_read(person: &Person, path: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = person.base.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {}\r\n\r\n", person.token);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).await.unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test]
+async fn long_answers_that_are_not_read_take_places_of_their_device() {
+    // More than the sockets between the two can hold.
+    const LONG: usize = 16 << 20;
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.limits.readers_per_device = 2;
+        config.limits.commit_bytes = 2 * LONG;
+    })
+    .await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let phone = Person::log_in(&hub, "alice").await;
+    let (conversation, mut group) = alice.new_group().await;
+    let mut bundle = commit(&mut group, &[], &[]);
+    group.apply_pending_commit().unwrap();
+    let mut padding = ExtensionList::new();
+    padding.set(Extension::new(ExtensionType::new(0xf0f0), vec![0; LONG]));
+    bundle.group_info = group.group_info_message_allowing_ext_commit_with_extensions(true, padding).unwrap();
+    alice.commit(conversation, &bundle).await.done::<CommitAccepted>();
+
+    let path = format!("/v1/conversations/{conversation}/group-info");
+    let first = ask_and_do_not_read(&alice, &path).await;
+    let second = ask_and_do_not_read(&alice, &path).await;
+    let problem = alice.get(&path).await.refused(Code::RateLimited);
+    assert_eq!(problem.retry_after, Some(5));
+    // They are the places in which it reads events.
+    alice.get("/v1/events").await.refused(Code::RateLimited);
+    // What is short needs none, and each device has its own.
+    assert_eq!(alice.conversation(conversation).await.epoch, 1);
+    assert_eq!(phone.group_info(conversation).await, bundle.group_info.to_bytes().unwrap());
+    // What is not read any more is held no longer.
+    drop(first);
+    while alice.get("/v1/events").await.status == StatusCode::TOO_MANY_REQUESTS {}
+    assert!(alice.group_info(conversation).await.len() > LONG);
     drop(second);
 }

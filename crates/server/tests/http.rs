@@ -712,6 +712,73 @@ async fn who_asks_for_events_and_does_not_read_the_answer_is_cut_off() {
     assert_eq!(bob.events().await.iter().filter(|event| is_message(event)).count(), 20);
 }
 
+/// A connection on which the hub has answered something.
+async fn answered(address: SocketAddr, from: [u8; 4]) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(address).await.ok()?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: hub\r\n\r\n").await.ok()?;
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).await.ok()?;
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    Some(stream)
+}
+
+#[tokio::test]
+async fn an_address_has_a_quarter_of_the_connections_and_a_proxy_all() {
+    for (behind_proxy, each) in [(false, 2), (true, 8)] {
+        let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+            config.limits.connections = 8;
+            config.behind_proxy = behind_proxy;
+            config.metrics = Some(([127, 0, 0, 1], 0).into());
+        })
+        .await;
+        let address = hub.base.strip_prefix("http://").unwrap().parse().unwrap();
+        let here = [127, 0, 0, 1];
+        let mut open = Vec::new();
+        for _ in 0..each {
+            open.push(answered(address, here).await.unwrap());
+        }
+        assert!(answered(address, here).await.is_none(), "one more than {each} was served");
+        // The numbers have connections of their own.
+        let refused = r#"tertulia_refused_total{limit="connections"} 1"#;
+        assert!(hub.numbers().await.lines().any(|line| line == refused));
+        // All of these addresses are this machine's only on Linux.
+        if cfg!(target_os = "linux") {
+            assert_eq!(answered(address, [127, 0, 0, 2]).await.is_some(), !behind_proxy);
+        }
+        // The place of one that is closed is another's.
+        open.pop();
+        while answered(address, here).await.is_none() {}
+    }
+}
+
+#[tokio::test]
+async fn the_head_of_a_request_is_taken_up_to_a_bound() {
+    let hub = Hub::start().await;
+    let address: SocketAddr = hub.base.strip_prefix("http://").unwrap().parse().unwrap();
+    let begin = "GET /healthz HTTP/1.1\r\nhost: hub\r\nx-long: ";
+    let long = |length: usize| format!("{begin}{}", "a".repeat(length - begin.len()));
+    for (head, status) in [(long(48 * 1024) + "\r\n\r\n", "200"), (long(64 * 1024), "431")] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), format!("HTTP/1.1 {status}"));
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_the_api_shows_its_description() {
+    let hub = Hub::start().await;
+    let client = Client::new(&hub);
+    let script = client.get("/v1/docs/swagger-initializer.js").await.bytes();
+    assert!(String::from_utf8(script).unwrap().contains(r#""/v1/openapi.json""#));
+    let response = reqwest::get(format!("{}/v1/openapi.json", hub.base)).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert!(response.json::<Value>().await.unwrap()["paths"].is_object());
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn only_the_owner_can_read_the_data() {

@@ -154,7 +154,7 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) max_devices: usize,
 
-    /// Most places in which one device reads events, or waits for them, at once
+    /// Most places in which one device reads events or other answers of more than 64 KiB, or waits for events, at once
     #[arg(
         long,
         value_name = "N",
@@ -338,6 +338,18 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) rate_searches: Rate,
 
+    /// Handles that one user asks for in full, also to connect with whose they are
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value = "200/200ms",
+        value_parser = rate,
+        env = "TERTULIA_RATE_LOOK_UPS",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) rate_look_ups: Rate,
+
     /// Notices of typing from one device
     #[arg(
         long,
@@ -433,6 +445,7 @@ impl LimitArgs {
             requests: self.rate_requests,
             unknown_tokens: self.rate_unknown_tokens,
             searches: self.rate_searches,
+            look_ups: self.rate_look_ups,
             typing: self.rate_typing,
             sign_ups: self.rate_sign_ups,
             log_ins: self.rate_log_ins,
@@ -492,6 +505,7 @@ mod tests {
     fn what_the_command_line_says_by_default_is_what_the_hub_does_by_default() {
         let Command::Serve(args) = Cli::parse_from(["tertulia", "serve"]).command else { panic!("serve") };
         assert_eq!(format!("{:?}", args.limits.limits()), format!("{:?}", Limits::default()));
+        assert_eq!(args.common.connections(), Limits::default().connections);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser};
+use clap::{Args, ValueEnum, ValueHint, builder::FalseyValueParser, value_parser};
 use tertulia::Domain;
 use tertulia_server::{Acme, Tls, TlsFiles};
 use url::Url;
@@ -81,6 +81,20 @@ pub(crate) struct ServingArgs {
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = port_or_address, env = "TERTULIA_METRICS", hide_env_values = true)]
     pub(crate) metrics: Option<SocketAddr>,
 
+    /// Most connections at once; an address has a quarter of them, unless a proxy stands in front
+    ///
+    /// Each is an open file. The system's limit has to be above it.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 32_768,
+        value_parser = value_parser!(u32).range(4..),
+        env = "TERTULIA_MAX_CONNECTIONS",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) max_connections: u32,
+
     /// Form of the log on standard error
     #[arg(
         long,
@@ -109,6 +123,11 @@ pub(crate) struct ServingArgs {
 }
 
 impl ServingArgs {
+    /// Most connections at once.
+    pub(crate) fn connections(&self) -> usize {
+        usize::try_from(self.max_connections).unwrap_or(usize::MAX)
+    }
+
     /// The certificate, or who issues one; none for plain HTTP.
     pub(crate) fn tls(&self) -> Option<Tls> {
         let files = self.tls_cert.clone().zip(self.tls_key.clone());

@@ -29,6 +29,7 @@ pub(super) async fn relay(args: &RelayArgs, output: Output) -> Result<(), CliErr
     config.tls = tls;
     config.behind_proxy = args.common.behind_proxy;
     config.metrics = args.common.metrics;
+    config.connections = args.common.connections();
     config.limits = args.limits.limits();
     let server = RelayServer::bind(config).await?;
 

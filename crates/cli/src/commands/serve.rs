@@ -41,6 +41,7 @@ pub(super) async fn serve(args: &ServeArgs, output: Output) -> Result<(), CliErr
     config.behind_proxy = args.common.behind_proxy;
     config.metrics = args.common.metrics;
     config.limits = args.limits.limits();
+    config.limits.connections = args.common.connections();
     config.limits.database_bytes = args.max_storage.map(|size| size.as_u64());
     config.guest_lifetime = (args.guest_hours > 0).then(|| Duration::from_hours(args.guest_hours));
     config.limits.link_validity = args.link_expires.min(args.link_longest);

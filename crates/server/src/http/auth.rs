@@ -2,6 +2,7 @@
 
 use super::extract::ClientAddress;
 use crate::{
+    answers::Asker,
     error::ApiError,
     state::{AppState, now_ms},
     storage::accounts::{self, TokenHash},
@@ -93,6 +94,7 @@ async fn authenticate(parts: &Parts, state: &AppState) -> Result<Caller, ApiErro
     state.limiters.requests.take(&token)?;
     let accounts::Session { user, handle, device, kind, used_at, mut token_at, mut is_next } = session;
     note_use(state, token, user, used_at).await?;
+    Asker::note(parts, user, device);
     if is_next {
         let now = now_ms();
         let taken = state.storage.write(move |tx| accounts::take_next_token(tx, &token, user, now)).await;
@@ -147,6 +149,7 @@ impl FromRequestParts<AppState> for LikelyDevice {
         let oldest = oldest_token(state);
         if let Some(device) = state.sessions.lately(&token, oldest) {
             state.limiters.requests.take(&token)?;
+            Asker::note(parts, device.user, Some(device.device));
             return Ok(Self { device, token });
         }
         let Caller { known: caller, token_at } = authenticate(parts, state).await?;

@@ -47,7 +47,7 @@ async fn list(State(state): State<AppState>, caller: Authenticated) -> Result<Js
 /// is the same whether the other has not answered yet, ignores the request, or blocks the caller.
 #[utoipa::path(post, path = "/v1/connections", tag = "connections", request_body = ConnectRequest,
     responses((status = 200, description = "The caller's side", body = Connection)),
-    extensions(("x-problems" = json!(["invalid-handle", "invalid-user", "same-team", "bad-connection-update", "connection-limit", "guest-denied"]))))]
+    extensions(("x-problems" = json!(["invalid-handle", "invalid-user", "same-team", "bad-connection-update", "connection-limit", "guest-denied", "rate-limited"]))))]
 async fn connect(
     State(state): State<AppState>,
     caller: Authenticated,
@@ -56,6 +56,8 @@ async fn connect(
     caller.kind.check(AccountAction::Connect)?;
     let handle: Handle =
         request.handle.parse().map_err(|error| ApiError::new(Code::InvalidHandle, sentence(&error)))?;
+    // The answer tells whether there is such a user, as that to a look-up does.
+    state.limiters.look_ups.take(&caller.user)?;
     let (domain, most) = (state.domain.clone(), state.limits.connections_per_user);
     let connection = state
         .storage

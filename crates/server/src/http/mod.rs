@@ -28,23 +28,29 @@ mod typing;
 mod users;
 mod ws;
 
-pub(crate) use extract::{BehindProxy, ClientAddress, Json, media_type};
+pub(crate) use extract::{BehindProxy, ClientAddress, Json, media_type, network};
 pub(crate) use ops::numbers;
-pub(crate) use page::page;
+pub(crate) use page::{page, pieces};
 
 use crate::{
+    answers,
     metrics::Metrics,
     relay::{self, RelayState},
     state::AppState,
     storage::Storage,
     uploads,
 };
-use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state, routing::get};
+use bytes::Bytes;
+use http::header;
 use ops::Health;
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+/// Where the description of the API is.
+const DESCRIPTION: &str = "/v1/openapi.json";
 
 /// Everything that the hub serves, with its relay if it has one.
 pub(crate) fn app(state: AppState, relay: Option<RelayState>) -> Router {
@@ -73,6 +79,7 @@ pub(crate) fn app(state: AppState, relay: Option<RelayState>) -> Router {
         .merge(messages::router().layer(DefaultBodyLimit::max(limits.message_bytes)))
         .merge(commits::router().layer(DefaultBodyLimit::max(limits.commit_bytes)))
         .layer(from_fn_with_state(state.clone(), uploads::hold))
+        .layer(from_fn_with_state(state.clone(), answers::hold))
         .layer(from_fn_with_state(limits.request_timeout, layers::time_out));
     // Waiting for events takes as long as it takes.
     let events = events::router().merge(ws::router()).layer(json);
@@ -108,8 +115,13 @@ fn of_relay(request_timeout: Duration) -> OpenApiRouter<RelayState> {
 fn served(all: OpenApiRouter, metrics: Arc<Metrics>) -> Router {
     let (router, mut description) = all.split_for_parts();
     openapi::document_problems(&mut description);
+    // Anybody may ask for it, as often as they like: all are given the same bytes.
+    let json = serde_json::to_vec(&description).expect("it is lists, and maps with strings for keys");
+    let json = Bytes::from(json);
+    let describe = get(move || ready(([(header::CONTENT_TYPE, "application/json")], json.clone())));
     router
-        .merge(SwaggerUi::new("/v1/docs").url("/v1/openapi.json", description))
+        .route(DESCRIPTION, describe)
+        .merge(SwaggerUi::new("/v1/docs").config(Config::from(DESCRIPTION)))
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
         .layer(CatchPanicLayer::custom(layers::panicked))

@@ -1,4 +1,4 @@
-//! Pages, which are long, and may be taken slowly.
+//! Pages and other long answers, which may be taken slowly.
 
 use crate::{error::ApiError, places::Place};
 use axum::{
@@ -20,15 +20,23 @@ where
     K: Copy + Eq + Hash + Send + Sync + 'static,
 {
     let json = serde_json::to_vec(page).map_err(ApiError::internal)?;
-    let length = json.len();
-    let pieces = stream::unfold((Bytes::from(json), place), |(mut left, place)| async {
+    let head = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_LENGTH, json.len().to_string()),
+    ];
+    Ok((head, pieces(json.into(), place)).into_response())
+}
+
+/// A body that holds the place until it is handed over, or the connection has ended.
+pub(crate) fn pieces<K>(body: Bytes, place: Place<K>) -> Body
+where
+    K: Copy + Eq + Hash + Send + Sync + 'static,
+{
+    Body::from_stream(stream::unfold((body, place), |(mut left, place)| async {
         if left.is_empty() {
             return None;
         }
         let piece = left.split_to(left.len().min(PIECE));
         Some((Ok::<_, Box<dyn Error + Send + Sync>>(piece), (left, place)))
-    });
-    let head =
-        [(header::CONTENT_TYPE, "application/json".to_owned()), (header::CONTENT_LENGTH, length.to_string())];
-    Ok((head, Body::from_stream(pieces)).into_response())
+    }))
 }

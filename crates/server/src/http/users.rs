@@ -58,15 +58,18 @@ struct UserQuery {
 }
 
 /// Find a user
+///
+/// By the whole handle.
 #[utoipa::path(get, path = "/v1/users", tag = "accounts", params(UserQuery),
     responses((status = 200, description = "The user of this handle", body = User)),
-    extensions(("x-problems" = json!(["invalid-handle", "unknown-user"]))))]
+    extensions(("x-problems" = json!(["invalid-handle", "unknown-user", "rate-limited"]))))]
 async fn find(
     State(state): State<AppState>,
     caller: Authenticated,
     Query(query): Query<UserQuery>,
 ) -> Result<Json<User>, ApiError> {
     let (handle, domain) = (handle(&query.handle)?, state.domain.clone());
+    state.limiters.look_ups.take(&caller.user)?;
     let found =
         state.storage.read(move |db| seen(db, &domain, caller.user, profiles::user_by_handle(db, &handle)?));
     Ok(Json(found.await?))

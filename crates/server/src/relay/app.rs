@@ -2,6 +2,7 @@
 
 use super::{Parts, RelayState, keep};
 use crate::{
+    accepting::Acceptor,
     bus::Bus,
     config::RelayConfig,
     files, http,
@@ -72,9 +73,14 @@ impl RelayServer {
                 config.request_timeout,
             ),
             storage,
+            acceptor: Acceptor::new(
+                config.connections,
+                config.behind_proxy,
+                &metrics,
+                relay.limits.reader_timeout,
+            ),
             metrics,
             header_timeout: config.header_timeout,
-            write_timeout: relay.limits.reader_timeout,
             trigger,
             stopping: shutdown,
             closed,

@@ -25,6 +25,9 @@ use std::{
 };
 use tokio::{sync::oneshot, time::timeout};
 
+/// The most of a request that is read and not yet handed on, in bytes: a head is shorter, and a body is handed on in pieces.
+const READ_BUFFER: usize = 64 * 1024;
+
 /// How long requests that are running may take to end once the hub stops.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
@@ -46,8 +49,8 @@ pub(crate) struct Service {
     /// Where all that is served is measured.
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) header_timeout: Duration,
-    /// The longest time in which the other side takes nothing of what is written.
-    pub(crate) write_timeout: Duration,
+    /// Accepts connections with what is served.
+    pub(crate) acceptor: Acceptor,
     pub(crate) trigger: Trigger,
     pub(crate) stopping: Shutdown,
     /// Resolves when the storage has ended.
@@ -63,7 +66,7 @@ pub(crate) struct Serving {
     app: Router,
     metrics: Arc<Metrics>,
     header_timeout: Duration,
-    write_timeout: Duration,
+    acceptor: Acceptor,
     trigger: Trigger,
     stopping: Shutdown,
     closed: oneshot::Receiver<()>,
@@ -77,8 +80,7 @@ impl Serving {
         service: Service,
     ) -> Result<Self, ServerError> {
         let Addresses { listen, metrics: numbers, redirect_http } = addresses;
-        let Service { app, storage, metrics, header_timeout, write_timeout, trigger, stopping, closed } =
-            service;
+        let Service { app, storage, metrics, header_timeout, acceptor, trigger, stopping, closed } = service;
         let listener = Listener::bind(listen)?;
         let port = listener.address.port();
         let numbers = numbers.map(Listener::bind).transpose()?;
@@ -93,7 +95,7 @@ impl Serving {
             app,
             metrics,
             header_timeout,
-            write_timeout,
+            acceptor,
             trigger,
             stopping,
             closed,
@@ -130,15 +132,17 @@ impl Serving {
             app,
             metrics,
             header_timeout,
-            write_timeout,
+            acceptor,
             trigger,
             stopping,
             closed,
         } = self;
-        let acceptor = Acceptor { write_timeout };
         let handle = Handle::new();
         tokio::spawn(metrics.see_to(stopping.clone()));
-        for (listener, app) in numbers.into_iter().chain(redirects) {
+        // Numbers are there above all when there are too many connections.
+        let numbers = numbers.map(|numbers| (numbers, acceptor.unbounded()));
+        let redirects = redirects.map(|redirects| (redirects, acceptor.clone()));
+        for ((listener, app), acceptor) in numbers.into_iter().chain(redirects) {
             let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
             let mut server = server.acceptor(acceptor);
             *server.http_builder() = http1(header_timeout);
@@ -146,7 +150,7 @@ impl Serving {
             tokio::spawn(server.handle(handle.clone()).serve(app.into_make_service()));
         }
         let server = axum_server::from_tcp(listener.socket).map_err(ServerError::Serve)?;
-        let mut server = server.handle(handle.clone()).acceptor(acceptor);
+        let mut server = server.handle(handle.clone()).acceptor(acceptor.clone());
         *server.http_builder() = http1(header_timeout);
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let mut serving: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match tls {
@@ -201,6 +205,7 @@ impl Listener {
 /// HTTP/1 alone: it carries WebSockets, and there is no first line to wait for in order to tell it from HTTP/2.
 fn http1(header_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    let timer = TokioTimer::new();
+    builder.http1().timer(timer).header_read_timeout(header_timeout).max_buf_size(READ_BUFFER);
     builder
 }

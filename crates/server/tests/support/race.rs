@@ -20,6 +20,7 @@ const TASKS: usize = 32;
 /// A hub that refuses nothing for being asked too often.
 pub fn without_limit(config: &mut ServerConfig) {
     config.limits.requests = Rate::UNLIMITED;
+    config.limits.look_ups = Rate::UNLIMITED;
 }
 
 /// A hub that [`claims`] can be made on.

@@ -43,9 +43,10 @@ impl HubCommand {
         fs::create_dir_all(&self.data)?;
         let mut command = Command::new(&self.program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-filter", "warn", "--data"]).arg(&self.data);
-        for rate in ["requests", "sign-ups", "log-ins", "address-log-ins"] {
+        for rate in ["requests", "sign-ups", "log-ins", "address-log-ins", "look-ups"] {
             command.args([&format!("--rate-{rate}"), "none"]);
         }
+        command.args(["--max-connections", "1000000"]); // all come from here
         let mut process = command.args(&self.more).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("standard output was asked to be a pipe"))
