@@ -35,6 +35,7 @@ mod config;
 mod copy;
 mod cursors;
 mod delivery;
+mod ended;
 mod error;
 mod files;
 mod guests;

@@ -124,6 +124,28 @@ async fn one_makes_so_many_groups_and_no_more() {
 }
 
 #[tokio::test]
+async fn groups_that_have_ended_count_until_every_device_has_read_that() {
+    let hub = hub(|config| config.limits.conversations_per_user = 2).await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let make = async |id| alice.post("/v1/conversations", &NewConversation::new(id)).await;
+    for _ in 0..3 {
+        let id = ConversationId::random();
+        make(id).await.done::<Conversation>();
+        alice.delete(&format!("/v1/conversations/{id}")).await.empty();
+    }
+    // Her device has read of none of them.
+    let id = ConversationId::random();
+    let problem = make(id).await.refused(Code::QuotaExceeded);
+    assert!(problem.detail.contains("have ended"), "{problem:?}");
+    assert_eq!(quota(problem), ("conversations".to_owned(), 2));
+    alice.get(&format!("/v1/conversations/{id}")).await.refused(Code::NoConversation);
+    // Once it has, they go, and there is room again.
+    hub.change("UPDATE devices SET acknowledged = (SELECT position FROM hub)", ());
+    administer(hub.dir.path(), Task::Prune { events_older_than: None }).await.unwrap();
+    make(id).await.done::<Conversation>();
+}
+
+#[tokio::test]
 async fn one_adds_so_many_people_in_a_time_and_no_more() {
     let hub = hub(|config| {
         config.limits.adds = Rate { burst: 2, period: Duration::from_hours(1) };

@@ -95,20 +95,33 @@ pub(crate) fn check_bytes(stored: i64, most: u64) -> Result<(), ApiError> {
     Err(exceeded(STORED_BYTES, most, detail))
 }
 
-/// Refuses a group or channel beyond so many of the user's making. Asked after it was made.
+/// Refuses a group or channel beyond so many of the user's making, and beyond as many that have ended and are still here, since a device
+/// has yet to read their ends. Asked after it was made.
 pub(crate) fn check_conversations(tx: &WriteTx<'_>, user: UserId, most: u64) -> Result<(), ApiError> {
+    if is_maker_of_more(tx, user, "ended_at IS NULL", most)? {
+        let detail = format!("You have made {most} groups and channels, the most that this hub allows.");
+        return Err(exceeded(CONVERSATIONS, most, detail));
+    }
+    if is_maker_of_more(tx, user, "ended_at IS NOT NULL", most)? {
+        let detail = format!(
+            "More than {most} groups and channels that you have made have ended and are still here; they go when every device of \
+             their members has read that, or with time."
+        );
+        return Err(exceeded(CONVERSATIONS, most, detail));
+    }
+    Ok(())
+}
+
+/// Whether the user has made more than so many groups and channels of which this holds.
+fn is_maker_of_more(tx: &WriteTx<'_>, user: UserId, which: &str, most: u64) -> Result<bool, ApiError> {
     let bound = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
     let made: i64 = tx
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM conversations WHERE creator = ?1 AND ended_at IS NULL
-             AND type IN ('group', 'channel') LIMIT ?2) made",
-        )?
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM (SELECT 1 FROM conversations WHERE creator = ?1 AND {which}
+             AND type IN ('group', 'channel') LIMIT ?2) made"
+        ))?
         .query_row(params![Sql(user), bound], |row| row.get(0))?;
-    if made.cast_unsigned() <= most {
-        return Ok(());
-    }
-    let detail = format!("You have made {most} groups and channels, the most that this hub allows.");
-    Err(exceeded(CONVERSATIONS, most, detail))
+    Ok(made.cast_unsigned() > most)
 }
 
 /// `quota-exceeded`.
