@@ -36,6 +36,7 @@ mod config;
 mod copy;
 mod cursors;
 mod delivery;
+mod ended;
 mod error;
 mod files;
 mod guests;

@@ -7,9 +7,10 @@
 
 use crate::{
     delivery::membership,
+    ended,
     error::ApiError,
     state::{AppState, now_ms},
-    storage::{conversations, groups, removals},
+    storage::{groups, removals},
 };
 use futures::future::join_all;
 use std::{sync::Arc, time::Duration};
@@ -43,15 +44,8 @@ pub(crate) async fn see_to(state: AppState) {
 
 /// Deletes what is left of conversations that have ended and been read to their end, a step at a time.
 async fn delete_ended(state: &AppState) {
-    loop {
-        match state.storage.write(|tx| Ok(conversations::delete_ended(tx)?)).await {
-            Ok(true) => {} // others come in between
-            Ok(false) => return,
-            Err(error) => {
-                tracing::error!(%error, "ended conversations were not deleted");
-                return;
-            }
-        }
+    if let Err(error) = ended::delete_read(&state.storage).await {
+        tracing::error!(%error, "ended conversations were not deleted");
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     error::ApiError,
     state::{AppState, now_ms},
     storage::{
-        Storage, conversations,
+        Storage, ended,
         retention::{self, Clock, Now, Old, Pauses},
     },
 };
@@ -158,7 +158,7 @@ pub(crate) async fn cut(storage: &Storage, age: Duration, now: i64) -> Result<Cu
     }
     let mut from = None;
     while let Some((last, gone)) =
-        storage.write(move |tx| conversations::delete_next_ended(tx, from, (before, horizon))).await?
+        storage.write(move |tx| ended::delete_next(tx, from, (before, horizon))).await?
     {
         cut.conversations += u64::from(gone);
         from = Some(last);

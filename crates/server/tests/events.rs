@@ -193,6 +193,39 @@ async fn what_is_not_acknowledged_comes_again() {
 }
 
 #[tokio::test]
+async fn acknowledgements_that_come_one_upon_another_are_stored_once() {
+    const MESSAGES: usize = 40;
+    let hub = Hub::start_with(tempfile::tempdir().unwrap(), |config| {
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
+    })
+    .await;
+    let (alice, bob) = (Person::sign_up(&hub, "alice").await, Person::sign_up(&hub, "bob").await);
+    let (conversation, mut at_alice, _) = one_to_one(&alice, &bob).await;
+    for n in 0..MESSAGES {
+        alice.sent(conversation, encrypt(&mut at_alice, &format!("number {n}"))).await;
+    }
+    let all = bob.events().await;
+    let jobs = async || {
+        let numbers = hub.numbers().await;
+        let sum = numbers.lines().find_map(|line| line.strip_prefix("tertulia_writer_batch_jobs_sum "));
+        sum.unwrap().parse::<f64>().unwrap()
+    };
+    let before = jobs().await;
+    let mut socket = open(&bob, "").await;
+    for _ in 0..5 {
+        for event in &all {
+            acknowledge(&mut socket, &event.cursor).await;
+        }
+    }
+    socket.send(Message::text("{}")).await.unwrap();
+    assert_eq!(closed(&mut socket).await, CloseCode::Policy);
+    // Each that was stored was further than the one before: of the many there were never as many as there are events.
+    let stored = jobs().await - before;
+    assert!(stored < 20.0, "{stored} were stored");
+    assert_eq!(bob.events().await, [], "the furthest counts");
+}
+
+#[tokio::test]
 async fn a_socket_that_talks_nonsense_is_closed() {
     let hub = Hub::start().await;
     let alice = Person::sign_up(&hub, "alice").await;

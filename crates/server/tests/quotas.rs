@@ -3,16 +3,17 @@
 
 mod support;
 
+use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
 use support::{
     hub::{Hub, PASSWORD, Person, connect, one_to_one},
-    mls::{commit, encrypt},
+    mls::{commit, encrypt, message},
 };
 use tertulia_api::{
     Base64, Code, Problem,
     account::{KeyPackageCount, KeyPackageUpload},
-    conversation::{Conversation, NewConversation},
+    conversation::{CommitAccepted, Conversation, NewConversation, ProposalAccepted},
 };
 use tertulia_domain::ConversationId;
 use tertulia_server::{Rate, ServerConfig, Task, administer};
@@ -88,6 +89,68 @@ async fn what_a_user_stores_is_bounded_and_gets_less_when_it_goes() {
 }
 
 #[tokio::test]
+async fn who_is_at_the_quota_changes_groups_but_says_nothing_with_it_and_not_without_end() {
+    const QUOTA: i64 = 70_000;
+    const HEADROOM: i64 = 64 * 1024 * 1024;
+    let hub = hub(|config| config.limits.bytes_per_user = Some(70_000)).await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (group, mut at_alice) = alice.new_group().await;
+    let begun = commit(&mut at_alice, &[], &[]);
+    alice.committed(group, &mut at_alice, &begun).await;
+    let store = |bytes: i64| hub.change("UPDATE users SET stored_bytes = ?1 WHERE handle = 'alice'", [bytes]);
+    let propose = async |proposal: &[u8]| {
+        alice.mls(Method::POST, &format!("/v1/conversations/{group}/proposals"), proposal.to_vec()).await
+    };
+
+    // At the limit a commit is taken, and what would be refused alone is refused with it.
+    store(QUOTA);
+    let mut bundle = commit(&mut at_alice, &[], &[]);
+    at_alice.apply_pending_commit().unwrap();
+    bundle.message = Some(message(&encrypt(&mut at_alice, "by the way")));
+    let problem = alice.commit(group, &bundle).await.refused(Code::QuotaExceeded);
+    assert_eq!(quota(problem), ("stored-bytes".to_owned(), 70_000));
+    assert_eq!(counted(&hub, "alice"), QUOTA, "nothing of it is stored");
+    assert!(refused(&hub, "user_bytes").await);
+    bundle.message = None;
+    alice.commit(group, &bundle).await.done::<CommitAccepted>();
+    assert!(counted(&hub, "alice") > QUOTA);
+
+    // Far beyond it neither commits nor proposals are.
+    store(QUOTA + HEADROOM);
+    let proposal = at_alice.propose_update(Vec::new()).unwrap().to_bytes().unwrap();
+    let problem = propose(&proposal).await.refused(Code::QuotaExceeded);
+    assert_eq!(quota(problem), ("stored-bytes".to_owned(), 70_000));
+    at_alice.clear_proposal_cache();
+    let bundle = commit(&mut at_alice, &[], &[]);
+    let problem = alice.commit(group, &bundle).await.refused(Code::QuotaExceeded);
+    assert_eq!(quota(problem), ("stored-bytes".to_owned(), 70_000));
+    assert_eq!(counted(&hub, "alice"), QUOTA + HEADROOM);
+    // Below that they are, the same ones too.
+    store(QUOTA + HEADROOM / 2);
+    alice.committed(group, &mut at_alice, &bundle).await;
+    let proposal = at_alice.propose_update(Vec::new()).unwrap().to_bytes().unwrap();
+    propose(&proposal).await.done::<ProposalAccepted>();
+    // To leave is no commit of one's own.
+    store(QUOTA + HEADROOM);
+    alice.post(&format!("/v1/conversations/{group}/leave"), &json!({})).await.empty();
+}
+
+#[tokio::test]
+async fn the_message_of_a_commit_is_no_longer_than_others() {
+    let hub = hub(|config| config.limits.message_bytes = 4_000).await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (group, mut at_alice) = alice.new_group().await;
+    let mut bundle = commit(&mut at_alice, &[], &[]);
+    at_alice.apply_pending_commit().unwrap();
+    let long = encrypt(&mut at_alice, &"x".repeat(4_000));
+    bundle.message = Some(message(&long));
+    alice.commit(group, &bundle).await.refused(Code::PayloadTooLarge);
+    bundle.message = Some(message(&encrypt(&mut at_alice, &"x".repeat(3_000))));
+    alice.commit(group, &bundle).await.done::<CommitAccepted>();
+    alice.send(group, long).await.refused(Code::PayloadTooLarge);
+}
+
+#[tokio::test]
 async fn what_goes_with_a_conversation_is_not_counted_any_more() {
     let hub = hub(|_| ()).await;
     let alice = Person::sign_up(&hub, "alice").await;
@@ -121,6 +184,28 @@ async fn one_makes_so_many_groups_and_no_more() {
     // One that she leaves makes room for another.
     alice.post(&format!("/v1/conversations/{}/leave", ids[0]), &json!({})).await.empty();
     alice.post("/v1/conversations", &new(ConversationId::random())).await.done::<Conversation>();
+}
+
+#[tokio::test]
+async fn groups_that_have_ended_count_until_every_device_has_read_that() {
+    let hub = hub(|config| config.limits.conversations_per_user = 2).await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let make = async |id| alice.post("/v1/conversations", &NewConversation::new(id)).await;
+    for _ in 0..3 {
+        let id = ConversationId::random();
+        make(id).await.done::<Conversation>();
+        alice.delete(&format!("/v1/conversations/{id}")).await.empty();
+    }
+    // Her device has read of none of them.
+    let id = ConversationId::random();
+    let problem = make(id).await.refused(Code::QuotaExceeded);
+    assert!(problem.detail.contains("have ended"), "{problem:?}");
+    assert_eq!(quota(problem), ("conversations".to_owned(), 2));
+    alice.get(&format!("/v1/conversations/{id}")).await.refused(Code::NoConversation);
+    // Once it has, they go, and there is room again.
+    hub.change("UPDATE devices SET acknowledged = (SELECT position FROM hub)", ());
+    administer(hub.dir.path(), Task::Prune { events_older_than: None }).await.unwrap();
+    make(id).await.done::<Conversation>();
 }
 
 #[tokio::test]

@@ -297,6 +297,39 @@ async fn a_conversation_that_has_ended_and_is_too_young_keeps_none_after_it() {
 }
 
 #[tokio::test]
+async fn all_that_have_ended_and_were_read_go_at_once_however_many_they_are() {
+    const COPIES: u64 = 60;
+    let hub = Hub::start().await;
+    let alice = Person::sign_up(&hub, "alice").await;
+    let (group, _) = alice.new_group().await;
+    // Likenesses of it in which nobody was, all of them with more in their logs than is deleted in one transaction.
+    hub.change("CREATE TABLE copies AS SELECT id, created_at AS number FROM users WHERE handle = ''", ());
+    for number in 1..=i64::try_from(COPIES).unwrap() {
+        let id = u128::try_from(number).unwrap().to_be_bytes();
+        hub.change("INSERT INTO copies VALUES (?1, ?2)", (&id, number));
+    }
+    for sql in [
+        "INSERT INTO conversations (id, type, protocol, creator, created_at, group_id)
+         SELECT k.id, c.type, c.protocol, c.creator, c.created_at, k.id FROM copies k, conversations c WHERE c.id = ?1",
+        "INSERT INTO log (position, conversation, sequence, kind, sent_at)
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+         SELECT -(k.number * 1000 + i), k.id, i, 'deleted', 0 FROM n, copies k, conversations c WHERE c.id = ?1",
+    ] {
+        hub.change(sql, [group.as_bytes()]);
+    }
+    hub.change("UPDATE conversations SET ended_at = 1 WHERE id IN (SELECT id FROM copies)", ());
+    // One that her device has yet to read of stays.
+    alice.delete(&format!("/v1/conversations/{group}")).await.empty();
+    let ended = "SELECT count(*) FROM conversations WHERE ended_at IS NOT NULL";
+    assert_eq!(hub.stored().number(ended), i64::try_from(COPIES).unwrap() + 1, "nobody has looked at them");
+
+    assert_eq!(prune(&hub, None).await.conversations, COPIES);
+    assert_eq!(hub.stored().number(ended), 1);
+    assert_eq!(hub.stored().number("SELECT count(*) FROM log WHERE position < 0"), 0);
+    assert_eq!(prune(&hub, None).await.conversations, 0);
+}
+
+#[tokio::test]
 async fn what_is_shared_with_who_comes_later_is_kept() {
     let hub = Hub::start().await;
     let alice = Person::sign_up(&hub, "alice").await;

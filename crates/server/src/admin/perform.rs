@@ -2,7 +2,7 @@
 
 use super::{AccountInfo, Answer, DeviceInfo, Numbers, Pruned, Task};
 use crate::{
-    delivery,
+    delivery, ended,
     error::ApiError,
     mls::Observer,
     retention::{Spans, cut, warn_of},
@@ -101,6 +101,7 @@ async fn prune(
         move |tx: &WriteTx<'_>| Ok((retention::note_moment(tx, now)?, operator::prune(tx, now.at)?));
     let (clock, pruned) = storage.write(run_out).await?;
     warn_of(clock);
+    let pruned = Pruned { conversations: ended::delete_read(storage).await?, ..pruned };
     let Some(age) = events_older_than.or(spans.events) else { return Ok(Answer::Pruned(pruned)) };
     let cut = cut(storage, age, now.at).await?;
     let conversations = pruned.conversations + cut.conversations;

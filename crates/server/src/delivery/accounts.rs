@@ -6,7 +6,8 @@ use crate::{
     error::ApiError,
     mls::Observer,
     storage::{
-        WriteTx, accounts, connections, conversations, devices, events::append_user_event, joins, teams,
+        WriteTx, accounts, connections, conversations, devices, ended, events::append_user_event, joins,
+        teams,
     },
 };
 use tertulia_api::{Code, account::User, event::EventBody};
@@ -56,10 +57,9 @@ pub(crate) fn delete(tx: &WriteTx<'_>, observer: &Observer, user: UserId, now: i
         }
         conversations::leave_silently(tx, one_to_one, other)?;
     }
-    for one_to_one in conversations::one_to_ones_of(tx, user)? {
-        conversations::end(tx, one_to_one, now)?;
-    }
-    conversations::end(tx, ConversationId::self_of(user), now)?;
+    let mut ended = conversations::one_to_ones_of(tx, user)?;
+    ended.push(ConversationId::self_of(user));
+    ended::end_all(tx, ended, now)?;
     accounts::delete(tx, user, now)
 }
 

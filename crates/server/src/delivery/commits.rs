@@ -19,7 +19,7 @@ use crate::{
         conversations::Access,
         groups, key_packages,
         log::{self, Digest, Entry, Extra, Kind},
-        roles,
+        quotas, roles,
     },
 };
 use tertulia_api::{Code, UserDevice, conversation::CommitAccepted};
@@ -38,6 +38,8 @@ pub(crate) struct Sent {
     pub(crate) sender: UserDevice,
     pub(crate) bundle: CommitBundle,
     pub(crate) digest: Digest,
+    /// Bytes of the sender that may be stored with this.
+    pub(crate) most: Option<u64>,
     /// Milliseconds since 1970.
     pub(crate) now: i64,
 }
@@ -69,6 +71,7 @@ pub(crate) fn begin(connection: &Connection, domain: &Domain, sent: &Sent) -> Re
         return Ok(Begun::Known(CommitAccepted { sequence, epoch, sent_at }));
     }
     check_fits(&access, bundle)?;
+    quotas::check_handshake(connection, sender.user, (bundle.bytes(), bundle.message.is_some()), sent.most)?;
     Ok(Begun::Check(groups::snapshot(connection, *conversation)?))
 }
 
@@ -105,7 +108,7 @@ pub(crate) fn accept(
     sent: &Sent,
     valid: &ValidCommit,
 ) -> Result<CommitAccepted, ApiError> {
-    let Sent { conversation, sender, bundle, digest, now } = sent;
+    let Sent { conversation, sender, bundle, digest, now, .. } = sent;
     let (conversation, sender, now) = (*conversation, *sender, *now);
     if bundle.epoch == 0 {
         implicit::store(tx, observer.domain(), sender.user, conversation, now)?;

@@ -4,7 +4,7 @@ use super::{access, subconversations};
 use crate::{
     error::ApiError,
     storage::{
-        self, WriteTx, conversations,
+        self, WriteTx, conversations, ended,
         log::{self, Entry, Kind},
     },
 };
@@ -27,5 +27,5 @@ pub(crate) fn delete(
         subconversations::empty(tx, sub)?;
     }
     conversations::end_members(tx, conversation, place.position)?;
-    conversations::end(tx, conversation, now)
+    ended::end(tx, conversation, now)
 }

@@ -9,7 +9,7 @@ use crate::{
     storage::{
         WriteTx, accounts, conversations,
         conversations::Access,
-        groups,
+        ended, groups,
         groups::Pending,
         log::{self, Entry, Extra, Kind},
         profiles, removals, roles, settings,
@@ -360,7 +360,7 @@ fn after_leaving(
     now: i64,
 ) -> Result<(), ApiError> {
     if conversations::roster(tx, conversation)?.members == 0 {
-        return conversations::end(tx, conversation, now);
+        return ended::end(tx, conversation, now);
     }
     match proposing {
         Proposing::AtOnce => propose_removals(tx, observer, conversation, kind, epoch, now)?,

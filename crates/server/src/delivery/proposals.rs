@@ -15,7 +15,7 @@ use crate::{
         conversations::{self, Access},
         groups::{self, Pending},
         log::{self, Digest, Entry, Extra, Kind},
-        roles,
+        quotas, roles,
     },
 };
 use mls_rs::time::MlsTime;
@@ -36,6 +36,8 @@ pub(crate) struct Sent {
     pub(crate) digest: Digest,
     /// The longest lifetime of a key package.
     pub(crate) lifetime: Duration,
+    /// Bytes of the sender that may be stored with this.
+    pub(crate) most: Option<u64>,
     /// Milliseconds since 1970.
     pub(crate) now: i64,
 }
@@ -68,6 +70,7 @@ pub(crate) fn accept(
             "The conversation's proposals are sent in the other form, PublicMessage or PrivateMessage.";
         return Err(ApiError::new(Code::MalformedMls, detail));
     }
+    quotas::check_handshake(tx, sender.user, (proposal.part.bytes.len(), false), sent.most)?;
     if groups::pending_references(tx, conversation)?.len() >= MAX_PENDING_PROPOSALS {
         return Err(Code::ProposalLimit.into());
     }

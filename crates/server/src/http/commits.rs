@@ -41,7 +41,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 ///
 /// The body is a bundle of concatenated `MLSMessage`s: the commit as `PublicMessage`, or as `PrivateMessage` where the
 /// conversation's handshake policy is `ciphertext` and the sender does not join by it, the `GroupInfo` of the epoch that it makes with the ratchet tree and the external public key, the Welcome if it adds devices, and at most one
-/// application message of the new epoch. All of it is accepted or none. Of several commits to one epoch exactly one wins;
+/// application message of the new epoch, no longer than one that is sent alone. All of it is accepted or none. Of several commits to one epoch exactly one wins;
 /// the others get `stale-epoch`. Sending the same bytes again gives the same answer.
 #[utoipa::path(
     post, path = "/v1/conversations/{conversation}/commits", tag = "conversations",
@@ -62,17 +62,21 @@ async fn send(
 ) -> Result<(StatusCode, Json<CommitAccepted>), ApiError> {
     let (sender, now) = (auth.address(), now_ms());
     ensure(&state, conversation, sender.user).await?;
+    let (most, longest_message) = (state.limits.bytes_per_user, state.limits.message_bytes);
     let sent = blocking(move || {
         let bundle = CommitBundle::parse(&body)?;
+        if bundle.message.as_ref().is_some_and(|message| message.bytes.len() > longest_message) {
+            return Err(Code::PayloadTooLarge.into());
+        }
         let digest = Digest::of(Kind::Commit, &body);
-        Ok(Arc::new(Sent { conversation, sender, bundle, digest, now }))
+        Ok(Arc::new(Sent { conversation, sender, bundle, digest, most, now }))
     })
     .await?;
 
     let (user, domain) = (sender.user, state.domain.clone());
     let asked = Arc::clone(&sent);
     let begun = state.storage.read(move |connection| commits::begin(connection, &domain, &asked));
-    let stored = match begun.await? {
+    let stored = match begun.await.inspect_err(|error| state.count_quota(error))? {
         Begun::Known(accepted) => return Ok((StatusCode::CREATED, Json(accepted))),
         Begun::Check(stored) => stored,
     };
@@ -91,7 +95,8 @@ async fn send(
     let added = valid.added.iter().map(|leaf| leaf.device.user).filter(|added| *added != user);
     state.take_adds(user, added.collect::<BTreeSet<_>>().len())?;
     let observer = Arc::clone(&state.observer);
-    let accepted = state.storage.write(move |tx| commits::accept(tx, &observer, &sent, &valid)).await?;
+    let write = state.storage.write(move |tx| commits::accept(tx, &observer, &sent, &valid));
+    let accepted = write.await.inspect_err(|error| state.count_quota(error))?;
     state.metrics.commit_accepted();
     Ok((StatusCode::CREATED, Json(accepted)))
 }
@@ -112,7 +117,7 @@ async fn send(
         (status = 201, description = "Where it stands in the log, and the epoch that it is for.", body = ProposalAccepted),
     ),
     extensions(("x-problems" = json!([
-        "malformed-mls-message", "invalid-commit", "invalid-key-package", "not-connected", "invalid-operation", "no-device", "parent-not-joined", "no-conversation", "stale-epoch", "proposal-limit"
+        "malformed-mls-message", "invalid-commit", "invalid-key-package", "not-connected", "invalid-operation", "no-device", "parent-not-joined", "no-conversation", "stale-epoch", "proposal-limit", "quota-exceeded"
     ]))),
 )]
 async fn propose(
@@ -126,9 +131,11 @@ async fn propose(
     let proposal = ProposalMessage::parse(&body)?;
     let digest = Digest::of(Kind::Proposal, &body);
     let lifetime = state.limits.key_package_lifetime;
-    let sent = proposals::Sent { conversation, sender, proposal, digest, lifetime, now };
+    let most = state.limits.bytes_per_user;
+    let sent = proposals::Sent { conversation, sender, proposal, digest, lifetime, most, now };
     let observer = Arc::clone(&state.observer);
-    let accepted = state.storage.write(move |tx| proposals::accept(tx, &observer, &sent)).await?;
+    let write = state.storage.write(move |tx| proposals::accept(tx, &observer, &sent));
+    let accepted = write.await.inspect_err(|error| state.count_quota(error))?;
     Ok((StatusCode::CREATED, Json(accepted)))
 }
 

@@ -28,9 +28,11 @@ use futures::{
     stream::{SplitSink, SplitStream},
 };
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tertulia_api::{Code, UserDevice, event::ClientFrame, typing::TransientFrame};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{
+    Instant, MissedTickBehavior, error::Elapsed, interval_at, sleep_until, timeout, timeout_at,
+};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -51,6 +53,10 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// After so long without a sign of life, and two unanswered heartbeats, the other side is taken for gone.
 const IDLE: Duration = Duration::from_secs(75);
+
+/// What a device acknowledges within this time is stored once, the furthest of it: a device may acknowledge each event, and however fast
+/// it does, its sockets take no more than that of the one writer.
+const ACKNOWLEDGING: Duration = Duration::from_millis(250);
 
 /// How long a close frame may take on its way.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -116,6 +122,11 @@ enum End {
     /// The hub stops.
     Shutdown,
 }
+
+const UNKNOWN_CURSOR: End = End::Misuse("the cursor is not one of this hub");
+
+/// What comes of waiting for a frame.
+type Frame = Result<Option<Result<Message, axum::Error>>, Elapsed>;
 
 async fn serve(state: AppState, reader: UserDevice, token: TokenHash, since: Place, socket: WebSocket) {
     let _counted = state.metrics.socket_opened();
@@ -215,32 +226,62 @@ async fn in_time(state: &AppState, sending: impl Future<Output = Result<(), axum
 }
 
 async fn take_frames(state: &AppState, reader: UserDevice, frames: &mut SplitStream<WebSocket>) -> End {
+    // Up to where it was stored that the device has everything, and up to where the device has said so.
+    let (mut stored, mut said) = (Position::MIN, Position::MIN);
+    let (mut heard, mut due) = (Instant::now(), Instant::now());
     loop {
-        let text = match timeout(IDLE, frames.next()).await {
-            Ok(Some(Ok(Message::Text(text)))) => text,
-            // Answers to heartbeats; those of the other side are answered by the library.
-            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
-            Ok(Some(Ok(Message::Binary(_)))) => return End::Misuse("frames are text"),
-            Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) | Err(_) => return End::Gone,
-        };
-        let Ok(ClientFrame::Acknowledge { cursor }) = serde_json::from_str(&text) else {
-            return End::Misuse("the frame is not one that the hub knows");
-        };
-        let Some(Place { position, .. }) = state.cursors.place(Reading::Events(reader), &cursor) else {
-            return End::Misuse("the cursor is not one of this hub");
-        };
-        match state.storage.write_together(Acknowledged { reader, position }).await {
-            Ok(true) => {}
-            Ok(false) => return End::Misuse("the cursor is not one of this hub"),
-            Err(ApiError::Storage(StorageError::Closed)) => return End::Shutdown,
-            // A full disk keeps nobody from reading: what is not acknowledged is only sent again.
-            Err(ApiError::Storage(error @ StorageError::Full)) => {
-                tracing::debug!(%error, "an acknowledgement was not stored");
+        tokio::select! {
+            frame = timeout_at(heard + IDLE, frames.next()) => {
+                heard = Instant::now();
+                match acknowledged_by(state, reader, frame) {
+                    Ok(position) => said = said.max(position.unwrap_or(said)),
+                    Err(end) if said == stored => return end,
+                    // What it has said before counts, whatever comes after that.
+                    Err(end) => return store(state, reader, said).await.err().unwrap_or(end),
+                }
             }
-            Err(error) => {
-                tracing::error!(%error, "an acknowledgement was not stored");
-                return End::Failed;
+            () = sleep_until(due), if said > stored => {
+                match store(state, reader, said).await {
+                    Ok(true) => stored = said,
+                    Ok(false) => said = stored,
+                    Err(end) => return end,
+                }
+                due = Instant::now() + ACKNOWLEDGING;
             }
+        }
+    }
+}
+
+/// Up to where a device has everything, if a frame says that, or why the socket ends with it.
+fn acknowledged_by(state: &AppState, reader: UserDevice, frame: Frame) -> Result<Option<Position>, End> {
+    let text = match frame {
+        Ok(Some(Ok(Message::Text(text)))) => text,
+        // Answers to heartbeats; those of the other side are answered by the library.
+        Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => return Ok(None),
+        Ok(Some(Ok(Message::Binary(_)))) => return Err(End::Misuse("frames are text")),
+        Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) | Err(_) => return Err(End::Gone),
+    };
+    let Ok(ClientFrame::Acknowledge { cursor }) = serde_json::from_str(&text) else {
+        return Err(End::Misuse("the frame is not one that the hub knows"));
+    };
+    let place = state.cursors.place(Reading::Events(reader), &cursor);
+    place.map(|place| Some(place.position)).ok_or(UNKNOWN_CURSOR)
+}
+
+/// Stores up to where a device has everything, and says whether there was room for that.
+async fn store(state: &AppState, reader: UserDevice, position: Position) -> Result<bool, End> {
+    match state.storage.write_together(Acknowledged { reader, position }).await {
+        Ok(true) => Ok(true),
+        Ok(false) => Err(UNKNOWN_CURSOR),
+        Err(ApiError::Storage(StorageError::Closed)) => Err(End::Shutdown),
+        // A full disk keeps nobody from reading: what is not acknowledged is only sent again.
+        Err(ApiError::Storage(error @ StorageError::Full)) => {
+            tracing::debug!(%error, "an acknowledgement was not stored");
+            Ok(false)
+        }
+        Err(error) => {
+            tracing::error!(%error, "an acknowledgement was not stored");
+            Err(End::Failed)
         }
     }
 }
@@ -256,8 +297,13 @@ impl Together for Acknowledged {
 
     fn run(tx: &WriteTx<'_>, all: &[&Self]) -> Result<Vec<Result<bool, ApiError>>, ApiError> {
         let last = tx.last_position();
-        let given = all.iter().filter(|acknowledged| acknowledged.position <= last);
-        stream::acknowledge(tx, given.map(|acknowledged| (acknowledged.reader, acknowledged.position)))?;
+        // Of several sockets of a device the furthest.
+        let mut furthest: BTreeMap<UserDevice, Position> = BTreeMap::new();
+        for &&Self { reader, position } in all.iter().filter(|acknowledged| acknowledged.position <= last) {
+            let known = furthest.entry(reader).or_insert(position);
+            *known = position.max(*known);
+        }
+        stream::acknowledge(tx, furthest)?;
         Ok(all.iter().map(|acknowledged| Ok(acknowledged.position <= last)).collect())
     }
 }

@@ -187,6 +187,12 @@ impl CommitBundle {
         }
         Ok(Self { commit, group_info, welcome, message, group_id, epoch, sender })
     }
+
+    /// The bytes of it that are kept in the log.
+    pub(crate) fn bytes(&self) -> usize {
+        let parts = [Some(&self.commit), self.welcome.as_ref(), self.message.as_ref()];
+        parts.into_iter().flatten().map(|part| part.bytes.len()).sum()
+    }
 }
 
 /// Whether a message is an encrypted commit, as its content type says, which is not encrypted.

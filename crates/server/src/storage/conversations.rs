@@ -3,11 +3,11 @@
 //! Membership is kept as intervals of positions, since it decides which entries of the log a user may see.
 
 use super::{
-    Position, RowExt as _, Sql, WriteTx, accounts, backup, connections,
+    Position, RowExt as _, Sql, WriteTx, backup, connections,
     events::append_user_event,
     groups, joins,
     log::{self, Entry, Kind},
-    quotas, roles, settings, teams,
+    roles, settings, teams,
 };
 use crate::error::ApiError;
 use std::collections::BTreeSet;
@@ -519,104 +519,6 @@ pub(crate) fn was_in(
     Ok(connection
         .prepare_cached("SELECT 1 FROM members WHERE conversation = ?1 AND user_id = ?2")?
         .exists(params![Sql(conversation), Sql(user)])?)
-}
-
-/// Notes that nobody is left in a conversation, for good. What its members do not need any more goes at once.
-pub(crate) fn end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> Result<(), ApiError> {
-    tx.prepare_cached("UPDATE conversations SET ended_at = ?2, name = NULL WHERE id = ?1")?
-        .execute(params![Sql(conversation), now])?;
-    joins::end_all(tx, conversation)?;
-    for table in ["groups", "leaves", "proposals", "conversation_roles", "removals_due"] {
-        tx.prepare_cached(&format!(
-            "DELETE FROM {table} WHERE conversation IN (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1)"
-        ))?
-        .execute([Sql(conversation)])?;
-    }
-    delete_ended(tx)?;
-    Ok(())
-}
-
-/// Entries of logs that are deleted in one transaction.
-const DELETED_AT_ONCE: i64 = 2000;
-
-/// Deletes the ended conversations of which nobody has anything to read any more: every device of who was in them has
-/// acknowledged what is in its stream of them. A long log goes in several steps, so that nobody waits for it: says whether there is
-/// more to delete. The conversation itself goes with the last of its log, so that no crash leaves anything behind.
-pub(crate) fn delete_ended(connection: &Connection) -> sql::Result<bool> {
-    let ended: Vec<ConversationId> = connection
-        .prepare_cached(
-            "SELECT id FROM conversations c WHERE ended_at IS NOT NULL AND NOT EXISTS (
-                 SELECT 1 FROM members m JOIN devices d ON d.user_id = m.user_id AND d.acknowledged < m.left_position
-                 WHERE m.conversation = c.id)",
-        )?
-        .query_map((), |row| row.domain(0))?
-        .collect::<Result<_, _>>()?;
-    for conversation in ended {
-        if delete(connection, conversation)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// When a conversation has ended, and which.
-pub(crate) type Ended = (i64, ConversationId);
-
-/// Deletes one of the conversations that have ended by this time, whoever has read of it, or the next of its log: the first from
-/// this one on in the order of their ends. Says which it was, if there was one, and whether it is gone. Those whose logs are too young
-/// are passed over, and not looked at again where it goes on from there.
-pub(crate) fn delete_next_ended(
-    tx: &WriteTx<'_>,
-    from: Option<Ended>,
-    (by, horizon): (i64, Position),
-) -> Result<Option<(Ended, bool)>, ApiError> {
-    let (ended_at, id) = from.unwrap_or((i64::MIN, ConversationId::from_bytes([0; 16])));
-    let next = tx
-        .prepare_cached(
-            "SELECT ended_at, id FROM conversations c WHERE ended_at IS NOT NULL AND ended_at <= ?1
-             AND ended_at >= ?3 AND (ended_at > ?3 OR id >= ?4)
-             AND NOT EXISTS (SELECT 1 FROM log l WHERE l.conversation = c.id AND l.position > ?2)
-             ORDER BY ended_at, id LIMIT 1",
-        )?
-        .query_row(params![by, horizon, ended_at, Sql(id)], |row| Ok((row.get(0)?, row.domain(1)?)))
-        .optional()?;
-    let Some((ended_at, conversation)) = next else { return Ok(None) };
-    Ok(Some(((ended_at, conversation), !delete(tx, conversation)?)))
-}
-
-/// Deletes the next of a conversation's log and, with the last of it, the conversation. Says whether there is more to delete.
-fn delete(connection: &Connection, conversation: ConversationId) -> sql::Result<bool> {
-    const OF_BOTH: &str = "conversation IN (SELECT id FROM conversations WHERE id = ?1 OR sub_of = ?1)";
-    let next = format!("SELECT position FROM log WHERE {OF_BOTH} ORDER BY position LIMIT 1 OFFSET ?2");
-    let last: Option<Position> = connection
-        .prepare_cached(&next)?
-        .query_row(params![Sql(conversation), DELETED_AT_ONCE - 1], |row| row.get(0))
-        .optional()?;
-    let up_to = last.unwrap_or(Position::MAX);
-    quotas::note_deleted(connection, conversation, up_to)?;
-    connection
-        .prepare_cached(&format!("DELETE FROM log WHERE {OF_BOTH} AND position <= ?2"))?
-        .execute(params![Sql(conversation), up_to])?;
-    if last.is_some() {
-        return Ok(true);
-    }
-    let members: Vec<UserId> = connection
-        .prepare_cached("SELECT DISTINCT user_id FROM members WHERE conversation = ?1")?
-        .query_map([Sql(conversation)], |row| row.domain(0))?
-        .collect::<Result<_, _>>()?;
-    // Its subconversations go with it, and before it.
-    for table in ["sub_devices", "members"] {
-        connection
-            .prepare_cached(&format!("DELETE FROM {table} WHERE {OF_BOTH}"))?
-            .execute([Sql(conversation)])?;
-    }
-    for sql in ["DELETE FROM conversations WHERE sub_of = ?1", "DELETE FROM conversations WHERE id = ?1"] {
-        connection.prepare_cached(sql)?.execute([Sql(conversation)])?;
-    }
-    for member in members {
-        accounts::forget_guest(connection, member)?;
-    }
-    Ok(false)
 }
 
 /// Whether there is a conversation of this id, whoever is in it.

@@ -10,6 +10,7 @@ pub(crate) mod connections;
 pub(crate) mod conversations;
 pub(crate) mod copy;
 pub(crate) mod devices;
+pub(crate) mod ended;
 mod error;
 pub(crate) mod events;
 pub(crate) mod groups;
@@ -147,8 +148,9 @@ impl Storage {
         connection.begin_writing()?;
         let (domain, key) = identity(&connection, location, domain)?;
         let has_users = connection.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists(())?;
-        // What nobody needed to read any more only since it ended.
-        conversations::delete_ended(&connection)?;
+        // What nobody needed to read any more only since it ended: a step of it, so that nobody waits long for the start.
+        let (read, _) = ended::next_read(&connection, None)?;
+        ended::delete_some(&connection, read)?;
         let position =
             connection.prepare_cached("SELECT position FROM hub")?.query_row((), |row| row.get(0))?;
         connection.run("COMMIT")?;

@@ -1,7 +1,7 @@
 //! What operators see and change: accounts, their sessions, numbers, and what can be forgotten.
 
 use super::sql::{self, Connection, OptionalExtension as _, Row, params};
-use super::{RowExt as _, Sql, WriteTx, accounts, conversations, key_packages};
+use super::{RowExt as _, Sql, WriteTx, accounts, key_packages};
 use crate::{
     admin::{AccountInfo, Numbers, Pruned, SessionInfo},
     error::ApiError,
@@ -121,7 +121,8 @@ pub(crate) fn numbers(connection: &Connection) -> Result<Numbers, ApiError> {
     })
 }
 
-/// Deletes what has run out: nothing of it could be used or read any more.
+/// Deletes what has run out: nothing of it could be used any more. The conversations that have ended, and what was kept for long enough,
+/// are not for one transaction.
 pub(crate) fn prune(tx: &WriteTx<'_>, now: i64) -> Result<Pruned, ApiError> {
     let delete = |sql: &str, before: i64| tx.prepare_cached(sql)?.execute([before]).map(|rows| rows as u64);
     let key_packages = key_packages::forget_all_expired(tx, now)?;
@@ -129,19 +130,5 @@ pub(crate) fn prune(tx: &WriteTx<'_>, now: i64) -> Result<Pruned, ApiError> {
     let links = delete("DELETE FROM join_links WHERE expires_at <= ?1", now)?;
     let forgotten = now.saturating_sub(accounts::REMEMBERED);
     let tokens = delete("DELETE FROM removed_sessions WHERE removed_at < ?1", forgotten)?;
-    let conversations = conversations_there(tx)?;
-    while conversations::delete_ended(tx)? {}
-    Ok(Pruned {
-        key_packages,
-        invitations,
-        links,
-        tokens,
-        conversations: conversations - conversations_there(tx)?,
-        log_entries: 0,
-        events: 0,
-    })
-}
-
-fn conversations_there(connection: &Connection) -> Result<u64, ApiError> {
-    Ok(connection.prepare_cached("SELECT count(*) FROM conversations")?.query_row((), |row| count(row, 0))?)
+    Ok(Pruned { key_packages, invitations, links, tokens, conversations: 0, log_entries: 0, events: 0 })
 }

@@ -15,6 +15,10 @@ pub(crate) const CONVERSATIONS: &str = "conversations";
 /// What is counted.
 pub(crate) const MEMBERS_AT_ONCE: &str = "members-at-once";
 
+/// So many bytes more than the limit a user can have of commits and proposals: who is at the limit of bytes can still leave, or take a
+/// device out, in many groups.
+const HEADROOM: u64 = 64 * 1024 * 1024;
+
 /// Notes that so many more bytes of these users are stored, or fewer.
 pub(crate) fn note_stored(
     tx: &Connection,
@@ -87,28 +91,57 @@ pub(crate) fn check_key_packages(tx: &WriteTx<'_>, user: UserId, most: Option<u6
 
 /// Refuses so many bytes of a user if they are too many.
 pub(crate) fn check_bytes(stored: i64, most: u64) -> Result<(), ApiError> {
-    if stored.cast_unsigned() <= most {
-        return Ok(());
-    }
-    let detail =
-        format!("What you have stored takes more than {most} bytes here; it gets less as old messages go.");
-    Err(exceeded(STORED_BYTES, most, detail))
+    if stored.cast_unsigned() <= most { Ok(()) } else { Err(too_many_bytes(most)) }
 }
 
-/// Refuses a group or channel beyond so many of the user's making. Asked after it was made.
+/// Refuses so many bytes of a commit or a proposal that are too many with what is stored of the user. Up to [`HEADROOM`] above the limit
+/// only a commit is too much that brings an application message, which would be by itself. Asked before it is written.
+pub(crate) fn check_handshake(
+    connection: &Connection,
+    user: UserId,
+    (bytes, brings_message): (usize, bool),
+    most: Option<u64>,
+) -> Result<(), ApiError> {
+    let Some(most) = most else { return Ok(()) };
+    let stored = stored(connection, [user])?.remove(&user).ok_or(sql::SqlError::NoRow)?;
+    let with_this = stored.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let room = if brings_message { 0 } else { HEADROOM };
+    if with_this.cast_unsigned() <= most.saturating_add(room) { Ok(()) } else { Err(too_many_bytes(most)) }
+}
+
+fn too_many_bytes(most: u64) -> ApiError {
+    let detail =
+        format!("What you have stored takes more than {most} bytes here; it gets less as old messages go.");
+    exceeded(STORED_BYTES, most, detail)
+}
+
+/// Refuses a group or channel beyond so many of the user's making, and beyond as many that have ended and are still here, since a device
+/// has yet to read their ends. Asked after it was made.
 pub(crate) fn check_conversations(tx: &WriteTx<'_>, user: UserId, most: u64) -> Result<(), ApiError> {
+    if is_maker_of_more(tx, user, "ended_at IS NULL", most)? {
+        let detail = format!("You have made {most} groups and channels, the most that this hub allows.");
+        return Err(exceeded(CONVERSATIONS, most, detail));
+    }
+    if is_maker_of_more(tx, user, "ended_at IS NOT NULL", most)? {
+        let detail = format!(
+            "More than {most} groups and channels that you have made have ended and are still here; they go when every device of \
+             their members has read that, or with time."
+        );
+        return Err(exceeded(CONVERSATIONS, most, detail));
+    }
+    Ok(())
+}
+
+/// Whether the user has made more than so many groups and channels of which this holds.
+fn is_maker_of_more(tx: &WriteTx<'_>, user: UserId, which: &str, most: u64) -> Result<bool, ApiError> {
     let bound = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
     let made: i64 = tx
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM conversations WHERE creator = ?1 AND ended_at IS NULL
-             AND type IN ('group', 'channel') LIMIT ?2) made",
-        )?
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM (SELECT 1 FROM conversations WHERE creator = ?1 AND {which}
+             AND type IN ('group', 'channel') LIMIT ?2) made"
+        ))?
         .query_row(params![Sql(user), bound], |row| row.get(0))?;
-    if made.cast_unsigned() <= most {
-        return Ok(());
-    }
-    let detail = format!("You have made {most} groups and channels, the most that this hub allows.");
-    Err(exceeded(CONVERSATIONS, most, detail))
+    Ok(made.cast_unsigned() > most)
 }
 
 /// `quota-exceeded`.
