@@ -97,7 +97,7 @@ pub(super) fn follow<T: OnMls>(
         return Ok(());
     }
     for proposal in done.proposals {
-        work.post_frame::<T>(record, &T::handshake(proposal.proposal), None)?;
+        commits::post_handshake::<T>(work, record, proposal.proposal)?;
     }
     state.commit_at = None;
     Ok(())
