@@ -142,3 +142,6 @@ fn removed(work: &mut Work<'_>, id: ConversationId) -> Result<()> {
         w.set_active(id, false)
     })
 }
+
+#[cfg(test)]
+mod tests;
