@@ -268,6 +268,32 @@ fn a_restored_store_uses_no_hint_again_and_is_heard_by_its_update() {
 }
 
 #[test]
+fn a_handshake_beyond_the_window_is_recognised_by_a_salted_hint_alone() {
+    let random = &mut seeded();
+    let mut group = Conversation::new::<GroupV1>(2, random);
+    let commit = GroupFrame::Handshake(b"a commit".to_vec());
+    for _ in 0..HANDSHAKE_WINDOW {
+        assert!(!group.members[0].is_beyond_window(&group.id, Kind::Handshake));
+        // The relay refuses it.
+        group.send::<GroupV1>(0, &commit, random);
+    }
+    // Also after it is stored and loaded.
+    let record = group.members[0].record(&group.id).unwrap();
+    group.members[0] = HintTable::new(0).load([&*record]).unwrap();
+    assert!(group.members[0].is_beyond_window(&group.id, Kind::Handshake));
+    assert!(!group.members[0].is_beyond_window(&group.id, Kind::Application));
+    let salted = group.members[0].seal_salted::<GroupV1>(&group.id, &commit, random).unwrap().encode();
+    let Outcome::Decoded(opened) = open(&group.members[1], &salted) else { panic!("it is theirs") };
+    assert_eq!(opened.frame::<GroupV1>(), Outcome::Decoded(commit.clone()));
+    let ratcheted = group.send::<GroupV1>(0, &commit, random);
+    assert!(matches!(open(&group.members[1], &ratcheted), Outcome::NotForUs));
+
+    group.advance(random);
+    (0..2).for_each(|member| group.enter(member));
+    assert!(!group.members[0].is_beyond_window(&group.id, Kind::Handshake));
+}
+
+#[test]
 fn an_epoch_that_another_begins_is_as_restored_as_the_one_before() {
     let random = &mut seeded();
     let mut group = Conversation::new::<GroupV1>(2, random);

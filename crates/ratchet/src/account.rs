@@ -18,9 +18,12 @@ use crate::{
     stored::{from_bytes, to_bytes},
 };
 
-/// After so many milliseconds a new fallback key is made: seven days. The one before it still opens what others began with
+/// After so many milliseconds a new fallback key is made for a hub: seven days. The one before it still opens what others began with
 /// it, so a session that began with a fallback key has no forward secrecy for up to twice as long.
-pub(crate) const FALLBACK_AGE: i64 = 7 * 24 * 60 * 60 * 1000;
+const FALLBACK_AGE: i64 = 7 * 24 * 60 * 60 * 1000;
+/// For how long a bundle may be valid at most, in milliseconds: 14 days. A fallback key goes into new bundles for as long, and as the one before it opens for as
+/// long again what others begin with it. So it can be used for as long as any bundle that it stands in is valid.
+pub const BUNDLE_LIFETIME: i64 = 14 * 24 * 60 * 60 * 1000;
 
 const WHAT: &str = "keys of this device";
 
@@ -96,19 +99,19 @@ impl OwnAccount {
         }
         let waiting = self.account.one_time_keys().len();
         self.account.generate_one_time_keys(wanted.saturating_sub(waiting));
-        if is_old(self.fallback_since, now) {
+        if is_old(self.fallback_since, FALLBACK_AGE, now) {
             self.account.generate_fallback_key();
             self.fallback_since = now;
         }
         self.upload(own, signer)
     }
 
-    /// Makes keys for a bundle. What a copy of this home may have given out is not given out again.
+    /// Makes keys for a bundle, which is valid for [`BUNDLE_LIFETIME`] at most. What a copy of this home may have given out is not given out again.
     pub(crate) fn bundle_keys(&mut self, one_time_keys: usize, incarnation: u64, now: i64) -> BundleKeys {
         let is_copy = self.incarnation != incarnation;
         self.incarnation = incarnation;
         let fallback_key = match self.in_bundles {
-            Some(key) if !is_copy && !is_old(self.fallback_since, now) => key,
+            Some(key) if !is_copy && !is_old(self.fallback_since, BUNDLE_LIFETIME, now) => key,
             _ => {
                 self.account.generate_fallback_key();
                 self.fallback_since = now;
@@ -161,15 +164,15 @@ impl OwnAccount {
     /// Whether there is something to upload, however many one-time keys the hub has.
     pub(crate) fn is_due(&self, incarnation: u64, now: i64) -> bool {
         self.incarnation != incarnation
-            || is_old(self.fallback_since, now)
+            || is_old(self.fallback_since, FALLBACK_AGE, now)
             || !self.account.one_time_keys().is_empty()
             || !self.account.fallback_key().is_empty()
     }
 }
 
 /// A clock that was set back makes a fallback key no older.
-fn is_old(since: i64, now: i64) -> bool {
-    now.saturating_sub(since) >= FALLBACK_AGE
+fn is_old(since: i64, age: i64, now: i64) -> bool {
+    now.saturating_sub(since) >= age
 }
 
 fn sign(

@@ -21,7 +21,8 @@
 //!
 //! - Sign messages. What pairwise messages prove to their reader, it could have made up itself.
 //! - Prove that a device belongs to a person, which the hub says.
-//! - Hide a device that begins a session from who has its keys later: the fallback key is kept for up to two weeks.
+//! - Hide a device that begins a session from who has its keys later: the fallback key is kept for up to two weeks,
+//!   and one that stands in bundles for up to four, or longer where no new one is made.
 //!
 //! ```
 //! use tertulia_domain::{ConversationId, DeviceAddress, DeviceId, UserId};
@@ -88,7 +89,7 @@ mod peer;
 mod ratchet;
 mod stored;
 
-pub use account::Signer;
+pub use account::{BUNDLE_LIFETIME, Signer};
 pub use error::{RatchetError, Result};
 pub use keys::{BundleKeys, ClaimedKeys, FallbackKey, KeyUpload, OneTimeKey, VerifiedKeys};
 pub use payload::{Context, MAX_CONTENT, Purpose};

@@ -113,9 +113,9 @@ impl Ratchet {
         self.put_account(account)
     }
 
-    /// Makes keys for a bundle: so many new one-time keys, and the fallback key, a new one where the last is older than seven days. This device's keys are
-    /// made if there are none yet. What was given out before stays good: one-time keys until they are used, the fallback key for as long again. Write
-    /// the [changes](Self::into_changes) before anybody sees them.
+    /// Makes keys for a bundle: so many new one-time keys, and the fallback key, a new one where the last is as old as a bundle can get. This device's keys are
+    /// made if there are none yet. What was given out before stays good: one-time keys until they are used, the fallback key for [as long as the
+    /// bundle](crate::BUNDLE_LIFETIME) is valid. Write the [changes](Self::into_changes) before anybody sees them.
     pub fn bundle_keys(&mut self, one_time_keys: usize, signer: &dyn Signer, now: i64) -> Result<BundleKeys> {
         let incarnation = self.store.incarnation();
         let mut account = match &self.account {

@@ -6,7 +6,7 @@ mod support;
 
 use support::{DAY, Device, HERE, Key, NOW};
 use tertulia_domain::{ConversationId, DeviceId};
-use tertulia_ratchet::{ClaimedKeys, Context, Purpose, RatchetError, Signer as _};
+use tertulia_ratchet::{BUNDLE_LIFETIME, ClaimedKeys, Context, Purpose, RatchetError, Signer as _};
 use vodozemac::Ed25519SecretKey;
 
 #[test]
@@ -238,6 +238,27 @@ fn the_fallback_key_is_renewed_and_the_one_before_it_still_opens_what_is_on_its_
     assert_eq!(bob.receive(&alice, &on_its_way).unwrap(), "on its way");
     assert!(bob.publish(0, NOW + 14 * DAY).fallback.is_some());
     assert!(matches!(bob.receive(&carol, &for_too_long), Err(RatchetError::UnknownOneTimeKey)));
+}
+
+#[test]
+fn a_fallback_key_can_be_used_for_as_long_as_any_bundle_that_it_stands_in_is_valid() {
+    let mut bob = Device::new(2, 0);
+    let days = BUNDLE_LIFETIME / DAY;
+    assert_eq!(days * DAY, BUNDLE_LIFETIME);
+    let mut shown = Vec::new();
+    // A bundle a day. Of each somebody makes use on the day when it is not valid any more, after that day's own.
+    for day in 0..=3 * days {
+        shown.push(bob.fallback_in_bundle(NOW + day * DAY));
+        let Some(number) = usize::try_from(day - days).ok() else { continue };
+        let stranger = Device::new(100 + u64::try_from(day).unwrap(), 0);
+        stranger.transaction(|r| r.begin_verified_session(&shown[number])).unwrap();
+        stranger.tell(&mut bob, "by a bundle of two weeks ago");
+    }
+    // And not for ever.
+    let late = Device::new(99, 0);
+    late.transaction(|r| r.begin_verified_session(&shown[0])).unwrap();
+    let message = late.send(&mut bob, "by the first of them");
+    assert!(matches!(bob.receive(&late, &message), Err(RatchetError::UnknownOneTimeKey)));
 }
 
 #[test]

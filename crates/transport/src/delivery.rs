@@ -23,6 +23,15 @@ pub trait Delivery: fmt::Debug + Send + Sync {
     /// own rules decides between commits that compete.
     fn is_ordered(&self) -> bool;
 
+    /// For how long it keeps what it takes, if it says that. A topic that has much may be kept for a shorter time.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Unreachable`] and what else keeps it from saying so: try again.
+    async fn retention(&self) -> Result<Option<Duration>, TransportError> {
+        Ok(None)
+    }
+
     /// Leaves an envelope in a topic, and says where it stands. Repeating it with the same bytes does no harm: it stands there once, where an ordered carrier
     /// is concerned, and the position is the same.
     ///
@@ -65,6 +74,10 @@ impl Delivery for Relay {
 
     fn is_ordered(&self) -> bool {
         true
+    }
+
+    async fn retention(&self) -> Result<Option<Duration>, TransportError> {
+        Self::retention(self).await.map(Some)
     }
 
     async fn publish(&self, topic: &ContentTopic, envelope: &[u8]) -> Result<Position, TransportError> {

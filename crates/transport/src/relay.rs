@@ -190,6 +190,15 @@ impl Relay {
         Ok(terms)
     }
 
+    /// For how long it keeps envelopes by its terms, which are not fetched again each time. A topic that has much is kept for a shorter time.
+    ///
+    /// # Errors
+    ///
+    /// Those of every request.
+    pub async fn retention(&self) -> Result<Duration> {
+        Ok(Duration::from_secs(self.known().await?.terms.retention))
+    }
+
     /// Does the work that the relay asks for, and has it keep the envelope. The same bytes in the same topic are kept once and
     /// have one position, so that it can be done again after a lost answer.
     ///

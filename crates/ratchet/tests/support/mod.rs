@@ -5,7 +5,7 @@ use std::{collections::VecDeque, path::PathBuf};
 use tempfile::TempDir;
 use tertulia_domain::{ConversationId, DeviceAddress, DeviceId, UserId, signing::sign_content};
 use tertulia_ratchet::{
-    ClaimedKeys, Context, FallbackKey, KeyUpload, OneTimeKey, Purpose, Ratchet, Result, Signer,
+    ClaimedKeys, Context, FallbackKey, KeyUpload, OneTimeKey, Purpose, Ratchet, Result, Signer, VerifiedKeys,
 };
 use tertulia_store::{KeySource, PairwisePeerRecord, PairwiseSessionRecord, Store};
 use vodozemac::Ed25519SecretKey;
@@ -127,6 +127,17 @@ impl Device {
             key,
             is_fallback,
             signature,
+        }
+    }
+
+    /// The fallback key of a bundle that it makes now, as who has the bundle knows it.
+    pub(crate) fn fallback_in_bundle(&self, now: i64) -> VerifiedKeys {
+        let keys = self.transaction(|r| r.bundle_keys(0, &self.key, now)).unwrap();
+        VerifiedKeys {
+            address: self.address.clone(),
+            signature_key: self.key.public_key(),
+            identity_key: keys.identity_key,
+            key: keys.fallback_key,
         }
     }
 

@@ -8,8 +8,8 @@ use tertulia_conversation::inbox::{
 use tertulia_mls::KeyPackage;
 use tertulia_store::InboxKeyRecord;
 
-/// How long a bundle is valid, in seconds: 14 days. So long its fallback key can be used at least.
-pub(crate) const BUNDLE_LIFETIME: u64 = 14 * 24 * 60 * 60;
+/// How long a bundle is valid, in seconds: 14 days. So long its fallback key can be used at least, however old it was when the bundle was made.
+pub(crate) const BUNDLE_LIFETIME: u64 = tertulia_ratchet::BUNDLE_LIFETIME.unsigned_abs() / 1000;
 /// After so many seconds there is a new inbox key for new bundles: 14 days.
 const INBOX_KEY_AGE: u64 = 14 * 24 * 60 * 60;
 

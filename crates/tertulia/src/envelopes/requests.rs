@@ -9,10 +9,14 @@ use super::{
 };
 use crate::{
     Accepted, Client, Connection, Error, ErrorKind, Request, RequestKind, Result, SyncReport,
-    envelopes::inbox::{MOST_BYTES_TO_TALK, MOST_GROUPS_OF_ONE, MOST_REQUEST_BYTES, MOST_REQUESTS},
+    envelopes::{
+        inbox::{MOST_BYTES_TO_TALK, MOST_GROUPS_OF_ONE, MOST_REQUEST_BYTES, MOST_REQUESTS},
+        intro::BUNDLE_LIFETIME,
+    },
     sync::tolerate,
 };
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use tertulia_api::Base64;
 use tertulia_conversation::{
     inbox::{Bundle, Contact, Invitation, InvitesTo},
@@ -21,6 +25,9 @@ use tertulia_conversation::{
 use tertulia_domain::{ConversationId, Handle, UserId, connection::Status};
 use tertulia_store::{ConnectionRecord, InvitationHead, InvitationRecord};
 use zeroize::Zeroizing;
+
+/// For how long a carrier is taken to keep what it has taken, as long as it cannot be asked: a day, which no flood makes shorter at a relay.
+const KEPT_AT_LEAST: Duration = Duration::from_hours(24);
 
 /// An invitation that waits for an answer, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -151,6 +158,7 @@ impl Client {
         {
             return Err(Error::UnknownType { number: conversation_type.number() });
         }
+        let is_late = self.is_late(&invitation).await;
         let mut work = Work::begin(self).await?;
         if record.head.expires <= work.now_in_seconds() {
             return Err(expired());
@@ -159,11 +167,27 @@ impl Client {
         if !self.is_enveloped(id)? {
             // By it one could ask to be let in again.
             keep_bundle(&mut work, record.head.user, &invitation.sender.bundle, invitation.sender.device)?;
-            enter_group(&mut work, &invitation).await?;
+            enter_group(&mut work, &invitation, is_late).await?;
         }
         work.write(move |w| w.remove_invitation(id))?;
         work.finish().await?;
         self.is_enveloped(id)
+    }
+
+    /// Whether an invitation has waited for longer than one of the carriers keeps what came after it. Who reads a topic from its beginning is not told whether
+    /// anything stood before that.
+    async fn is_late(&self, invitation: &Invitation) -> bool {
+        // Whoever invites makes their bundle for it.
+        let made = invitation.sender.bundle.content().expires.saturating_sub(BUNDLE_LIFETIME);
+        let now = u64::try_from(crate::client::now() / 1000).unwrap_or_default();
+        let age = Duration::from_secs(now.saturating_sub(made));
+        for carrier in self.carriers().iter() {
+            let kept = carrier.retention().await.unwrap_or(Some(KEPT_AT_LEAST));
+            if kept.is_some_and(|kept| age >= kept) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Enters the groups into which somebody has asked with whom this home is connected by now: whoever asks and is accepted may hear of the group first.

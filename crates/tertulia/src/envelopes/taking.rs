@@ -228,6 +228,11 @@ impl Client {
         for Scanned { position, bytes, first } in scanned {
             let at = At { carrier, position, again: false };
             let envelope = match first {
+                // Conversations are in topics of their own. One with a salt would be compared with each of them.
+                First::Sealed(_) | First::Future if topic.is_inbox() => {
+                    applied.others += 1;
+                    continue;
+                }
                 First::Sealed(envelope) => envelope,
                 First::Knock(envelope) => {
                     applied.add(self.take_knock(&envelope).await?);

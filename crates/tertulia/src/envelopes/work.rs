@@ -173,7 +173,8 @@ impl<'a> Work<'a> {
         Ok(bytes)
     }
 
-    /// The same with a salted hint, for the one message by which a device whose store was restored gets hints that no other copy has.
+    /// The same with a salted hint, for the one message by which a device whose store was restored gets hints that no other copy has, and for handshakes whose
+    /// ratcheted hints others may not recognise.
     pub(crate) fn post_frame_salted<T: ConversationType>(
         &mut self,
         conversation: &EnvelopedRecord,

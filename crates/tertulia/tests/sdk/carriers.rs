@@ -11,6 +11,10 @@ pub(crate) trait Between: std::fmt::Debug + Send + Sync {
     /// The way to the network.
     fn inner(&self) -> &Memory;
 
+    async fn retention(&self) -> Result<Option<Duration>, TransportError> {
+        self.inner().retention().await
+    }
+
     async fn publish(&self, topic: &ContentTopic, envelope: &[u8]) -> Result<Position, TransportError> {
         self.inner().publish(topic, envelope).await
     }
@@ -53,6 +57,10 @@ impl<T: Between> Delivery for Carrier<T> {
 
     fn is_ordered(&self) -> bool {
         self.0.inner().is_ordered()
+    }
+
+    async fn retention(&self) -> Result<Option<Duration>, TransportError> {
+        self.0.retention().await
     }
 
     async fn publish(&self, topic: &ContentTopic, envelope: &[u8]) -> Result<Position, TransportError> {

@@ -1,13 +1,16 @@
 //! People who ask somebody into a group without being connected with them: their invitations wait for an answer.
 
 use crate::{
-    enveloped_groups::settle,
+    carriers::{Between, Carrier},
+    enveloped_groups::{RotateNow as _, assert_all_talk, assert_same, settle},
     envelopes::{Homes, copy},
     support::{handle, read, texts},
 };
 use futures::StreamExt as _;
+use std::{sync::Arc, time::Duration};
 use tertulia::{Bundle, Client, ClientEvent, ConnectionStatus, ConversationId, Handle, RequestKind};
 use tertulia_conversation::topic::ContentTopic;
+use tertulia_transport::{Cursor, Memory, Page, TransportError};
 
 /// Ana, who takes Carla for connected; and Carla, who has taken her request back before that was heard of. To Carla Ana is nobody.
 async fn strangers(homes: &Homes) -> (Client, Client) {
@@ -145,6 +148,74 @@ async fn who_is_connected_by_then_is_not_asked() {
     assert!(carla.requests().await.expect("readable").is_empty());
     settle(&[&ana, &carla]).await;
     assert_eq!(carla.find("Tertulia").await.expect("she is in it"), id);
+}
+
+/// A relay that keeps hardly anything, says so, and has cut so many envelopes of conversations' topics. Who reads a topic from its beginning is not told.
+#[derive(Debug)]
+struct Brief {
+    inner: Memory,
+    cut: usize,
+}
+
+impl Brief {
+    fn place(&self, topic: ContentTopic, after: Option<&Cursor>) -> Option<Cursor> {
+        match after {
+            None if !topic.is_inbox() => Some(self.cut.to_string().try_into().expect("digits are a cursor")),
+            _ => after.cloned(),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Between for Brief {
+    fn inner(&self) -> &Memory {
+        &self.inner
+    }
+
+    async fn retention(&self) -> Result<Option<Duration>, TransportError> {
+        Ok(Some(Duration::ZERO))
+    }
+
+    async fn fetch(
+        &self,
+        topic: &ContentTopic,
+        after: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Page, TransportError> {
+        self.inner.fetch(topic, self.place(*topic, after).as_ref(), limit).await
+    }
+
+    async fn wait(
+        &self,
+        topics: &[(ContentTopic, Option<Cursor>)],
+        at_most: Duration,
+    ) -> Result<Vec<(ContentTopic, Page)>, TransportError> {
+        let topics: Vec<_> =
+            topics.iter().map(|(topic, after)| (*topic, self.place(*topic, after.as_ref()))).collect();
+        self.inner.wait(&topics, at_most).await
+    }
+}
+
+#[tokio::test]
+async fn who_accepts_later_than_the_relay_keeps_what_was_changed_since_is_let_in_again_by_itself() {
+    let homes = Homes::on(&["relay"]);
+    let (ana, carla) = strangers(&homes).await;
+    let id = invite(&ana, "Tertulia").await;
+    carla.sync().await.expect("hears of it");
+    drop(carla);
+    for _ in 0..5 {
+        ana.rotate_now(id).await;
+    }
+    let cut = homes.networks[0].published(&ContentTopic::of_conversation(&id)).len();
+    let relay = Arc::new(Carrier(Brief { inner: homes.networks[0].endpoint("carla"), cut }));
+    let carla = Client::builder(homes.path("carla")).carrier(relay).open().await.expect("opens");
+    let accepted = carla.accept_request(&handle("ana")).await.expect("enters");
+    assert_eq!(accepted.groups.iter().map(|group| group.id).collect::<Vec<_>>(), [id]);
+    let epochs = (carla.epoch(id).await.expect("a member"), ana.epoch(id).await.expect("a member"));
+    assert!(epochs.0 < epochs.1, "of what was changed since, nothing is left: {epochs:?}");
+    settle(&[&carla, &ana, &carla]).await;
+    assert_same(id, &[&ana, &carla]).await;
+    assert_all_talk(id, &[&ana, &carla]).await;
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use tertulia_conversation::{
     topic::ContentTopic,
     wire::{Envelope, Outcome},
 };
-use tertulia_transport::{Cursor, Memory, Page, TransportError};
+use tertulia_transport::{Cursor, Memory, MemoryNetwork, Page, TransportError};
 
 /// Two homes, the second one's inbox, and a first contact for somebody else.
 async fn before_a_flood(homes: &Homes) -> (Client, Client, InboxAddress, Envelope) {
@@ -77,6 +77,36 @@ async fn junk_with_the_hint_of_an_inbox_is_refused_and_nothing_is_written_for_it
     assert_eq!((report.invalid, report.events), (501, 0), "the same invitation is taken once: {report:?}");
     assert!(homes.writes("bruno") - written < 20, "nothing is written for what is refused");
     assert_eq!(bruno.requests().await.expect("readable").len(), 1);
+}
+
+#[tokio::test]
+async fn in_the_topic_of_an_inbox_nothing_is_looked_for_but_first_contact() {
+    let homes = Homes::on(&["relay"]);
+    let (ana, bruno, id) = homes.friends().await;
+    let inbox = ContentTopic::of_inbox(&bruno.intro().await.expect("an intro").inbox_address());
+    let talk = ContentTopic::of_conversation(&id);
+    drop(bruno);
+    ana.send(id, "genuine").await.expect("sends");
+    let genuine = homes.networks[0].published(&talk).pop().expect("it was published");
+    // With the salted hint of their conversation, which is found by trying each; and with a field that a later version knows.
+    let salt = Salt::random(&mut rand::rng());
+    let Outcome::Decoded(envelope) = Envelope::decode(&genuine) else { panic!("it is an envelope") };
+    let salted = Envelope { hint: Hint::salted(&id, salt), salt, ..envelope }.encode();
+    let later = [&genuine[..], &[0x5a, 1, 7]].concat();
+    let network = MemoryNetwork::ordered("elsewhere");
+    let builder = Client::builder(homes.path("bruno")).carrier(Arc::new(network.endpoint("bruno")));
+    let bruno = builder.open().await.expect("opens");
+
+    let all = [later, salted, genuine];
+    all.iter().for_each(|bytes| network.inject(&inbox, bytes));
+    let report = bruno.sync().await.expect("syncs");
+    assert_eq!((report.others, report.invalid, report.unsupported), (3, 0, 0), "{report:?}");
+    assert_eq!(report.messages, 0, "{report:?}");
+    // Where conversations are left each is what it is.
+    all.iter().for_each(|bytes| network.inject(&talk, bytes));
+    let report = bruno.sync().await.expect("syncs");
+    assert_eq!((report.others, report.invalid, report.unsupported), (0, 1, 1), "{report:?}");
+    assert_eq!(report.messages, 1, "{report:?}");
 }
 
 /// A carrier that is gone after so many requests, and counts what it gives.

@@ -93,8 +93,8 @@ impl HintTable {
     }
 
     /// Puts a frame into an envelope with a salted hint, which uses no counter. It is for the one commit by which a device whose store
-    /// [was restored](HintError::Restored) gets keys, and with them hints, that no other copy has: every other message has the next
-    /// hint of its chain. That the hint is salted shows.
+    /// [was restored](HintError::Restored) gets keys, and with them hints, that no other copy has, and for handshakes
+    /// [beyond the window](Self::is_beyond_window): every other message has the next hint of its chain. That the hint is salted shows.
     pub fn seal_salted<T: ConversationType>(
         &self,
         conversation: &ConversationId,
@@ -118,13 +118,21 @@ impl HintTable {
         Ok(epoch.secrets.seal(&epoch.id, hint, T::encode(frame), random.random())?)
     }
 
+    /// Whether receivers may not recognise this device's next hint of this kind: it has used as many in the epoch as they know in advance, and perhaps none of those has
+    /// reached them, since what carries envelopes does not take all.
+    pub fn is_beyond_window(&self, conversation: &ConversationId, kind: Kind) -> bool {
+        self.current_epoch(conversation).is_some_and(|epoch| epoch.next[kind.index()] >= kind.window())
+    }
+
     /// Whether this device has to update its keys before it can send, for the conversation's epoch is one in which another copy of the store may have sent: it began
     /// before the store was restored, or others have begun it [since](super::Origin).
     pub fn must_update(&self, conversation: &ConversationId) -> bool {
-        let current =
-            self.conversations.get(conversation).and_then(|conversation| conversation.epochs.last());
-        let epoch = current.and_then(|slot| self.epochs.get(*slot));
-        epoch.is_some_and(|epoch| epoch.incarnation != self.incarnation)
+        self.current_epoch(conversation).is_some_and(|epoch| epoch.incarnation != self.incarnation)
+    }
+
+    fn current_epoch(&self, conversation: &ConversationId) -> Option<&Epoch> {
+        let current = self.conversations.get(conversation)?.epochs.last()?;
+        self.epochs.get(*current)
     }
 
     fn current(

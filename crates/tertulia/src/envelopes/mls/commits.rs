@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use tertulia_api::Base64;
 use tertulia_conversation::{
+    hint::Kind,
     topic::ContentTopic,
     types::{ConversationType as _, DirectV1, GroupV1},
 };
@@ -99,12 +100,11 @@ async fn seal<T: OnMls>(
         Some(CommitIntent::Members { add, .. }) => epochs::users_of(&add),
         _ => Vec::new(),
     };
-    let frame = T::handshake(commit.clone());
     let restored = epochs::is_restored(&mut work, id).await?;
     let envelope = if restored {
-        work.post_frame_salted::<T>(&record, &frame)?
+        work.post_frame_salted::<T>(&record, &T::handshake(commit.clone()))?
     } else {
-        work.post_frame::<T>(&record, &frame, None)?
+        post_handshake::<T>(&mut work, &record, commit.clone())?
     };
     work.await_echo(id, &envelope)?;
     let posted = Posted {
@@ -120,6 +120,20 @@ async fn seal<T: OnMls>(
     state.write(&mut work, id)?;
     work.finish().await?;
     Ok(Some(posted))
+}
+
+/// Puts a proposal or a commit into an envelope, and that into line. What carriers have refused has used hints up, though nobody else has seen them: those are not used
+/// again, and beyond the window others would not recognise what follows. A salted hint they recognise always, and who has written it stands inside.
+pub(super) fn post_handshake<T: OnMls>(
+    work: &mut Work<'_>,
+    record: &EnvelopedRecord,
+    message: Vec<u8>,
+) -> Result<Vec<u8>> {
+    let frame = T::handshake(message);
+    if work.hints().is_beyond_window(&record.conversation, Kind::Handshake) {
+        return work.post_frame_salted::<T>(record, &frame);
+    }
+    work.post_frame::<T>(record, &frame, None)
 }
 
 /// Notes where the carrier has put a commit.

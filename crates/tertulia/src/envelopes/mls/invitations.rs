@@ -94,10 +94,14 @@ pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invi
         // Who is in it, and has not asked, does not let itself be put into another state of it. A member may answer who has asked.
         let is_member = || Ok::<_, Error>(client.policy(id)?.is_some_and(|policy| policy.has(user)));
         let is_expected = State::of(&record)?.missed && (mine == Some(Status::Accepted) || is_member()?);
-        return if is_expected { enter_group(work, invitation).await.map(taken) } else { Ok(Taken::Refused) };
+        return if is_expected {
+            enter_group(work, invitation, false).await.map(taken)
+        } else {
+            Ok(Taken::Refused)
+        };
     }
     match mine {
-        Some(Status::Accepted) => enter_group(work, invitation).await.map(taken),
+        Some(Status::Accepted) => enter_group(work, invitation, false).await.map(taken),
         // Nobody learns that.
         Some(Status::Blocked) => Ok(Taken::Nothing),
         _ if user == client.me().user => Ok(Taken::Refused),
@@ -105,8 +109,9 @@ pub(crate) async fn take_group_invitation(work: &mut Work<'_>, invitation: &Invi
     }
 }
 
-/// Enters a group by an invitation. An error leaves nothing of it, if the transaction is dropped.
-pub(crate) async fn enter_group(work: &mut Work<'_>, invitation: &Invitation) -> Result<bool> {
+/// Enters a group by an invitation. If that is late, so that the group may have gone on by commits that no carrier has any more, this device asks to be let in again.
+/// An error leaves nothing of it, if the transaction is dropped.
+pub(crate) async fn enter_group(work: &mut Work<'_>, invitation: &Invitation, is_late: bool) -> Result<bool> {
     let InvitesTo::Group { conversation_type, creation_secret, welcome } = &invitation.invites_to else {
         return Ok(false);
     };
@@ -125,14 +130,16 @@ pub(crate) async fn enter_group(work: &mut Work<'_>, invitation: &Invitation) ->
     if was_there.unwrap_or(before.policy.is_some() && joined.epoch <= before.epoch) {
         return Err(Error::OldWelcome);
     }
+    let state = State { inviter: Some(inviter), missed: is_late, ..State::default() };
+    let due_at = state.due_at(work.now);
     let record = EnvelopedRecord {
         conversation: id,
         conversation_type: conversation_type.number(),
         creation_secret: creation_secret.clone(),
         listening: true,
         carriers: policy.carriers().to_vec(),
-        state: State { inviter: Some(inviter), ..State::default() }.encode(),
-        due_at: None,
+        state: state.encode(),
+        due_at,
         continues: None,
     };
     if client.carriers().ordering(&record).is_none() {
@@ -158,7 +165,7 @@ pub(crate) async fn enter_group(work: &mut Work<'_>, invitation: &Invitation) ->
         w.put_conversation(&conversation)?;
         w.put_enveloped(&kept)?;
         own_type.iter().try_for_each(|own| w.put_own_type(own))?;
-        w.set_enveloped_state(id, &kept.state, None)?;
+        w.set_enveloped_state(id, &kept.state, due_at)?;
         w.set_since_epoch(id, epoch)?;
         w.set_joined(id, true)?;
         w.set_active(id, true)?;

@@ -4,7 +4,7 @@
 //! conversation, with a key package where others have a Welcome. The member's device takes the old leaf out and the new one in, by one commit, and answers
 //! with a Welcome. Nobody's person is asked, for the member is a member all along.
 
-use super::{OnMls, State, epochs, invitations, is_as_group};
+use super::{OnMls, State, commits, epochs, invitations, is_as_group};
 use crate::{
     Client, Error, Result, Suspicion,
     envelopes::{Work, intro::own_bundle, people},
@@ -178,7 +178,7 @@ impl Client {
         let group = self.group_of(id)?;
         let own = work.tx.conversation(&group).await?.own_client_id()?;
         let proposal = work.tx.new_remove_proposal(&group, own).await?;
-        work.post_frame::<T>(&record, &T::handshake(proposal.proposal), None)?;
+        commits::post_handshake::<T>(&mut work, &record, proposal.proposal)?;
         state.leaving = true;
         state.write(&mut work, id)?;
         work.write(move |w| w.set_active(id, false))?;

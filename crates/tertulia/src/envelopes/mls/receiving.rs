@@ -97,7 +97,7 @@ pub(super) fn follow<T: OnMls>(
         return Ok(());
     }
     for proposal in done.proposals {
-        work.post_frame::<T>(record, &T::handshake(proposal.proposal), None)?;
+        commits::post_handshake::<T>(work, record, proposal.proposal)?;
     }
     state.commit_at = None;
     Ok(())
@@ -142,3 +142,6 @@ fn removed(work: &mut Work<'_>, id: ConversationId) -> Result<()> {
         w.set_active(id, false)
     })
 }
+
+#[cfg(test)]
+mod tests;
