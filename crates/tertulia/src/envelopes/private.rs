@@ -15,7 +15,7 @@ pub(super) use choice::{accept, accept_beside, is_used_by_other, set_aside, take
 use state::State;
 use tertulia_conversation::{
     EpochId, EpochSecrets,
-    hint::{EpochStart, Opened, Origin},
+    hint::{EpochStart, Opened, Origin, Place},
     inbox::Bundle,
     types::{ConversationType as _, PrivateV1},
     wire::{Outcome, PrivateFrame},
@@ -47,15 +47,18 @@ impl EnvelopeType for PrivateV1 {
         let verdict = match &frame {
             // It carries nothing that could be wrong: who has the epoch's key has made it.
             PrivateFrame::Placeholder => Verdict::Genuine,
-            PrivateFrame::Content(message) => match decrypt(work, id, &state, Purpose::Message, message)? {
+            PrivateFrame::Content(message) => match decrypt(work, opened, &state, Purpose::Message, message)?
+            {
                 Ok(content) => take(work, id, &mut state, content)?,
                 Err(refused) => refused,
             },
-            PrivateFrame::Receipt(message) => match decrypt(work, id, &state, Purpose::Receipt, message)? {
+            PrivateFrame::Receipt(message) => match decrypt(work, opened, &state, Purpose::Receipt, message)?
+            {
                 Ok(content) => take_receipt(work, id, &mut state, content)?,
                 Err(refused) => refused,
             },
-            PrivateFrame::Renewal(message) => match decrypt(work, id, &state, Purpose::Renewal, message)? {
+            PrivateFrame::Renewal(message) => match decrypt(work, opened, &state, Purpose::Renewal, message)?
+            {
                 Ok(content) => renewal::take(work, id, &mut state, &opened.place, &content)?,
                 Err(refused) => refused,
             },
@@ -69,7 +72,7 @@ impl EnvelopeType for PrivateV1 {
             verdict => verdict,
         };
         if verdict == Verdict::Genuine {
-            renewal::heard_in(work, id, &mut state, opened.place.epoch.epoch)?;
+            renewal::heard_in(work, id, &mut state, &opened.place)?;
             state.write(work, id)?;
         } else if let Verdict::Unreadable(_) = verdict {
             state.write(work, id)?;
@@ -169,18 +172,20 @@ const fn other(sender: u32) -> u32 {
 }
 
 /// The content of a message of the ratchet, or why there is none. A message that no session opens is by the other all the same, who has the epoch's key:
-/// the next one to them begins a new session.
+/// the next one to them begins a new session. By a salted hint it may be this device's own, which another carrier has given back.
 fn decrypt(
     work: &mut Work<'_>,
-    conversation: ConversationId,
+    opened: &Opened,
     state: &State,
     purpose: Purpose,
     message: &[u8],
 ) -> Result<Result<Vec<u8>, Verdict>> {
+    let Place { epoch: EpochId { conversation, .. }, sender, .. } = opened.place;
     let ratchet = work.ratchet()?;
     match ratchet.decrypt(Context { conversation, purpose }, &state.peer, message) {
         Ok(decrypted) => Ok(Ok(decrypted.content)),
         Err(error @ (RatchetError::Store(_) | RatchetError::Damaged { .. })) => Err(error.into()),
+        Err(RatchetError::Undecryptable) if sender.is_none() => Ok(Err(Verdict::Repeated)),
         Err(error) if error.calls_for_renewal() => {
             ratchet.renew(&state.peer)?;
             Ok(Err(Verdict::Unreadable(error.to_string())))

@@ -1,0 +1,174 @@
+//! Renewals that are lost, come late, or are of no use to the other any more: what is said afterwards is read, both ways.
+
+use crate::{
+    envelopes::Homes,
+    support::{read, texts},
+};
+use std::sync::Arc;
+use tertulia::Client;
+use tertulia_conversation::{
+    topic::ContentTopic,
+    wire::{Envelope, Outcome},
+};
+use tertulia_transport::MemoryNetwork;
+
+/// A home at one network, whatever others there are.
+async fn open_at(homes: &Homes, name: &str, network: &MemoryNetwork) -> Client {
+    let builder = Client::builder(homes.path(name)).carrier(Arc::new(network.endpoint(name)));
+    builder.open().await.expect("opens")
+}
+
+/// Synchronises, and finds nothing that cannot be read.
+async fn sync(client: &Client) {
+    let report = client.sync().await.expect("syncs");
+    assert_eq!((report.undecryptable, report.invalid), (0, 0), "{report:?}");
+}
+
+fn is_salted(envelope: &[u8]) -> bool {
+    let Outcome::Decoded(envelope) = Envelope::decode(envelope) else { panic!("an envelope") };
+    envelope.salt.number() != 0
+}
+
+#[tokio::test]
+async fn who_was_away_for_longer_than_relays_keep_renewals_hears_of_the_next_epoch() {
+    let homes = Homes::on(&["relay"]);
+    let relay = &homes.networks[0];
+    let (ana, bruno, id) = homes.friends().await;
+    drop((ana, bruno));
+    let topic = ContentTopic::of_conversation(&id);
+    let before = relay.published(&topic).len();
+    homes.age("ana");
+    for _ in 0..6 {
+        let ana = homes.open("ana").await;
+        sync(&ana).await;
+        drop(ana);
+        homes.a_day_later("ana");
+    }
+    let offers = relay.published(&topic).split_off(before);
+    let salted: Vec<_> = offers.iter().map(|offer| is_salted(offer)).collect();
+    assert_eq!(salted, [false, false, false, false, true, true], "four are what he has the hints of");
+
+    // Those four the relay does not have any more, and the last is late.
+    let kept = MemoryNetwork::ordered("kept");
+    kept.inject(&topic, &offers[4]);
+    let bruno = open_at(&homes, "bruno", &kept).await;
+    sync(&bruno).await;
+    assert_eq!(homes.epoch("bruno"), 1);
+    bruno.send(id, "I am back").await.expect("sends");
+    let newest = |network: &MemoryNetwork| network.published(&topic).pop().expect("it was published");
+    relay.inject(&topic, &newest(&kept));
+    let ana = homes.open("ana").await;
+    assert_eq!(read(&ana, id).await, ["I am back"]);
+    assert_eq!(homes.epoch("ana"), 1);
+    drop(ana);
+
+    // Another week, and then what was late changes nothing.
+    homes.age("ana");
+    let ana = homes.open("ana").await;
+    sync(&ana).await;
+    kept.inject(&topic, &newest(relay));
+    sync(&bruno).await;
+    assert_eq!(homes.epoch("bruno"), 2);
+    kept.inject(&topic, &offers[5]);
+    sync(&bruno).await;
+    assert_eq!(homes.epoch("bruno"), 2, "no older epoch is the current one again");
+    bruno.send(id, "and here").await.expect("sends");
+    relay.inject(&topic, &newest(&kept));
+    assert_eq!(read(&ana, id).await, ["I am back", "and here"]);
+    assert_eq!(homes.epoch("ana"), 2);
+    ana.send(id, "good").await.expect("sends");
+    kept.inject(&topic, &newest(relay));
+    assert_eq!(read(&bruno, id).await, ["I am back", "and here", "good"]);
+    homes.assert_no_hint_twice();
+}
+
+#[tokio::test]
+async fn what_a_restored_home_begins_by_force_is_told_again_until_the_other_is_heard_in_it() {
+    let homes = Homes::on(&["relay"]);
+    let (ana, bruno, id) = homes.friends().await;
+    drop(ana);
+    homes.back_up("ana");
+    homes.restore("ana");
+    // Nobody ever gets what tells of it.
+    let elsewhere = MemoryNetwork::ordered("elsewhere");
+    let ana = open_at(&homes, "ana", &elsewhere).await;
+    sync(&ana).await;
+    assert_eq!(homes.epoch("ana"), 1);
+    drop(ana);
+    let ana = homes.open("ana").await;
+    ana.send(id, "too early").await.expect("sends");
+    assert!(read(&bruno, id).await.is_empty(), "he does not know of the epoch");
+    assert_eq!(homes.epoch("bruno"), 0);
+    let before = homes.published().len();
+    sync(&ana).await;
+    assert_eq!(homes.published().len(), before, "not on the same day");
+    drop(ana);
+
+    // A day later, and the day after that.
+    for day in 1..3 {
+        homes.a_day_later("ana");
+        let ana = homes.open("ana").await;
+        sync(&ana).await;
+        assert_eq!(homes.published().len(), before + day);
+    }
+    sync(&bruno).await;
+    assert_eq!((homes.epoch("ana"), homes.epoch("bruno")), (1, 1));
+    let ana = homes.open("ana").await;
+    ana.send(id, "from the backup").await.expect("sends");
+    assert_eq!(read(&bruno, id).await, ["from the backup"]);
+    bruno.send(id, "welcome back").await.expect("sends");
+    assert!(read(&ana, id).await.contains(&"welcome back".to_owned()));
+    drop(ana);
+
+    homes.a_day_later("ana");
+    let before = homes.published().len();
+    let ana = homes.open("ana").await;
+    sync(&ana).await;
+    assert_eq!(homes.published().len(), before, "it is over");
+    ana.send(id, "once more").await.expect("sends");
+    assert_eq!(read(&bruno, id).await, ["from the backup", "welcome back", "once more"]);
+    assert_eq!(texts(&ana, id).await.len(), 4);
+    homes.assert_no_hint_twice();
+}
+
+#[tokio::test]
+async fn a_home_that_is_restored_twice_is_heard_though_nobody_got_the_first_of_it() {
+    let homes = Homes::on(&["relay"]);
+    let (ana, bruno, id) = homes.friends().await;
+    drop(ana);
+    let elsewhere = MemoryNetwork::ordered("elsewhere");
+    for _ in 0..2 {
+        homes.back_up("ana");
+        homes.restore("ana");
+        sync(&open_at(&homes, "ana", &elsewhere).await).await;
+    }
+    homes.back_up("ana");
+    homes.restore("ana");
+    let ana = homes.open("ana").await;
+    ana.send(id, "from the backup").await.expect("sends");
+    assert_eq!(read(&bruno, id).await, ["from the backup"]);
+    bruno.send(id, "welcome back").await.expect("sends");
+    assert_eq!(read(&ana, id).await, ["from the backup", "welcome back"]);
+    homes.assert_no_hint_twice();
+}
+
+#[tokio::test]
+async fn who_has_offered_keys_to_somebody_and_blocks_them_has_nothing_to_do_before_the_next_day() {
+    let homes = Homes::on(&["relay"]);
+    let (ana, bruno, _) = homes.friends().await;
+    drop(ana);
+    homes.age("ana");
+    let ana = homes.open("ana").await;
+    sync(&ana).await;
+    ana.block(&crate::support::handle("bruno")).await.expect("blocks");
+    drop(ana);
+    homes.a_day_later("ana");
+    let before = homes.published().len();
+    let ana = homes.open("ana").await;
+    sync(&ana).await;
+    assert_eq!(homes.published().len(), before, "nothing goes to who is blocked");
+    let due = "SELECT count(*) FROM enveloped WHERE due_at <= unixepoch() * 1000";
+    let due: u32 = homes.database("ana").query_row(due, (), |row| row.get(0)).expect("a number");
+    assert_eq!(due, 0, "nobody is woken for it");
+    drop(bruno);
+}
