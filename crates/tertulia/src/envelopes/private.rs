@@ -22,7 +22,7 @@ use tertulia_conversation::{
 };
 use tertulia_domain::{ConversationId, DeviceAddress, UserId, connection::Status};
 use tertulia_ratchet::{Context, Purpose, RatchetError, VerifiedKeys};
-use tertulia_store::{EnvelopedRecord, OutboxMessage};
+use tertulia_store::{ConnectionRecord, EnvelopedRecord, OutboxMessage};
 use zeroize::Zeroizing;
 
 /// The place among the senders of who has invited; the other's is 1.
@@ -148,6 +148,22 @@ pub(super) fn is_accepted(client: &Client, id: ConversationId) -> Result<Option<
     let record = client.inner().store.read(|r| r.enveloped(id))?;
     let state = record.map(|record| State::of(&record)).transpose()?;
     Ok(state.filter(|state| state.aside_since.is_none()).map(|state| state.accepted))
+}
+
+/// Whether this home was put back to a backup, and nothing tells that the other can read what it says in the conversation since: the backup may be older than all
+/// that they keep. Or it can say nothing, for the other has shown nothing that is still valid to begin with.
+pub(super) fn waits_since_restored(work: &Work<'_>, mine: &ConnectionRecord) -> Result<bool> {
+    let store = &work.client.inner().store;
+    let Some(record) = store.read(|r| r.enveloped(mine.conversation))? else { return Ok(false) };
+    if State::of(&record)?.forced.is_some() {
+        return Ok(true);
+    }
+    if !work.hints().must_update(&mine.conversation) {
+        return Ok(false);
+    }
+    let kept = store.read(|r| r.bundle(mine.user))?;
+    let kept = kept.and_then(|kept| Bundle::decode(&kept.bundle).ok());
+    Ok(kept.is_none_or(|kept| kept.is_expired(work.now_in_seconds())))
 }
 
 /// Enters an epoch of a conversation, which becomes the current one.

@@ -1,6 +1,7 @@
 //! Renewals that are lost, come late, or are of no use to the other any more: what is said afterwards is read, both ways.
 
 use crate::{
+    crossings::{ask, assert_one},
     envelopes::Homes,
     support::{read, texts},
 };
@@ -171,4 +172,78 @@ async fn who_has_offered_keys_to_somebody_and_blocks_them_has_nothing_to_do_befo
     let due: u32 = homes.database("ana").query_row(due, (), |row| row.get(0)).expect("a number");
     assert_eq!(due, 0, "nobody is woken for it");
     drop(bruno);
+}
+
+#[tokio::test]
+async fn a_backup_from_before_all_that_the_other_keeps_is_mended_by_meeting_anew() {
+    // She has something of his to begin with, and says in vain what cannot be read; or not even that.
+    for can_begin in [true, false] {
+        let homes = Homes::on(&["relay"]);
+        let (ana, bruno, lost) = homes.friends().await;
+        ana.send(lost, "before").await.expect("sends");
+        assert_eq!(read(&bruno, lost).await, ["before"]);
+        drop(ana);
+        homes.back_up("ana");
+        for week in 1..=5 {
+            homes.age("ana");
+            let ana = homes.open("ana").await;
+            sync(&ana).await;
+            sync(&bruno).await;
+            bruno.send(lost, &format!("week {week}")).await.expect("sends");
+            sync(&ana).await;
+            drop(ana);
+            assert_eq!((homes.epoch("ana"), homes.epoch("bruno")), (week, week));
+        }
+        homes.restore("ana");
+        if !can_begin {
+            homes.database("ana").execute("DELETE FROM bundles", ()).expect("changes it");
+        }
+        let ana = homes.open("ana").await;
+        ana.sync().await.expect("the home goes on");
+        if can_begin {
+            ana.send(lost, "nobody reads this").await.expect("sends");
+        } else {
+            assert_eq!(ana.send(lost, "nor this").await.expect_err("no session").code(), "queued");
+        }
+        bruno.sync().await.expect("syncs");
+        bruno.send(lost, "nor what he says").await.expect("sends");
+        ana.sync().await.expect("syncs");
+        assert_eq!(texts(&ana, lost).await.iter().filter(|text| text.starts_with("nor what")).count(), 0);
+        assert_eq!(texts(&bruno, lost).await.iter().filter(|text| text.starts_with("nobody")).count(), 0);
+
+        let id = ask(&ana, &bruno, "bruno").await;
+        assert_ne!(id, lost, "another conversation");
+        assert_eq!(ask(&ana, &bruno, "bruno").await, id, "asking once more is asking for the same");
+        for client in [&bruno, &ana, &bruno] {
+            client.sync().await.expect("syncs");
+        }
+        assert_eq!(assert_one(&ana, &bruno, "met anew").await, id);
+        assert!(texts(&ana, lost).await.contains(&"before".to_owned()), "what was said stays");
+        // From here on it is as any other.
+        let newer = bruno.intro().await.expect("an intro").to_string();
+        assert_eq!(ana.meet(&newer, None).await.expect("knows him").conversation, id);
+        homes.assert_no_hint_twice();
+    }
+}
+
+#[tokio::test]
+async fn who_meets_anew_though_the_other_still_has_all_of_it_ends_in_one_conversation_with_them() {
+    let homes = Homes::on(&["relay"]);
+    let (ana, bruno, old) = homes.friends().await;
+    drop(ana);
+    homes.back_up("ana");
+    homes.restore("ana");
+    let ana = homes.open("ana").await;
+    ana.send(old, "from the backup").await.expect("sends");
+    let id = ask(&ana, &bruno, "bruno").await;
+    assert_ne!(id, old);
+    assert_eq!(read(&bruno, old).await, ["from the backup"]);
+    for client in [&ana, &bruno, &ana] {
+        client.sync().await.expect("syncs");
+    }
+    // He may have followed what came in the old one; what she says next brings them together.
+    ana.send(id, "here I am").await.expect("sends");
+    bruno.sync().await.expect("syncs");
+    assert_eq!(assert_one(&ana, &bruno, "met anew in haste").await, id);
+    homes.assert_no_hint_twice();
 }
