@@ -274,8 +274,15 @@ pub(crate) fn address_of(bundle: &Bundle, device: usize) -> Result<DeviceAddress
     Ok(device_address(&content.identity_key, &device.signature_key))
 }
 
-/// Keeps what somebody has shown of themselves.
+/// Keeps what somebody has shown of themselves, unless their device is known by other keys: it keeps them for good, and no session begins with others.
 pub(crate) fn keep_bundle(work: &mut Work<'_>, user: UserId, bundle: &Bundle, device: usize) -> Result<()> {
+    if let Some(shown) = bundle.content().devices.get(device) {
+        let known = work.ratchet()?.keys_of(&address_of(bundle, device)?)?;
+        if known.is_some_and(|known| known != (shown.signature_key, shown.ratchet_key)) {
+            tracing::warn!(user = %user.short(), "a bundle is passed over: its device is known by other keys");
+            return Ok(());
+        }
+    }
     let device = u32::try_from(device).unwrap_or_default();
     let record = BundleRecord { user, bundle: bundle.as_bytes().to_vec(), device };
     work.write(move |w| w.put_bundle(&record))

@@ -2,7 +2,7 @@
 
 use crate::{
     crossings::{ask, assert_one},
-    envelopes::Homes,
+    envelopes::{Homes, meet},
     support::{read, texts},
 };
 use std::sync::Arc;
@@ -245,5 +245,53 @@ async fn who_meets_anew_though_the_other_still_has_all_of_it_ends_in_one_convers
     ana.send(id, "here I am").await.expect("sends");
     bruno.sync().await.expect("syncs");
     assert_eq!(assert_one(&ana, &bruno, "met anew in haste").await, id);
+    homes.assert_no_hint_twice();
+}
+
+/// What a home keeps of what somebody has shown.
+fn kept_bundle(homes: &Homes, home: &str, of: &Client) -> Vec<u8> {
+    let user = of.me().user;
+    let sql = "SELECT bundle FROM bundles WHERE user = ?1";
+    let bundle = homes.database(home).query_row(sql, [&user.as_uuid().as_bytes()[..]], |row| row.get(0));
+    bundle.expect("they have met")
+}
+
+#[tokio::test]
+async fn who_shows_keys_that_no_session_begins_with_stops_no_restored_home() {
+    let homes = Homes::on(&["relay"]);
+    let (ana, bruno, id) = homes.friends().await;
+    let mallory = homes.init("mallory").await;
+    meet(&ana, "ana", &mallory, "mallory").await;
+    // Mallory's keys for sessions become another's, by which he signs what he shows; the sessions themselves stay.
+    drop(mallory);
+    homes.init("other").await.intro().await.expect("an intro");
+    let keys = "SELECT state FROM pairwise_account";
+    let keys: Vec<u8> = homes.database("other").query_row(keys, (), |row| row.get(0)).expect("has keys");
+    let changed = homes.database("mallory").execute("UPDATE pairwise_account SET state = ?1", [keys]);
+    assert_eq!(changed.expect("changes it"), 1);
+    homes.age("mallory");
+    let mallory = homes.open("mallory").await;
+    let before = kept_bundle(&homes, "ana", &mallory);
+    let published = homes.published().len();
+    mallory.sync().await.expect("renews");
+    assert_eq!(homes.published().len(), published + 1);
+    sync(&ana).await;
+    assert_eq!(kept_bundle(&homes, "ana", &mallory), before, "it is of no use");
+
+    // Nor does one do harm that is kept since before such were passed over.
+    let odd = mallory.intro().await.expect("an intro");
+    drop(ana);
+    let sql = "UPDATE bundles SET bundle = ?1 WHERE user = ?2";
+    let of_mallory = mallory.me().user;
+    let changed = homes.database("ana").execute(sql, (odd.as_bytes(), &of_mallory.as_uuid().as_bytes()[..]));
+    assert_eq!(changed.expect("changes it"), 1);
+    homes.back_up("ana");
+    homes.restore("ana");
+    let ana = homes.open("ana").await;
+    ana.queue(id, "from the backup").await.expect("kept");
+    assert_eq!(ana.sync().await.expect("goes on with all others").sent, 1);
+    assert_eq!(read(&bruno, id).await, ["from the backup"]);
+    bruno.send(id, "welcome back").await.expect("sends");
+    assert_eq!(read(&ana, id).await, ["from the backup", "welcome back"]);
     homes.assert_no_hint_twice();
 }

@@ -9,7 +9,7 @@ use super::{
     state::{OFFERED_EVERY, Offer, READ_ON, RENEWED_EVERY, State},
     status,
 };
-use crate::{Client, Result};
+use crate::{Client, Result, sync::tolerate};
 use tertulia_conversation::{
     EpochSecrets,
     hint::{EpochStart, Kind, Origin, Place},
@@ -253,7 +253,10 @@ impl Client {
                     Err(crate::Error::Ratchet(RatchetError::NoSession)) => {
                         tracing::info!(conversation = %id.short(), "a restored conversation waits for the other");
                     }
-                    done => done?,
+                    // What somebody has shown to begin with may be of no use, which is between the two.
+                    done => {
+                        tolerate(done)?;
+                    }
                 }
             }
         }
