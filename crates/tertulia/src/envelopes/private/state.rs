@@ -144,3 +144,29 @@ impl State {
         work.write(move |w| w.set_enveloped_state(id, &state, due_at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tertulia_domain::{DeviceId, UserId};
+
+    #[test]
+    fn a_state_from_before_there_was_force_is_read_and_one_with_it_has_that_to_do_first() {
+        let domain = "key.invalid".parse().expect("a domain");
+        let peer = DeviceAddress::new(UserId::random(), DeviceId::random(), domain);
+        let mut state = State::new(peer, 1, 0);
+        state.offer = Some(Offer::new(1, &[1; 32], RENEWED_EVERY));
+        let before = state.encode();
+        assert!(!String::from_utf8_lossy(&before).contains("forced"), "it is written as it was");
+        let mut state: State = serde_json::from_slice(&before).expect("readable");
+        assert!(state.forced.is_none());
+        assert_eq!(state.due_at(), Some(RENEWED_EVERY + OFFERED_EVERY));
+        state.forced = Some(Offer::new(1, &[2; 32], 0));
+        let mut state: State = serde_json::from_slice(&state.encode()).expect("readable");
+        let forced = state.forced.as_ref().expect("it is there");
+        assert_eq!((forced.epoch, *forced.secret().expect("32 bytes")), (1, [2; 32]));
+        assert_eq!(state.due_at(), Some(OFFERED_EVERY));
+        state.put_off(OFFERED_EVERY);
+        assert_eq!(state.due_at(), Some(2 * OFFERED_EVERY));
+    }
+}
