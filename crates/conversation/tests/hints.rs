@@ -485,3 +485,37 @@ fn nothing_secret_is_printed() {
     assert_eq!(format!("{:?}", group.secrets), "EpochSecrets(…)");
     assert_eq!(format!("{:?}", group.members[0]), "HintTable(1 conversations, 36 hints)");
 }
+
+#[test]
+fn a_renewal_is_told_again_in_the_epoch_it_was_sent_in_and_by_a_salt_beyond_the_window() {
+    let random = &mut seeded();
+    let mut private = Conversation::new::<PrivateV1>(2, random);
+    let (first, id) = (private.epoch, private.id);
+    let renewal = PrivateFrame::Renewal(b"the next secret".to_vec());
+    for _ in 0..4 {
+        assert!(!private.members[0].is_beyond_window(&id, Kind::Handshake));
+        let sent = private.send::<PrivateV1>(0, &renewal, random);
+        assert!(matches!(open(&private.members[1], &sent), Outcome::Decoded(_)));
+    }
+    assert!(private.members[0].is_beyond_window(&id, Kind::Handshake));
+    assert!(!private.members[0].is_beyond_window(&id, Kind::Application));
+    let missed = private.send::<PrivateV1>(0, &renewal, random);
+    assert!(matches!(open(&private.members[1], &missed), Outcome::NotForUs));
+
+    let secrets = private.secrets.clone();
+    private.advance(random);
+    private.enter(0);
+    assert!(private.members[0].has_epoch(&first) && !private.members[1].has_epoch(&private.epoch));
+    let again = private.members[0].seal_salted_at::<PrivateV1>(&first, &renewal, random).unwrap();
+    let Outcome::Decoded(opened) = open(&private.members[1], &again.encode()) else {
+        panic!("it is of the first epoch")
+    };
+    assert_eq!((opened.place.epoch, opened.place.sender), (first, None));
+    assert!(private.members[1].is_at(&opened.place, &secrets));
+    assert!(!private.members[1].is_at(&opened.place, &private.secrets));
+    let unknown = EpochId { epoch: 7, ..first };
+    assert_eq!(
+        private.members[0].seal_salted_at::<PrivateV1>(&unknown, &renewal, random).err(),
+        Some(HintError::NoConversation(id))
+    );
+}

@@ -22,7 +22,9 @@ impl Client {
     /// Asks somebody to talk, by what they have [shown](Self::intro). From then on they are called `name` here, or by their key. If they have asked before, this
     /// accepts.
     ///
-    /// The request is in the home when this returns, and goes out now or with the next [`sync`](Self::sync). Asking again is asking once more.
+    /// The request is in the home when this returns, and goes out now or with the next [`sync`](Self::sync). Asking again is asking once more. Who is connected
+    /// already stays so; but where this home was put back to a backup, and nothing has come since that would show that the other knows, it asks for a new
+    /// conversation in the place of the old one, which the other enters without being asked.
     ///
     /// # Errors
     ///
@@ -45,8 +47,15 @@ impl Client {
         work.write(move |w| w.put_user(user, &named))?;
         match mine.map(|mine| mine.status) {
             Some(Status::Blocked) => return Err(Error::BlockedByYou { handle }),
-            // What is newer can be used for longer.
-            Some(Status::Accepted) => keep_bundle(&mut work, user, &bundle, 0)?,
+            Some(Status::Accepted) => match mine {
+                // They may have nothing left of it. Both read on in it, and go on in the new one.
+                Some(mine) if private::waits_since_restored(&work, &mine)? => {
+                    self.ask_in(&mut work, user, &handle, &bundle, None)?;
+                    private::set_aside(&mut work, mine.conversation)?;
+                }
+                // What is newer can be used for longer.
+                _ => keep_bundle(&mut work, user, &bundle, 0)?,
+            },
             Some(Status::Pending | Status::Ignored) => {
                 self.accept_in(&mut work, user, &handle)?;
             }
@@ -265,8 +274,15 @@ pub(crate) fn address_of(bundle: &Bundle, device: usize) -> Result<DeviceAddress
     Ok(device_address(&content.identity_key, &device.signature_key))
 }
 
-/// Keeps what somebody has shown of themselves.
+/// Keeps what somebody has shown of themselves, unless their device is known by other keys: it keeps them for good, and no session begins with others.
 pub(crate) fn keep_bundle(work: &mut Work<'_>, user: UserId, bundle: &Bundle, device: usize) -> Result<()> {
+    if let Some(shown) = bundle.content().devices.get(device) {
+        let known = work.ratchet()?.keys_of(&address_of(bundle, device)?)?;
+        if known.is_some_and(|known| known != (shown.signature_key, shown.ratchet_key)) {
+            tracing::warn!(user = %user.short(), "a bundle is passed over: its device is known by other keys");
+            return Ok(());
+        }
+    }
     let device = u32::try_from(device).unwrap_or_default();
     let record = BundleRecord { user, bundle: bundle.as_bytes().to_vec(), device };
     work.write(move |w| w.put_bundle(&record))

@@ -15,14 +15,14 @@ pub(super) use choice::{accept, accept_beside, is_used_by_other, set_aside, take
 use state::State;
 use tertulia_conversation::{
     EpochId, EpochSecrets,
-    hint::{EpochStart, Opened, Origin},
+    hint::{EpochStart, Opened, Origin, Place},
     inbox::Bundle,
     types::{ConversationType as _, PrivateV1},
     wire::{Outcome, PrivateFrame},
 };
 use tertulia_domain::{ConversationId, DeviceAddress, UserId, connection::Status};
 use tertulia_ratchet::{Context, Purpose, RatchetError, VerifiedKeys};
-use tertulia_store::{EnvelopedRecord, OutboxMessage};
+use tertulia_store::{ConnectionRecord, EnvelopedRecord, OutboxMessage};
 use zeroize::Zeroizing;
 
 /// The place among the senders of who has invited; the other's is 1.
@@ -47,15 +47,18 @@ impl EnvelopeType for PrivateV1 {
         let verdict = match &frame {
             // It carries nothing that could be wrong: who has the epoch's key has made it.
             PrivateFrame::Placeholder => Verdict::Genuine,
-            PrivateFrame::Content(message) => match decrypt(work, id, &state, Purpose::Message, message)? {
+            PrivateFrame::Content(message) => match decrypt(work, opened, &state, Purpose::Message, message)?
+            {
                 Ok(content) => take(work, id, &mut state, content)?,
                 Err(refused) => refused,
             },
-            PrivateFrame::Receipt(message) => match decrypt(work, id, &state, Purpose::Receipt, message)? {
+            PrivateFrame::Receipt(message) => match decrypt(work, opened, &state, Purpose::Receipt, message)?
+            {
                 Ok(content) => take_receipt(work, id, &mut state, content)?,
                 Err(refused) => refused,
             },
-            PrivateFrame::Renewal(message) => match decrypt(work, id, &state, Purpose::Renewal, message)? {
+            PrivateFrame::Renewal(message) => match decrypt(work, opened, &state, Purpose::Renewal, message)?
+            {
                 Ok(content) => renewal::take(work, id, &mut state, &opened.place, &content)?,
                 Err(refused) => refused,
             },
@@ -69,7 +72,7 @@ impl EnvelopeType for PrivateV1 {
             verdict => verdict,
         };
         if verdict == Verdict::Genuine {
-            renewal::heard_in(work, id, &mut state, opened.place.epoch.epoch)?;
+            renewal::heard_in(work, id, &mut state, &opened.place)?;
             state.write(work, id)?;
         } else if let Verdict::Unreadable(_) = verdict {
             state.write(work, id)?;
@@ -147,6 +150,22 @@ pub(super) fn is_accepted(client: &Client, id: ConversationId) -> Result<Option<
     Ok(state.filter(|state| state.aside_since.is_none()).map(|state| state.accepted))
 }
 
+/// Whether this home was put back to a backup, and nothing tells that the other can read what it says in the conversation since: the backup may be older than all
+/// that they keep. Or it can say nothing, for the other has shown nothing that is still valid to begin with.
+pub(super) fn waits_since_restored(work: &Work<'_>, mine: &ConnectionRecord) -> Result<bool> {
+    let store = &work.client.inner().store;
+    let Some(record) = store.read(|r| r.enveloped(mine.conversation))? else { return Ok(false) };
+    if State::of(&record)?.forced.is_some() {
+        return Ok(true);
+    }
+    if !work.hints().must_update(&mine.conversation) {
+        return Ok(false);
+    }
+    let kept = store.read(|r| r.bundle(mine.user))?;
+    let kept = kept.and_then(|kept| Bundle::decode(&kept.bundle).ok());
+    Ok(kept.is_none_or(|kept| kept.is_expired(work.now_in_seconds())))
+}
+
 /// Enters an epoch of a conversation, which becomes the current one.
 fn enter(
     work: &mut Work<'_>,
@@ -169,18 +188,20 @@ const fn other(sender: u32) -> u32 {
 }
 
 /// The content of a message of the ratchet, or why there is none. A message that no session opens is by the other all the same, who has the epoch's key:
-/// the next one to them begins a new session.
+/// the next one to them begins a new session. By a salted hint it may be this device's own, which another carrier has given back.
 fn decrypt(
     work: &mut Work<'_>,
-    conversation: ConversationId,
+    opened: &Opened,
     state: &State,
     purpose: Purpose,
     message: &[u8],
 ) -> Result<Result<Vec<u8>, Verdict>> {
+    let Place { epoch: EpochId { conversation, .. }, sender, .. } = opened.place;
     let ratchet = work.ratchet()?;
     match ratchet.decrypt(Context { conversation, purpose }, &state.peer, message) {
         Ok(decrypted) => Ok(Ok(decrypted.content)),
         Err(error @ (RatchetError::Store(_) | RatchetError::Damaged { .. })) => Err(error.into()),
+        Err(RatchetError::Undecryptable) if sender.is_none() => Ok(Err(Verdict::Repeated)),
         Err(error) if error.calls_for_renewal() => {
             ratchet.renew(&state.peer)?;
             Ok(Err(Verdict::Unreadable(error.to_string())))

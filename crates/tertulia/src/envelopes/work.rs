@@ -13,6 +13,7 @@ use std::{
 };
 use tertulia_api::{UserDevice, event::LogEntry};
 use tertulia_conversation::{
+    EpochId,
     hint::{EpochStart, HintTable},
     topic::ContentTopic,
     types::ConversationType,
@@ -186,6 +187,23 @@ impl<'a> Work<'a> {
             .table()
             .seal_salted_in::<T>(crate::envelopes::number(conversation), &id, frame, &mut rand::rng())?
             .encode();
+        self.post(conversation, bytes.clone(), None)?;
+        Ok(bytes)
+    }
+
+    /// The same in the epoch of this number, be it a past one.
+    pub(crate) fn post_frame_salted_at<T: ConversationType>(
+        &mut self,
+        conversation: &EnvelopedRecord,
+        epoch: u64,
+        frame: &T::Frame,
+    ) -> Result<Vec<u8>> {
+        let epoch = EpochId {
+            conversation: conversation.conversation,
+            conversation_type: crate::envelopes::number(conversation),
+            epoch,
+        };
+        let bytes = self.hints.table().seal_salted_at::<T>(&epoch, frame, &mut rand::rng())?.encode();
         self.post(conversation, bytes.clone(), None)?;
         Ok(bytes)
     }

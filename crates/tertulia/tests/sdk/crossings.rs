@@ -15,7 +15,7 @@ fn other_of(name: &str) -> Handle {
     handle(if name == "ana" { "bruno" } else { "ana" })
 }
 
-async fn ask(from: &Client, to: &Client, name: &str) -> ConversationId {
+pub(crate) async fn ask(from: &Client, to: &Client, name: &str) -> ConversationId {
     let intro = to.intro().await.expect("an intro").to_string();
     from.meet(&intro, Some(&handle(name))).await.expect("asks").conversation
 }
@@ -27,7 +27,7 @@ async fn sync(clients: &[&Client]) {
 }
 
 /// The conversation that both have by now, in which each is read by the other.
-async fn assert_one(ana: &Client, bruno: &Client, what: &str) -> ConversationId {
+pub(crate) async fn assert_one(ana: &Client, bruno: &Client, what: &str) -> ConversationId {
     let id = ana.find("@bruno").await.expect("known");
     assert_eq!(bruno.find("@ana").await.expect("known"), id, "{what}");
     assert_talk(ana, bruno, what).await;

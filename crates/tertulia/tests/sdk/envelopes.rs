@@ -94,8 +94,15 @@ impl Homes {
         self.database(home).execute(sql, ()).expect("changes it");
     }
 
+    /// Makes a day pass since a closed home has sent renewals that had no effect.
+    pub(crate) fn a_day_later(&self, home: &str) {
+        let sql = "UPDATE enveloped SET due_at = 0, state = CAST(json_replace(CAST(state AS TEXT), \
+                   '$.offer.sent_at', 0, '$.forced.sent_at', 0) AS BLOB)";
+        self.database(home).execute(sql, ()).expect("changes it");
+    }
+
     /// The epoch in which a home sends.
-    fn epoch(&self, home: &str) -> u64 {
+    pub(crate) fn epoch(&self, home: &str) -> u64 {
         let sql = "SELECT json_extract(CAST(state AS TEXT), '$.epoch') FROM enveloped";
         self.database(home).query_row(sql, (), |row| row.get::<_, u32>(0)).expect("one conversation").into()
     }

@@ -13,6 +13,7 @@ mod enveloped_groups;
 mod enveloped_order;
 mod enveloped_receipts;
 mod enveloped_refusals;
+mod enveloped_renewals;
 mod enveloped_requests;
 mod enveloped_restores;
 mod enveloped_size;

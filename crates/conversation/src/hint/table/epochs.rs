@@ -4,8 +4,8 @@ use subtle::ConstantTimeEq as _;
 use tertulia_domain::ConversationId;
 
 use super::{
-    Conversation, Epoch, EpochStart, HintTable, MAX_SENDERS, NO_INCARNATION, Origin, Sender, index::Entry,
-    indexing::index_of,
+    Conversation, Epoch, EpochStart, HintTable, MAX_SENDERS, NO_INCARNATION, Origin, Place, Sender,
+    index::Entry, indexing::index_of,
 };
 use crate::{
     epoch::{EpochId, EpochSecrets},
@@ -91,6 +91,22 @@ impl HintTable {
         let same_number =
             epochs.iter().filter_map(|slot| self.epochs.get(*slot)).filter(|epoch| epoch.id == *id);
         same_number.map(|epoch| epoch.has(secrets)).reduce(|one, other| one | other)
+    }
+
+    /// Whether there is an epoch of this number here.
+    pub fn has_epoch(&self, id: &EpochId) -> bool {
+        self.newest_of(id).is_some()
+    }
+
+    /// Whether the epoch of this place is the one with these secrets, and still here.
+    pub fn is_at(&self, place: &Place, secrets: &EpochSecrets) -> bool {
+        self.epochs.get(place.slot).is_some_and(|epoch| epoch.id == place.epoch && epoch.has(secrets))
+    }
+
+    /// Of the epochs of this number the one that was entered last.
+    pub(super) fn newest_of(&self, id: &EpochId) -> Option<&Epoch> {
+        let epochs = self.conversations.get(&id.conversation)?.epochs.iter().rev();
+        epochs.filter_map(|slot| self.epochs.get(*slot)).find(|epoch| epoch.id == *id)
     }
 
     /// Which incarnation may use this device's hints of an epoch of this origin.

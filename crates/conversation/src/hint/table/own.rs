@@ -113,26 +113,38 @@ impl HintTable {
         random: &mut impl CryptoRng,
     ) -> Result<Envelope, HintError> {
         let (_, epoch) = self.current(conversation_type, conversation)?;
-        let salt = Salt::random(random);
-        let hint = (Hint::salted(conversation, salt), salt);
-        Ok(epoch.secrets.seal(&epoch.id, hint, T::encode(frame), random.random())?)
+        epoch.seal_salted::<T>(frame, random)
     }
 
-    /// Whether receivers may not recognise this device's next hint of this kind: it has used as many in the epoch as they know in advance, and perhaps none of those has
-    /// reached them, since what carries envelopes does not take all.
+    /// The same in the epoch of this number that was entered last, be it a past one: so that what begins another is told again to who may not have it.
+    ///
+    /// # Errors
+    ///
+    /// [`HintError::NoConversation`] where there is no epoch of this number, and those of the frame.
+    pub fn seal_salted_at<T: ConversationType>(
+        &self,
+        id: &EpochId,
+        frame: &T::Frame,
+        random: &mut impl CryptoRng,
+    ) -> Result<Envelope, HintError> {
+        let epoch = self.newest_of(id).ok_or(HintError::NoConversation(id.conversation))?;
+        epoch.seal_salted::<T>(frame, random)
+    }
+
+    /// Whether a receiver that got none of what this device has sent of this kind in the current epoch does not recognise the next of it: its
+    /// [window](Kind::window) is used up.
     pub fn is_beyond_window(&self, conversation: &ConversationId, kind: Kind) -> bool {
-        self.current_epoch(conversation).is_some_and(|epoch| epoch.next[kind.index()] >= kind.window())
+        self.current_of(conversation).is_some_and(|epoch| epoch.next[kind.index()] >= kind.window())
     }
 
     /// Whether this device has to update its keys before it can send, for the conversation's epoch is one in which another copy of the store may have sent: it began
     /// before the store was restored, or others have begun it [since](super::Origin).
     pub fn must_update(&self, conversation: &ConversationId) -> bool {
-        self.current_epoch(conversation).is_some_and(|epoch| epoch.incarnation != self.incarnation)
+        self.current_of(conversation).is_some_and(|epoch| epoch.incarnation != self.incarnation)
     }
 
-    fn current_epoch(&self, conversation: &ConversationId) -> Option<&Epoch> {
-        let current = self.conversations.get(conversation)?.epochs.last()?;
-        self.epochs.get(*current)
+    fn current_of(&self, conversation: &ConversationId) -> Option<&Epoch> {
+        self.epochs.get(*self.conversations.get(conversation)?.epochs.last()?)
     }
 
     fn current(
@@ -147,5 +159,17 @@ impl HintTable {
         let slot = known.epochs.last().copied();
         let epoch = slot.and_then(|slot| Some((slot, self.epochs.get(slot)?)));
         epoch.ok_or(HintError::NoConversation(*conversation))
+    }
+}
+
+impl Epoch {
+    fn seal_salted<T: ConversationType>(
+        &self,
+        frame: &T::Frame,
+        random: &mut impl CryptoRng,
+    ) -> Result<Envelope, HintError> {
+        let salt = Salt::random(random);
+        let hint = (Hint::salted(&self.id.conversation, salt), salt);
+        Ok(self.secrets.seal(&self.id, hint, T::encode(frame), random.random())?)
     }
 }

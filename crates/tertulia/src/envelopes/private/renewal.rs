@@ -9,10 +9,10 @@ use super::{
     state::{OFFERED_EVERY, Offer, READ_ON, RENEWED_EVERY, State},
     status,
 };
-use crate::{Client, Result};
+use crate::{Client, Result, sync::tolerate};
 use tertulia_conversation::{
     EpochSecrets,
-    hint::{EpochStart, Origin, Place},
+    hint::{EpochStart, Kind, Origin, Place},
     inbox::Bundle,
     types::{ConversationType as _, PrivateV1},
     wire::PrivateFrame,
@@ -50,27 +50,51 @@ pub(super) fn take(
         }
     }
     let next = place.epoch.epoch.saturating_add(1);
-    let is_forced = place.sender.is_none();
-    // Of two that are offered for one epoch that of who has invited counts. One that is forced always does: its sender has no other.
-    let is_beaten = !is_forced
-        && (next <= state.epoch
-            || state.own_sender == INVITER && state.offer.as_ref().is_some_and(|offer| offer.epoch == next));
-    if is_beaten {
+    let counts = if place.sender.is_none() {
+        // By a salted hint, which says that its sender has no other epoch, or does not hear that it came. It always counts, save when it was taken before: what is sent
+        // again may come late, and would lead back to an epoch that is over.
+        let epoch = epoch_of(id, next);
+        work.hints().knows_epoch(&epoch, &EpochSecrets::derive(secret, &epoch)) != Some(true)
+    } else {
+        // Of two that are offered for one epoch that of who has invited counts.
+        let is_beaten =
+            state.own_sender == INVITER && state.offer.as_ref().is_some_and(|offer| offer.epoch == next);
+        next > state.epoch && !is_beaten
+    };
+    if !counts {
         return Ok(Verdict::Genuine);
     }
     // Whatever copy of this home could read it has entered the same.
     enter(work, id, (next, secret, Origin::Follows(*place)), state.own_sender)?;
-    (state.epoch, state.since, state.offer) = (next, work.now, None);
+    (state.epoch, state.since, state.offer, state.forced) = (next, work.now, None, None);
     Ok(Verdict::Genuine)
 }
 
-/// Something genuine has come in this epoch: if it is the one that this device has offered, it is the current one from here on.
-pub(super) fn heard_in(work: &mut Work<'_>, id: ConversationId, state: &mut State, epoch: u64) -> Result<()> {
-    let Some(offer) = state.offer.take_if(|offer| offer.epoch == epoch) else { return Ok(()) };
-    // It is here since it was offered, with its counters.
-    enter(work, id, (epoch, &*offer.secret()?, Origin::Restored), state.own_sender)?;
-    (state.epoch, state.since) = (epoch, work.now);
+/// Something genuine has come in the epoch of this place. If it is the one that this device has offered, it is the current one from here on; if it is the one that it
+/// has begun by force, the other knows of it.
+pub(super) fn heard_in(
+    work: &mut Work<'_>,
+    id: ConversationId,
+    state: &mut State,
+    place: &Place,
+) -> Result<()> {
+    if is_of(work, state.forced.as_ref(), place)? {
+        state.forced = None;
+    }
+    if is_of(work, state.offer.as_ref(), place)?
+        && let Some(offer) = state.offer.take()
+    {
+        // It is here since it was offered, with its counters.
+        enter(work, id, (offer.epoch, &*offer.secret()?, Origin::Restored), state.own_sender)?;
+        (state.epoch, state.since) = (offer.epoch, work.now);
+    }
     Ok(())
+}
+
+/// Whether this is the epoch of a place: there can be several of one number.
+fn is_of(work: &Work<'_>, offer: Option<&Offer>, place: &Place) -> Result<bool> {
+    let Some(offer) = offer.filter(|offer| offer.epoch == place.epoch.epoch) else { return Ok(false) };
+    Ok(work.hints().is_at(place, &EpochSecrets::derive(&*offer.secret()?, &place.epoch)))
 }
 
 /// Where the store was restored or copied, nobody knows which hints and keys of the epoch were used. A new session and a new epoch begin; what tells
@@ -85,12 +109,30 @@ pub(super) fn force_if_restored(
         return Ok(());
     }
     let secret = Zeroizing::new(rand::random::<[u8; 32]>());
-    let message = renewal(work, id, state, &secret)?;
-    work.post_frame_salted::<PrivateV1>(record, &PrivateFrame::Renewal(message))?;
-    let next = state.epoch.saturating_add(1);
+    // What was begun by force before, and was not heard in yet, the other may not have.
+    let before = state.forced.as_ref().map(|forced| forced.epoch.saturating_sub(1));
+    let before = before.filter(|before| work.hints().has_epoch(&epoch_of(id, *before)));
+    let before = before.unwrap_or(state.epoch);
+    post_salted(work, record, state, (before, &secret))?;
+    let next = before.saturating_add(1);
     enter(work, id, (next, &secret, Origin::Own), state.own_sender)?;
     (state.epoch, state.since, state.offer) = (next, work.now, None);
+    state.forced = Some(Offer::new(next, &secret, work.now));
     Ok(())
+}
+
+/// Sends a renewal by what uses no counter, in the epoch of this number.
+fn post_salted(
+    work: &mut Work<'_>,
+    record: &EnvelopedRecord,
+    state: &State,
+    (epoch, secret): (u64, &[u8; 32]),
+) -> Result<()> {
+    let id = record.conversation;
+    let message = renewal(work, id, state, secret)?;
+    let envelope = work.post_frame_salted_at::<PrivateV1>(record, epoch, &PrivateFrame::Renewal(message))?;
+    // By its hint it is anybody's: a carrier that gives it back would have this device read its own.
+    work.await_echo(id, &envelope)
 }
 
 /// A renewal, encrypted: the secret, and what this home shows of itself now, by which the other could begin anew.
@@ -117,16 +159,29 @@ pub(super) async fn do_what_is_due(client: &Client, id: ConversationId, now: i64
         // Nothing goes to who is blocked. It is looked at again in a day.
         state.cover_at = None;
         state.since = state.since.max(now - RENEWED_EVERY + OFFERED_EVERY);
+        state.put_off(now);
         state.write(&mut work, id)?;
         return work.finish().await.map(drop);
     }
     force_if_restored(&mut work, &record, &mut state)?;
-    let offered = state.offer.take();
-    let is_due = match &offered {
-        Some(offer) => now >= offer.sent_at.saturating_add(OFFERED_EVERY),
-        None => now >= state.since.saturating_add(RENEWED_EVERY),
-    };
-    state.offer = if is_due { Some(offer(&mut work, &record, &state, offered.as_ref())?) } else { offered };
+    if let Some(forced) = state.forced.take() {
+        // Before the other has that epoch, nothing that is offered in it can be heard.
+        if forced.is_due(now) {
+            let secret = forced.secret()?;
+            post_salted(&mut work, &record, &state, (forced.epoch.saturating_sub(1), &secret))?;
+            state.forced = Some(Offer::new(forced.epoch, &secret, work.now));
+        } else {
+            state.forced = Some(forced);
+        }
+    } else {
+        let offered = state.offer.take();
+        let is_due = match &offered {
+            Some(offer) => offer.is_due(now),
+            None => now >= state.since.saturating_add(RENEWED_EVERY),
+        };
+        state.offer =
+            if is_due { Some(offer(&mut work, &record, &state, offered.as_ref())?) } else { offered };
+    }
     if let Some(apart) = client.inner().cover {
         if state.cover_at.is_some_and(|at| now >= at) {
             work.post_frame::<PrivateV1>(&record, &PrivateFrame::Placeholder, None)?;
@@ -154,8 +209,13 @@ fn offer(
         Some(offer) => (offer.secret()?, Origin::Restored),
         None => (Zeroizing::new(rand::random()), Origin::Own),
     };
-    let message = renewal(work, id, state, &secret)?;
-    work.post_frame::<PrivateV1>(record, &PrivateFrame::Renewal(message), None)?;
+    if work.hints().is_beyond_window(&id, Kind::Handshake) {
+        // Who was away until those before it were gone would not recognise it by the next hint.
+        post_salted(work, record, state, (state.epoch, &secret))?;
+    } else {
+        let message = renewal(work, id, state, &secret)?;
+        work.post_frame::<PrivateV1>(record, &PrivateFrame::Renewal(message), None)?;
+    }
     let epoch = epoch_of(id, next);
     let secrets = EpochSecrets::derive(&secret, &epoch);
     let (own_sender, senders) = (state.own_sender, [other(state.own_sender)]);
@@ -193,7 +253,10 @@ impl Client {
                     Err(crate::Error::Ratchet(RatchetError::NoSession)) => {
                         tracing::info!(conversation = %id.short(), "a restored conversation waits for the other");
                     }
-                    done => done?,
+                    // What somebody has shown to begin with may be of no use, which is between the two.
+                    done => {
+                        tolerate(done)?;
+                    }
                 }
             }
         }

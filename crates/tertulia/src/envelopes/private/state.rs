@@ -29,6 +29,9 @@ pub(super) struct State {
     /// The next epoch, which this device has offered, until the other writes in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) offer: Option<Offer>,
+    /// The epoch that this device has begun by force, until the other writes in it. What tells of it was sent in the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) forced: Option<Offer>,
     /// When the next cover traffic is due, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cover_at: Option<i64>,
@@ -54,7 +57,7 @@ pub(super) enum Accepted {
 pub(super) struct Offer {
     pub(super) epoch: u64,
     secret: Base64,
-    /// When it was last sent, milliseconds since 1970.
+    /// When it was last sent, or put off, milliseconds since 1970.
     pub(super) sent_at: i64,
 }
 
@@ -71,6 +74,11 @@ impl Offer {
             .try_into()
             .map_err(|_| StoreError::Damaged { what: "a conversation" })?;
         Ok(Zeroizing::new(secret))
+    }
+
+    /// Whether it is time to send it again.
+    pub(super) const fn is_due(&self, now: i64) -> bool {
+        now >= self.sent_at.saturating_add(OFFERED_EVERY)
     }
 }
 
@@ -90,6 +98,7 @@ impl State {
             epoch: 0,
             since: now,
             offer: None,
+            forced: None,
             cover_at: None,
             unheard: None,
             aside_since: None,
@@ -110,12 +119,19 @@ impl State {
         Zeroizing::new(serde_json::to_vec(self).expect("numbers and texts are always JSON"))
     }
 
+    /// Leaves what would be sent again for another day.
+    pub(super) fn put_off(&mut self, now: i64) {
+        for offer in self.offer.iter_mut().chain(&mut self.forced) {
+            offer.sent_at = now;
+        }
+    }
+
     /// When there is something to do.
     pub(super) fn due_at(&self) -> Option<i64> {
         if let Some(since) = self.aside_since {
             return Some(since.saturating_add(READ_ON));
         }
-        let renewal = match &self.offer {
+        let renewal = match self.forced.as_ref().or(self.offer.as_ref()) {
             Some(offer) => offer.sent_at.saturating_add(OFFERED_EVERY),
             None => self.since.saturating_add(RENEWED_EVERY),
         };
@@ -126,5 +142,31 @@ impl State {
     pub(super) fn write(&self, work: &mut Work<'_>, id: ConversationId) -> Result<()> {
         let (state, due_at) = (self.encode(), self.due_at());
         work.write(move |w| w.set_enveloped_state(id, &state, due_at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tertulia_domain::{DeviceId, UserId};
+
+    #[test]
+    fn a_state_from_before_there_was_force_is_read_and_one_with_it_has_that_to_do_first() {
+        let domain = "key.invalid".parse().expect("a domain");
+        let peer = DeviceAddress::new(UserId::random(), DeviceId::random(), domain);
+        let mut state = State::new(peer, 1, 0);
+        state.offer = Some(Offer::new(1, &[1; 32], RENEWED_EVERY));
+        let before = state.encode();
+        assert!(!String::from_utf8_lossy(&before).contains("forced"), "it is written as it was");
+        let mut state: State = serde_json::from_slice(&before).expect("readable");
+        assert!(state.forced.is_none());
+        assert_eq!(state.due_at(), Some(RENEWED_EVERY + OFFERED_EVERY));
+        state.forced = Some(Offer::new(1, &[2; 32], 0));
+        let mut state: State = serde_json::from_slice(&state.encode()).expect("readable");
+        let forced = state.forced.as_ref().expect("it is there");
+        assert_eq!((forced.epoch, *forced.secret().expect("32 bytes")), (1, [2; 32]));
+        assert_eq!(state.due_at(), Some(OFFERED_EVERY));
+        state.put_off(OFFERED_EVERY);
+        assert_eq!(state.due_at(), Some(2 * OFFERED_EVERY));
     }
 }
