@@ -16,7 +16,7 @@ use tertulia_conversation::{
     topic::ContentTopic,
     wire::{Envelope, Outcome},
 };
-use tertulia_transport::{Memory, Position, TransportError};
+use tertulia_transport::{Delivery as _, Memory, Position, TransportError};
 
 /// A relay that finds so many of the next envelopes of conversations too long.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use std::{sync::Arc, time::Duration};
 use tertulia::{Bundle, Client, ClientEvent, ConnectionStatus, ConversationId, Handle, RequestKind};
 use tertulia_conversation::topic::ContentTopic;
-use tertulia_transport::{Cursor, Memory, Page, TransportError};
+use tertulia_transport::{Cursor, Delivery as _, Memory, Page, TransportError};
 
 /// Ana, who takes Carla for connected; and Carla, who has taken her request back before that was heard of. To Carla Ana is nobody.
 async fn strangers(homes: &Homes) -> (Client, Client) {
