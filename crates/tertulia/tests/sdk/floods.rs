@@ -98,12 +98,16 @@ async fn in_the_topic_of_an_inbox_nothing_is_looked_for_but_first_contact() {
     let bruno = builder.open().await.expect("opens");
 
     let all = [later, salted, genuine];
-    all.iter().for_each(|bytes| network.inject(&inbox, bytes));
+    for bytes in &all {
+        network.inject(&inbox, bytes);
+    }
     let report = bruno.sync().await.expect("syncs");
     assert_eq!((report.others, report.invalid, report.unsupported), (3, 0, 0), "{report:?}");
     assert_eq!(report.messages, 0, "{report:?}");
     // Where conversations are left each is what it is.
-    all.iter().for_each(|bytes| network.inject(&talk, bytes));
+    for bytes in &all {
+        network.inject(&talk, bytes);
+    }
     let report = bruno.sync().await.expect("syncs");
     assert_eq!((report.others, report.invalid, report.unsupported), (0, 1, 1), "{report:?}");
     assert_eq!(report.messages, 1, "{report:?}");
