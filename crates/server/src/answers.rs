@@ -3,7 +3,7 @@
 //! An answer is kept until the other side has taken it, or has taken nothing for as long as it may. So each that is not small takes one
 //! of the places in which a device reads, whatever it answers, and holds it until it is handed over. Small ones need none: what there is
 //! of them at once, the open connections bound. What was done for a request whose answer finds no place is done, as it is if an answer
-//! is lost on the way: sending it again is safe.
+//! is lost on the way: sending it again is safe, though key packages that were claimed are gone and others are claimed.
 
 use crate::{error::ApiError, http::pieces, state::AppState};
 use axum::{

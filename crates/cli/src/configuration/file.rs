@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, error::Error as _, fs, path::Path};
 
 use clap::{
-    Arg, Command,
+    Command,
     builder::Resettable,
     error::{ContextKind, ContextValue},
 };
@@ -34,10 +34,10 @@ pub(super) fn settings(program: Program, path: &Path) -> Result<Vec<Entry>, Conf
     let line = |at: usize| line_of(&text, at);
     let entry = |(key, value): (Spanned<String>, Spanned<Value>)| {
         let (line, key) = (line(key.span().start), key.into_inner());
-        let Some(argument) = program.arguments().find(|arg| arg.get_long() == Some(&key)) else {
+        if !program.arguments().any(|arg| arg.get_long() == Some(&key)) {
             let similar = similar(program, &key);
             return Err(ConfigError::UnknownKey { path: path.into(), line, key, similar });
-        };
+        }
         let wrong = |reason: String| ConfigError::Value { path: path.into(), line, key: key.clone(), reason };
         let value = match value.into_inner() {
             Value::String(text) => text,
@@ -46,7 +46,7 @@ pub(super) fn settings(program: Program, path: &Path) -> Result<Vec<Entry>, Conf
             _ => return Err(wrong("a setting is a text, a whole number, or true or false".into())),
         };
         let entry = Entry { key: key.clone(), value };
-        check(argument, &entry).map_err(wrong)?;
+        check(program, &entry).map_err(wrong)?;
         Ok(entry)
     };
     table.into_iter().map(entry).collect()
@@ -58,9 +58,8 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 /// Whether the flag takes the value; if not, why.
-fn check(argument: Arg, entry: &Entry) -> Result<(), String> {
-    let alone = Command::new("serve").no_binary_name(true).arg(argument.env(Resettable::Reset));
-    let Err(error) = alone.try_get_matches_from([entry.argument()]) else { return Ok(()) };
+fn check(program: Program, entry: &Entry) -> Result<(), String> {
+    let Err(error) = flags(program).try_get_matches_from([entry.argument()]) else { return Ok(()) };
     if let Some(cause) = error.source() {
         return Err(cause.to_string());
     }
@@ -72,15 +71,19 @@ fn check(argument: Arg, entry: &Entry) -> Result<(), String> {
 
 /// The setting that looks like this one: clap knows how to find it.
 fn similar(program: Program, key: &str) -> Option<String> {
-    let all = Command::new("serve")
-        .no_binary_name(true)
-        .disable_help_flag(true)
-        .args(program.arguments().map(|arg| arg.env(Resettable::Reset)));
-    let error = all.try_get_matches_from([format!("--{key}=")]).err()?;
+    let error = flags(program).try_get_matches_from([format!("--{key}=")]).err()?;
     match error.get(ContextKind::SuggestedArg)? {
         ContextValue::String(flag) => flag.split(['=', ' ']).next()?.strip_prefix("--").map(str::to_owned),
         _ => None,
     }
+}
+
+/// All flags that are settings, and nothing that the environment says. Not one alone: flags name one another as those that they do not go with.
+fn flags(program: Program) -> Command {
+    Command::new("serve")
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .args(program.arguments().map(|arg| arg.env(Resettable::Reset)))
 }
 
 #[cfg(test)]

@@ -201,7 +201,10 @@ fn decrypt(
     match ratchet.decrypt(Context { conversation, purpose }, &state.peer, message) {
         Ok(decrypted) => Ok(Ok(decrypted.content)),
         Err(error @ (RatchetError::Store(_) | RatchetError::Damaged { .. })) => Err(error.into()),
-        Err(RatchetError::Undecryptable) if sender.is_none() => Ok(Err(Verdict::Repeated)),
+        // Where it begins a session, it does so by the keys of this device.
+        Err(RatchetError::Undecryptable | RatchetError::KeysChanged) if sender.is_none() => {
+            Ok(Err(Verdict::Repeated))
+        }
         Err(error) if error.calls_for_renewal() => {
             ratchet.renew(&state.peer)?;
             Ok(Err(Verdict::Unreadable(error.to_string())))

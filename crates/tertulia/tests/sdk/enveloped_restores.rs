@@ -223,6 +223,9 @@ async fn what_a_restored_home_sends_by_two_relays_counts_once() {
     homes.restore("ana");
     let ana = homes.open("ana").await;
     ana.send(id, "from the backup").await.expect("sends");
+    // Both relays give her own renewal back.
+    let report = ana.sync().await.expect("syncs");
+    assert_eq!((report.undecryptable, report.invalid), (0, 0), "{report:?}");
     for messages in [1, 0] {
         let report = bruno.sync().await.expect("syncs");
         assert_eq!((report.messages, report.undecryptable, report.invalid), (messages, 0, 0), "{report:?}");
