@@ -240,7 +240,11 @@ impl Lies {
 /// Flips the last bit of a readable commit's membership tag, which stands at the commit's end (RFC 9420, section 6.2), in a bundle of a
 /// commit and a group info.
 pub(crate) fn flip_tag(bundle: &mut [u8]) {
-    let is_group_info = |at: &usize| VerifiableGroupInfo::from_bytes(&bundle[*at..]).is_ok();
+    // A message of version 1, which is a group info (section 6). Without that beginning, what can be read as one is found by chance.
+    const BEGINNING: [u8; 4] = [0, 1, 0, 4];
+    let is_group_info = |at: &usize| {
+        bundle[*at..].starts_with(&BEGINNING) && VerifiableGroupInfo::from_bytes(&bundle[*at..]).is_ok()
+    };
     let commit_ends = (1..bundle.len()).find(is_group_info).expect("a group info behind the commit");
     bundle[commit_ends - 1] ^= 1;
 }
