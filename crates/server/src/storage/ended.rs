@@ -47,15 +47,15 @@ fn note_end(tx: &WriteTx<'_>, conversation: ConversationId, now: i64) -> Result<
     Ok(())
 }
 
-/// Whether there is a device that has yet to read of an ended conversation: one of somebody who was in it that has not acknowledged what
-/// is in its stream of it.
+/// Finds a device that has yet to read of the ended conversation whose id follows: one of somebody who was in it that has not acknowledged
+/// what is in its stream of it.
+const AWAITED_BY: &str =
+    "SELECT 1 FROM members m JOIN devices d ON d.user_id = m.user_id AND d.acknowledged < m.left_position
+     WHERE m.conversation = ";
+
+/// Whether there is a device that has yet to read of an ended conversation.
 fn is_awaited(connection: &Connection, conversation: ConversationId) -> sql::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT 1 FROM members m JOIN devices d ON d.user_id = m.user_id AND d.acknowledged < m.left_position
-             WHERE m.conversation = ?1 LIMIT 1",
-        )?
-        .exists([Sql(conversation)])
+    connection.prepare_cached(&format!("{AWAITED_BY} ?1 LIMIT 1"))?.exists([Sql(conversation)])
 }
 
 /// The next of the ended conversations that every device has read to the end, in the order of their ends, from after this one on. With
@@ -67,13 +67,11 @@ pub(crate) fn next_read(
     let (ended_at, id) = after.unwrap_or((i64::MIN, ConversationId::from_bytes([0; 16])));
     // Whether it is awaited is no condition: however many are, so many are looked at and no more.
     let found: Vec<(Ended, bool)> = connection
-        .prepare_cached(
-            "SELECT c.ended_at, c.id, EXISTS (
-                 SELECT 1 FROM members m JOIN devices d ON d.user_id = m.user_id AND d.acknowledged < m.left_position
-                 WHERE m.conversation = c.id)
+        .prepare_cached(&format!(
+            "SELECT c.ended_at, c.id, EXISTS ({AWAITED_BY} c.id)
              FROM conversations c WHERE c.ended_at IS NOT NULL AND c.ended_at >= ?1
-             AND (c.ended_at > ?1 OR c.id > ?2) ORDER BY c.ended_at, c.id LIMIT ?3",
-        )?
+             AND (c.ended_at > ?1 OR c.id > ?2) ORDER BY c.ended_at, c.id LIMIT ?3"
+        ))?
         .query_map(params![ended_at, Sql(id), i64::try_from(LOOKED_AT_ONCE).unwrap_or(i64::MAX)], |row| {
             Ok(((row.get(0)?, row.domain(1)?), row.get(2)?))
         })?
